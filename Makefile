@@ -1,0 +1,46 @@
+# Everything happens in .venv, which the targets make themselves: only python3, make and PyPI are needed.
+# Another interpreter: make test PYTHON=python3.12 (after `make clean`, if .venv is there already).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint format docs bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # *' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+
+quickstart: $(VENV)/.installed-pictures  ## install, then tune prompts on real pictures, offline (minutes)
+	$(BIN)/vlprompt quickstart
+
+test: $(VENV)/.installed-dev  ## all tests, with coverage
+	$(BIN)/python -m pytest --cov
+
+lint: $(VENV)/.installed-dev  ## ruff and mypy; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.installed-pictures  ## measure speed and memory
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove .venv and everything built
+	rm -rf $(VENV) build dist site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# One stamp for each set of extras; a changed pyproject.toml installs again.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --editable ".[pictures,$*]"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "vlprompt needs Python 3.11 or newer, and $(PYTHON) is not: name one, as in 'make PYTHON=python3.12'" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
