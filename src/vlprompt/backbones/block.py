@@ -1,0 +1,75 @@
+"""A view of one loaded transformer block that runs it piece by piece, so that a tower can skip what nobody reads."""
+
+import open_clip.transformer as clip
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vlprompt.errors import VLPromptError
+
+
+class Block:
+    """Pre-LN residual attention block: x + attention(ln_1 x), then + mlp(ln_2 x).
+
+    It reads the weights of an open_clip block in place (no copies), layer scale, query-key norm, head scale and
+    inner norms included.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        attention = block.attn
+        if not isinstance(attention, nn.MultiheadAttention | clip.Attention):
+            raise VLPromptError(f"unsupported attention {type(attention).__name__}; use a CLIP-style transformer")
+        if getattr(attention, "logit_scale", None) is not None:
+            raise VLPromptError("scaled cosine attention is not supported; use a backbone without it")
+        self._block = block
+        self._attention = attention
+        self.heads: int = attention.num_heads
+        self._norm_query = getattr(attention, "ln_q", nn.Identity())
+        self._norm_key = getattr(attention, "ln_k", nn.Identity())
+        self._norm_inner = getattr(attention, "ln_inner", nn.Identity())
+        self._norm_attended = getattr(block, "ln_attn", nn.Identity())
+
+    def _project(self, x: Tensor, first: int, count: int) -> list[Tensor]:
+        """Parts `first` .. `first + count` of (query, key, value) of x (..., L, d), each (..., H, L, d / H)."""
+        width = x.shape[-1]
+        rows = slice(first * width, (first + count) * width)
+        bias = self._attention.in_proj_bias
+        y = F.linear(x, self._attention.in_proj_weight[rows], None if bias is None else bias[rows])
+        parts = y.unflatten(-1, (count, self.heads, width // self.heads)).unbind(-3)  # (..., L, H, d / H) each
+        return [part.transpose(-2, -3) for part in parts]
+
+    def normed(self, x: Tensor) -> Tensor:
+        """What the attention reads, ln_1 x, shape as x."""
+        out: Tensor = self._block.ln_1(x)
+        return out
+
+    def query(self, normed: Tensor) -> Tensor:
+        """Queries (..., H, L, d / H) of normed (..., L, d)."""
+        out: Tensor = self._norm_query(self._project(normed, 0, 1)[0])
+        return out
+
+    def key_value(self, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values, each (..., H, L, d / H), of normed (..., L, d)."""
+        key, value = self._project(normed, 1, 2)
+        return self._norm_key(key), value
+
+    def query_key_value(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All three in one matrix product."""
+        query, key, value = self._project(normed, 0, 3)
+        return self._norm_query(query), self._norm_key(key), value
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block for x (..., L, d), given what its queries attended to (..., H, L, d / H)."""
+        block, attention = self._block, self._attention
+        scale = getattr(attention, "head_scale", None)
+        if scale is not None:
+            attended = attended * scale
+        joined = attention.out_proj(self._norm_inner(attended.transpose(-2, -3).flatten(-2)))
+        x = x + block.ls_1(self._norm_attended(joined))
+        out: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
+        return out
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Softmax over the last dimension, computed in fp32 and returned in the scores' type."""
+    return scores.softmax(-1, dtype=torch.float32).to(scores.dtype)

@@ -1,0 +1,134 @@
+"""Text to tokens: what every text tower reads, whichever vocabulary it was trained with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from torch import Tensor
+
+from vlprompt.errors import VLPromptError
+
+CLIP_VOCABULARY_SIZE = 49408
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """How text becomes tokens, and the tokens around it; `sos` is None where none is put in front."""
+
+    encode: Callable[[str], list[int]]
+    sos: int | None
+    eot: int
+    pad: int
+
+
+class Tokenizer:
+    """Tokens of a text as one text tower reads them: `[sos] text eot pad pad ...`, `context_length` in all.
+
+    `load` gives the vocabulary and is called at first use, since some have to be fetched from a hub.
+    """
+
+    def __init__(self, context_length: int, load: Callable[[], Vocabulary]) -> None:
+        self.context_length = context_length
+        self._load = load
+        self._tokens = lru_cache(maxsize=1 << 16)(self._encode)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return self._load()
+
+    @property
+    def sos(self) -> int | None:
+        """The token in front of every text, None where the tower was trained without one."""
+        return self._vocabulary.sos
+
+    @property
+    def eot(self) -> int:
+        """The token behind every text."""
+        return self._vocabulary.eot
+
+    @property
+    def pad(self) -> int:
+        """The token that fills up to `context_length`."""
+        return self._vocabulary.pad
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of `text` alone, without special tokens; underscores are left as they are."""
+        return list(self._tokens(text))
+
+    def __call__(self, texts: str | Sequence[str]) -> Tensor:
+        """Tokens (N, context_length) of N texts, with special tokens and padding, as open_clip makes them.
+
+        Raises VLPromptError for a text that does not fit; nothing is cut.
+        """
+        rows = [self._row(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        return torch.tensor(rows, dtype=torch.long).reshape(len(rows), self.context_length)
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._vocabulary.encode(text))
+
+    def _row(self, text: str) -> list[int]:
+        front = [] if self.sos is None else [self.sos]
+        row = [*front, *self._tokens(text), self.eot]
+        if len(row) > self.context_length:
+            shown = text if len(text) <= 60 else text[:57] + "..."
+            raise VLPromptError(
+                f"text {shown!r} has {len(row)} tokens with its special ones, the model reads "
+                f"{self.context_length}; shorten the class name or the template"
+            )
+        return row + [self.pad] * (self.context_length - len(row))
+
+
+@lru_cache
+def clip_bpe(clean: str = "lower") -> SimpleTokenizer:
+    """CLIP's byte-pair encoding of 49,408 tokens; `clean` is how a text is tidied first ("lower" in CLIP)."""
+    return SimpleTokenizer(clean=clean)
+
+
+def clip_tokenizer(context_length: int, clean: str = "lower") -> Tokenizer:
+    """The tokenizer of OpenAI's CLIP and of most open_clip models."""
+
+    def load() -> Vocabulary:
+        bpe = clip_bpe(clean)
+        return Vocabulary(bpe.encode, sos=bpe.sot_token_id, eot=bpe.eot_token_id, pad=0)
+
+    return Tokenizer(context_length, load)
+
+
+def hub_tokenizer(source: str, context_length: int, **options: Any) -> Tokenizer:
+    """A tokenizer of the `transformers` package, such as SigLIP's, read from a hub or a folder at first use.
+
+    `options` are those of open_clip's HFTokenizer. Raises VLPromptError, at first use, where it can't be had.
+    """
+
+    def load() -> Vocabulary:
+        try:
+            wrapped = HFTokenizer(source, context_length=context_length, **options)
+        except Exception as error:  # the package is missing, or the hub is: both come in many types
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise VLPromptError(
+                f"the model's tokenizer {source!r} cannot be loaded ({reason}); it needs the package "
+                "transformers (pip install transformers sentencepiece) and, once, the network"
+            ) from error
+        return _read_vocabulary(wrapped)
+
+    return Tokenizer(context_length, load)
+
+
+def _read_vocabulary(wrapped: HFTokenizer) -> Vocabulary:
+    # Which special tokens come where differs between vocabularies and options: read it off one example.
+    def encode(text: str) -> list[int]:
+        tokens = wrapped.tokenizer(wrapped.clean_fn(text), add_special_tokens=False).input_ids
+        return [int(token) for token in tokens]
+
+    plain = encode("a")
+    row = [int(token) for token in wrapped("a")[0]]
+    front = 0 if row[: len(plain)] == plain else 1
+    return Vocabulary(
+        encode,
+        sos=row[0] if front else None,
+        eot=row[front + len(plain)],
+        pad=row[-1],
+    )

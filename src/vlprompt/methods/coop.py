@@ -1,0 +1,64 @@
+"""CoOp: Context Optimization (Zhou et al., IJCV 2022, arXiv 2109.01134)."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vlprompt.backbones import Backbone
+from vlprompt.errors import VLPromptError
+from vlprompt.methods.base import METHODS, Method, Options
+from vlprompt.prompts import TextPrompts, VisualPrompts
+
+
+class CoOpOptions(Options):
+    """Options of CoOp, with the defaults of its few-shot recipe."""
+
+    n_ctx: int = Field(16, ge=1, description="n, context vectors. `ctx_init` sets it to its own number of tokens.")
+    ctx_init: str | None = Field(None, description="Words whose embeddings start the context; None: N(0, 0.02^2).")
+    class_specific: bool = Field(False, description="A context for each class instead of one for all.")
+    class_token_position: Literal["end", "middle", "front"] = Field(
+        "end", description="Where the class name stands relative to the context."
+    )
+
+
+def initial_context(backbone: Backbone, length: int, words: str | None) -> Tensor:
+    """Start of a text context: N(0, 0.02^2) with shape (length, d_t), or the embeddings of `words`."""
+    if words is None:
+        return torch.empty(length, backbone.text.width).normal_(std=0.02)
+    return backbone.text.words(words.replace("_", " ")).cpu()
+
+
+@METHODS.register("coop")
+class CoOp(Method[CoOpOptions]):
+    """Learned context vectors in front of, around or behind the class name; loss is cross-entropy.
+
+    Parameters: `text_context` (n, d_t), or (C, n, d_t) with `class_specific`.
+    """
+
+    Options = CoOpOptions
+    name = "coop"
+
+    def build(self) -> None:
+        """Create the context."""
+        context = initial_context(self.backbone, self.options.n_ctx, self.options.ctx_init)
+        if self.options.class_specific:
+            # Random contexts differ from class to class; words are the same for all.
+            shape = (len(self.class_names), *context.shape)
+            context = context.expand(shape).clone() if self.options.ctx_init else torch.empty(shape).normal_(std=0.02)
+        self.text_context = nn.Parameter(context)
+
+    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
+        """The context, shared or per class; the image tower stays frozen."""
+        per: Literal["class", "shared"] = "class" if self.options.class_specific else "shared"
+        return TextPrompts(self.text_context, per, position=self.options.class_token_position), None
+
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """New names with the shared context. A class-specific one belongs to the classes it was learned for."""
+        if self.options.class_specific:
+            raise VLPromptError(
+                "coop with class_specific=True has no context for new classes; train with class_specific=False"
+            )
+        super().set_class_names(names)

@@ -1,0 +1,80 @@
+"""Every recorded case of the official implementations, through the public API, at the design's tolerances."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from tests.methods.golden import NAMES, Case, read_case
+
+LOGITS = {"atol": 1e-4, "rtol": 0.0}
+LOSS = {"atol": 1e-5, "rtol": 0.0}
+
+
+def assert_gradients(actual: Tensor | None, expected: Tensor) -> None:
+    assert actual is not None
+    assert (actual - expected).norm() <= 1e-4 * expected.norm()
+
+
+def test_there_are_cases_for_every_method() -> None:
+    assert {read_case(name).method for name in NAMES} >= {"zero-shot", "coop", "dapt"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if read_case(name).method != "zero-shot"])
+def test_case(name: str) -> None:
+    case = read_case(name)
+    method = case.build(**case.options)
+    if "prototypes" in case.recorded:
+        shots = torch.utils.data.TensorDataset(case.recorded["shot_images"], case.recorded["shot_labels"])
+        method.prepare(shots, None)
+        assert_close(method.prototypes, case.recorded["prototypes"], **LOSS)
+
+    prediction = method(case.images)
+    terms = method.loss(prediction, case.labels)
+    method.backward(terms)
+
+    assert_close(prediction.logits, case.recorded["logits"], **LOGITS)
+    for feature in ("image_features", "text_features"):
+        if feature in case.recorded:
+            assert_close(getattr(prediction, feature), case.recorded[feature], **LOSS)
+    assert_close(method.text_features(), prediction.text_features)
+    assert_close(terms.total, case.recorded["loss"], **LOSS)
+    for term, value in case.starting("loss").items():
+        assert_close(terms[term], value, **LOSS)
+    gradients = {key: value for key, value in case.starting("grad").items() if not key.startswith("projected.")}
+    assert gradients.keys() == dict(method.named_parameters()).keys()
+    for parameter, expected in gradients.items():
+        assert_gradients(method.get_parameter(parameter).grad, expected)
+    assert_tokens(case, method.backbone.tokenize)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if read_case(name).method == "zero-shot"])
+def test_zero_shot_case(name: str) -> None:
+    case = read_case(name)
+    template, ensemble = case.options["template"], case.options["ensemble_templates"]
+    method = case.build(template=template)
+    backbone = method.backbone
+    words = [name.replace("_", " ") for name in case.class_names]
+    tokens = backbone.tokenize([template.format(word) for word in words])
+    assert torch.equal(tokens, case.recorded["tokens"])
+    assert_close(backbone.encode_text(tokens), case.recorded["text_features_raw"], **LOSS)
+    assert_close(backbone.encode_image(case.images), case.recorded["image_features_raw"], **LOSS)
+
+    prediction = method(case.images)
+    assert_close(prediction.image_features, case.recorded["image_features"], **LOSS)
+    assert_close(prediction.text_features, case.recorded["text_features"], **LOSS)
+    assert_close(prediction.logits, case.recorded["logits"], **LOGITS)
+
+    together = case.build(template=ensemble)(case.images)
+    assert_close(together.text_features, case.recorded["ensemble_text_features"], **LOSS)
+    assert_close(together.logits, case.recorded["ensemble_logits"], **LOGITS)
+
+
+def assert_tokens(case: Case, tokenize: object) -> None:
+    """The recorded sentences are what our tokenizer makes of placeholders and name, as CoOp writes them."""
+    if "tokens" not in case.recorded:
+        return
+    context = case.options["ctx_init"] or " ".join(["X"] * case.options["n_ctx"])
+    sentences = [f"{context} {name.replace('_', ' ')}." for name in case.class_names]
+    assert callable(tokenize)
+    assert torch.equal(tokenize(sentences), case.recorded["tokens"])
