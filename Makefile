@@ -43,4 +43,4 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "vlprompt needs Python 3.11 or newer, and $(PYTHON) is not: name one, as in 'make PYTHON=python3.12'" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

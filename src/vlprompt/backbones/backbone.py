@@ -34,12 +34,6 @@ class Backbone:
     """
 
     def __init__(self, loaded: LoadedModel, *, precision: Precision, device: torch.device) -> None:
-        if precision not in DTYPES:
-            raise VLPromptError(f"precision {precision!r} is not known; use one of {', '.join(DTYPES)}")
-        if precision == "fp16" and device.type == "cpu":
-            raise VLPromptError(
-                "precision 'fp16' does not work on a CPU; use precision 'bf16' or 'fp32', or a CUDA device"
-            )
         self.model = loaded.model.requires_grad_(False).eval()
         self.name = loaded.name
         self.precision = precision
@@ -47,7 +41,8 @@ class Backbone:
         if precision != "fp32":
             _ = self.weight_hash  # of the weights as loaded, before they are rounded
         self.model.to(device=device, dtype=DTYPES[precision])
-        self.logit_scale: Tensor = self.model.logit_scale.detach().float().reshape(())
+        log_scale: Tensor = self.model.get_parameter("logit_scale")
+        self.logit_scale = log_scale.detach().float().reshape(())
         self.image_size = loaded.image_size
         self.tokenize = loaded.tokenizer
         self.text = TextTower(self.model, loaded.tokenizer)
@@ -118,12 +113,26 @@ def load_backbone(
     Raises:
         VLPromptError: the source is not known, cannot be read, or holds a family that is not supported.
     """
+    chosen = resolve_device(device, precision)
     loaded = load_model(source, heads=heads, quick_gelu=quick_gelu, tokenizer=tokenizer)
-    return Backbone(loaded, precision=precision, device=resolve_device(device))
+    return Backbone(loaded, precision=precision, device=chosen)
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
-    """The device that a name stands for; "auto" takes an accelerator where there is one."""
+def resolve_device(device: str | torch.device, precision: Precision) -> torch.device:
+    """The device that a name stands for; "auto" takes an accelerator where there is one.
+
+    Raises:
+        VLPromptError: there is no such device or precision, or the two do not go together.
+    """
+    if precision not in DTYPES:
+        raise VLPromptError(f"precision {precision!r} is not known; use one of {', '.join(DTYPES)}")
+    chosen = _named_device(device)
+    if precision == "fp16" and chosen.type == "cpu":
+        raise VLPromptError("precision 'fp16' does not work on a CPU; use precision 'bf16' or 'fp32', or a CUDA device")
+    return chosen
+
+
+def _named_device(device: str | torch.device) -> torch.device:
     if device != "auto":
         try:
             chosen = torch.device(device)

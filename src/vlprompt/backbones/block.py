@@ -1,5 +1,7 @@
 """A view of one loaded transformer block that runs it piece by piece, so that a tower can skip what nobody reads."""
 
+from typing import Any
+
 import open_clip.transformer as clip
 import torch
 import torch.nn.functional as F
@@ -21,13 +23,13 @@ class Block:
             raise VLPromptError(f"unsupported attention {type(attention).__name__}; use a CLIP-style transformer")
         if getattr(attention, "logit_scale", None) is not None:
             raise VLPromptError("scaled cosine attention is not supported; use a backbone without it")
-        self._block = block
-        self._attention = attention
+        self._block: Any = block
+        self._attention: Any = attention
         self.heads: int = attention.num_heads
-        self._norm_query = getattr(attention, "ln_q", nn.Identity())
-        self._norm_key = getattr(attention, "ln_k", nn.Identity())
-        self._norm_inner = getattr(attention, "ln_inner", nn.Identity())
-        self._norm_attended = getattr(block, "ln_attn", nn.Identity())
+        self._norm_query: Any = getattr(attention, "ln_q", nn.Identity())
+        self._norm_key: Any = getattr(attention, "ln_k", nn.Identity())
+        self._norm_inner: Any = getattr(attention, "ln_inner", nn.Identity())
+        self._norm_attended: Any = getattr(block, "ln_attn", nn.Identity())
 
     def _project(self, x: Tensor, first: int, count: int) -> list[Tensor]:
         """Parts `first` .. `first + count` of (query, key, value) of x (..., L, d), each (..., H, L, d / H)."""

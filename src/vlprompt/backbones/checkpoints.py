@@ -1,5 +1,6 @@
 """State dicts from files: safetensors, PyTorch checkpoints, TorchScript archives."""
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,18 +32,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
-            raise VLPromptError(
-                f"{path} is not a readable safetensors file ({_first_line(error)})"
-            ) from error
+            raise VLPromptError(f"{path} is not a readable safetensors file ({first_line(error)})") from error
     try:
         if is_torchscript(path):
-            return unwrap(torch.jit.load(path, map_location="cpu").state_dict())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # that archives are deprecated: OpenAI's stay ones
+                return unwrap(torch.jit.load(path, map_location="cpu").state_dict())
         return unwrap(torch.load(path, map_location="cpu", weights_only=True))
     except VLPromptError:
         raise
     except Exception as error:  # whatever unpickling meets
         raise VLPromptError(
-            f"{path} holds no weights that can be read safely ({_first_line(error)}); "
+            f"{path} holds no weights that can be read safely ({first_line(error)}); "
             "save its state dict, best as .safetensors"
         ) from error
 
@@ -70,5 +71,6 @@ def unwrap(content: Any) -> dict[str, Tensor]:
     return state
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def first_line(error: BaseException) -> str:
+    """What to quote of an error of another library."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

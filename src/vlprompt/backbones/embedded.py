@@ -30,9 +30,7 @@ def load_embedded() -> LoadedModel:
     else:
         weights = load(_verified_asset())
     model = build_clip(weights)
-    return LoadedModel(
-        model, clip_tokenizer(model.context_length), NAME, image_size=model.visual.image_size[0]
-    )
+    return LoadedModel(model, clip_tokenizer(model.context_length), NAME, image_size=model.visual.image_size[0])
 
 
 def _verified_asset() -> bytes:
@@ -41,9 +39,7 @@ def _verified_asset() -> bytes:
         content = (assets / f"{NAME}.safetensors").read_bytes()
         checksum = (assets / f"{NAME}.sha256").read_text().split()[0]
     except FileNotFoundError as error:
-        raise VLPromptError(
-            "the embedded model is not part of this installation; reinstall vlprompt"
-        ) from error
+        raise VLPromptError("the embedded model is not part of this installation; reinstall vlprompt") from error
     if hashlib.sha256(content).hexdigest() != checksum:
         raise VLPromptError("the embedded model's file is damaged (its checksum differs); reinstall vlprompt")
     return content

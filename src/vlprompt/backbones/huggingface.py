@@ -48,27 +48,27 @@ _LAYER_PARTS = {
 }
 
 
-def load_folder(folder: Path) -> LoadedModel:
+def load_folder(folder: Path, quick_gelu: bool | None = None) -> LoadedModel:
     """The CLIP in a Hugging Face folder; heads, activation and eps are those of its `config.json`.
 
+    `quick_gelu` overrules the activation.
     Raises VLPromptError for any other kind of model, and for a vocabulary that isn't CLIP's own.
     """
     config = _read_json(folder / "config.json")
     if config.get("model_type") != "clip" or "CLIPModel" not in config.get("architectures", ["CLIPModel"]):
         kind = config.get("model_type", "of no model_type")
-        raise VLPromptError(
-            f"{folder} is not a full CLIP model ({kind}); load it by its open_clip name, NAME/TAG"
-        )
+        raise VLPromptError(f"{folder} is not a full CLIP model ({kind}); load it by its open_clip name, NAME/TAG")
     text = _TEXT_DEFAULTS | (config.get("text_config_dict") or {}) | (config.get("text_config") or {})
     vision = _VISION_DEFAULTS | (config.get("vision_config_dict") or {}) | (config.get("vision_config") or {})
     model = build_clip(
         to_openai_names(_read_weights(folder)),
         heads=(text["num_attention_heads"], vision["num_attention_heads"]),
-        quick_gelu=_quick_gelu(folder, text["hidden_act"], vision["hidden_act"]),
+        quick_gelu=_quick_gelu(folder, text["hidden_act"], vision["hidden_act"]) if quick_gelu is None else quick_gelu,
         eps=(text["layer_norm_eps"], vision["layer_norm_eps"]),
     )
     _check_vocabulary(folder, model)
-    preprocessing = _read_json(folder / "preprocessor_config.json", missing={})
+    processor = _read_json(folder / "processor_config.json", missing={})  # one file for all since transformers 5
+    preprocessing = _read_json(folder / "preprocessor_config.json", missing=processor.get("image_processor", {}))
     return LoadedModel(
         model=model,
         tokenizer=clip_tokenizer(model.context_length),
@@ -87,7 +87,7 @@ def to_openai_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if name.endswith("embeddings.position_ids"):  # 0, 1, 2, ... in files of older versions
             continue
         if name in _TRANSPOSED:
-            state[_TRANSPOSED[name]] = value.T
+            state[_TRANSPOSED[name]] = value.T.contiguous()
         elif name in _RENAMED:
             state[_RENAMED[name]] = value
         elif (layer := _layer_name(name)) is not None:
@@ -153,7 +153,8 @@ def _quick_gelu(folder: Path, *activations: str) -> bool:
 
 
 def _check_vocabulary(folder: Path, model: CLIP) -> None:
-    own = _read_json(folder / "vocab.json", missing={})
+    tokenizer = _read_json(folder / "tokenizer.json", missing={})
+    own = _read_json(folder / "vocab.json", missing=tokenizer.get("model", {}).get("vocab", {}))
     standard = dict(clip_bpe().encoder)
     standard["<|startoftext|>"] = standard.pop("<start_of_text>")
     standard["<|endoftext|>"] = standard.pop("<end_of_text>")

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import open_clip
 from open_clip.hf_model import HFTextEncoder
@@ -13,7 +14,7 @@ from vlprompt.backbones import pretrained
 from vlprompt.backbones.checkpoints import read_state_dict, unwrap
 from vlprompt.backbones.embedded import load_embedded
 from vlprompt.backbones.huggingface import load_folder
-from vlprompt.backbones.loaded import OPENAI_MEAN, OPENAI_STD, LoadedModel
+from vlprompt.backbones.loaded import OPENAI_MEAN, OPENAI_STD, LoadedModel, square_size
 from vlprompt.backbones.openai import build_clip
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_tokenizer
 from vlprompt.errors import VLPromptError
@@ -30,23 +31,25 @@ def load_model(
     quick_gelu: bool | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> LoadedModel:
-    """The dual encoder at `source`, in fp32 on the CPU, frozen, in eval mode.
+    """Load the dual encoder at `source`, in fp32 on the CPU, frozen, in eval mode.
 
     `source` is one of
     - `"embedded"`, the model that ships with the package;
-    - an open_clip pair `"NAME/TAG"`, where TAG is a pretrained tag, a checkpoint file or `random`; `hf-hub:...`
-      and `local-dir:...` as open_clip takes them;
+    - an open_clip pair `"NAME/TAG"`, where TAG is a pretrained tag, a checkpoint file or `random`;
+      `hf-hub:...` and `local-dir:...` as open_clip takes them;
     - a file: OpenAI's `.pt` archive, or a state dict in OpenAI's naming (`.pt`, `.bin`, `.safetensors`);
     - a folder: Hugging Face's CLIP, or open_clip's;
     - a state dict in OpenAI's naming, whose tensors are shared where they are fp32 on the CPU;
     - an open_clip module, which is taken over: cast, moved and frozen in place.
 
     `heads` (text, image) and `quick_gelu` overrule what bare weights don't say (one head per 64 of width,
-    QuickGELU); `quick_gelu` also what an open_clip name implies. `tokenizer` is needed for a module or for
-    weights whose vocabulary isn't CLIP's 49,408 tokens.
+    QuickGELU); `quick_gelu` also what a name or a configuration says. `tokenizer` is needed for a module or
+    weights whose vocabulary isn't CLIP's 49,408 tokens, and replaces any other.
     Raises VLPromptError naming what is wrong with the source.
     """
     loaded = _load(source, heads, quick_gelu, tokenizer)
+    if tokenizer is not None:
+        loaded = replace(loaded, tokenizer=tokenizer)
     loaded.model.float().cpu().requires_grad_(False).eval()
     return loaded
 
@@ -54,24 +57,31 @@ def load_model(
 def _load(
     source: Source, heads: tuple[int, int] | None, quick_gelu: bool | None, tokenizer: Tokenizer | None
 ) -> LoadedModel:
-    if isinstance(source, nn.Module):
-        return _from_module(source, tokenizer)
     if isinstance(source, Mapping):
         return _from_weights(unwrap(source), "state dict", heads, quick_gelu, tokenizer)
-    path = Path(source).expanduser()
-    if source == "embedded":
-        return load_embedded()
+    if not isinstance(source, nn.Module) and Path(source).expanduser().is_file():
+        path = Path(source).expanduser()
+        return _from_weights(read_state_dict(path), path.stem, heads, quick_gelu, tokenizer)
+    if heads is not None:
+        raise VLPromptError("heads goes with bare weights in OpenAI's naming; this source says it itself")
+    if isinstance(source, nn.Module) or source == "embedded":
+        if quick_gelu is not None:
+            raise VLPromptError("quick_gelu goes with weights, folders and names; this source says it itself")
+        return _from_module(source, tokenizer) if isinstance(source, nn.Module) else load_embedded()
+    return _from_name(source, quick_gelu)
+
+
+def _from_name(source: str | os.PathLike[str], quick_gelu: bool | None) -> LoadedModel:
     if isinstance(source, str) and pretrained.is_pretrained(source):
         return pretrained.load_pretrained(source, quick_gelu)
+    path = Path(source).expanduser()
+    if (path / "open_clip_config.json").is_file():
+        return pretrained.load_pretrained(f"local-dir:{path}", quick_gelu)
     if path.is_dir():
-        if (path / "open_clip_config.json").is_file():
-            return pretrained.load_pretrained(f"local-dir:{path}", quick_gelu)
-        return load_folder(path)
-    if path.is_file():
-        return _from_weights(read_state_dict(path), path.stem, heads, quick_gelu, tokenizer)
+        return load_folder(path, quick_gelu)
     if isinstance(source, os.PathLike):
         raise VLPromptError(f"backbone {str(path)!r} does not exist")
-    return pretrained.load_pretrained(source, quick_gelu)  # which says what there is instead
+    return pretrained.load_pretrained(source)  # which says what there is instead
 
 
 def _from_weights(
@@ -82,8 +92,7 @@ def _from_weights(
     tokenizer: Tokenizer | None,
 ) -> LoadedModel:
     model = build_clip(weights, heads=heads, quick_gelu=quick_gelu)
-    tokenizer = tokenizer or _default_tokenizer(model)
-    return LoadedModel(model, tokenizer, name, image_size=pretrained.square_size(model))
+    return LoadedModel(model, tokenizer or _default_tokenizer(model), name, image_size=square_size(model))
 
 
 def _from_module(model: nn.Module, tokenizer: Tokenizer | None) -> LoadedModel:
@@ -103,17 +112,17 @@ def _from_module(model: nn.Module, tokenizer: Tokenizer | None) -> LoadedModel:
         model,
         tokenizer or _default_tokenizer(model),
         type(model).__name__,
-        image_size=pretrained.square_size(model),
+        image_size=square_size(model),
         mean=tuple(preprocessing.get("mean", OPENAI_MEAN)),
         std=tuple(preprocessing.get("std", OPENAI_STD)),
         interpolation=preprocessing.get("interpolation", "bicubic"),
     )
 
 
-def _default_tokenizer(model: nn.Module) -> Tokenizer:
-    if model.vocab_size != CLIP_VOCABULARY_SIZE:
+def _default_tokenizer(model: Any) -> Tokenizer:
+    vocabulary, length = int(model.vocab_size), int(model.context_length)
+    if vocabulary != CLIP_VOCABULARY_SIZE:
         raise VLPromptError(
-            f"the model's vocabulary of {model.vocab_size} tokens is not CLIP's {CLIP_VOCABULARY_SIZE}; "
-            "give its tokenizer="
+            f"the model's vocabulary of {vocabulary} tokens is not CLIP's {CLIP_VOCABULARY_SIZE}; give its tokenizer="
         )
-    return clip_tokenizer(model.context_length)
+    return clip_tokenizer(length)

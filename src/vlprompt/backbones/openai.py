@@ -31,9 +31,7 @@ def build_clip(
     Raises VLPromptError naming the first entry that is missing, unknown or of another shape.
     """
     if heads is None and quick_gelu is None:
-        logger.info(
-            "weights name neither heads nor activation: one head per 64 of width and QuickGELU assumed"
-        )
+        logger.info("weights name neither heads nor activation: one head per 64 of width and QuickGELU assumed")
     state = _expand_vocabulary(weights)
     with torch.device("meta"):
         model = CLIP(
@@ -65,9 +63,7 @@ def _vision_config(state: Mapping[str, Tensor], heads: int | None, eps: float) -
     width, _, height, patch_size = _shape(state, "visual.conv1.weight", 4)
     positions = _shape(state, "visual.positional_embedding", 2)[0]
     if height != patch_size:
-        raise VLPromptError(
-            f"the image tower's patches are {height} x {patch_size} pixels; they have to be square"
-        )
+        raise VLPromptError(f"the image tower's patches are {height} x {patch_size} pixels; they have to be square")
     return CLIPVisionCfg(
         image_size=patch_size * _grid(positions),
         patch_size=patch_size,
@@ -92,7 +88,7 @@ def _resnet_config(state: Mapping[str, Tensor], heads: int | None) -> CLIPVision
 
 
 def _expand_vocabulary(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The token table in full, where only some `rows` are stored: they belong at `ids`, the others are zero."""
+    """The token table in full, where only some `rows` are stored: those at `ids`; the others are zero."""
     state = dict(weights)
     if "token_embedding.ids" in state and "token_embedding.rows" in state:
         ids, rows = state.pop("token_embedding.ids"), state.pop("token_embedding.rows")
@@ -130,9 +126,7 @@ def _shape(state: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int
         raise VLPromptError(f"the weights have no {name!r}; {_LAYOUT_HINT}")
     shape = tuple(state[name].shape)
     if len(shape) != dimensions:
-        raise VLPromptError(
-            f"weight {name!r} has shape {shape}, expected {dimensions} dimensions; {_LAYOUT_HINT}"
-        )
+        raise VLPromptError(f"weight {name!r} has shape {shape}, expected {dimensions} dimensions; {_LAYOUT_HINT}")
     return shape
 
 

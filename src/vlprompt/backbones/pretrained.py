@@ -14,8 +14,8 @@ from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
-from vlprompt.backbones.checkpoints import is_torchscript
-from vlprompt.backbones.loaded import LoadedModel
+from vlprompt.backbones.checkpoints import first_line, is_torchscript
+from vlprompt.backbones.loaded import LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
 
@@ -35,7 +35,7 @@ def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
     """The open_clip model that `source` names; see the module's first line for the forms it takes.
 
     `random` stands for random weights, the same at each call. QuickGELU is the tag's, unless `quick_gelu` is
-    given: open_clip's configuration of "ViT-B-16" says GELU, its "openai" weights were trained with QuickGELU.
+    given: open_clip's configuration of "ViT-B-16" says GELU, but its "openai" weights need QuickGELU.
     Raises VLPromptError for a name, tag or kind of model it doesn't have, and where a download fails.
     """
     if source.startswith(_HUB):
@@ -62,7 +62,7 @@ def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
 
 
 def is_pretrained(source: str) -> bool:
-    """Whether `load_pretrained` knows `source`: it has a schema, or is a name of open_clip and its tag or file."""
+    """Whether `load_pretrained` knows `source`, by its schema or as an open_clip name with a tag or file."""
     if source.startswith((_HUB, _FOLDER)):
         return True
     known = _known_name(source)
@@ -76,14 +76,20 @@ def split_source(source: str) -> tuple[str, str]:
     """
     known = _known_name(source)
     if known is None:
-        nearest = _nearest(source.partition("/")[0], open_clip.list_models())
-        raise VLPromptError(f"backbone {source!r} is neither a file nor an open_clip name; {nearest}")
+        close = _close(source.partition("/")[0], ["embedded", *open_clip.list_models()])
+        raise VLPromptError(
+            f"backbone {source!r} is neither a file nor an open_clip name; "
+            + (f"did you mean {close}?" if close else "`vlprompt list backbones` shows the names")
+        )
     name, tag = known
     if _has_weights(name, tag):
         return name, tag
-    tags = open_clip.list_pretrained_tags_by_model(name)
+    tags = [*open_clip.list_pretrained_tags_by_model(name), "random"]
     problem = f"has no pretrained tag or file {tag!r}" if tag else "needs its weights named, NAME/TAG"
-    raise VLPromptError(f"backbone {name!r} {problem}; {_nearest(tag, [*tags, 'random'])}")
+    close = _close(tag, tags)
+    raise VLPromptError(
+        f"backbone {name!r} {problem}; " + (f"did you mean {close}?" if close else f"tags are {', '.join(tags)}")
+    )
 
 
 def _has_weights(name: str, tag: str) -> bool:
@@ -101,9 +107,8 @@ def _known_name(source: str) -> tuple[str, str] | None:
     return None
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=4, cutoff=0.5)
-    return f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known[:8])}, ..."
+def _close(word: str, known: list[str]) -> str:
+    return ", ".join(difflib.get_close_matches(word, known, n=4))
 
 
 def _load_hub(source: str, quick_gelu: bool | None) -> LoadedModel:
@@ -128,9 +133,7 @@ def _load_folder(folder: Path, quick_gelu: bool | None) -> LoadedModel:
             f"{folder} holds no weights under a name open_clip gives them, such as {_FOLDER_WEIGHTS[0]}"
         )
     tokenizer = _tokenizer(config, str(folder) if config["text_cfg"].get("hf_tokenizer_name") else None)
-    return _loaded(
-        folder.resolve().name, _build(config, checkpoint), described.get("preprocess_cfg", {}), tokenizer
-    )
+    return _loaded(folder.resolve().name, _build(config, checkpoint), described.get("preprocess_cfg", {}), tokenizer)
 
 
 def _described_config(name: str, described: dict[str, Any], quick_gelu: bool | None) -> dict[str, Any]:
@@ -153,18 +156,16 @@ def _check_supported(name: str, config: dict[str, Any]) -> None:
         kind = "a CLIPS model, whose class token stands behind the padding"
     else:
         return
-    raise VLPromptError(
-        f"backbone {name!r} is {kind}, which vlprompt cannot prompt; supported are {SUPPORTED}"
-    )
+    raise VLPromptError(f"backbone {name!r} is {kind}, which vlprompt cannot prompt; supported are {SUPPORTED}")
 
 
 def _download(source: str, fetch: partial[str]) -> Path:
     try:
         return Path(fetch())
     except Exception as error:  # a network fails in many types
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise VLPromptError(
-            f"the weights of {source!r} cannot be downloaded ({reason}); give a local file instead: NAME/PATH"
+            f"{source!r} cannot be downloaded ({reason}); give a local copy: NAME/FILE or local-dir:FOLDER"
         ) from error
 
 
@@ -179,9 +180,7 @@ def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
     if checkpoint is None:
         return model
     if is_torchscript(checkpoint):
-        raise VLPromptError(
-            f"{checkpoint} is a TorchScript archive, which needs no model name: give its path alone"
-        )
+        raise VLPromptError(f"{checkpoint} is a TorchScript archive, which needs no model name: give its path alone")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -214,12 +213,3 @@ def _loaded(name: str, model: nn.Module, preprocessing: dict[str, Any], tokenize
         std=tuple(final["std"]),
         interpolation=final["interpolation"],
     )
-
-
-def square_size(model: nn.Module) -> int:
-    """Pixels on a side of the images that the model reads. Raises VLPromptError if they aren't square."""
-    size = model.visual.image_size
-    height, width = size if isinstance(size, (tuple, list)) else (size, size)
-    if height != width:
-        raise VLPromptError(f"the model reads images of {height} x {width} pixels; they have to be square")
-    return int(height)

@@ -7,6 +7,7 @@ classes, at every layer, deep prompts included.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class TextTower:
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
-        tower = getattr(model, "text", model)
+        tower: Any = getattr(model, "text", model)
         self._tower = tower
         self._blocks = [Block(block) for block in tower.transformer.resblocks]
         self._pool: str = getattr(tower, "pool_type", None) or tower.text_pool_type
@@ -74,15 +75,14 @@ class TextTower:
         sentences = self._sentences(
             tuple(names), prompts.length, prompts.position, prompts.frozen_words, prompts.per == "class", self.device
         )
-        features = self._run(sentences, prompts)
-        return features
+        return self._run(sentences, prompts)
 
     def read_position(self, tokens: Tensor) -> Tensor:
         """Position (N,) of the token whose feature stands for a sentence of tokens (N, S)."""
         if self._pool == "argmax":
             return tokens.argmax(-1)
         if self._pool == "eos":
-            return (tokens == self._eos).int().argmax(-1)
+            return tokens.eq(-1 if self._eos is None else self._eos).int().argmax(-1)
         position = 0 if self._pool == "first" else tokens.shape[1] - 1
         return torch.full((len(tokens),), position)
 
@@ -94,7 +94,8 @@ class TextTower:
             x = projection(x)
         elif projection is not None:
             x = x @ projection
-        return x.float()
+        features: Tensor = x.float()
+        return features
 
     def _arranged(
         self,
@@ -105,9 +106,7 @@ class TextTower:
         per_class: bool,
         device: torch.device,
     ) -> Sentences:
-        tokens, slots = arrange(
-            self.tokenizer, names, length=length, position=position, frozen_words=frozen_words
-        )
+        tokens, slots = arrange(self.tokenizer, names, length=length, position=position, frozen_words=frozen_words)
         return self._sentences_of(tokens, slots, share_slots=not per_class).to(device)
 
     def _sentences_of(self, tokens: Tensor, slots: Tensor, *, share_slots: bool) -> Sentences:
@@ -138,9 +137,7 @@ class TextTower:
         if shared:
             slots = sentences.slots[:1, :shared]
             own_context = prompts is not None and prompts.per == "class"
-            start = self._placed(
-                self._embed(sentences.tokens[:1, :shared]), None if own_context else context, slots
-            )
+            start = self._placed(self._embed(sentences.tokens[:1, :shared]), None if own_context else context, slots)
             cached = self._run_start(start + self._tower.positional_embedding[:shared], deep, slots)
 
         def rest(begin: int, end: int) -> Tensor:
@@ -197,9 +194,7 @@ class TextTower:
             x = block.finish(x, attended)
         return cached
 
-    def _run_rest(
-        self, x: Tensor, cached: KeyValues, deep: Tensor | None, slots: Tensor, read: Tensor
-    ) -> Tensor:
+    def _run_rest(self, x: Tensor, cached: KeyValues, deep: Tensor | None, slots: Tensor, read: Tensor) -> Tensor:
         """Features (P, C, D) of sentences x (P, C, S, d_t) behind a shared start; only `read` in the last layer."""
         places = torch.arange(x.shape[2], device=x.device)
         hidden = places[None, None, :] > (places[None, :, None] if self.causal else len(places))  # (1, S, S)
@@ -235,4 +230,5 @@ class TextTower:
         weights = softmax(torch.cat([to_start, own], dim=-1))
         to_start, own = weights.split([start_key.shape[-2], key.shape[-2]], dim=-1)
         gathered = (to_start.transpose(1, 2).flatten(2, 3) @ start_value).unflatten(2, by_head.shape[2:4])
-        return own @ value + gathered.transpose(1, 2)
+        attended: Tensor = own @ value + gathered.transpose(1, 2)
+        return attended

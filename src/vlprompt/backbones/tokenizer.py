@@ -9,6 +9,7 @@ import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
+from vlprompt.backbones.checkpoints import first_line
 from vlprompt.errors import VLPromptError
 
 CLIP_VOCABULARY_SIZE = 49408
@@ -107,7 +108,7 @@ def hub_tokenizer(source: str, context_length: int, **options: Any) -> Tokenizer
         try:
             wrapped = HFTokenizer(source, context_length=context_length, **options)
         except Exception as error:  # the package is missing, or the hub is: both come in many types
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             raise VLPromptError(
                 f"the model's tokenizer {source!r} cannot be loaded ({reason}); it needs the package "
                 "transformers (pip install transformers sentencepiece) and, once, the network"

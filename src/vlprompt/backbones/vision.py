@@ -119,7 +119,8 @@ class ViTTower(VisionTower):
             pooled = tower.ln_post(x.mean(1))
         else:
             pooled = tower.ln_post(x).mean(1)
-        return pooled if tower.proj is None else pooled @ tower.proj
+        features: Tensor = pooled if tower.proj is None else pooled @ tower.proj
+        return features
 
     def _pooled_tokens(self, x: Tensor, tokens: int, start: int) -> Tensor:
         """The tokens whose mean is the feature: the class token alone, or all patch tokens, never the prompts."""

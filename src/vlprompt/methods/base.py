@@ -20,9 +20,11 @@ from vlprompt.prompts import TextPrompts, VisualPrompts
 from vlprompt.registry import Registry
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prediction:
     """What a method says of a batch of B images among C classes.
+
+    Not frozen, since Fabric copies what a forward pass returns field by field.
 
     Attributes:
         logits: tensor with shape (B, C), exp(logit scale) times the cosine of image and text features.
@@ -91,6 +93,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self._held = (backbone,)
         self.options = options
         self.class_names: tuple[str, ...] = ()
+        self._template_features: Tensor | None = None
         self._set_names(class_names)
         if self.visual_prompts and backbone.vision.width is None:
             raise VLPromptError(
@@ -108,6 +111,11 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     @property
     def visual_prompts(self) -> bool:
         """Whether the method changes the image tower; if not, images can be given as cached frozen features."""
+        return False
+
+    @property
+    def class_bound(self) -> bool:
+        """Whether what is learned belongs to the classes of training, so that new ones cannot be named."""
         return False
 
     @property
@@ -159,7 +167,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     def backward(self, terms: LossTerms, fabric: SupportsBackward | None = None) -> None:
         """Leave gradients in the parameters' `.grad`."""
         if fabric is None:
-            terms.total.backward()  # type: ignore[no-untyped-call]
+            terms.total.backward()
         else:
             fabric.backward(terms.total)
 
@@ -175,7 +183,12 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         """Called after epoch `epoch`, counted from 1."""
 
     def set_class_names(self, names: Sequence[str]) -> None:
-        """Go on with other classes and the same prompts."""
+        """Go on with other classes and the same prompts. VLPromptError where the method is `class_bound`."""
+        if self.class_bound:
+            raise VLPromptError(
+                f"method {self.name!r} with these options learns something for each class and has nothing for new "
+                "ones; use options that share it among classes"
+            )
         self._set_names(names)
 
     @property
@@ -190,7 +203,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         if not words or not all(words):
             raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
         self.class_names = words
-        self._template_features: Tensor | None = None
+        self._template_features = None
 
     def _text_features(self, prompts: TextPrompts | None) -> Tensor:
         if prompts is None:
@@ -200,9 +213,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     def _image_features(self, images: Tensor, prompts: VisualPrompts | None) -> Tensor:
         if images.ndim == 2:
             if prompts is not None:
-                raise VLPromptError(
-                    f"method {self.name!r} learns visual prompts and needs images, not frozen features"
-                )
+                raise VLPromptError(f"method {self.name!r} learns visual prompts and needs images, not frozen features")
             return F.normalize(images.float(), dim=-1)
         return F.normalize(self.backbone.vision(images, prompts), dim=-1)
 

@@ -1,6 +1,5 @@
 """CoOp: Context Optimization (Zhou et al., IJCV 2022, arXiv 2109.01134)."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -8,7 +7,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vlprompt.backbones import Backbone
-from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import METHODS, Method, Options
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
@@ -41,6 +39,11 @@ class CoOp(Method[CoOpOptions]):
     Options = CoOpOptions
     name = "coop"
 
+    @property
+    def class_bound(self) -> bool:
+        """A class-specific context belongs to the classes it was learned for."""
+        return self.options.class_specific
+
     def build(self) -> None:
         """Create the context."""
         context = initial_context(self.backbone, self.options.n_ctx, self.options.ctx_init)
@@ -54,11 +57,3 @@ class CoOp(Method[CoOpOptions]):
         """The context, shared or per class; the image tower stays frozen."""
         per: Literal["class", "shared"] = "class" if self.options.class_specific else "shared"
         return TextPrompts(self.text_context, per, position=self.options.class_token_position), None
-
-    def set_class_names(self, names: Sequence[str]) -> None:
-        """New names with the shared context. A class-specific one belongs to the classes it was learned for."""
-        if self.options.class_specific:
-            raise VLPromptError(
-                "coop with class_specific=True has no context for new classes; train with class_specific=False"
-            )
-        super().set_class_names(names)

@@ -1,0 +1,91 @@
+"""A dataset is a folder of images, the words for its classes, and three lists of (path, label)."""
+
+import hashlib
+import logging
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+from vlprompt.data.sampling import Classes, class_half, group_by_label, sample_shots
+from vlprompt.errors import VLPromptError
+
+logger = logging.getLogger("vlprompt")
+
+MAX_VAL_SHOTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image: its POSIX path relative to the dataset's root, and its index into the class names."""
+
+    path: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images of known classes, split into train, val and test. `val` and `test` may be empty.
+
+    `class_names` are words as they go into a prompt; `template` is the prompt's default, with one `{}`.
+    `skipped` holds (path, reason) of the files that could not be read and are in none of the splits.
+    """
+
+    name: str
+    root: Path
+    class_names: tuple[str, ...]
+    train: tuple[Item, ...]
+    val: tuple[Item, ...]
+    test: tuple[Item, ...]
+    template: str = "a photo of a {}."
+    licence: str = ""
+    source: str = ""
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def few_shot(self, shots: int, seed: int) -> "Dataset":
+        """The dataset with `shots` training and min(shots, 4) validation images of each class.
+
+        The same seed draws the same images as Dassl and CoOp do. Sample before `subset`, as they do: the draw
+        runs over all classes. A class with fewer images gives all of them, which a log line says.
+        """
+        if shots < 1:
+            raise VLPromptError(f"shots must be at least 1, not {shots}")
+        if not self.train:
+            raise VLPromptError(f"dataset {self.name!r} has no training images to draw {shots} shots from")
+        for label, group in group_by_label(self.train).items():
+            if len(group) < shots:
+                have = f"{len(group)} training image{'s' * (len(group) > 1)}"
+                logger.info("class %r has %s; all of them are its %d shots", self.class_names[label], have, shots)
+        rng = random.Random(seed)
+        train = sample_shots(self.train, shots, rng)
+        val = sample_shots(self.val, min(shots, MAX_VAL_SHOTS), rng)
+        return replace(self, train=tuple(train), val=tuple(val))
+
+    def subset(self, classes: Classes) -> "Dataset":
+        """The dataset of base classes (the first ceil(C / 2)) or new ones (the rest), relabelled from 0."""
+        if classes not in get_args(Classes):
+            raise VLPromptError(f"classes must be one of {', '.join(get_args(Classes))}, not {classes!r}")
+        kept = class_half(len(self.class_names), classes)
+        if not kept:
+            raise VLPromptError(f"dataset {self.name!r} has one class only, so it has no new classes")
+
+        def relabel(items: tuple[Item, ...]) -> tuple[Item, ...]:
+            return tuple(Item(item.path, kept.index(item.label)) for item in items if item.label in kept)
+
+        return replace(
+            self,
+            class_names=tuple(self.class_names[label] for label in kept),
+            train=relabel(self.train),
+            val=relabel(self.val),
+            test=relabel(self.test),
+        )
+
+    def split_hash(self) -> str:
+        """SHA-256 (hex) over the class names and every (split, path, label), in their order."""
+        digest = hashlib.sha256()
+        for name in self.class_names:
+            digest.update(f"class\0{name}\n".encode())
+        for split, items in (("train", self.train), ("val", self.val), ("test", self.test)):
+            for item in items:
+                digest.update(f"{split}\0{item.path}\0{item.label}\n".encode())
+        return digest.hexdigest()

@@ -1,0 +1,73 @@
+"""The first minutes: zero-shot, CoOp and DAPT on the embedded pictures, side by side."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vlprompt.backbones import Backbone, load_backbone
+from vlprompt.config import parse_config
+from vlprompt.data import load_dataset
+from vlprompt.deploy.classifier import Classifier
+from vlprompt.files import atomic_write
+from vlprompt.progress import Reporter
+from vlprompt.protocols import tune
+from vlprompt.recipes import read_recipe
+from vlprompt.results.gallery import Shown, gallery
+from vlprompt.training.record import RunRecord
+from vlprompt.training.restore import restore
+
+DATA = "openmoji"
+METHODS = ("zero-shot", "coop", "dapt")
+PICTURES = 12
+
+
+def run_quickstart(out: Path, reporter: Reporter) -> None:
+    """Run the three methods (base classes, 16 shots, seed 1), print the table, and save a picture of predictions.
+
+    Args:
+        out: folder for the runs and `predictions.png`. Runs that are finished there are taken as they are.
+        reporter: shows progress.
+    """
+    backbone = load_backbone("embedded")
+    records = {}
+    for method in METHODS:
+        reporter.say(f"[bold]{method}[/bold] on the base classes of {DATA}, 16 shots each")
+        values: dict[str, Any] = {**read_recipe(f"{method}/base-to-new"), "data": {"source": DATA}}
+        records[method] = tune(parse_config(values), out / method, resume=True, reporter=reporter, backbone=backbone)
+    Console().print(comparison(records))
+
+    picture = out / "predictions.png"
+    atomic_write(picture, _picture(out, backbone))
+    print(f"Predictions for {PICTURES} test pictures: {picture}")
+    print("Next, your own folder with one sub-folder of pictures per class:")
+    print("  vlprompt tune PATH/TO/FOLDER --method dapt --shots 16 --out runs/mine")
+
+
+def comparison(records: dict[str, RunRecord]) -> Table:
+    """Base, new, harmonic mean, seconds and learned parameters of base-to-new runs, a row a method."""
+    table = Table(title=f"{DATA}, base-to-new, 16 shots, seed 1 (accuracy in %)", title_justify="left")
+    for column in ("method", "base", "new", "harmonic mean", "training s", "parameters"):
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for name, record in records.items():
+        metrics = record.metrics
+        accuracies = (metrics["base"]["accuracy"], metrics["new"]["accuracy"], metrics["harmonic_mean"])
+        seconds = record.timings.get("train", 0.0)
+        table.add_row(
+            name, *(f"{value:.1f}" for value in accuracies), f"{seconds:.0f}", f"{record.trainable_parameters:,}"
+        )
+    return table
+
+
+def _picture(out: Path, backbone: Backbone) -> bytes:
+    """Some base test pictures under what zero-shot and DAPT say of them."""
+    dataset = load_dataset(DATA).subset("base")
+    items = dataset.test[:: max(1, len(dataset.test) // PICTURES)][:PICTURES]
+    classifiers = {name: Classifier(restore(out / name, backbone=backbone)[1]) for name in ("zero-shot", "dapt")}
+    shown = []
+    for item in items:
+        path = dataset.root / item.path
+        guesses = {name: classifier.predict(path).label for name, classifier in classifiers.items()}
+        shown.append(Shown(path, dataset.class_names[item.label], guesses))
+    return gallery(shown, credit="Pictures: OpenMoji, CC BY-SA 4.0")

@@ -1,0 +1,72 @@
+"""Records and lists as they are printed on a terminal."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from rich.console import Console
+from rich.table import Table
+
+from vlprompt.data import list_datasets
+from vlprompt.methods import METHODS
+from vlprompt.recipes import list_recipes
+from vlprompt.training.record import RunRecord
+
+
+def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
+    """A table of a run's metrics, one row a test."""
+    table = Table(title=title, title_justify="left")
+    for column in ("test", "accuracy %", "macro %", "calibration error %", "images"):
+        table.add_column(column, justify="left" if column == "test" else "right")
+    for test, values in metrics.items():
+        if isinstance(values, dict):
+            shown = [f"{values[key]:.1f}" for key in ("accuracy", "macro_accuracy", "calibration_error")]
+            table.add_row(test, *shown, str(values["images"]))
+        else:
+            table.add_row(test.replace("_", " "), f"{values:.1f}")
+    Console().print(table)
+
+
+def print_record(record: RunRecord, run: Path) -> None:
+    """What a run is and how far it got."""
+    config, split = record.config, record.split
+    method, data = config.method, config.data
+    print(f"{run}: {record.status}, {len(record.history)} of {config.optim.epochs} epochs")
+    print(f"  {method.name} on {data.source}, {config.protocol}, {data.shots} shots, seed {config.seed}")
+    print(f"  backbone {record.backbone.name}, {config.backbone.precision}; {record.trainable_parameters:,} parameters")
+    counts = f"{split.train} training, {split.val} validation and {split.test} test images"
+    print(f"  {len(record.class_names)} classes; {counts}")
+    for path, reason in split.skipped:
+        print(f"  skipped {path}: {reason}")
+    options = ", ".join(f"{key}={value}" for key, value in method.options.items())
+    print(f"  {options}")
+    if record.history:
+        last = record.history[-1]
+        losses = ", ".join(f"{name} {value:.4f}" for name, value in last.losses.items())
+        print(f"  last epoch: {losses}, training accuracy {last.accuracy:.1%}, {last.images_per_second:.0f} images/s")
+    if record.timings:
+        print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in record.timings.items()))
+    if record.metrics:
+        print_metrics(record.metrics, title="metrics")
+
+
+def listing(what: str) -> list[dict[str, Any]]:
+    """Entries of `vlprompt list`: a name, what it is, and a method's options."""
+    if what == "methods":
+        return [_method(name) for name in METHODS.names()]
+    if what == "recipes":
+        return [{"name": name} for name in list_recipes()]
+    if what == "backbones":
+        pairs = [{"name": f"{name}/{tag}"} for name, tag in open_clip.list_pretrained()]
+        return [{"name": "embedded", "about": "pictoclip, the small model that ships with the package"}, *pairs]
+    return [{"name": name} for name in list_datasets()]
+
+
+def _method(name: str) -> dict[str, Any]:
+    method = METHODS.get(name)
+    options = [
+        {"name": key, "default": field.default, "about": field.description}
+        for key, field in method.Options.model_fields.items()
+    ]
+    return {"name": name, "about": (inspect.getdoc(method) or "").splitlines()[0], "options": options}

@@ -1,0 +1,162 @@
+"""The training loop."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import SGD, AdamW, Optimizer
+from torch.utils.data import DataLoader
+
+from vlprompt.config import OptimConfig, RunConfig
+from vlprompt.data.epochs import EpochDataset
+from vlprompt.methods import Method
+from vlprompt.progress import Bar
+from vlprompt.training.record import Epoch
+from vlprompt.training.schedule import learning_rate
+from vlprompt.training.state import FILE, load_state, save_prompts, save_state
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A seed (63 bits) that depends on all parts, the same in every process and on every machine."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:
+    """The optimiser of the method's trainable parameters."""
+    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    if optim.optimizer == "sgd":
+        return SGD(parameters, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
+    return AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay)
+
+
+def make_fabric(config: RunConfig, device: torch.device) -> Fabric:
+    """Fabric on the backbone's device. fp16 runs under AMP with loss scaling; the others need neither."""
+    precision: Literal["16-mixed", "32-true"] = "16-mixed" if config.backbone.precision == "fp16" else "32-true"
+    devices: int | list[int] = [device.index or 0] if device.type == "cuda" else 1
+    return Fabric(accelerator=device.type, devices=devices, precision=precision)
+
+
+def fit(
+    method: Method[Any],
+    train_set: EpochDataset,
+    config: RunConfig,
+    folder: Path,
+    *,
+    result_hash: str,
+    resume: bool,
+    seconds: dict[str, float],
+    bar: Bar,
+) -> list[Epoch]:
+    """Train the method and leave its prompts in `folder`, after every epoch.
+
+    Args:
+        method: with `prepare` done.
+        train_set: items (image or frozen feature, label, index) that change with `set_epoch`.
+        config: of the run.
+        folder: the run's folder, which exists.
+        result_hash: of the run; state of another one is refused.
+        resume: go on from the folder's state where there is one. The result is the same, bit for bit.
+        seconds: time spent so far by kind of work; "train" is added to, and restored on resuming.
+        bar: moved on after every step.
+
+    Returns:
+        the history, one entry an epoch.
+    """
+    fabric = make_fabric(config, method.backbone.device)
+    optimizer = make_optimizer(method, config.optim)
+    history: list[Epoch] = []
+    scaler = getattr(fabric._precision, "scaler", None)
+    if resume and (folder / FILE).exists():
+        history, spent, scaler_state = load_state(folder, method, optimizer, result_hash=result_hash)
+        seconds |= spent
+        if scaler is not None:
+            scaler.load_state_dict(scaler_state)
+    wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
+    before = seconds.get("train", 0.0)
+    begun = time.monotonic()
+    for epoch in range(len(history), config.optim.epochs):
+        method.train()
+        history.append(_epoch(epoch, method, wrapped, wrapped_optimizer, fabric, train_set, config, bar))
+        method.on_epoch_end(epoch + 1)
+        seconds["train"] = before + time.monotonic() - begun
+        save_prompts(folder, method)
+        save_state(
+            folder,
+            method,
+            optimizer,
+            history,
+            result_hash=result_hash,
+            seconds=seconds,
+            scaler={} if scaler is None else scaler.state_dict(),
+        )
+    return history
+
+
+def batches(count: int, batch_size: int, seed: int) -> list[list[int]]:
+    """A seeded order of `count` images in batches; a smaller last batch only where it is the only one."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    size = min(batch_size, count)
+    return [order[begin : begin + size] for begin in range(0, count - size + 1, size)]
+
+
+def _epoch(
+    epoch: int,
+    method: Method[Any],
+    wrapped: torch.nn.Module,
+    optimizer: Optimizer,
+    fabric: Fabric,
+    train_set: EpochDataset,
+    config: RunConfig,
+    bar: Bar,
+) -> Epoch:
+    seed = derived_seed("epoch", config.seed, epoch)
+    torch.manual_seed(seed)
+    train_set.set_epoch(epoch)
+    lr = learning_rate(config.optim, epoch)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    order = batches(len(train_set), config.optim.batch_size, seed)  # type: ignore[arg-type]
+    totals: dict[str, Tensor] = {}
+    correct, images, begun = torch.zeros((), device=fabric.device), 0, time.monotonic()
+    for step, (inputs, labels) in enumerate(_loaded(train_set, order, config, fabric.device), start=1):
+        optimizer.zero_grad(set_to_none=True)
+        prediction = wrapped(inputs)
+        terms = method.loss(prediction, labels)
+        method.backward(terms, fabric)
+        optimizer.step()
+        for name, value in terms.items():
+            totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * len(labels)
+        correct += (prediction.logits.argmax(1) == labels).sum()
+        images += len(labels)
+        rate = images / (time.monotonic() - begun)
+        losses = {name: (value / images).item() for name, value in totals.items()}
+        shown = "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in losses.items())
+        note = f"epoch {epoch + 1}/{config.optim.epochs}  {shown}  {rate:.0f} images/s"
+        bar(epoch * len(order) + step, config.optim.epochs * len(order), note)
+    elapsed = time.monotonic() - begun
+    return Epoch(
+        epoch=epoch + 1,
+        lr=lr,
+        accuracy=correct.item() / images,
+        losses=losses,
+        seconds=round(elapsed, 3),
+        images_per_second=round(images / elapsed, 1),
+    )
+
+
+def _loaded(
+    train_set: EpochDataset, order: list[list[int]], config: RunConfig, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    loader = DataLoader(
+        train_set,
+        batch_sampler=order,
+        num_workers=config.runtime.workers,
+        pin_memory=device.type == "cuda",
+    )
+    for inputs, labels, _ in loader:
+        yield inputs.to(device, non_blocking=True), labels.to(device, non_blocking=True)

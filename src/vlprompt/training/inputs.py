@@ -1,0 +1,64 @@
+"""What a method is fed with: images, or cached frozen features where it leaves the image tower alone."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vlprompt.backbones import Backbone
+from vlprompt.config import RunConfig
+from vlprompt.data import FeatureSet, ImageSet, Item, encode_features, train_transform
+from vlprompt.methods import Method
+from vlprompt.progress import Reporter
+
+
+def training_inputs(
+    method: Method[Any], items: tuple[Item, ...], root: Path, config: RunConfig, reporter: Reporter
+) -> ImageSet | FeatureSet:
+    """The shots under the training transform."""
+    backbone, data = method.backbone, config.data
+    transform = train_transform(backbone.image_size, backbone.mean, backbone.std, data.crop_scale, data.flip)
+    images = ImageSet(items, root, transform, config.seed)
+    if method.visual_prompts or not data.views:
+        return images
+    return _encoded(backbone, images, data.views, config, reporter, "encode shots")
+
+
+def test_inputs(
+    method: Method[Any], items: tuple[Item, ...], root: Path, config: RunConfig, reporter: Reporter, *, frozen: bool
+) -> ImageSet | FeatureSet:
+    """Images under the test transform; `frozen` asks for features of the frozen tower, whatever the method."""
+    images = ImageSet(items, root, method.backbone.test_transform)
+    if frozen or not method.visual_prompts:
+        return _encoded(method.backbone, images, 1, config, reporter, "encode images")
+    return images
+
+
+def _encoded(
+    backbone: Backbone, images: ImageSet, views: int, config: RunConfig, reporter: Reporter, title: str
+) -> FeatureSet:
+    def encode(batch: Tensor) -> Tensor:
+        return backbone.vision(batch.to(backbone.device))
+
+    with reporter.bar(title) as bar:
+        return encode_features(
+            images,
+            encode,
+            views=views,
+            batch_size=config.runtime.eval_batch_size,
+            key=_cache_key(backbone, images, views),
+            progress=bar,
+            workers=config.runtime.workers,
+        )
+
+
+def _cache_key(backbone: Backbone, images: ImageSet, views: int) -> str:
+    """Of weights, precision, device, transform, seed, views, and every file with its size and time of change."""
+    about = (backbone.weight_hash, backbone.precision, backbone.device.type, images.transform, images.seed, views)
+    digest = hashlib.sha256(repr(about).encode())
+    for item in images.items:
+        path = images.root / item.path
+        file = path.stat()
+        digest.update(f"{path}\0{item.label}\0{file.st_size}\0{file.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,90 @@
+"""run.json: what a run was and what came out, as one validated document."""
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from vlprompt.config import RunConfig
+from vlprompt.errors import VLPromptError
+from vlprompt.files import atomic_write
+
+PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+class BackboneRecord(BaseModel):
+    """Which weights were frozen underneath."""
+
+    name: str
+    weight_hash: str
+    embed_dim: int
+    image_size: int
+
+
+class SplitRecord(BaseModel):
+    """Which images were used: the hash of the drawn split, the number in each part, and what could not be read."""
+
+    hash: str
+    train: int
+    val: int
+    test: int
+    skipped: list[tuple[str, str]] = []
+
+
+class Epoch(BaseModel):
+    """One line of a run's history. Losses and accuracy are means over the epoch's training images."""
+
+    epoch: int
+    lr: float
+    accuracy: float
+    losses: dict[str, float]
+    seconds: float
+    images_per_second: float
+
+
+class RunRecord(BaseModel):
+    """A run's record. Only a finished one holds metrics."""
+
+    status: Literal["running", "interrupted", "finished"] = "running"
+    config: RunConfig
+    result_hash: str
+    backbone: BackboneRecord
+    class_names: list[str]
+    split: SplitRecord
+    trainable_parameters: int
+    history: list[Epoch] = []
+    metrics: dict[str, Any] = {}
+    timings: dict[str, float] = Field(default={}, description="Seconds of prepare, train and test, over all sessions.")
+    peak_memory_mb: float | None = None
+    versions: dict[str, str] = Field(default_factory=versions)
+    started: str = Field(default_factory=now)
+    ended: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write `run.json` into the run's folder."""
+        atomic_write(folder / "run.json", json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
+
+
+def read_record(folder: Path) -> RunRecord:
+    """The record of a run's folder. VLPromptError if there is none, or not one that this version reads."""
+    try:
+        return RunRecord.model_validate_json((folder / "run.json").read_text())
+    except FileNotFoundError as error:
+        raise VLPromptError(f"{folder} is not a run: it has no run.json; make one with `vlprompt tune`") from error
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise VLPromptError(f"{folder / 'run.json'} cannot be read ({where}: {error.errors()[0]['msg']})") from error

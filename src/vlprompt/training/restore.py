@@ -1,0 +1,38 @@
+"""A run's folder turned back into a method with its prompts."""
+
+from pathlib import Path
+from typing import Any
+
+from vlprompt.backbones import Backbone, load_backbone
+from vlprompt.errors import VLPromptError
+from vlprompt.methods import Method, create_method
+from vlprompt.training.record import RunRecord, read_record
+from vlprompt.training.state import load_prompts
+
+
+def restore(
+    run: str | Path, *, device: str = "auto", backbone: Backbone | None = None
+) -> tuple[RunRecord, Method[Any]]:
+    """The record and the tuned method, in eval mode, of a run's folder.
+
+    Args:
+        run: the folder.
+        device: as in `load_backbone`.
+        backbone: the run's backbone, if it is loaded already.
+
+    Raises:
+        VLPromptError: no run there, no prompts yet, or the backbone's weights are not those it was tuned on.
+    """
+    folder = Path(run)
+    record = read_record(folder)
+    config = record.config
+    backbone = backbone or load_backbone(config.backbone.source, config.backbone.precision, device)
+    if backbone.weight_hash != record.backbone.weight_hash:
+        raise VLPromptError(
+            f"{folder} was tuned on other weights than {config.backbone.source!r} holds now; "
+            "give it the weights it was tuned on"
+        )
+    backbone.text.chunk_size = config.runtime.class_chunk
+    method = create_method(config.method.name, backbone, record.class_names, **config.method.options)
+    load_prompts(folder, method)
+    return record, method.eval()

@@ -1,0 +1,49 @@
+import os
+
+# Before torch and the Hugging Face libraries read them; the command-line tests' child processes inherit them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+# The models of the tests are tiny: one thread is faster than two, and sums in one order.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache for the whole session: pictures are rendered once, and never into the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLPROMPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of random weights in OpenAI's naming: 32 px, patch 8, both widths 64, 2 layers."""
+    torch.manual_seed(0)
+    image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2}
+    model = open_clip.CLIP(32, image, {"width": 64, "heads": 1, "layers": 2}, quick_gelu=True)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with four classes of twelve coloured pictures each."""
+    root = tmp_path_factory.mktemp("pictures")
+    for shade, name in enumerate(["red_apple", "blue_sky", "green_leaf", "night"]):
+        (root / name).mkdir()
+        for number in range(12):
+            colour = tuple((200 if channel == shade else 20) + 4 * number for channel in range(3))
+            Image.new("RGB", (40, 36), colour).save(root / name / f"{number:02}.png")
+    return root

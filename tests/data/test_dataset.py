@@ -1,0 +1,77 @@
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vlprompt.data.dataset import Dataset, Item
+from vlprompt.errors import VLPromptError
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    def items(split: str, count: int) -> tuple[Item, ...]:
+        return tuple(Item(f"{split}/{label}/{number}.png", label) for label in range(5) for number in range(count))
+
+    return Dataset("five", Path("somewhere"), tuple("abcde"), items("train", 20), items("val", 6), items("test", 3))
+
+
+@pytest.mark.parametrize(("shots", "val"), [(1, 1), (2, 2), (4, 4), (16, 4)])
+def test_few_shot_counts(dataset: Dataset, shots: int, val: int) -> None:
+    sample = dataset.few_shot(shots, seed=1)
+    assert (len(sample.train), len(sample.val), sample.test) == (5 * shots, 5 * val, dataset.test)
+
+
+def test_seeds_differ_and_repeat(dataset: Dataset) -> None:
+    assert dataset.few_shot(4, 1) == dataset.few_shot(4, 1)
+    assert dataset.few_shot(4, 1) != dataset.few_shot(4, 2)
+
+
+def test_a_class_with_fewer_images_gives_all_and_is_named(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    poor = replace(
+        dataset, train=tuple(item for item in dataset.train if item.label != 2 or item.path.endswith("/1.png"))
+    )
+    with caplog.at_level(logging.INFO, logger="vlprompt"):
+        sample = poor.few_shot(8, 1)
+    assert [item.path for item in sample.train if item.label == 2] == ["train/2/1.png"]
+    assert caplog.messages == ["class 'c' has 1 training image; all of them are its 8 shots"]
+
+
+@pytest.mark.parametrize("shots", [0, -1])
+def test_shots_below_one(dataset: Dataset, shots: int) -> None:
+    with pytest.raises(VLPromptError, match="shots must be at least 1"):
+        dataset.few_shot(shots, 1)
+
+
+def test_no_training_images(dataset: Dataset) -> None:
+    with pytest.raises(VLPromptError, match="'five' has no training images"):
+        replace(dataset, train=()).few_shot(1, 1)
+
+
+def test_subsets_are_relabelled(dataset: Dataset) -> None:
+    base, new = dataset.subset("base"), dataset.subset("new")
+    assert (base.class_names, new.class_names) == (("a", "b", "c"), ("d", "e"))
+    assert {item.label for item in new.train} == {0, 1}
+    assert {item.path.split("/")[1] for item in new.test} == {"3", "4"}
+    assert dataset.subset("all") == dataset
+
+
+def test_subset_errors(dataset: Dataset) -> None:
+    with pytest.raises(VLPromptError, match="one of all, base, new"):
+        dataset.subset("old")  # type: ignore[arg-type]
+    with pytest.raises(VLPromptError, match="no new classes"):
+        replace(dataset, class_names=("a",)).subset("new")
+
+
+def test_the_hash_sees_names_splits_paths_labels_and_order(dataset: Dataset) -> None:
+    variants = [
+        dataset,
+        replace(dataset, class_names=tuple("abcdf")),
+        replace(dataset, train=dataset.train[::-1]),
+        replace(dataset, val=dataset.val[:-1]),
+        replace(dataset, val=(), test=dataset.val + dataset.test),
+        replace(dataset, test=(Item("test/0/0.png", 1), *dataset.test[1:])),
+    ]
+    assert len({variant.split_hash() for variant in variants}) == len(variants)
+    assert replace(dataset, root=Path("elsewhere"), name="other").split_hash() == dataset.split_hash()
+    assert len(dataset.split_hash()) == 64

@@ -1,0 +1,57 @@
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from vlprompt.data import ImageError, ImageSet, Item, transforms
+
+HALF = (0.5, 0.5, 0.5)
+
+
+@pytest.fixture
+def image_set(tree: Path) -> ImageSet:
+    items = [Item(f"{name}/{number}.png", label) for label, name in enumerate(("ant", "oak")) for number in range(4)]
+    return ImageSet(items, tree, transforms.train_transform(8, HALF, HALF), seed=3)
+
+
+def draw_number(image: Image.Image, rng: random.Random) -> Tensor:
+    return torch.tensor(rng.random(), dtype=torch.float64)
+
+
+def test_samples(image_set: ImageSet) -> None:
+    image, label, index = image_set[5]
+    assert (image.shape, label, index, len(image_set)) == ((3, 8, 8), 1, 5, 8)
+    assert image_set.labels.tolist() == [0] * 4 + [1] * 4
+
+
+def test_randomness_is_of_seed_epoch_and_index(image_set: ImageSet) -> None:
+    def numbers(seed: int, epoch: int) -> list[float]:
+        numbered = ImageSet(image_set.items, image_set.root, draw_number, seed)
+        numbered.set_epoch(epoch)
+        return [float(numbered[index][0]) for index in reversed(range(8))]
+
+    assert numbers(1, 2) == numbers(1, 2)
+    assert len({*numbers(1, 2), *numbers(1, 3), *numbers(2, 2)}) == 24
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_reach_workers_that_persist(image_set: ImageSet, workers: int) -> None:
+    numbered = ImageSet(image_set.items, image_set.root, draw_number, 1)
+    loader = DataLoader(numbered, batch_size=3, num_workers=workers, persistent_workers=workers > 0)
+    for epoch in (4, 0):
+        numbered.set_epoch(epoch)
+        assert numbered.epoch == epoch
+        seen = torch.cat([batch for batch, _, _ in loader]).tolist()
+        assert seen == [numbered.rng(index).random() for index in range(8)]
+
+
+def test_a_file_that_broke_since_is_an_image_error(image_set: ImageSet, tree: Path) -> None:
+    (tree / "ant/0.png").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"ant/0\.png: the file is empty"):
+        image_set[0]
+    with pytest.raises(ImageError, match="empty"):
+        next(iter(DataLoader(image_set, batch_size=2, num_workers=1)))

@@ -1,0 +1,176 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlprompt.data.images import DRAFT_SIDE, ImageError, read_image
+from vlprompt.errors import VLPromptError
+
+
+def pixel(path: Path, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    image = read_image(path)
+    assert image.mode == "RGB"
+    value = image.getpixel((x, y))
+    assert isinstance(value, tuple)
+    return tuple(map(int, value))
+
+
+def write_png16(path: Path, values: "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]") -> Path:
+    """A 16-bit PNG; Pillow cannot write colour ones."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    return path
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(path := tmp_path / "a.jpg", quality=95)
+    red, green, blue = pixel(path)
+    assert red > 240 and green < 15 and blue < 15
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bit_png_is_scaled_not_clipped(tmp_path: Path, channels: int) -> None:
+    values = np.full((4, 4, channels), 65535, dtype=np.uint16)
+    colours = channels - (channels in (2, 4))
+    values[..., :colours] = 0x4000  # a quarter of the range; clipping at 255 would make it white
+    assert pixel(write_png16(tmp_path / "a.png", values)) == (0x40, 0x40, 0x40)
+
+
+def test_16_bit_tiff(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 0x8000, dtype=np.uint16)).save(path := tmp_path / "a.tif")
+    assert pixel(path) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_deep_tiff_is_stretched_to_its_own_range(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(np.array([[-1000, 0], [500, 1000]], dtype=kind)).save(path := tmp_path / "a.tif")
+    assert pixel(path, 0, 0) == (0, 0, 0)
+    assert pixel(path, 1, 1) == (255, 255, 255)
+    assert pixel(path, 1, 0) == (128, 128, 128)
+
+
+def test_a_float_tiff_with_holes_and_a_flat_one(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[np.nan, 1.0]], dtype=np.float32)).save(holes := tmp_path / "a.tif")
+    assert pixel(holes) == (0, 0, 0)
+    Image.fromarray(np.full((2, 2), 7.0, dtype=np.float32)).save(flat := tmp_path / "b.tif")
+    assert pixel(flat) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(path := tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], duration=50)
+    red, green, blue = pixel(path)
+    assert red > 240 and green < 15 and blue < 15
+
+
+def test_transparency_is_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(path := tmp_path / "rgba.png")
+    assert pixel(path) == (255, 255, 255)
+    Image.new("LA", (4, 4), (0, 128)).save(path := tmp_path / "la.png")
+    assert pixel(path)[0] in (127, 128)
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 200, 0, 0])
+    palette.putpixel((3, 3), 0)
+    palette.save(path := tmp_path / "p.png", transparency=0)
+    assert pixel(path) == (200, 0, 0)
+    assert pixel(path, 3, 3) == (255, 255, 255)
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(path := tmp_path / "key.png", transparency=(9, 9, 9))
+    assert pixel(path) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "YCbCr", "LAB"])
+def test_other_modes(tmp_path: Path, mode: str) -> None:
+    suffix = {"YCbCr": "jpg", "LAB": "tif"}.get(mode, "png")
+    Image.new(mode, (4, 4)).save(path := tmp_path / f"a.{suffix}")
+    assert read_image(path).mode == "RGB"
+
+
+def test_exif_rotation(tmp_path: Path) -> None:
+    image = Image.new("RGB", (20, 10), "blue")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    image.save(path := tmp_path / "a.jpg", exif=exif)
+    assert read_image(path).size == (10, 20)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_does_not_break_the_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 10)).save(path := tmp_path / "a.jpg", exif=b"Exif\0\0" + b"MM\0*" + b"\xff" * 40)
+    assert read_image(path).size == (20, 10)
+
+
+def test_a_huge_jpeg_is_decoded_smaller(tmp_path: Path) -> None:
+    Image.new("L", (3 * DRAFT_SIDE, 2 * DRAFT_SIDE)).save(path := tmp_path / "a.jpg")
+    assert read_image(path).size == (1.5 * DRAFT_SIDE, DRAFT_SIDE)
+
+
+def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("1", (50, 50)).save(path := tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ImageError, match="more than 2,000 pixels"):
+        read_image(path)
+
+
+REASONS = {
+    "half.jpg": "truncated",
+    "half.png": "truncated",
+    "half.gif": "truncated",
+    "half.webp": "damaged",
+    "empty.png": "the file is empty",
+    "text.jpg": "not an image",
+    "folder.png": "it is a folder",
+    "script.png": "not an image",
+    "damaged.png": "damaged",
+    "missing.png": "no such file",
+}
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A folder of files that are no pictures, or no more."""
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for suffix in ("jpg", "png", "gif", "webp"):
+        Image.fromarray(noise).save(whole := tmp_path / f"whole.{suffix}")
+        (tmp_path / f"half.{suffix}").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.jpg").write_text("no picture at all")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "script.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    damaged = bytearray((tmp_path / "whole.png").read_bytes())
+    damaged[241] ^= 0xFF
+    (tmp_path / "damaged.png").write_bytes(damaged)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "reason"), REASONS.items())
+def test_what_cannot_be_read_is_an_image_error_with_a_short_reason(broken: Path, name: str, reason: str) -> None:
+    path = broken / name
+    with pytest.raises(ImageError, match=reason) as caught:
+        read_image(path)
+    assert isinstance(caught.value, VLPromptError)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert str(path) not in caught.value.reason
+    assert len(caught.value.reason) < 120
+
+
+def test_an_open_file(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (5, 6), "red").save(buffer, "png")
+    buffer.seek(0)
+    assert read_image(buffer).size == (5, 6)
+    with pytest.raises(ImageError, match="not an image"):
+        read_image(io.BytesIO(b"nothing"))

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from vlprompt.data import DATASETS, Dataset, Item, list_datasets, load_dataset
+from vlprompt.errors import VLPromptError
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    dataset = Dataset("toy", Path(), ("a_b", "c"), (Item("0.png", 0),), (), (Item("1.png", 1),))
+    monkeypatch.setitem(DATASETS._entries, "toy", lambda: dataset)
+    return dataset
+
+
+def test_names() -> None:
+    assert {"fontawesome", "openmoji", "openmoji-line"} <= set(list_datasets())
+
+
+def test_a_name_a_folder_and_a_manifest(registered: Dataset, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_dataset("toy") is registered
+    assert load_dataset("toy", class_names={"a_b": "first", "c": "second"}).class_names == ("first", "second")
+    assert load_dataset(str(tree)).class_names == load_dataset(tree).class_names == ("ant", "oak", "sea lion")
+    (tree / "a.csv").write_text("path,label\nant/0.png,x\nant/1.png,y\n")
+    assert load_dataset(tree / "a.csv").class_names == ("x", "y")
+    (tree / "b.csv").mkdir()
+    with pytest.raises(VLPromptError, match="no class folders"):
+        load_dataset(tree / "b.csv")
+    (tree / "b.csv").rmdir()
+    tree.rename(tree.parent / "toy")
+    monkeypatch.chdir(tree.parent)
+    assert load_dataset("toy") is registered
+    assert load_dataset("./toy", split_seed=2).name == "toy"
+
+
+def test_nothing_of_that_name(tree: Path) -> None:
+    with pytest.raises(VLPromptError, match=r"DATA nowhere is no folder here and no dataset; datasets: .*openmoji"):
+        load_dataset("nowhere")
+    with pytest.raises(VLPromptError, match=r"neither a folder nor a \.csv or \.parquet manifest"):
+        load_dataset(tree / "ant/0.png")

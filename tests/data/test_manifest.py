@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from vlprompt.data.manifest import read_manifest
+from vlprompt.errors import VLPromptError
+
+ROWS = {
+    "path": ["ant/0.png", "oak/0.png", "ant/1.png", "oak/1.png", "ant/2.png"],
+    "label": ["ant", "oak_tree", "ant", "oak_tree", "ant"],
+    "split": ["train", "train", "test", "test", "valid"],
+}
+
+
+def write(path: Path, rows: dict[str, list[object]] | pl.DataFrame) -> Path:
+    table = pl.DataFrame(rows)
+    if path.suffix == ".csv":
+        table.write_csv(path)
+    else:
+        table.write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "CSV"])
+def test_given_splits(tree: Path, suffix: str) -> None:
+    path = tree / f"birds.{suffix}"
+    write(path.with_suffix(path.suffix.lower()), ROWS).rename(path)
+    dataset = read_manifest(path)
+    assert (dataset.name, dataset.root, dataset.class_names) == ("birds", tree, ("ant", "oak tree"))
+    assert [(item.path, item.label) for item in dataset.train] == [("ant/0.png", 0), ("oak/0.png", 1)]
+    assert [item.path for item in dataset.val] == ["ant/2.png"]
+    assert [item.path for item in dataset.test] == ["ant/1.png", "oak/1.png"]
+
+
+def test_without_a_split_it_is_split_as_the_folder_is(tree: Path) -> None:
+    paths = [f"{name}/{number}.png" for name in ("ant", "oak") for number in range(10)]
+    rows = {"path": paths, "label": [path.split("/")[0] for path in paths]}
+    dataset = read_manifest(write(tree / "a.csv", rows))
+    assert [len(items) for items in (dataset.train, dataset.val, dataset.test)] == [10, 4, 6]
+    assert read_manifest(tree / "a.csv", split_seed=9).split_hash() != dataset.split_hash()
+
+
+def test_numbers_are_sorted_as_numbers(tree: Path) -> None:
+    rows = {"path": [f"ant/{number}.png" for number in range(4)], "label": [10, 9, 10, 9]}
+    dataset = read_manifest(write(tree / "a.csv", rows), class_names={"9": "nine", "10": "ten"})
+    assert dataset.class_names == ("nine", "ten")
+    assert {item.label for item in dataset.train if item.path in ("ant/1.png", "ant/3.png")} == {0}
+
+
+def test_missing_and_bad_files_are_skipped(tree: Path, tmp_path: Path, draw: object) -> None:
+    (tree / "ant/0.png").write_bytes(b"")
+    rows = {"path": [f"{name}/{n}.png" for name in ("ant", "oak") for n in range(12)], "label": ["a"] * 12 + ["b"] * 12}
+    dataset = read_manifest(write(tree / "a.csv", rows))
+    assert dict(dataset.skipped)["ant/0.png"] == "the file is empty"
+    assert dict(dataset.skipped)["oak/11.png"] == "no such file"
+    assert len(dataset.skipped) == 5
+
+
+def message(path: Path) -> str:
+    with pytest.raises(VLPromptError) as caught:
+        read_manifest(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_clear_errors(tree: Path) -> None:
+    assert "no such manifest" in message(tree / "none.csv")
+    assert "no column 'label'; it has path, class" in message(write(tree / "a.csv", {"path": ["a"], "class": ["b"]}))
+    assert "has no rows" in message(write(tree / "a.parquet", pl.DataFrame({"path": [], "label": []})))
+    assert "no label in row 2" in message(write(tree / "a.csv", {"path": ["a", "b"], "label": ["x", None]}))
+    rows = {**ROWS, "split": ["train", "dev", "test", "test", "val"]}
+    assert "split 'dev' in row 2; use train, val or test" in message(write(tree / "a.csv", rows))
+    assert "one class only" in message(write(tree / "a.csv", {"path": ["ant/0.png"], "label": ["ant"]}))
+    assert "none of the 2 images" in message(write(tree / "a.csv", {"path": ["x.png", "y.png"], "label": ["x", "y"]}))
+    (tree / "a.parquet").write_bytes(b"not parquet")
+    assert "cannot be read" in message(tree / "a.parquet")
+    (tree / "a.csv").write_bytes(b"")
+    assert "cannot be read" in message(tree / "a.csv")

@@ -1,0 +1,110 @@
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.transforms import functional as tv
+
+from vlprompt.data import transforms
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+RECORDED = load_file(Path(__file__).parents[1] / "golden" / "test_transform.safetensors")
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    generator = torch.Generator().manual_seed(seed)
+    return Image.fromarray(torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8).numpy())
+
+
+def pixels(normalised: Tensor) -> Tensor:
+    return normalised * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_evaluation_transform_is_the_recorded_one(case: int) -> None:
+    image = Image.fromarray(RECORDED[f"image{case}"].numpy())
+    result = transforms.test_transform(64, MEAN, STD)(image, random.Random(0))
+    assert (pixels(result) - pixels(RECORDED[f"output{case}"])).abs().max() < 2 / 255
+
+
+@given(st.integers(1, 150), st.integers(1, 150), st.integers(4, 48))
+@settings(max_examples=60, deadline=None)
+def test_evaluation_transform_is_torchvisions(width: int, height: int, size: int) -> None:
+    image = picture(width, height)
+    resized = tv.resize(image, [size], tv.InterpolationMode.BICUBIC)
+    expected = tv.normalize(tv.to_tensor(tv.center_crop(resized, [size, size])), list(MEAN), list(STD))
+    result = transforms.test_transform(size, MEAN, STD)(image, random.Random(0))
+    if max(width, height) <= 16 * min(width, height):
+        assert torch.allclose(result, expected, atol=1e-5)
+    else:
+        assert result.shape == expected.shape
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 64), st.integers())
+@settings(max_examples=60, deadline=None)
+def test_any_shape_of_image_works(width: int, height: int, size: int, seed: int) -> None:
+    image = Image.new("RGB", (width, height), "white")
+    for transform in (transforms.test_transform(size, MEAN, STD), transforms.train_transform(size, MEAN, STD)):
+        result = transform(image, random.Random(seed))
+        assert result.shape == (3, size, size)
+        assert result.dtype == torch.float32
+        assert torch.allclose(pixels(result), torch.ones(()), atol=1e-5)
+
+
+def test_a_thread_of_an_image_does_not_fill_the_memory() -> None:
+    result = transforms.test_transform(224, MEAN, STD)(Image.new("RGB", (60_000, 1)), random.Random(0))
+    assert result.shape == (3, 224, 224)
+
+
+def test_training_transform_depends_on_its_rng_alone() -> None:
+    transform, image = transforms.train_transform(32, MEAN, STD), picture(60, 50)
+    one = transform(image, random.Random(1))
+    random.seed(5)
+    torch.manual_seed(5)
+    assert torch.equal(one, transform(image, random.Random(1)))
+    assert not torch.equal(one, transform(image, random.Random(2)))
+
+
+def test_where_no_crop_fits_the_largest_central_one_is_taken() -> None:
+    rng = random.Random(0)
+    assert transforms._random_box(400, 10, (1.0, 1.0), rng) == (193, 0, 206, 10)
+    assert transforms._random_box(10, 400, (1.0, 1.0), rng) == (0, 193, 10, 206)
+
+
+@given(st.integers(8, 400), st.integers(8, 400), st.integers(), st.floats(0.05, 1), st.floats(0.05, 1))
+def test_crops_lie_inside_and_have_the_asked_area_and_ratio(
+    width: int, height: int, seed: int, one: float, other: float
+) -> None:
+    scale = (min(one, other), max(one, other))
+    left, top, right, bottom = transforms._random_box(width, height, scale, random.Random(seed))
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    if 0.6 < width / height < 1.6 and scale[1] < 0.5 and min(right - left, bottom - top) > 20:  # no fallback
+        assert scale[0] * 0.85 < (right - left) * (bottom - top) / (width * height) < scale[1] * 1.15
+        assert 0.65 < (right - left) / (bottom - top) < 1.5
+
+
+def test_half_of_the_images_are_flipped() -> None:
+    image = Image.new("RGB", (2, 2))
+    image.putpixel((0, 0), (255, 255, 255))
+    image.putpixel((0, 1), (255, 255, 255))
+    transform = transforms.train_transform(2, (0, 0, 0), (1, 1, 1), crop_scale=(1.0, 1.0))
+    flipped = 0
+    for seed in range(400):
+        result = transform(image, random.Random(seed))
+        flipped += bool(result[0, 0, 1] > result[0, 0, 0])
+    assert math.isclose(flipped, 200, abs_tol=50)
+
+
+def test_means_are_per_channel() -> None:
+    result = transforms.test_transform(2, (0, 0.5, 1), (1, 2, 4))(Image.new("RGB", (2, 2), "white"), random.Random(0))
+    assert result[:, 0, 0].tolist() == [1.0, 0.25, 0.0]
+    with pytest.raises(ValueError, match="unpack"):
+        transforms.test_transform(2, (0, 0), (1, 1))

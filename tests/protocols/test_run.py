@@ -1,0 +1,178 @@
+"""Whole runs on tiny data: what they leave, how they go on, and what they refuse."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars
+import pytest
+from safetensors.torch import load_file
+
+import vlprompt
+from vlprompt import VLPromptError
+from vlprompt.config import RunConfig, parse_config
+from vlprompt.protocols import run as module
+from vlprompt.training.record import RunRecord, read_record
+
+
+@pytest.fixture
+def config(weights: Path, pictures: Path) -> Any:
+    def make(name: str = "coop", **changes: Any) -> RunConfig:
+        lengths = {"coop": {"n_ctx": 2}, "dapt": {"n_text": 2, "n_visual": 2}}
+        values: dict[str, Any] = {
+            "method": {"name": name, **lengths.get(name, {})},
+            "backbone": {"source": str(weights)},
+            "data": {"source": str(pictures), "shots": 4, "views": 3},
+            "optim": {"epochs": 4, "batch_size": 5, "lr": 0.1},
+        }
+        for key, value in changes.items():
+            values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
+        return parse_config(values)
+
+    return make
+
+
+def without_times(record: RunRecord) -> list[Any]:
+    return [(epoch.epoch, epoch.lr, epoch.accuracy, epoch.losses) for epoch in record.history]
+
+
+def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
+    record = vlprompt.tune(config("dapt"), tmp_path / "run")
+    files = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert files == ["predictions.parquet", "prompts.safetensors", "run.json"]
+    assert read_record(tmp_path / "run") == record
+    assert record.status == "finished"
+    assert record.class_names == ["blue sky", "green leaf", "night", "red apple"]
+    assert record.trainable_parameters == 2 * 64 + 2 * 64
+    assert record.config.method.options["template"] == "a photo of a {}."
+    assert [epoch.epoch for epoch in record.history] == [1, 2, 3, 4]
+    assert record.history[0].lr == 1e-5
+    assert record.history[1].lr == 0.1
+    assert set(record.history[0].losses) == {"total", "cross_entropy", "intra_dispersion", "inter_dispersion"}
+    prompts = load_file(tmp_path / "run" / "prompts.safetensors")
+    assert {name: tuple(value.shape) for name, value in prompts.items()} == {
+        "text_context": (2, 64),
+        "visual_context": (2, 64),
+        "prototypes": (4, 32),
+    }
+    table = polars.read_parquet(tmp_path / "run" / "predictions.parquet")
+    assert len(table) == record.metrics["test"]["images"] == record.split.test
+    right = (table["label"] == table["prediction"]).mean()
+    assert record.metrics["test"]["accuracy"] == pytest.approx(100 * right)
+    assert all((pictures / path).exists() for path in table["path"])
+
+
+def test_training_lowers_the_loss(config: Any, tmp_path: Path) -> None:
+    record = vlprompt.tune(config("coop", optim={"epochs": 30, "lr": 1.0}), tmp_path / "run")
+    assert record.history[-1].losses["total"] < record.history[0].losses["total"] - 0.2
+
+
+@pytest.mark.parametrize("method", ["coop", "dapt"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, config: Any, tmp_path: Path) -> None:
+    settings = config(method, optim={"optimizer": optimizer})
+    whole = vlprompt.tune(settings, tmp_path / "whole")
+
+    class Impatient(module.Reporter):
+        @contextmanager
+        def bar(self, title: str) -> Any:
+            def move(done: int, total: int, note: str = "") -> None:
+                if title == "train" and done == 8:  # three batches an epoch: in the middle of the third
+                    raise KeyboardInterrupt
+
+            yield move
+
+    with pytest.raises(KeyboardInterrupt):
+        vlprompt.tune(settings, tmp_path / "cut", reporter=Impatient(quiet=True))
+    cut = read_record(tmp_path / "cut")
+    assert (cut.status, cut.metrics) == ("interrupted", {})
+    assert (tmp_path / "cut" / "state.safetensors").exists()
+    assert vlprompt.evaluate(tmp_path / "cut", device="cpu")["test"]["images"] == whole.split.test
+
+    again = vlprompt.tune(settings, tmp_path / "cut", resume=True)
+    assert without_times(again) == without_times(whole)
+    assert again.metrics == whole.metrics
+    one, other = ((tmp_path / name / "prompts.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert one == other
+
+
+def test_resuming_refuses_another_run(config: Any, tmp_path: Path, pictures: Path) -> None:
+    settings = config()
+    record = vlprompt.tune(settings, tmp_path / "run")
+    with pytest.raises(VLPromptError, match=r"holds a run already \(finished\); add --resume"):
+        vlprompt.tune(settings, tmp_path / "run")
+    assert vlprompt.tune(settings, tmp_path / "run", resume=True) == record
+    faster = config(runtime={"eval_batch_size": 7})
+    assert vlprompt.tune(faster, tmp_path / "run", resume=True) == record
+    for other in (config(seed=2), config(optim={"lr": 0.2}), config("dapt"), config(data={"shots": 3})):
+        with pytest.raises(VLPromptError, match="other settings, images or weights"):
+            vlprompt.tune(other, tmp_path / "run", resume=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    with pytest.raises(VLPromptError, match="exists and is not a run"):
+        vlprompt.tune(settings, tmp_path / "full")
+
+
+def test_a_damaged_state_is_an_error(config: Any, tmp_path: Path) -> None:
+    settings = config()
+    vlprompt.tune(settings, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    (tmp_path / "run" / "state.safetensors").write_bytes(b"\x00" * 20)
+    with pytest.raises(VLPromptError, match=r"state.safetensors is damaged"):
+        vlprompt.tune(settings, tmp_path / "run", resume=True)
+
+
+def test_base_to_new_tests_both_halves(config: Any, tmp_path: Path) -> None:
+    record = vlprompt.tune(config(protocol="base-to-new"), tmp_path / "run")
+    assert record.class_names == ["blue sky", "green leaf"]
+    base, new = record.metrics["base"]["accuracy"], record.metrics["new"]["accuracy"]
+    expected = 0 if base * new == 0 else 2 * base * new / (base + new)
+    assert record.metrics["harmonic_mean"] == pytest.approx(expected)
+    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["base"] == pytest.approx(record.metrics["base"])
+
+
+def test_class_specific_context_is_refused_before_training(config: Any, tmp_path: Path) -> None:
+    settings = config(protocol="base-to-new", method={"class_specific": True})
+    with pytest.raises(VLPromptError, match="cannot name new classes"):
+        vlprompt.tune(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_zero_shot_is_a_run_without_training(config: Any, tmp_path: Path) -> None:
+    record = vlprompt.tune(config("zero-shot"), tmp_path / "run")
+    assert (record.status, record.history, record.trainable_parameters) == ("finished", [], 0)
+    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == pytest.approx(record.metrics["test"])
+
+
+def test_evaluating_other_data_names_its_classes(config: Any, tmp_path: Path, pictures: Path) -> None:
+    vlprompt.tune(config(), tmp_path / "run")
+    for name in ("red_apple", "night"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        for file in (pictures / name).iterdir():
+            (tmp_path / "other" / name / file.name).write_bytes(file.read_bytes())
+    found = vlprompt.evaluate(tmp_path / "run", str(tmp_path / "other"), device="cpu")
+    assert found["dataset"] == "other"
+    assert found["test"]["images"] < 24
+
+
+def test_other_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    vlprompt.tune(config(backbone={"source": str(copy)}), tmp_path / "run")
+    content = bytearray(copy.read_bytes())
+    content[-1] ^= 1
+    copy.write_bytes(bytes(content))
+    with pytest.raises(VLPromptError, match="was tuned on other weights"):
+        vlprompt.evaluate(tmp_path / "run", device="cpu")
+
+
+def test_online_images_and_workers_change_nothing_that_they_should_not(config: Any, tmp_path: Path) -> None:
+    alone = vlprompt.tune(config("dapt"), tmp_path / "alone")
+    together = vlprompt.tune(config("dapt", runtime={"workers": 2}), tmp_path / "together")
+    assert without_times(alone) == without_times(together)
+    assert alone.result_hash == together.result_hash
+    online = vlprompt.tune(config("coop", data={"views": 0}), tmp_path / "online")
+    assert online.status == "finished"
+    assert online.result_hash != vlprompt.tune(config("coop"), tmp_path / "cached").result_hash

@@ -1,0 +1,194 @@
+"""The command line as scripts see it: words, output, exit codes, one-line errors."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlprompt import cli
+from vlprompt.recipes import list_recipes
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vlprompt", *map(str, words)])
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        signal.signal(signal.SIGTERM, before)
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def fast() -> list[str]:
+    """Settings that make a run take a second."""
+    return ["--set", "optim.epochs=2", "--set", "optim.batch_size=8", "--shots", "4"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, weights: Path, pictures: Path, fast: list[str]) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    words = ["vlprompt", "tune", pictures, "--backbone", weights, "--out", folder, "--quiet", *fast]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(sys, "argv", list(map(str, words)))
+        cli.main()
+    assert stop.value.code == 0
+    return folder
+
+
+def test_tune_then_evaluate_agree(call: Call, run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    code, out, _ = call("evaluate", run, "--json", "--device", "cpu")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["method"], found["run"]) == ("dapt", str(run))
+    assert found["test"] == pytest.approx(record["metrics"]["test"])
+
+
+def test_predict_answers_every_image_and_names_the_broken_one(call: Call, run: Path, pictures: Path) -> None:
+    good, broken = pictures / "night" / "00.png", run / "run.json"
+    code, out, _ = call("predict", run, good, broken, good, "--json", "--device", "cpu")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    assert [answer["image"] for answer in answers] == [str(good), str(broken), str(good)]
+    assert answers[0] == answers[2]
+    assert sum(answers[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert answers[0]["probability"] == max(answers[0]["probabilities"].values())
+    assert "not an image" in answers[1]["error"]
+    assert call("predict", run, good)[1].startswith(f"{good}: {answers[0]['label']} (")
+
+
+def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+    code, out, _ = call("tune", pictures, "--backbone", weights, "--method", "coop", "--shots", 2, "--dry-run")
+    resolved = yaml.safe_load(out)
+    assert code == 0
+    assert "4 classes; trains on 8 images of 4 classes" in out
+    assert resolved["method"]["n_ctx"] == 16
+    assert resolved["data"]["shots"] == 2
+    recipe = tmp_path / "again.yaml"
+    recipe.write_text(out)
+    assert yaml.safe_load(call("tune", pictures, "--recipe", recipe, "--dry-run")[1]) == resolved
+
+
+@pytest.mark.parametrize("recipe", list_recipes())
+def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights: Path) -> None:
+    method, protocol = recipe.split("/")
+    code, out, _ = call("tune", pictures, "--recipe", recipe, "--backbone", weights, "--shots", 1, "--dry-run")
+    resolved = yaml.safe_load(out)
+    assert (code, resolved["method"]["name"], resolved["protocol"]) == (0, method, protocol)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "cooop"], "unknown method 'cooop'; did you mean 'coop'?"),
+        (["--set", "method.betta=1"], "method 'dapt' has no option 'betta'; it has: template, n_text"),
+        (["--set", "method.beta_text=-1"], "method.beta_text=-1: Input should be greater than or equal to 0"),
+        (["--set", "optim.epoch=3"], "there is no option 'optim.epoch'; section 'optim' has: optimizer, lr, epochs"),
+        (["--set", "optim.lr=fast"], "optim.lr='fast': Input should be a valid number"),
+        (["--set", "optim.lr"], "--set optim.lr: write it as KEY=VALUE"),
+        (["--set", "data.crop_scale=[0.9, 0.1]"], "must be two shares with 0 < least <= most <= 1"),
+        (["--shots", "0"], "data.shots=0: Input should be greater than or equal to 1"),
+        (["--shots", "many"], "Invalid value for '--shots'"),
+        (["--recipe", "dapt/fewshot"], "--recipe dapt/fewshot: did you mean 'dapt/few-shot'?"),
+        (["--recipe", "none.yaml"], "--recipe none.yaml: there is no such file"),
+        (["--protocol", "one-shot"], "protocol='one-shot': Input should be 'few-shot' or 'base-to-new'"),
+        (["--device", "cuda"], "device 'cuda' is not available here; use --device cpu"),
+        (["--device", "tpu9"], "device 'tpu9' is not known"),
+        (["--set", "backbone.precision=fp16", "--device", "cpu"], "precision 'fp16' does not work on a CPU"),
+        (["--backbone", "ViT-B-16/opnai"], "ViT-B-16"),
+        (["--frobnicate"], "No such option: --frobnicate"),
+    ],
+)
+def test_mistakes_are_one_line_before_anything_runs(
+    words: list[str], message: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    backbone = [] if "--backbone" in words else ["--backbone", str(weights)]
+    code, out, err = call("tune", pictures, *backbone, "--out", tmp_path / "run", *words)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_that_are_no_runs(call: Call, tmp_path: Path) -> None:
+    for command in (["evaluate"], ["info"], ["predict"]):
+        images = ["x.png"] if command == ["predict"] else []
+        code, _, err = call(*command, tmp_path, *images)
+        assert code == 2
+        assert "is not a run: it has no run.json; make one with `vlprompt tune`" in err
+
+
+def test_data_that_is_not_there(call: Call) -> None:
+    code, _, err = call("tune", "no-such-folder")
+    assert code == 2
+    assert "no-such-folder is no folder here and no dataset; datasets: fontawesome, openmoji, openmoji-line" in err
+
+
+def test_list(call: Call) -> None:
+    methods = json.loads(call("list", "methods", "--json")[1])
+    assert {"coop", "dapt", "zero-shot"} <= {method["name"] for method in methods}
+    assert all(option["about"] for method in methods for option in method["options"])
+    assert "n_visual = 16" in call("list", "methods")[1]
+    assert "openmoji-line" in call("list", "datasets")[1].split()
+    assert "dapt/base-to-new" in call("list", "recipes")[1].split()
+    backbones = call("list", "backbones")[1]
+    assert backbones.startswith("embedded")
+    assert "ViT-B-16/openai" in backbones
+
+
+def test_info(call: Call, run: Path) -> None:
+    code, out, _ = call("info", run)
+    assert code == 0
+    assert f"{run}: finished, 2 of 2 epochs" in out
+    assert "16 training, 16 validation" in out or "16 training" in out
+    assert json.loads(call("info", run, "--json")[1])["status"] == "finished"
+
+
+@pytest.mark.parametrize("command", ["tune", "evaluate", "predict", "list", "info", "quickstart"])
+def test_help_has_examples(command: str, call: Call) -> None:
+    code, out, _ = call(command, "--help")
+    assert code == 0
+    assert "Examples:" in out
+    assert f"vlprompt {command}" in out
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys, vlprompt.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_signal_leaves_a_run_that_goes_on(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+    words = ["tune", pictures, "--backbone", weights, "--out", tmp_path / "run", "--set", "optim.epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vlprompt.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
+    )
+    state = tmp_path / "run" / "state.safetensors"
+    deadline = time.monotonic() + 120
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)  # handled as Ctrl-C is
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; go on with the same command and --resume" in err
+    assert "Traceback" not in err
+    code, out, _ = call("info", tmp_path / "run", "--json")
+    assert (code, json.loads(out)["status"]) == (0, "interrupted")
+    assert call("evaluate", tmp_path / "run", "--json")[0] == 0

@@ -1,0 +1,119 @@
+"""Rules that no linter knows: what the sources may import, call and mention."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "vlprompt"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+TEXTS = sorted(
+    path
+    for folder in (".ci", ".github", "benchmarks", "docs", "src", "tests", "tools", ".")
+    for path in (ROOT / folder).glob("[!.]*" if folder == "." else "**/*")
+    if path.is_file() and path.suffix in {"", ".cff", ".csv", ".json", ".md", ".py", ".toml", ".yaml", ".yml"}
+)
+
+# A module imports from its own level or below; a name that is not listed is a shared helper.
+LEVELS = {
+    "prompts": 0,
+    "backbones": 1,
+    "methods": 2,
+    "training": 3,
+    "protocols": 4,
+    "deploy": 4,
+    "results": 4,
+    "analysis": 4,
+    "cli": 5,
+}
+PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+MACHINE_PATH = re.compile(r"(?<![\w./~$}>-])/(?:work|root|home|Users|opt|tmp)/\w|\b[A-Z]:\\\w|\.\./shared\b")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def constant_keywords(call: ast.Call) -> dict[str | None, object]:
+    return {word.arg: word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_source(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "a module says what it is for"
+
+    imported = set(imports(tree))
+    assert not PICKLES & {name.split(".")[0] for name in imported}, "never pickle"
+    for function, call in calls(tree):
+        words = constant_keywords(call)
+        assert function != "torch.save", "torch.save pickles: use safetensors"
+        assert words.get("allow_pickle") is not True, "never pickle"
+        assert function != "torch.load" or words.get("weights_only") is True, "torch.load unpickles"
+
+    here = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    there = {name.split(".")[1] for name in imported if name.startswith("vlprompt.")}
+    if here in LEVELS:
+        above = {name for name in there if LEVELS.get(name, 0) > LEVELS[here]}
+        assert not above, f"imports point downwards only: {here} imports {above}"
+    if here == "data":
+        assert not there & {"methods", "training", "protocols"}, "data knows no method"
+
+
+def test_what_is_imported_is_declared() -> None:
+    def normalised(name: str) -> str:
+        return re.split(r"[^\w.-]", name)[0].lower().replace("_", "-")
+
+    distributions = packages_distributions()
+    declared = {normalised(requirement) for requirement in requires("vlprompt") or []}
+    modules = {name.split(".")[0] for path in SOURCES for name in imports(ast.parse(path.read_text()))}
+    undeclared = {
+        module
+        for module in modules - sys.stdlib_module_names - {"vlprompt"}
+        if not declared & set(map(normalised, distributions.get(module, [module])))
+    }
+    assert not undeclared
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_no_path_of_one_machine(path: Path) -> None:
+    if path == Path(__file__):
+        return
+    found = [line for line in path.read_text(encoding="utf-8").splitlines() if MACHINE_PATH.search(line)]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("open('/work/main/x')", True),
+        ("see /home/somebody/data", True),
+        (r"C:\data", True),
+        ("../shared/golden", True),
+        ("https://example.org/home/page", False),
+        ("~/.cache/vlprompt", False),
+        ("$HOME/work/x and a/tmp/b", False),
+    ],
+)
+def test_machine_path_is_recognised(text: str, is_one: bool) -> None:
+    assert bool(MACHINE_PATH.search(text)) is is_one

@@ -1,0 +1,114 @@
+"""The corpus as training sees it: which drawings are held out, which are drawn how often, and their labels."""
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pictoclip.captions import Caption, sample_caption
+from pictoclip.corpus import Corpus
+
+_HELD_OUT_DRAWINGS = 2000
+_HELD_OUT_SEED = 17
+# Shares of a batch: drawings of emoji sets, other icons of a Unicode concept, other icons. Interface icons' names
+# are noisy; those of a known concept are mostly line art and solid glyphs, the styles that emoji sets lack.
+_SHARES = (0.74, 0.17, 0.09)
+# A flag is a flag in every style, has no line art, and there are 270 of them.
+_FLAG_WEIGHT = 0.2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`pictures` (B, R, R, 4) uint8; `monochrome` (B,); `kinds` and `concepts` (B,): see `TrainingSet`."""
+
+    pictures: Tensor
+    monochrome: Tensor
+    captions: list[Caption]
+    kinds: Tensor
+    concepts: Tensor
+    subgroups: Tensor
+
+
+@dataclass
+class TrainingSet:
+    """Labels of every drawing.
+
+    `concepts` (N,) row among all Unicode concepts or -1; `subgroups` (N,) likewise; `kinds` (N,) an integer equal
+    for drawings of one concept or, outside Unicode, of one name. `held_out` are positions that are never drawn.
+    """
+
+    corpus: Corpus
+    concepts: Tensor = field(init=False)
+    subgroups: Tensor = field(init=False)
+    kinds: Tensor = field(init=False)
+    monochrome: Tensor = field(init=False)
+    subgroup_names: list[str] = field(init=False)
+    held_out: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        drawings, by_code = self.corpus.drawings, self.corpus.concepts.by_code
+        codes = {code: row for row, code in enumerate(by_code)}
+        self.subgroup_names = sorted({concept.subgroup for concept in by_code.values() if concept.subgroup})
+        groups = {name: row for row, name in enumerate(self.subgroup_names)}
+        groups_of_code = {code: groups.get(concept.subgroup, -1) for code, concept in by_code.items()}
+        kinds: dict[str, int] = {}
+        self.concepts = torch.tensor([codes.get(d.code, -1) for d in drawings])
+        self.subgroups = torch.tensor([groups_of_code.get(d.code, -1) for d in drawings])
+        self.kinds = torch.tensor([kinds.setdefault(d.code or d.name, len(kinds)) for d in drawings])
+        self.monochrome = torch.tensor([not d.colour for d in drawings])
+        self.held_out = torch.tensor(self._hold_out())
+        self._pools = self._make_pools()
+
+    def _hold_out(self) -> list[int]:
+        """Whole concepts of a family of emoji styles, seeded, until enough drawings are out."""
+        members: dict[tuple[str, str], list[int]] = {}
+        for i, drawing in enumerate(self.corpus.drawings):
+            if drawing.emoji and self.subgroups[i] >= 0 and not self._is_flag(i):
+                members.setdefault((drawing.family, drawing.code), []).append(i)
+        order = sorted(members)
+        random.Random(_HELD_OUT_SEED).shuffle(order)
+        wanted = min(_HELD_OUT_DRAWINGS, len(self.corpus.drawings) // 10)
+        out: list[int] = []
+        for key in order:
+            if len(out) >= wanted:
+                break
+            out += members[key]
+        return sorted(out)
+
+    def _is_flag(self, i: int) -> bool:
+        group = int(self.subgroups[i])
+        return group >= 0 and self.subgroup_names[group].endswith("flag")
+
+    def _make_pools(self) -> list[tuple[np.ndarray, np.ndarray]]:  # type: ignore[type-arg]
+        held_out = set(self.held_out.tolist())
+        pools: list[list[int]] = [[], [], []]
+        for i, drawing in enumerate(self.corpus.drawings):
+            if i not in held_out:
+                pools[0 if drawing.emoji else 1 if drawing.code else 2].append(i)
+        weighted = []
+        for pool in pools:
+            weights = np.array([_FLAG_WEIGHT if self._is_flag(i) else 1.0 for i in pool])
+            weighted.append((np.array(pool), weights / max(weights.sum(), 1)))
+        return weighted
+
+    def batch(self, size: int, key: tuple[int, ...]) -> Batch:
+        """`size` drawings and captions; the same key gives the same ones."""
+        rng = np.random.default_rng(key)
+        counts = [round(size * share) for share in _SHARES[1:]]
+        counts = [size - sum(counts), *counts]
+        pools = zip(self._pools, counts, strict=True)
+        chosen = np.concatenate([rng.choice(pool, n, replace=n > len(pool) // 2, p=p) for (pool, p), n in pools])
+        index = torch.from_numpy(chosen)
+        words = random.Random(str(key))
+        drawings = [self.corpus.drawings[i] for i in chosen]
+        concepts = self.corpus.concepts.by_code
+        return Batch(
+            torch.from_numpy(self.corpus.pictures[chosen]),
+            self.monochrome[index],
+            [sample_caption(drawing, concepts.get(drawing.code), words) for drawing in drawings],
+            self.kinds[index],
+            self.concepts[index],
+            self.subgroups[index],
+        )

@@ -1,0 +1,48 @@
+"""From training weights to the asset: OpenAI's names, QuickGELU unfolded, half precision, used token rows only."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from pictoclip.model import QUICK_GELU
+from pictoclip.train import RECIPE_VERSION, Trainer
+from vlprompt.files import atomic_write
+
+
+def unfold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Training weights (SiLU) as weights of the same model with QuickGELU."""
+    unfolded = {}
+    for name, weight in weights.items():
+        scale = 1 / QUICK_GELU if ".c_fc." in name else QUICK_GELU if name.endswith("c_proj.weight") else 1.0
+        unfolded[name] = weight.detach() * scale
+    return unfolded
+
+
+def packed(weights: Mapping[str, Tensor], token_ids: Sequence[int]) -> dict[str, Tensor]:
+    """Half precision; `token_embedding.weight` becomes `.rows` (n_used, width) and `.ids` (n_used,) int32."""
+    tensors = {name: weight.half().contiguous() for name, weight in unfold(weights).items()}
+    tensors["token_embedding.rows"] = tensors.pop("token_embedding.weight")
+    tensors["token_embedding.ids"] = torch.tensor(token_ids, dtype=torch.int32)
+    return tensors
+
+
+def export(trainer: Trainer, path: Path) -> str:
+    """Write the asset and its checksum beside it; returns the SHA-256."""
+    metadata = {
+        "format": "pictoclip",
+        "recipe_version": str(RECIPE_VERSION),
+        "samples": str(trainer.seen),
+        "budget": str(trainer.recipe.samples),
+        "seed": str(trainer.recipe.seed),
+        "shape": json.dumps({"image_size": trainer.shape.image_size, "patch": trainer.shape.patch}),
+    }
+    content = save(packed(trainer.weights, trainer.vocabulary.ids), metadata)
+    digest = hashlib.sha256(content).hexdigest()
+    atomic_write(path, content)
+    atomic_write(path.with_suffix(".sha256"), f"{digest}  {path.name}\n")
+    return digest

@@ -1,0 +1,198 @@
+"""The model in OpenAI CLIP's layout and names, in a form that trains fast on a CPU.
+
+Two things differ from the released layout, and `export.py` undoes both: QuickGELU is folded into the weights
+(x * sigmoid(1.702 x) is SiLU with the first layer scaled by 1.702 and the second by its inverse), and the token
+embedding has rows for used tokens only.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+QUICK_GELU = 1.702
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+HEAD_WIDTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of both towers; the defaults are pictoclip's. Heads are 64 wide, as in every OpenAI CLIP."""
+
+    image_size: int = 64
+    patch: int = 8
+    image_width: int = 192
+    image_layers: int = 6
+    text_width: int = 128
+    text_layers: int = 4
+    context_length: int = 77
+    joint: int = 128
+
+    @property
+    def grid(self) -> int:
+        return self.image_size // self.patch
+
+
+class Attention(nn.Module):
+    """Self-attention under `nn.MultiheadAttention`'s parameter names, as explicit matmuls and a softmax."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = width // HEAD_WIDTH
+        self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
+        """x (B, L, D) to (B, L, D), or to (B, 1, D) for the query at position `at` (B,) alone."""
+        batch, length, width = x.shape
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        if at is None:
+            qkv = F.linear(x, weight, bias)
+            q, k, v = qkv.view(batch, length, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+        else:
+            q = F.linear(x[torch.arange(batch), at], weight[:width], bias[:width])
+            q = q.view(batch, self.heads, 1, HEAD_WIDTH)
+            kv = F.linear(x, weight[width:], bias[width:])
+            k, v = kv.view(batch, length, 2, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+            mask = None if mask is None else mask[at][:, None, None]
+        scores = (q * HEAD_WIDTH**-0.5) @ k.transpose(-1, -2)  # (B, heads, L or 1, L)
+        if mask is not None:
+            scores = scores + mask
+        mixed = scores.float().softmax(-1).to(v.dtype) @ v
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(batch, -1, width))
+        return out
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attn = Attention(width)
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
+        self.mlp.add_module("gelu", nn.SiLU(inplace=False))
+        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
+        mixed = self.attn(self.ln_1(x), mask, at)
+        x = mixed + (x if at is None else x[torch.arange(len(x)), at][:, None])
+        return x + self.mlp(self.ln_2(x))
+
+
+class Transformer(nn.Module):
+    """Blocks initialised as OpenAI's are, the MLPs folded."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(Block(width) for _ in range(layers))
+        for block in self._blocks():
+            nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
+            nn.init.zeros_(block.attn.out_proj.bias)
+            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5 * QUICK_GELU)
+            nn.init.normal_(
+                block.mlp.c_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5 / QUICK_GELU
+            )
+
+    def _blocks(self) -> Iterator[Block]:
+        return iter(self.resblocks)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, at: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, L, D) to the feature (B, D) at position `at` (B,): the last block computes nothing else."""
+        *blocks, last = self.resblocks
+        for block in blocks:
+            x = block(x, mask)
+        pooled: Tensor = last(x, mask, at)
+        return pooled[:, 0]
+
+
+class ImageTower(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.patch, self.grid = shape.patch, shape.grid
+        width = shape.image_width
+        self.conv1 = nn.Conv2d(3, width, shape.patch, shape.patch, bias=False)
+        self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
+        positions = torch.cat([torch.randn(1, width) * width**-0.5, sincos_positions(shape.grid, width)])
+        self.positional_embedding = nn.Parameter(positions)
+        self.ln_pre = nn.LayerNorm(width)
+        self.transformer = Transformer(width, shape.image_layers)
+        self.ln_post = nn.LayerNorm(width)
+        self.proj = nn.Parameter(torch.randn(width, shape.joint) * width**-0.5)
+        for block in self.transformer._blocks():
+            identity_like_(block.attn)
+
+    def forward(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Images (B, 3, S, S) to features (B, joint). `kept` (B, n): the only patches looked at."""
+        batch, grid, patch = len(images), self.grid, self.patch
+        x = images.view(batch, 3, grid, patch, grid, patch).permute(0, 2, 4, 1, 3, 5)
+        x = x.reshape(batch, grid * grid, 3 * patch * patch)
+        positions = self.positional_embedding[1:]
+        if kept is not None:
+            x = x.gather(1, kept[..., None].expand(-1, -1, x.shape[-1]))
+            positions = positions[kept]
+        x = F.linear(x, self.conv1.weight.flatten(1)) + positions
+        first = (self.class_embedding + self.positional_embedding[0]).expand(batch, 1, -1)
+        class_token = torch.zeros(batch, dtype=torch.long)
+        pooled = self.transformer(self.ln_pre(torch.cat([first, x], 1)), class_token)
+        features: Tensor = self.ln_post(pooled) @ self.proj
+        return features
+
+
+class CLIP(nn.Module):
+    """Both towers. `tokens_used` rows of token embedding instead of 49,408."""
+
+    def __init__(self, shape: Shape, tokens_used: int) -> None:
+        super().__init__()
+        width = shape.text_width
+        self.visual = ImageTower(shape)
+        self.token_embedding = nn.Embedding(tokens_used, width)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        self.positional_embedding = nn.Parameter(torch.randn(shape.context_length, width) * 0.01)
+        self.transformer = Transformer(width, shape.text_layers)
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.randn(width, shape.joint) * width**-0.5)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def encode_image(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
+        features: Tensor = self.visual(images, kept)
+        return features
+
+    def encode_text(self, tokens: Tensor, ends: Tensor) -> Tensor:
+        """Tokens (B, L) with the end token at `ends` (B,) to features (B, joint)."""
+        length = tokens.shape[1]
+        x = self.token_embedding(tokens) + self.positional_embedding[:length]
+        mask = torch.full((length, length), -torch.inf, dtype=x.dtype).triu_(1)
+        features: Tensor = self.ln_final(self.transformer(x, ends, mask)) @ self.text_projection
+        return features
+
+
+def sincos_positions(grid: int, width: int) -> Tensor:
+    """Fixed two-dimensional sine-cosine positions (grid * grid, width), as a start for learned ones."""
+    frequencies = math.pi / 3 / 10000 ** (torch.arange(width // 4) / (width / 4))
+    steps = torch.arange(grid).float()
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    y, x = y.reshape(-1, 1) * frequencies, x.reshape(-1, 1) * frequencies
+    return torch.cat([y.sin(), y.cos(), x.sin(), x.cos()], 1)
+
+
+@torch.no_grad()
+def identity_like_(attention: Attention) -> None:
+    """Mimetic initialisation (arXiv 2305.09828): query-key products near 0.7 I, value-output near -0.4 I."""
+    width = attention.out_proj.in_features
+
+    def factors(noise: float, identity: float) -> tuple[Tensor, Tensor]:
+        target = noise * torch.randn(width, width) * width**-0.5 + identity * torch.eye(width)
+        u, s, vh = torch.linalg.svd(target)
+        return u * s.sqrt(), vh.T * s.sqrt()
+
+    pairs = [factors(0.7, 0.7) for _ in range(attention.heads)]
+    queries = [q[:, :HEAD_WIDTH].T for q, _ in pairs]
+    keys = [k[:, :HEAD_WIDTH].T for _, k in pairs]
+    value, out = factors(0.4, -0.4)
+    attention.in_proj_weight.copy_(torch.cat([*queries, *keys, value.T]))
+    attention.out_proj.weight.copy_(out)

@@ -1,0 +1,91 @@
+"""Muon for the matrices of the blocks; AdamW takes the rest."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MOMENTUM = 0.95
+_ORTHOGONAL_STEPS = 5
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+_STACKED = 6
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """(n, rows <= columns) each to nearly the closest semi-orthogonal one, by Newton-Schulz iteration.
+
+    The iteration runs on the Gram matrices alone, since every factor is a polynomial of them and so commutes
+    with them: for a matrix four times as wide as tall this is little more than half the work.
+    """
+    a, b, c = _QUINTIC
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    identity = torch.eye(x.shape[1])
+    gram = x @ x.mT
+    product = identity.expand_as(gram)
+    for step in range(_ORTHOGONAL_STEPS):
+        factor = a * identity + b * gram + c * gram @ gram
+        product = factor @ product if step else factor
+        if step < _ORTHOGONAL_STEPS - 1:
+            gram = factor @ gram @ factor
+    return product @ x
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    """A matrix to orthogonalise: rows `part` of a parameter, transposed where `tall`."""
+
+    parameter: Tensor
+    part: slice
+    tall: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, columns = self.parameter[self.part].shape
+        return min(rows, columns), max(rows, columns)
+
+    def gradient(self) -> Tensor:
+        if self.parameter.grad is None:
+            raise RuntimeError("Muon.step before backward")
+        gradient = self.parameter.grad[self.part]
+        return gradient.T if self.tall else gradient
+
+
+class Muon:
+    """Momentum, orthogonalised (github.com/KellerJordan/Muon), in stacks of equally shaped matrices.
+
+    A fused query-key-value weight (3 d, d) counts as three matrices. `momentum` is the whole state: one tensor
+    (matrices, rows, columns) per stack, in a fixed order. Stacks are spread over the threads of `pool`.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], weight_decay: float, pool: ThreadPoolExecutor) -> None:
+        self._weight_decay, self._pool = weight_decay, pool
+        by_shape: dict[tuple[int, int], list[_Matrix]] = {}
+        for parameter in parameters:
+            rows, columns = parameter.shape
+            height = columns if rows == 3 * columns else rows
+            for top in range(0, rows, height):
+                matrix = _Matrix(parameter, slice(top, top + height), tall=height > columns)
+                by_shape.setdefault(matrix.shape, []).append(matrix)
+        self._stacks = [
+            matrices[i : i + _STACKED] for matrices in by_shape.values() for i in range(0, len(matrices), _STACKED)
+        ]
+        self.momentum = [torch.zeros(len(stack), *stack[0].shape) for stack in self._stacks]
+
+    def step(self, rate: float) -> None:
+        """One update from `.grad`, with the learning rate of this step."""
+        for _ in self._pool.map(self._step_stack, self._stacks, self.momentum, [rate] * len(self._stacks)):
+            pass
+
+    @torch.no_grad()
+    def _step_stack(self, stack: list[_Matrix], momentum: Tensor, rate: float) -> None:
+        torch.set_num_threads(1)
+        gradients = torch.stack([matrix.gradient() for matrix in stack])
+        momentum.lerp_(gradients, 1 - _MOMENTUM)
+        updates = orthogonalise(gradients.lerp(momentum, _MOMENTUM))
+        for matrix, update in zip(stack, updates, strict=True):
+            weight = matrix.parameter.data[matrix.part]
+            scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
+            weight.mul_(1 - rate * self._weight_decay)
+            weight.add_(update.T if matrix.tall else update, alpha=-rate * scale)

