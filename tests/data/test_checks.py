@@ -1,10 +1,8 @@
-import io
 import logging
 import os
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from vlprompt.data import checks
 from vlprompt.data.checks import unreadable
@@ -67,13 +65,3 @@ def test_a_cache_that_cannot_be_written_does_not_matter(
     (tmp_path / "file").touch()
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "file"))
     assert unreadable(tree, ["ant/0.png"]) == {}
-
-
-def test_many_images_show_progress(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(checks, "Console", lambda stderr: Console(file=shown, force_terminal=True, width=80))
-    unreadable(tree, ["ant/0.png"])
-    assert shown.getvalue() == ""
-    monkeypatch.setattr(checks, "MANY", 1)
-    unreadable(tree, ["ant/1.png", "ant/2.png"])
-    assert "checking images" in shown.getvalue()

@@ -1,6 +1,7 @@
 import logging
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from vlprompt.data.folders import read_folder
 from vlprompt.errors import VLPromptError
 
-from .conftest import Draw
+Draw = Callable[[Path], Path]
 
 
 def test_a_plain_folder_is_split_by_seed(tree: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vlprompt.data.images import DRAFT_SIDE, ImageError, read_image
 from vlprompt.errors import VLPromptError
@@ -107,8 +107,18 @@ def test_exif_rotation(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_broken_exif_does_not_break_the_picture(tmp_path: Path) -> None:
-    Image.new("RGB", (20, 10)).save(path := tmp_path / "a.jpg", exif=b"Exif\0\0" + b"MM\0*" + b"\xff" * 40)
+@pytest.mark.parametrize("content", [b"MM\0*" + b"\xff" * 40, b"garbage, not TIFF", b"MM\0*\0\0\0\x08\0\x01"])
+def test_broken_exif_does_not_break_the_picture(tmp_path: Path, content: bytes) -> None:
+    Image.new("RGB", (20, 10)).save(path := tmp_path / "a.jpg", exif=b"Exif\0\0" + content)
+    assert read_image(path).size == (20, 10)
+
+
+def test_metadata_that_pillow_chokes_on_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def choke(image: Image.Image) -> Image.Image:
+        raise struct.error("unpack requires a buffer of 2 bytes")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", choke)
+    Image.new("RGB", (20, 10)).save(path := tmp_path / "a.jpg")
     assert read_image(path).size == (20, 10)
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ ROWS = {
 }
 
 
-def write(path: Path, rows: dict[str, list[object]] | pl.DataFrame) -> Path:
+def write(path: Path, rows: Mapping[str, object] | pl.DataFrame) -> Path:
     table = pl.DataFrame(rows)
     if path.suffix == ".csv":
         table.write_csv(path)
@@ -48,7 +49,7 @@ def test_numbers_are_sorted_as_numbers(tree: Path) -> None:
     assert {item.label for item in dataset.train if item.path in ("ant/1.png", "ant/3.png")} == {0}
 
 
-def test_missing_and_bad_files_are_skipped(tree: Path, tmp_path: Path, draw: object) -> None:
+def test_missing_and_bad_files_are_skipped(tree: Path) -> None:
     (tree / "ant/0.png").write_bytes(b"")
     rows = {"path": [f"{name}/{n}.png" for name in ("ant", "oak") for n in range(12)], "label": ["a"] * 12 + ["b"] * 12}
     dataset = read_manifest(write(tree / "a.csv", rows))

@@ -29,9 +29,11 @@ labelled = st.lists(st.integers(0, 5), max_size=60).map(
 
 @pytest.fixture(scope="module")
 def recorded() -> Dataset:
-    splits = {name: tuple(Item(path, label) for path, label, _ in items) for name, items in RECORDED["split"].items()}
+    train, val, test = (
+        tuple(Item(path, label) for path, label, _ in RECORDED["split"][split]) for split in ("train", "val", "test")
+    )
     names = {label: name for items in RECORDED["split"].values() for _, label, name in items}
-    return Dataset("recorded", Path(), tuple(names[label] for label in sorted(names)), **splits)
+    return Dataset("recorded", Path(), tuple(names[label] for label in sorted(names)), train, val, test)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['shots']} shots, seed {case['seed']}" for case in CASES])
@@ -113,7 +115,7 @@ def test_the_order_depends_on_the_seed() -> None:
 
 
 def test_an_image_rng_is_the_same_everywhere() -> None:
-    assert [image_rng(1, 2, 3).random(), image_rng(0, 0, 0).random()] == [RNG123, RNG000]
+    assert [image_rng(1, 2, 3).random(), image_rng(0, 0, 0).random()] == [0.7910137503955594, 0.5013997148167615]
 
 
 @given(st.tuples(*[st.integers(0, 10**6)] * 3), st.tuples(*[st.integers(0, 10**6)] * 3))

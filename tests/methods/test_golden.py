@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from tests.methods.golden import NAMES, Case, read_case
 from torch import Tensor
 from torch.testing import assert_close
+
+from tests.methods.golden import NAMES, Case, read_case
 
 LOGITS = {"atol": 1e-4, "rtol": 0.0}
 LOSS = {"atol": 1e-5, "rtol": 0.0}

@@ -9,15 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from vlprompt.data.images import ImageError, read_image
+from vlprompt.data.progress import tracked
 from vlprompt.files import atomic_write, cache_dir
 
 logger = logging.getLogger("vlprompt")
 
-MANY = 500
 # path -> (bytes, modification time in ns, why it cannot be read or "")
 Results = dict[str, tuple[int, int, str]]
 
@@ -49,15 +46,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _decode_all(root: Path, paths: Sequence[str]) -> Iterator[str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = pool.map(lambda path: _decode(root / path), paths)
-        yield from track(
-            reasons,
-            description="checking images",
-            total=len(paths),
-            console=Console(stderr=True),
-            transient=True,
-            disable=len(paths) <= MANY,
-        )
+        yield from tracked(pool.map(lambda path: _decode(root / path), paths), "checking images", len(paths))
 
 
 def _decode(path: Path) -> str:

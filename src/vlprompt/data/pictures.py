@@ -21,10 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-from rich.console import Console
-from rich.progress import track
-
 from vlprompt.data.dataset import Dataset, Item
+from vlprompt.data.progress import tracked
 from vlprompt.errors import VLPromptError
 from vlprompt.files import cache_dir
 
@@ -138,7 +136,7 @@ def _render_all(name: str, folder: Path, pictures: list[str], svg: Callable[[str
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
     try:
-        for picture in track(pictures, f"rendering {name}", console=Console(stderr=True), transient=True):
+        for picture in tracked(pictures, f"rendering {name}", len(pictures)):
             (temporary / f"{picture}.png").write_bytes(render(svg(picture)))
         os.sync()
         temporary.chmod(0o755)

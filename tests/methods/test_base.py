@@ -1,0 +1,127 @@
+"""The contract that every method keeps, whatever it is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+import vlprompt
+from tests.methods.golden import backbone as recorded
+from vlprompt import Backbone, Method, VLPromptError
+
+NAMES = ["red_apple", "dog", "forget me not"]
+
+
+@pytest.fixture(scope="module")
+def backbone(weights: Path) -> Backbone:
+    return vlprompt.load_backbone(weights, device="cpu")
+
+
+@pytest.fixture(params=vlprompt.list_methods())
+def method(request: pytest.FixtureRequest, backbone: Backbone) -> Method[Any]:
+    torch.manual_seed(0)
+    return vlprompt.create_method(request.param, backbone, NAMES)
+
+
+def test_parameters_are_the_methods_own(method: Method[Any]) -> None:
+    learned = dict(method.named_parameters())
+    assert all(parameter.requires_grad for parameter in learned.values())
+    assert method.trainable == sum(parameter.numel() for parameter in learned.values())
+    assert sum(value.numel() for value in method.state_dict().values()) < 10_000
+    assert not any(parameter.requires_grad for parameter in method.backbone.model.parameters())
+
+
+def test_prediction_has_the_promised_shapes(method: Method[Any]) -> None:
+    images, labels = torch.randn(5, 3, 32, 32), torch.tensor([0, 1, 2, 0, 1])
+    method.prepare(TensorDataset(images, labels), None)
+    prediction = method(images)
+    assert prediction.logits.shape == (5, 3)
+    assert prediction.image_features.shape == (5, 32)
+    assert prediction.text_features.shape == (3, 32)
+    for features in (prediction.image_features, prediction.text_features):
+        torch.testing.assert_close(features.norm(dim=-1), torch.ones(len(features)))
+    scale = method.backbone.logit_scale.exp()
+    torch.testing.assert_close(prediction.logits, scale * prediction.image_features @ prediction.text_features.T)
+    torch.testing.assert_close(method(images, method.text_features()).logits, prediction.logits)
+    terms = method.loss(prediction, labels)
+    assert terms.total is terms["total"]
+    if method.trainable:
+        method.backward(terms)
+        assert all(parameter.grad is not None for parameter in method.parameters())
+
+
+def test_new_classes_need_their_names_only(method: Method[Any]) -> None:
+    before = method.text_features()
+    method.set_class_names(["cat", *NAMES])
+    after = method.text_features()
+    assert after.shape == (4, 32)
+    torch.testing.assert_close(after[1:], before)
+    method.set_class_names(NAMES)
+    torch.testing.assert_close(method.text_features(), before)
+
+
+def test_frozen_features_stand_for_images(method: Method[Any]) -> None:
+    images = torch.randn(2, 3, 32, 32)
+    features = method.backbone.encode_image(images)
+    if method.visual_prompts:
+        with pytest.raises(VLPromptError, match="needs images, not frozen features"):
+            method(features)
+    else:
+        torch.testing.assert_close(method(features).logits, method(images).logits)
+
+
+def test_names_are_checked(backbone: Backbone) -> None:
+    for names in ([], ["dog", " "]):
+        with pytest.raises(VLPromptError, match="class_names is empty or holds an empty name"):
+            vlprompt.create_method("coop", backbone, names)
+
+
+def test_options_are_checked(backbone: Backbone) -> None:
+    with pytest.raises(VLPromptError, match="method 'coop' has no option 'nctx'; it has: template, n_ctx"):
+        vlprompt.create_method("coop", backbone, NAMES, nctx=4)
+    with pytest.raises(VLPromptError, match=r"method.n_ctx=0: Input should be greater than or equal to 1"):
+        vlprompt.create_method("coop", backbone, NAMES, n_ctx=0)
+    with pytest.raises(VLPromptError, match="unknown method 'copo'; did you mean 'coop'"):
+        vlprompt.create_method("copo", backbone, NAMES)
+
+
+def test_ctx_init_starts_from_the_words(backbone: Backbone) -> None:
+    method = vlprompt.create_method("coop", backbone, NAMES, ctx_init="a photo of a")
+    assert method.text_context.shape == (4, 64)
+    torch.testing.assert_close(
+        method.text_features(), vlprompt.create_method("zero-shot", backbone, NAMES).text_features()
+    )
+
+
+def test_class_specific_contexts_differ_and_cannot_move(backbone: Backbone) -> None:
+    method = vlprompt.create_method("coop", backbone, NAMES, n_ctx=2, class_specific=True)
+    assert method.text_context.shape == (3, 2, 64)
+    assert not torch.equal(method.text_context[0], method.text_context[1])
+    with pytest.raises(VLPromptError, match="has nothing for new ones"):
+        method.set_class_names(["cat"])
+
+
+def test_dapt_without_one_tower(backbone: Backbone) -> None:
+    text = vlprompt.create_method("dapt", backbone, NAMES, n_visual=0)
+    assert [name for name, _ in text.named_parameters()] == ["text_context"]
+    assert not text.visual_prompts
+    visual = vlprompt.create_method("dapt", backbone, NAMES, n_text=0)
+    assert [name for name, _ in visual.named_parameters()] == ["visual_context"]
+    torch.testing.assert_close(visual.text_features(), visual.template_features)
+    with pytest.raises(VLPromptError, match="learns nothing"):
+        vlprompt.create_method("dapt", backbone, NAMES, n_text=0, n_visual=0)
+
+
+def test_dapt_with_one_class_has_no_dispersion(backbone: Backbone) -> None:
+    method = vlprompt.create_method("dapt", backbone, ["dog"])
+    terms = method.loss(method(torch.randn(2, 3, 32, 32)), torch.tensor([0, 0]))
+    assert terms["inter_dispersion"] == 0
+
+
+def test_a_resnet_says_which_methods_work() -> None:
+    resnet = recorded("clip_rn.safetensors")
+    with pytest.raises(VLPromptError, match=r"ModifiedResNet.*no place for them; methods that work: coop, zero-shot"):
+        vlprompt.create_method("dapt", resnet, NAMES)
+    assert vlprompt.create_method("dapt", resnet, NAMES, n_visual=0).trainable == 16 * resnet.text.width

@@ -1,0 +1,48 @@
+import pytest
+import yaml
+
+from vlprompt.config import RunConfig, parse_config
+from vlprompt.errors import VLPromptError
+
+
+def make(**changes: object) -> RunConfig:
+    return parse_config({"method": {"name": "dapt"}, "data": {"source": "openmoji"}, **changes})
+
+
+def test_the_hash_covers_results_and_not_where_or_how_fast() -> None:
+    run = make()
+    base = run.result_hash("weights", "split")
+    assert make(runtime={"threads": 2, "device": "cpu"}).result_hash("weights", "split") == base
+    assert make(data={"source": "elsewhere"}).result_hash("weights", "split") == base
+    assert make(backbone={"source": "a/copy"}).result_hash("weights", "split") == base
+    others = [
+        run.result_hash("other weights", "split"),
+        run.result_hash("weights", "other split"),
+        make(seed=2).result_hash("weights", "split"),
+        make(protocol="base-to-new").result_hash("weights", "split"),
+        make(optim={"lr": 1}).result_hash("weights", "split"),
+        make(method={"name": "dapt", "n_text": 4}).result_hash("weights", "split"),
+        make(backbone={"precision": "bf16"}).result_hash("weights", "split"),
+        make(data={"source": "openmoji", "flip": False}).result_hash("weights", "split"),
+        run.with_template("a {}.").result_hash("weights", "split"),
+    ]
+    assert len({base, *others}) == 10
+
+
+def test_a_run_survives_being_written_down() -> None:
+    run = make(optim={"optimizer": "adamw"}).with_template("an icon of a {}.")
+    assert parse_config(yaml.safe_load(yaml.safe_dump(run.model_dump(mode="json")))) == run
+
+
+def test_the_template_is_the_datasets_unless_it_is_given() -> None:
+    assert "template" not in make().method.options
+    assert make().with_template("a {}.").method.options["template"] == "a {}."
+    given = make(method={"name": "dapt", "template": ["x {}", "y {}"]})
+    assert given.with_template("a {}.").method.options["template"] == ["x {}", "y {}"]
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(VLPromptError, match=r"option 'data' is missing; give it with --set data=\.\.\."):
+        parse_config({"method": {"name": "dapt"}})
+    with pytest.raises(VLPromptError, match="there is no option 'sed'; a run has: seed, protocol"):
+        make(sed=3)
