@@ -108,3 +108,13 @@ def test_means_are_per_channel() -> None:
     assert result[:, 0, 0].tolist() == [1.0, 0.25, 0.0]
     with pytest.raises(ValueError, match="unpack"):
         transforms.test_transform(2, (0, 0), (1, 1))
+
+
+def test_squashing_keeps_the_edges_that_a_crop_loses() -> None:
+    image = Image.new("RGB", (60, 20), "white")
+    image.paste("black", (0, 0, 10, 20))
+    squashed = transforms.test_transform(8, (0, 0, 0), (1, 1, 1), squash=True, interpolation="bilinear")(image)
+    cropped = transforms.test_transform(8, (0, 0, 0), (1, 1, 1))(image)
+    assert squashed.shape == cropped.shape == (3, 8, 8)
+    assert squashed[:, :, 0].max() < 0.2
+    assert cropped.min() > 0.9

@@ -28,7 +28,6 @@ class Backbone:
         embed_dim: D, the joint dimension.
         image_size: side of the square input in pixels.
         logit_scale: the model's own log scale s; logits are exp(s) times the cosine.
-        mean, std: per channel, of the pixels in [0, 1] that the model was trained on.
         text, vision: the towers. Both take prompts and return fp32 features that are not normalised.
         test_transform, train_transform: PIL image to normalised tensor (3, image_size, image_size).
     """
@@ -47,9 +46,9 @@ class Backbone:
         self.tokenize = loaded.tokenizer
         self.text = TextTower(self.model, loaded.tokenizer)
         self.vision = vision_tower(self.model)
-        self.mean, self.std = loaded.mean, loaded.std
-        self.test_transform = test_transform(loaded.image_size, loaded.mean, loaded.std)
-        self.train_transform = train_transform(loaded.image_size, loaded.mean, loaded.std)
+        size, mean, std, interpolation = loaded.image_size, loaded.mean, loaded.std, loaded.interpolation
+        self.test_transform = test_transform(size, mean, std, interpolation=interpolation, squash=loaded.squash)
+        self.train_transform = train_transform(size, mean, std, interpolation=interpolation)
 
     @cached_property
     def embed_dim(self) -> int:

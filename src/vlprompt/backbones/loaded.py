@@ -28,6 +28,7 @@ class LoadedModel:
     mean: tuple[float, float, float] = OPENAI_MEAN
     std: tuple[float, float, float] = OPENAI_STD
     interpolation: str = "bicubic"
+    squash: bool = False
 
 
 def square_size(model: Any) -> int:

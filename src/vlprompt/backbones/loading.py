@@ -116,6 +116,7 @@ def _from_module(model: nn.Module, tokenizer: Tokenizer | None) -> LoadedModel:
         mean=tuple(preprocessing.get("mean", OPENAI_MEAN)),
         std=tuple(preprocessing.get("std", OPENAI_STD)),
         interpolation=preprocessing.get("interpolation", "bicubic"),
+        squash=preprocessing.get("resize_mode") == "squash",
     )
 
 

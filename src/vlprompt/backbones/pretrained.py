@@ -212,4 +212,5 @@ def _loaded(name: str, model: nn.Module, preprocessing: dict[str, Any], tokenize
         mean=tuple(final["mean"]),
         std=tuple(final["std"]),
         interpolation=final["interpolation"],
+        squash=final["resize_mode"] == "squash",
     )

@@ -13,7 +13,6 @@ from torch import Tensor
 Transform = Callable[[Image.Image, random.Random], Tensor]
 Triple = tuple[float, float, float]
 
-BICUBIC = Image.Resampling.BICUBIC
 RATIO = (3 / 4, 4 / 3)
 TRIES = 10
 # Longer images are cut to this ratio first: resizing a thread of pixels would make a huge image that the crop drops.
@@ -21,40 +20,59 @@ THIN = 16
 
 
 @dataclass(frozen=True)
-class _Test:
+class FixedTransform:
+    """What `test_transform` makes."""
+
     size: int
     mean: Triple
     std: Triple
+    interpolation: str
+    squash: bool
 
     def __call__(self, image: Image.Image, rng: random.Random | None = None) -> Tensor:
+        """The normalised tensor (3, S, S) of an RGB image; `rng` is not used."""
+        if self.squash:
+            return _to_tensor(_resized(image, self.size, self.size, self.interpolation), self.mean, self.std)
         image = _central(image, THIN * min(image.size), THIN * min(image.size))
         width, height = (int(self.size * length / min(image.size)) for length in image.size)
-        return _to_tensor(_central(image.resize((width, height), BICUBIC), self.size, self.size), self.mean, self.std)
+        image = _central(_resized(image, width, height, self.interpolation), self.size, self.size)
+        return _to_tensor(image, self.mean, self.std)
 
 
 @dataclass(frozen=True)
-class _Train:
+class RandomTransform:
+    """What `train_transform` makes."""
+
     size: int
     mean: Triple
     std: Triple
+    interpolation: str
     crop_scale: tuple[float, float]
     flip: bool
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
+        """The normalised tensor (3, S, S) of a random view of an RGB image, drawn from `rng`."""
         image = image.crop(_random_box(image.width, image.height, self.crop_scale, rng))
-        image = image.resize((self.size, self.size), BICUBIC)
+        image = _resized(image, self.size, self.size, self.interpolation)
         if self.flip and rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return _to_tensor(image, self.mean, self.std)
 
 
-def test_transform(image_size: int, mean: Sequence[float], std: Sequence[float]) -> Transform:
-    """CLIP's evaluation transform: shorter side to `image_size` bicubic, centre crop, normalise.
+def test_transform(
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    interpolation: str = "bicubic",
+    squash: bool = False,
+) -> FixedTransform:
+    """CLIP's evaluation transform: shorter side to `image_size`, centre crop, normalise.
 
     Called as `t(image)` or `t(image, rng)`; the random state is not used. `mean` and `std` are per channel, for
-    values in [0, 1].
+    values in [0, 1]. `squash` resizes both sides instead, as SigLIP's does.
     """
-    return _Test(image_size, _triple(mean), _triple(std))
+    return FixedTransform(image_size, _triple(mean), _triple(std), interpolation, squash)
 
 
 def train_transform(
@@ -63,18 +81,24 @@ def train_transform(
     std: Sequence[float],
     crop_scale: tuple[float, float] = (0.08, 1.0),
     flip: bool = True,
-) -> Transform:
-    """The field's training transform: random resized crop (bicubic), horizontal flip with probability 1/2, normalise.
+    *,
+    interpolation: str = "bicubic",
+) -> RandomTransform:
+    """The field's training transform: random resized crop, horizontal flip with probability 1/2, normalise.
 
     Called as `t(image, rng)`, and all its randomness comes from `rng`. `crop_scale` bounds the crop's share of the
     image's area; its aspect ratio is between 3/4 and 4/3.
     """
-    return _Train(image_size, _triple(mean), _triple(std), crop_scale, flip)
+    return RandomTransform(image_size, _triple(mean), _triple(std), interpolation, crop_scale, flip)
 
 
 def _triple(values: Sequence[float]) -> Triple:
     red, green, blue = map(float, values)
     return red, green, blue
+
+
+def _resized(image: Image.Image, width: int, height: int, interpolation: str) -> Image.Image:
+    return image.resize((width, height), Image.Resampling[interpolation.upper()])
 
 
 def _central(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -1,6 +1,7 @@
 """What a method is fed with: images, or cached frozen features where it leaves the image tower alone."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from vlprompt.backbones import Backbone
 from vlprompt.config import RunConfig
-from vlprompt.data import FeatureSet, ImageSet, Item, encode_features, train_transform
+from vlprompt.data import FeatureSet, ImageSet, Item, encode_features
 from vlprompt.methods import Method
 from vlprompt.progress import Reporter
 
@@ -18,7 +19,7 @@ def training_inputs(
 ) -> ImageSet | FeatureSet:
     """The shots under the training transform."""
     backbone, data = method.backbone, config.data
-    transform = train_transform(backbone.image_size, backbone.mean, backbone.std, data.crop_scale, data.flip)
+    transform = replace(backbone.train_transform, crop_scale=data.crop_scale, flip=data.flip)
     images = ImageSet(items, root, transform, config.seed)
     if method.visual_prompts or not data.views:
         return images
