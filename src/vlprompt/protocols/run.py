@@ -30,7 +30,14 @@ from vlprompt.training.state import FILE, save_prompts
 
 @dataclass(frozen=True)
 class Task:
-    """A run's ingredients, loaded: backbone, all images, and the shots of the classes that are learned."""
+    """A run's ingredients, loaded.
+
+    Attributes:
+        config: the run, its template filled in.
+        backbone: frozen.
+        dataset: the drawn shots of all classes, and all test images.
+        shots: the same of the classes that are learned.
+    """
 
     config: RunConfig
     backbone: Backbone
@@ -40,12 +47,7 @@ class Task:
     @property
     def result_hash(self) -> str:
         """Of everything that the result depends on."""
-        return self.config.result_hash(self.backbone.weight_hash, self.split_hash)
-
-    @property
-    def split_hash(self) -> str:
-        """Of the drawn shots and the test images of all classes."""
-        return self.dataset.few_shot(self.config.data.shots, self.config.seed).split_hash()
+        return self.config.result_hash(self.backbone.weight_hash, self.dataset.split_hash())
 
     def method(self, class_names: Sequence[str]) -> Method[Any]:
         """The configured method, its parameters drawn from the run's seed."""
@@ -65,8 +67,9 @@ def open_task(config: RunConfig, backbone: Backbone | None = None) -> Task:
         raise VLPromptError(f"dataset {data.source!r} has no test images; add a test/ folder or more images per class")
     backbone = backbone or load_backbone(config.backbone.source, config.backbone.precision, runtime.device)
     backbone.text.chunk_size = runtime.class_chunk
-    shots = dataset.few_shot(data.shots, config.seed).subset(PROTOCOLS[config.protocol].train)
-    return Task(config.with_template(dataset.template), backbone, dataset, shots)
+    drawn = dataset.few_shot(data.shots, config.seed)
+    shots = drawn.subset(PROTOCOLS[config.protocol].train)
+    return Task(config.with_template(dataset.template), backbone, drawn, shots)
 
 
 def tune(
@@ -255,7 +258,7 @@ def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
         ),
         class_names=list(shots.class_names),
         split=SplitRecord(
-            hash=task.split_hash,
+            hash=task.dataset.split_hash(),
             train=len(shots.train),
             val=len(shots.val),
             test=len(task.dataset.test),

@@ -27,7 +27,7 @@ def gallery(pictures: list[Shown], *, credit: str) -> bytes:
     rows = math.ceil(len(pictures) / COLUMNS)
     lines = 1 + len(pictures[0].guesses)
     figure = Figure(figsize=(2.6 * COLUMNS, (1.9 + 0.2 * lines) * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
     for axis, picture in zip(axes, pictures, strict=False):
