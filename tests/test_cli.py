@@ -84,6 +84,11 @@ def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weight
     assert yaml.safe_load(call("tune", pictures, "--recipe", recipe, "--dry-run")[1]) == resolved
 
 
+def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) -> None:
+    words = ["--backbone", weights, "--shots", 1, "--set", "method.template={} texture.", "--dry-run"]
+    assert yaml.safe_load(call("tune", pictures, *words)[1])["method"]["template"] == "{} texture."
+
+
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights: Path) -> None:
     method, protocol = recipe.replace("published/", "few-shot/").split("/")[:2]
@@ -152,6 +157,7 @@ def test_list(call: Call) -> None:
     backbones = call("list", "backbones")[1]
     assert backbones.startswith("embedded")
     assert "ViT-B-16/openai" in backbones
+    assert "coca_ViT-B-32" not in backbones
 
 
 def test_info(call: Call, run: Path) -> None:

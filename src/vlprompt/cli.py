@@ -295,11 +295,16 @@ def _resolved(
         key, equals, text = setting.partition("=")
         if not equals:
             raise VLPromptError(f"--set {setting}: write it as KEY=VALUE, such as --set optim.epochs=20")
-        try:
-            _put(values, key, yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise VLPromptError(f"--set {setting}: the value is not YAML") from error
+        _put(values, key, _value(text))
     return values
+
+
+def _value(text: str) -> Any:
+    """A value as YAML reads it, or the text itself where that is not YAML, as "{} texture." is not."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

@@ -146,6 +146,21 @@ def _described_config(name: str, described: dict[str, Any], quick_gelu: bool | N
     return config
 
 
+def list_pretrained() -> list[str]:
+    """Every "NAME/TAG" of open_clip whose family can be prompted."""
+    families = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
+    supported = {name for name, config in families.items() if config and _is_supported(name, config)}
+    return [f"{name}/{tag}" for name, tag in open_clip.list_pretrained() if name in supported]
+
+
+def _is_supported(name: str, config: dict[str, Any]) -> bool:
+    try:
+        _check_supported(name, config)
+    except VLPromptError:
+        return False
+    return True
+
+
 def _check_supported(name: str, config: dict[str, Any]) -> None:
     text = config["text_cfg"]
     if "multimodal_cfg" in config or text.get("embed_cls"):

@@ -4,10 +4,10 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-import open_clip
 from rich.console import Console
 from rich.table import Table
 
+from vlprompt.backbones.pretrained import list_pretrained
 from vlprompt.data import list_datasets
 from vlprompt.methods import METHODS
 from vlprompt.recipes import list_recipes
@@ -58,8 +58,8 @@ def listing(what: str) -> list[dict[str, Any]]:
     if what == "recipes":
         return [{"name": name} for name in list_recipes()]
     if what == "backbones":
-        pairs = [{"name": f"{name}/{tag}"} for name, tag in open_clip.list_pretrained()]
-        return [{"name": "embedded", "about": "pictoclip, the small model that ships with the package"}, *pairs]
+        embedded = {"name": "embedded", "about": "pictoclip, the small model that ships with the package"}
+        return [embedded, *({"name": pair} for pair in list_pretrained())]
     return [{"name": name} for name in list_datasets()]
 
 
