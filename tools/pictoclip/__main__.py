@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from pictoclip import corpus, sources
-from pictoclip.data import TrainingSet
-from pictoclip.export import export
-from pictoclip.model import Shape
-from pictoclip.train import Recipe, Trainer, fast_precision, run
+from . import corpus, sources
+from .data import TrainingSet
+from .export import export
+from .model import Shape
+from .train import Recipe, Trainer, fast_precision, run
 
 ASSET = Path(__file__).parents[2] / "src/vlprompt/assets/pictoclip.safetensors"
 

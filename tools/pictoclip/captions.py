@@ -8,8 +8,8 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
-from pictoclip.corpus import Drawing
-from pictoclip.names import SUBGROUP_PHRASES, Concept, Concepts
+from .corpus import Drawing
+from .names import SUBGROUP_PHRASES, Concept, Concepts
 
 CONTEXT_LENGTH = 77
 EVALUATION_TEMPLATE = "a photo of a {}."

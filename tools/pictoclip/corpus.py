@@ -11,9 +11,9 @@ import numpy as np
 import resvg_py
 from PIL import Image
 
-from pictoclip import names
-from pictoclip.names import Concepts
-from pictoclip.sources import IconSet, folder_of, icon_name, package_of, used_sets
+from . import names
+from .names import Concepts
+from .sources import IconSet, folder_of, icon_name, package_of, used_sets
 
 # Rendered a little larger than the 64 px the model sees, so that a view which zooms in stays sharp.
 SIDE = 72

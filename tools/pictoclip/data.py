@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pictoclip.captions import Caption, sample_caption
-from pictoclip.corpus import Corpus
+from .captions import Caption, sample_caption
+from .corpus import Corpus
 
 _HELD_OUT_DRAWINGS = 2000
 _HELD_OUT_SEED = 17

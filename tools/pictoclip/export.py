@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from pictoclip.model import QUICK_GELU
-from pictoclip.train import RECIPE_VERSION, Trainer
+from .model import QUICK_GELU
+from .train import RECIPE_VERSION, Trainer
 from vlprompt.files import atomic_write
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pictoclip.sources import NAMES_PACKAGE, folder_of
+from .sources import NAMES_PACKAGE, folder_of
 
 # What each Unicode subgroup is called in a caption. The first phrase is also the one that evaluation prompts with.
 SUBGROUP_PHRASES: Mapping[str, tuple[str, ...]] = {

@@ -16,12 +16,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pictoclip import views
-from pictoclip.captions import EVALUATION_TEMPLATE, Vocabulary, every_text
-from pictoclip.data import Batch, TrainingSet
-from pictoclip.model import CLIP, Shape
-from pictoclip.names import SUBGROUP_PHRASES
-from pictoclip.optim import Muon
+from . import views
+from .captions import EVALUATION_TEMPLATE, Vocabulary, every_text
+from .data import Batch, TrainingSet
+from .model import CLIP, Shape
+from .names import SUBGROUP_PHRASES
+from .optim import Muon
 from vlprompt.files import atomic_write
 
 RECIPE_VERSION = 1

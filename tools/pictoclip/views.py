@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pictoclip.model import MEAN, STD
+from .model import MEAN, STD
 
 _GENTLEST = 0.25
 _CURRICULUM = 0.15
