@@ -22,7 +22,7 @@ DATA = "openmoji"
 METHODS = ("zero-shot", "coop", "dapt")
 PICTURES = 12
 # The pictures are small drawings, of which the field's usual crops (from 8% of the area) leave too little.
-SETTINGS: dict[str, Any] = {"data": {"source": DATA, "crop_scale": [0.5, 1.0]}, "optim": {"epochs": 20}}
+SETTINGS: dict[str, Any] = {"data": {"source": DATA, "crop_scale": [0.5, 1.0]}}
 
 
 def run_quickstart(out: Path, reporter: Reporter) -> None:
@@ -36,9 +36,7 @@ def run_quickstart(out: Path, reporter: Reporter) -> None:
     records = {}
     for method in METHODS:
         reporter.say(f"[bold]{method}[/bold] on the base classes of {DATA}, 16 shots each")
-        recipe = read_recipe(f"{method}/base-to-new")
-        optim = {**recipe.get("optim", {}), **SETTINGS["optim"]}
-        config = parse_config({**recipe, **SETTINGS, "optim": optim})
+        config = parse_config({**read_recipe(f"{method}/base-to-new"), **SETTINGS})
         records[method] = tune(config, out / method, resume=True, reporter=reporter, backbone=backbone)
     Console().print(comparison(records))
 

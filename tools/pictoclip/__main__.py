@@ -1,21 +1,20 @@
-"""`python -m pictoclip`: from nothing to the asset; see README.md beside this file."""
+"""`python -m tools.pictoclip`: from nothing to the asset; see README.md beside this file."""
 
 import argparse
 from pathlib import Path
 
 import torch
-
-from . import corpus, sources
-from .data import TrainingSet
-from .export import export
-from .model import Shape
-from .train import Recipe, Trainer, fast_precision, run
+from tools.pictoclip import corpus, sources
+from tools.pictoclip.data import TrainingSet
+from tools.pictoclip.export import export
+from tools.pictoclip.model import Shape
+from tools.pictoclip.train import Recipe, Trainer, fast_precision, run, stored_precision
 
 ASSET = Path(__file__).parents[2] / "src/vlprompt/assets/pictoclip.safetensors"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="pictoclip", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.pictoclip", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for packages, pictures, checkpoints")
     parser.add_argument("--samples", type=int, default=800_000, help="budget (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
@@ -23,25 +22,19 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.set_num_threads(1)
-    packages, pictures = options.work / "packages", options.work / "corpus"
+    work: Path = options.work
+    packages, pictures = work / "packages", work / "corpus"
     sources.fetch(packages)
     ready = (pictures / "drawings.json").exists()
     data = TrainingSet(corpus.load(packages, pictures) if ready else corpus.build(packages, pictures))
     recipe = Recipe(options.samples, options.seed)
-    trainer = Trainer(data, recipe, fast_precision(), Shape())
-    folder = options.work / f"run-{recipe.samples}-{recipe.seed}"
-    if (folder / "state.safetensors").exists():
-        trainer.load(folder / "state.safetensors")
-    run(
-        trainer,
-        folder,
-        on_checkpoint=lambda trainer: _export_latest(trainer, options.work),
-    )
+    checkpoint = work / f"run-{recipe.samples}-{recipe.seed}" / "state.safetensors"
+    started = checkpoint.exists()
+    trainer = Trainer(data, recipe, stored_precision(checkpoint) if started else fast_precision(), Shape())
+    if started:
+        trainer.load(checkpoint)
+    run(trainer, checkpoint.parent, on_checkpoint=lambda now: export(now, work / "latest.safetensors"))
     print(export(trainer, options.out))
-
-
-def _export_latest(trainer: Trainer, work: Path) -> None:
-    export(trainer, work / "latest.safetensors")
 
 
 if __name__ == "__main__":

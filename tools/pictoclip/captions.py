@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from open_clip.tokenizer import SimpleTokenizer
+from tools.pictoclip.corpus import Drawing
+from tools.pictoclip.names import SUBGROUP_PHRASES, Concept, Concepts
 from torch import Tensor
-
-from .corpus import Drawing
-from .names import SUBGROUP_PHRASES, Concept, Concepts
 
 CONTEXT_LENGTH = 77
 EVALUATION_TEMPLATE = "a photo of a {}."

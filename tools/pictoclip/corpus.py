@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import resvg_py
 from PIL import Image
+from tools.pictoclip import names
+from tools.pictoclip.names import Concepts
+from tools.pictoclip.sources import IconSet, folder_of, icon_name, package_of, used_sets
 
-from . import names
-from .names import Concepts
-from .sources import IconSet, folder_of, icon_name, package_of, used_sets
+from vlprompt.files import atomic_write
 
 # Rendered a little larger than the 64 px the model sees, so that a view which zooms in stays sharp.
 SIDE = 72
@@ -100,7 +101,8 @@ def build(packages: Path, folder: Path, workers: int = 2) -> Corpus:
     folder.mkdir(parents=True, exist_ok=True)
     stacked = np.stack(pictures)
     np.save(folder / "pictures.npy", stacked)
-    (folder / "drawings.json").write_text(json.dumps([asdict(drawing) for drawing in kept]))
+    # Last, because its presence says that the corpus is complete.
+    atomic_write(folder / "drawings.json", json.dumps([asdict(drawing) for drawing in kept]))
     return Corpus(stacked, kept, concepts)
 
 

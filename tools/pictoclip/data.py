@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from tools.pictoclip.captions import Caption, sample_caption
+from tools.pictoclip.corpus import Corpus
 from torch import Tensor
-
-from .captions import Caption, sample_caption
-from .corpus import Corpus
 
 _HELD_OUT_DRAWINGS = 2000
 _HELD_OUT_SEED = 17
@@ -81,7 +80,7 @@ class TrainingSet:
         group = int(self.subgroups[i])
         return group >= 0 and self.subgroup_names[group].endswith("flag")
 
-    def _make_pools(self) -> list[tuple[np.ndarray, np.ndarray]]:  # type: ignore[type-arg]
+    def _make_pools(self) -> list[tuple[np.ndarray, np.ndarray]]:
         held_out = set(self.held_out.tolist())
         pools: list[list[int]] = [[], [], []]
         for i, drawing in enumerate(self.corpus.drawings):

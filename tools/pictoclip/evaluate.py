@@ -15,14 +15,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
+from tools.pictoclip.model import HEAD_WIDTH
+from tools.pictoclip.names import SUBGROUP_PHRASES, Concepts, plain_code
+from tools.pictoclip.views import normalise
 from torch import Tensor
 from torch.nn import functional as F
 
 from vlprompt.data.pictures import line_art, render
-
-from .model import HEAD_WIDTH
-from .names import SUBGROUP_PHRASES, Concepts, plain_code
-from .views import normalise
 
 SINGLE = ("a photo of a {}.",)
 ENSEMBLE = (
@@ -140,7 +139,7 @@ def _layers(weights: dict[str, Tensor], prefix: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="pictoclip.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.pictoclip.evaluate", description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="the folder that the model was built in")
     options = parser.parse_args()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
+from tools.pictoclip.model import QUICK_GELU
+from tools.pictoclip.train import RECIPE_VERSION, Trainer
 from torch import Tensor
 
-from .model import QUICK_GELU
-from .train import RECIPE_VERSION, Trainer
 from vlprompt.files import atomic_write
 
 

@@ -6,7 +6,6 @@ embedding has rows for used tokens only.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -40,12 +39,14 @@ class Shape:
 class Attention(nn.Module):
     """Self-attention under `nn.MultiheadAttention`'s parameter names, as explicit matmuls and a softmax."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, out_std: float) -> None:
         super().__init__()
         self.heads = width // HEAD_WIDTH
         self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
+        nn.init.normal_(self.out_proj.weight, std=out_std)
+        nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
         """x (B, L, D) to (B, L, D), or to (B, 1, D) for the query at position `at` (B,) alone."""
@@ -68,38 +69,39 @@ class Attention(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    def __init__(self, width: int) -> None:
+class Mlp(nn.Module):
+    """With QuickGELU folded into the weights, which are initialised as OpenAI's otherwise."""
+
+    def __init__(self, width: int, out_std: float) -> None:
         super().__init__()
-        self.attn = Attention(width)
+        self.c_fc, self.c_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        nn.init.normal_(self.c_fc.weight, std=(2 * width) ** -0.5 * QUICK_GELU)
+        nn.init.normal_(self.c_proj.weight, std=out_std / QUICK_GELU)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.c_proj(F.silu(self.c_fc(x)))
+        return out
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        out_std = width**-0.5 * (2 * layers) ** -0.5
+        self.attn = Attention(width, out_std)
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
-        self.mlp.add_module("gelu", nn.SiLU(inplace=False))
-        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+        self.mlp = Mlp(width, out_std)
 
     def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
         mixed = self.attn(self.ln_1(x), mask, at)
         x = mixed + (x if at is None else x[torch.arange(len(x)), at][:, None])
-        return x + self.mlp(self.ln_2(x))
+        out: Tensor = x + self.mlp(self.ln_2(x))
+        return out
 
 
 class Transformer(nn.Module):
-    """Blocks initialised as OpenAI's are, the MLPs folded."""
-
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(Block(width) for _ in range(layers))
-        for block in self._blocks():
-            nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
-            nn.init.zeros_(block.attn.out_proj.bias)
-            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5 * QUICK_GELU)
-            nn.init.normal_(
-                block.mlp.c_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5 / QUICK_GELU
-            )
-
-    def _blocks(self) -> Iterator[Block]:
-        return iter(self.resblocks)  # type: ignore[arg-type]
+        self.resblocks = nn.ModuleList(Block(width, layers) for _ in range(layers))
 
     def forward(self, x: Tensor, at: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, L, D) to the feature (B, D) at position `at` (B,): the last block computes nothing else."""
@@ -123,8 +125,9 @@ class ImageTower(nn.Module):
         self.transformer = Transformer(width, shape.image_layers)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(torch.randn(width, shape.joint) * width**-0.5)
-        for block in self.transformer._blocks():
-            identity_like_(block.attn)
+        for module in self.transformer.modules():
+            if isinstance(module, Attention):
+                identity_like_(module)
 
     def forward(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
         """Images (B, 3, S, S) to features (B, joint). `kept` (B, n): the only patches looked at."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .sources import NAMES_PACKAGE, folder_of
+from tools.pictoclip.sources import NAMES_PACKAGE, folder_of
 
 # What each Unicode subgroup is called in a caption. The first phrase is also the one that evaluation prompts with.
 SUBGROUP_PHRASES: Mapping[str, tuple[str, ...]] = {
@@ -174,7 +174,7 @@ def plain(name: str) -> str:
 
 
 def plain_code(code: str) -> str:
-    """"1f466-fe0f" as "1F466": upper case, without the variation selector."""
+    """ "1f466-fe0f" as "1F466": upper case, without the variation selector."""
     return "-".join(part for part in code.upper().split("-") if part != "FE0F")
 
 
@@ -194,5 +194,3 @@ def shows_a_thing(name: str, concepts: Concepts) -> bool:
     """Whether a general icon's short name has a word that also names an emoji: keeps interface noise out."""
     words = name.split()
     return len(words) <= 3 and any(word in concepts.words for word in words)
-
-

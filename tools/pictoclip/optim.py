@@ -29,7 +29,8 @@ def orthogonalise(matrices: Tensor) -> Tensor:
         product = factor @ product if step else factor
         if step < _ORTHOGONAL_STEPS - 1:
             gram = factor @ gram @ factor
-    return product @ x
+    orthogonal: Tensor = product @ x
+    return orthogonal
 
 
 @dataclass(frozen=True, slots=True)

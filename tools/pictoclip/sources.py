@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlprompt.files import atomic_write
+
 NAMES_PACKAGE = "emojibase-data"
 # Permissive, or attribution only. Anything else (share-alike, non-commercial, font licences, unknown) stays out.
 ALLOWED_LICENCES = frozenset({"MIT", "ISC", "Apache-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC0-1.0"})
@@ -104,7 +106,7 @@ def fetch(packages: Path) -> list[dict[str, Any]]:
             "used": names["license"] in ALLOWED_LICENCES,
         }
     )
-    (packages / "licences.json").write_text(json.dumps(table, indent=1) + "\n")
+    atomic_write(packages / "licences.json", json.dumps(table, indent=1) + "\n")
     return table
 
 

@@ -9,19 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
+from tools.pictoclip import views
+from tools.pictoclip.captions import EVALUATION_TEMPLATE, Vocabulary, every_text
+from tools.pictoclip.data import Batch, TrainingSet
+from tools.pictoclip.model import CLIP, Shape
+from tools.pictoclip.names import SUBGROUP_PHRASES
+from tools.pictoclip.optim import Muon
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import views
-from .captions import EVALUATION_TEMPLATE, Vocabulary, every_text
-from .data import Batch, TrainingSet
-from .model import CLIP, Shape
-from .names import SUBGROUP_PHRASES
-from .optim import Muon
 from vlprompt.files import atomic_write
 
 RECIPE_VERSION = 1
@@ -57,6 +58,12 @@ class Recipe:
         return next(share for until, share in self.patch_stages if seen <= until * self.samples)
 
 
+def stored_precision(checkpoint: Path) -> torch.dtype:
+    """The precision a checkpoint was trained in, which resuming must keep."""
+    precision: torch.dtype = getattr(torch, _header(checkpoint)["precision"])
+    return precision
+
+
 def fast_precision() -> torch.dtype:
     """bfloat16 where this processor multiplies it faster than float32, else float32."""
 
@@ -86,7 +93,7 @@ class Trainer:
         self.seen = 0
         self._pool = ThreadPoolExecutor(recipe.shards)
         self.model = CLIP(shape, len(self.vocabulary))
-        self.weights = dict(self.model.named_parameters())
+        self.weights: dict[str, Tensor] = dict(self.model.named_parameters())
         if precision != torch.float32:
             self.weights = {name: w.detach().clone() for name, w in self.weights.items()}
             self.model.to(precision)
@@ -138,6 +145,7 @@ class Trainer:
         return terms
 
     def _encode(self, number: int) -> "_Shard":
+        """Draw, view and encode one shard. Runs in a thread of the pool, which must not start threads itself."""
         torch.set_num_threads(1)
         recipe, size = self.recipe, self.shape.image_size
         key = (recipe.seed, self.seen // recipe.batch, number)
@@ -215,9 +223,7 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Restore a checkpoint of the same recipe. Raises ValueError where the recipe differs."""
-        with safetensors.safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["checkpoint"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header, state = _header(path), load_file(path)
         if header["recipe"] != json.loads(json.dumps(asdict(self.recipe))):
             raise ValueError(f"{path} was written under another recipe: {header['recipe']}")
         self.seen = header["samples_seen"]
@@ -285,7 +291,7 @@ def run(
     *,
     checkpoint_every: int = 10_000,
     validate_every: int = 50_000,
-    on_checkpoint: Callable[[Trainer], None] | None = None,
+    on_checkpoint: Callable[[Trainer], object] | None = None,
 ) -> None:
     """Train to the end of the budget: `state.safetensors`, `log.jsonl` in `folder`, a line of progress now and then."""
     start, first = time.perf_counter(), trainer.seen
@@ -303,6 +309,12 @@ def run(
                 on_checkpoint(trainer)
         if crossed[1]:
             _log(folder, {"seen": trainer.seen, **trainer.validate()})
+
+
+def _header(checkpoint: Path) -> dict[str, Any]:
+    with safetensors.safe_open(checkpoint, "pt") as file:
+        header: dict[str, Any] = json.loads(file.metadata()["checkpoint"])
+    return header
 
 
 def _report(trainer: Trainer, recent: list[dict[str, float]], folder: Path, per_second: float) -> None:
@@ -336,8 +348,9 @@ def _to_prototypes(features: Tensor, prototypes: Tensor, labels: Tensor, chosen:
 def _gradients(parameters: list[nn.Parameter], shard: _Shard, image: Tensor, text: Tensor) -> list[Tensor]:
     """Gradients of a shard, given those of the loss to its features."""
     torch.set_num_threads(1)
-    outputs, received = (shard.image, shard.text), (image.grad, text.grad)
-    return list(torch.autograd.grad(outputs, parameters, [g.to(o.dtype) for g, o in zip(received, outputs, strict=True) if g is not None]))
+    outputs = (shard.image, shard.text)
+    received = [features.grad.to(shard.image.dtype) for features in (image, text) if features.grad is not None]
+    return list(torch.autograd.grad(outputs, parameters, received))
 
 
 def _also_true(kinds: Tensor, subgroups: Tensor, general: Tensor) -> Tensor:
@@ -345,4 +358,5 @@ def _also_true(kinds: Tensor, subgroups: Tensor, general: Tensor) -> Tensor:
     same_kind = kinds[:, None] == kinds
     same_subgroup = (subgroups[:, None] == subgroups) & (subgroups >= 0)
     also_true = same_kind | (same_subgroup & general)
-    return also_true & ~torch.eye(len(also_true), dtype=torch.bool)
+    pairs: Tensor = also_true & ~torch.eye(len(also_true), dtype=torch.bool)
+    return pairs

@@ -6,10 +6,9 @@ Every share below is of all views at full strength; strength grows from `_GENTLE
 import math
 
 import torch
+from tools.pictoclip.model import MEAN, STD
 from torch import Tensor
 from torch.nn import functional as F
-
-from .model import MEAN, STD
 
 _GENTLEST = 0.25
 _CURRICULUM = 0.15
@@ -38,9 +37,7 @@ def plain_view(pictures: Tensor, size: int) -> Tensor:
     return F.interpolate(flat, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def random_views(
-    pictures: Tensor, monochrome: Tensor, size: int, strength: float, rng: torch.Generator
-) -> Tensor:
+def random_views(pictures: Tensor, monochrome: Tensor, size: int, strength: float, rng: torch.Generator) -> Tensor:
     """Pictures (B, R, R, 4) uint8 to (B, 3, size, size) in 0..1.
 
     `monochrome` (B,) marks sets drawn in one colour, which may be recoloured whole.
