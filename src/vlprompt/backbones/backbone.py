@@ -46,14 +46,10 @@ class Backbone:
         self.tokenize = loaded.tokenizer
         self.text = TextTower(self.model, loaded.tokenizer)
         self.vision = vision_tower(self.model)
+        self.embed_dim = self.text.embed_dim
         size, mean, std, interpolation = loaded.image_size, loaded.mean, loaded.std, loaded.interpolation
         self.test_transform = test_transform(size, mean, std, interpolation=interpolation, squash=loaded.squash)
         self.train_transform = train_transform(size, mean, std, interpolation=interpolation)
-
-    @cached_property
-    def embed_dim(self) -> int:
-        """D, the joint dimension."""
-        return self.text.encode(self.tokenize(["a"])).shape[-1]
 
     @cached_property
     def weight_hash(self) -> str:

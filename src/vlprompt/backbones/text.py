@@ -26,6 +26,7 @@ class TextTower:
 
     Attributes:
         width: d_t, the width of token embeddings and context vectors.
+        embed_dim: D, the joint dimension that its features are projected to.
         depth: number of layers.
         causal: whether a token sees only what stands before it. A bidirectional tower (SigLIP) shares nothing.
         chunk_size: how many sentences are run at once. With more of them and gradients on, each chunk is computed
@@ -42,6 +43,11 @@ class TextTower:
         self.causal: bool = tower.attn_mask is not None
         self.width: int = tower.token_embedding.weight.shape[1]
         self.depth = len(self._blocks)
+        projection = tower.text_projection
+        if isinstance(projection, nn.Linear):
+            self.embed_dim: int = projection.out_features
+        else:
+            self.embed_dim = self.width if projection is None else projection.shape[1]
         self.context_length: int = tower.positional_embedding.shape[0]
         self.chunk_size = 256
         self._sentences = lru_cache(maxsize=16)(self._arranged)
