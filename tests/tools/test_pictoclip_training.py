@@ -204,8 +204,9 @@ def test_a_run_learns_logs_and_exports_for_any_clip_code(data: TrainingSet, tmp_
 
     digest, name = asset.with_suffix(".sha256").read_text().split()
     assert (digest, name) == (hashlib.sha256(asset.read_bytes()).hexdigest(), asset.name)
+    assert export(subject, tmp_path / "again.safetensors") == digest
     with safe_open(asset, "pt") as file:
-        assert file.metadata()["samples"] == "640"
+        assert json.loads(file.metadata()["pictoclip"])["samples"] == 640
         assert file.get_tensor("token_embedding.rows").dtype == torch.float16
         assert file.get_tensor("token_embedding.ids").tolist() == subject.vocabulary.ids
 

@@ -33,14 +33,14 @@ def packed(weights: Mapping[str, Tensor], token_ids: Sequence[int]) -> dict[str,
 
 def export(trainer: Trainer, path: Path) -> str:
     """Write the asset and its checksum beside it; returns the SHA-256."""
-    metadata = {
-        "format": "pictoclip",
-        "recipe_version": str(RECIPE_VERSION),
-        "samples": str(trainer.seen),
-        "budget": str(trainer.recipe.samples),
-        "seed": str(trainer.recipe.seed),
-        "shape": json.dumps({"image_size": trainer.shape.image_size, "patch": trainer.shape.patch}),
+    facts = {
+        "recipe_version": RECIPE_VERSION,
+        "samples": trainer.seen,
+        "budget": trainer.recipe.samples,
+        "seed": trainer.recipe.seed,
     }
+    # One entry: safetensors writes several in no fixed order, and the checksum should be repeatable.
+    metadata = {"pictoclip": json.dumps(facts)}
     content = save(packed(trainer.weights, trainer.vocabulary.ids), metadata)
     digest = hashlib.sha256(content).hexdigest()
     atomic_write(path, content)

@@ -334,7 +334,8 @@ def _log(folder: Path, row: dict[str, float]) -> None:
 
 
 def _prototypes(rows: int, width: int) -> Tensor:
-    return (torch.randn(rows, width) * width**-0.5).requires_grad_()
+    prototypes: Tensor = torch.randn(rows, width) * width**-0.5
+    return prototypes.requires_grad_()
 
 
 def _to_prototypes(features: Tensor, prototypes: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
