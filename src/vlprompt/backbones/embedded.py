@@ -29,7 +29,7 @@ def load_embedded() -> LoadedModel:
         weights = read_state_dict(path)
     else:
         weights = load(_verified_asset())
-    model = build_clip(weights)
+    model = build_clip(weights, quick_gelu=True)
     return LoadedModel(model, clip_tokenizer(model.context_length), NAME, image_size=model.visual.image_size[0])
 
 

@@ -45,6 +45,9 @@ def gallery(pictures: list[Shown], *, credit: str) -> bytes:
                 fontsize=8,
                 color=RIGHT if right else WRONG,
             )
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.set(hspace=0.15)
     figure.supxlabel(credit, fontsize=7, color="#555555")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
