@@ -140,6 +140,16 @@ def test_class_specific_context_is_refused_before_training(config: Any, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
+    exact = vlprompt.tune(config("dapt"), tmp_path / "exact")
+    rounded = vlprompt.tune(config("dapt", backbone={"precision": "bf16"}), tmp_path / "rounded")
+    assert rounded.history[-1].losses["total"] == pytest.approx(exact.history[-1].losses["total"], rel=0.05)
+    assert rounded.backbone == exact.backbone
+    assert rounded.result_hash != exact.result_hash
+    prompts = load_file(tmp_path / "rounded" / "prompts.safetensors")
+    assert {str(value.dtype) for value in prompts.values()} == {"torch.float32"}
+
+
 def test_zero_shot_is_a_run_without_training(config: Any, tmp_path: Path) -> None:
     record = vlprompt.tune(config("zero-shot"), tmp_path / "run")
     assert (record.status, record.history, record.trainable_parameters) == ("finished", [], 0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vlprompt.data import read_image
 
@@ -26,7 +27,8 @@ def gallery(pictures: list[Shown], *, credit: str) -> bytes:
     """A PNG with the pictures in rows; guesses are marked with a tick or a cross, not by colour alone."""
     rows = math.ceil(len(pictures) / COLUMNS)
     lines = 1 + len(pictures[0].guesses)
-    figure = Figure(figsize=(2.6 * COLUMNS, (1.9 + 0.2 * lines) * rows + 0.4), layout="constrained")
+    layout = ConstrainedLayoutEngine(hspace=0.12)
+    figure = Figure(figsize=(2.6 * COLUMNS, (1.9 + 0.2 * lines) * rows + 0.4), layout=layout)
     axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
@@ -45,9 +47,6 @@ def gallery(pictures: list[Shown], *, credit: str) -> bytes:
                 fontsize=8,
                 color=RIGHT if right else WRONG,
             )
-    layout = figure.get_layout_engine()
-    assert layout is not None
-    layout.set(hspace=0.15)
     figure.supxlabel(credit, fontsize=7, color="#555555")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
