@@ -62,7 +62,7 @@ class Backbone:
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Frozen text features (N, D), fp32, not normalised, of tokens (N, context length)."""
-        return self.text.encode(tokens)
+        return self.text(tokens)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Frozen image features (B, D), fp32, not normalised, of images (B, 3, image_size, image_size)."""

@@ -63,7 +63,7 @@ class TextTower:
         tokens = torch.tensor(self.tokenizer.encode(text), device=self.device)
         return self._embed(tokens).float()
 
-    def encode(self, tokens: Tensor) -> Tensor:
+    def __call__(self, tokens: Tensor) -> Tensor:
         """Features (N, D), fp32, not normalised, of token sentences (N, context length)."""
         tokens = tokens.cpu()
         return self._run(self._sentences_of(tokens, torch.full_like(tokens, -1), share_slots=True), None)
