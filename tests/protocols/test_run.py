@@ -87,6 +87,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, con
         vlprompt.tune(settings, tmp_path / "cut", reporter=Impatient(quiet=True))
     cut = read_record(tmp_path / "cut")
     assert (cut.status, cut.metrics) == ("interrupted", {})
+    assert without_times(cut) == without_times(whole)[:2]
     assert (tmp_path / "cut" / "state.safetensors").exists()
     assert vlprompt.evaluate(tmp_path / "cut", device="cpu")["test"]["images"] == whole.split.test
 

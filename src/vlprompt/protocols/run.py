@@ -218,13 +218,14 @@ def _train(
         return seconds
     inputs = training_inputs(method, shots.train, shots.root, config, reporter)
     with reporter.bar("train") as bar:
-        record.history = fit(
+        fit(
             method,
             inputs,
             config,
             folder,
             result_hash=record.result_hash,
             resume=resume,
+            history=record.history,
             seconds=seconds,
             bar=bar,
         )

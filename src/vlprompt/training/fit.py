@@ -49,9 +49,10 @@ def fit(
     *,
     result_hash: str,
     resume: bool,
+    history: list[Epoch],
     seconds: dict[str, float],
     bar: Bar,
-) -> list[Epoch]:
+) -> None:
     """Train the method and leave its prompts in `folder`, after every epoch.
 
     Args:
@@ -61,18 +62,15 @@ def fit(
         folder: the run's folder, which exists.
         result_hash: of the run; state of another one is refused.
         resume: go on from the folder's state where there is one. The result is the same, bit for bit.
+        history: of the run, one entry an epoch; filled as epochs end, so that an interrupted run has its own.
         seconds: time spent so far by kind of work; "train" is added to, and restored on resuming.
         bar: moved on after every step.
-
-    Returns:
-        the history, one entry an epoch.
     """
     fabric = make_fabric(config, method.backbone.device)
     optimizer = make_optimizer(method, config.optim)
-    history: list[Epoch] = []
     scaler = getattr(fabric._precision, "scaler", None)
     if resume and (folder / FILE).exists():
-        history, spent, scaler_state = load_state(folder, method, optimizer, result_hash=result_hash)
+        history[:], spent, scaler_state = load_state(folder, method, optimizer, result_hash=result_hash)
         seconds |= spent
         if scaler is not None:
             scaler.load_state_dict(scaler_state)
@@ -94,7 +92,6 @@ def fit(
             seconds=seconds,
             scaler={} if scaler is None else scaler.state_dict(),
         )
-    return history
 
 
 def batches(count: int, batch_size: int, seed: int) -> list[list[int]]:
