@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from tools.pictoclip import views
+from tools.pictoclip.captions import Mix
 from tools.pictoclip.corpus import Corpus, Drawing
 from tools.pictoclip.data import TrainingSet
 from tools.pictoclip.evaluate import load_model, text_features
@@ -14,11 +15,20 @@ from tools.pictoclip.export import export
 from tools.pictoclip.model import CLIP, Shape, sincos_positions
 from tools.pictoclip.names import Concept, Concepts
 from tools.pictoclip.optim import Muon, orthogonalise
-from tools.pictoclip.train import Recipe, Trainer, fast_precision, run, stored_precision
+from tools.pictoclip.sources import UNSEEN_STYLES
+from tools.pictoclip.train import Recipe, Trainer, _ranks, fast_precision, run, stored_precision
 from torch.nn import functional as F
 
 TINY = Shape(image_size=32, image_width=64, image_layers=2, text_width=64, text_layers=2, joint=32)
 RECIPE = Recipe(samples=96, batch=16, warmup_samples=32)
+STYLES = (
+    ("a", "a", True),
+    ("mono", "a", True),
+    ("b", "b", True),
+    ("icons", "i", False),
+    ("lucide", "lucide", False),
+)
+HALF = (0.25, 0.25)
 SUBGROUPS = ("food-fruit", "animal-mammal", "tool", "country-flag")
 
 
@@ -27,7 +37,7 @@ def data() -> TrainingSet:
     concepts = [Concept(f"{i:X}", f"thing {i}", ("tag",), SUBGROUPS[i % 4]) for i in range(12)]
     drawings = [
         Drawing(style, family, c.label, c.label, c.code, emoji=emoji, colour=style != "mono")
-        for style, family, emoji in (("a", "a", True), ("mono", "a", True), ("b", "b", True), ("icons", "i", False))
+        for style, family, emoji in STYLES
         for c in concepts
     ]
     drawings += [Drawing("icons", "i", f"widget {i}", f"widget {i}", "", False, False) for i in range(12)]
@@ -41,34 +51,63 @@ def trainer(data: TrainingSet, recipe: Recipe = RECIPE, precision: torch.dtype =
 
 def test_held_out_concepts_are_out_of_their_whole_family(data: TrainingSet) -> None:
     drawings = data.corpus.drawings
-    out = set(data.held_out.tolist())
-    assert out
-    held = {(drawings[i].family, drawings[i].code) for i in out}
-    assert out == {i for i, d in enumerate(drawings) if (d.family, d.code) in held}
-    assert all(drawings[i].emoji and not data._is_flag(i) for i in out)
+    emoji = {int(i) for kind in ("colour", "solid") for i in data.held_out[kind]}
+    held = {(drawings[i].family, drawings[i].code) for i in emoji}
+    assert emoji == {i for i, d in enumerate(drawings) if (d.family, d.code) in held}
+    assert all(drawings[i].emoji and not data._is_flag(i) for i in emoji)
+    assert all(drawings[i].colour for i in data.held_out["colour"].tolist())
+    assert not any(drawings[i].colour for i in data.held_out["solid"].tolist())
+    assert all(len(part) for part in data.held_out.values())
+
+
+def test_unseen_styles_are_never_drawn(data: TrainingSet) -> None:
+    drawings = data.corpus.drawings
+    unseen = {i for i, d in enumerate(drawings) if d.style in UNSEEN_STYLES}
+    out = {i for part in data.held_out.values() for i in part.tolist()}
     drawn = {int(i) for pool, _ in data._pools for i in pool}
-    assert not drawn & out
-    assert drawn | out == set(range(len(drawings)))
+    assert set(data.held_out["line"].tolist()) <= unseen
+    assert not drawn & (out | unseen)
+    assert drawn | out | unseen == set(range(len(drawings)))
 
 
 def test_batches_depend_on_their_key_alone(data: TrainingSet) -> None:
-    first, again, other = data.batch(16, (1, 2, 0)), data.batch(16, (1, 2, 0)), data.batch(16, (1, 3, 0))
+    first, again, other = (data.batch(16, HALF, Mix(), key) for key in ((1, 2, 0), (1, 2, 0), (1, 3, 0)))
     assert torch.equal(first.pictures, again.pictures)
     assert first.captions == again.captions
     assert not torch.equal(first.pictures, other.pictures)
 
 
+def test_batches_hold_the_shares_asked_for(data: TrainingSet) -> None:
+    batch = data.batch(16, (0.25, 0.125), Mix(), (1, 0, 0))
+    assert int((batch.concepts < 0).sum()) == 2
+    assert int((batch.concepts >= 0).sum()) == 14
+
+
 def test_views_are_of_the_right_shape_and_repeatable(data: TrainingSet) -> None:
-    batch = data.batch(16, (1, 0, 0))
+    batch = data.batch(16, HALF, Mix(), (1, 0, 0))
 
     def make(seed: int) -> torch.Tensor:
         rng = torch.Generator().manual_seed(seed)
-        return views.random_views(batch.pictures, batch.monochrome, 32, 1.0, rng)
+        return views.random_views(batch.pictures, batch.monochrome, 32, 1.0, views.Styles(), rng)
 
     assert make(1).shape == (16, 3, 32, 32)
     assert make(1).min() >= 0 and make(1).max() <= 1
     assert torch.equal(make(1), make(1))
     assert not torch.equal(make(1), make(2))
+
+
+def test_styles_are_shares_of_views(data: TrainingSet) -> None:
+    batch = data.batch(16, HALF, Mix(), (1, 0, 0))
+    colour = ~batch.monochrome
+
+    def grey(styles: views.Styles) -> torch.Tensor:
+        rng = torch.Generator().manual_seed(1)
+        view = views.random_views(batch.pictures, batch.monochrome, 32, 1.0, styles, rng)
+        return (view.amax(1) - view.amin(1)).flatten(1).amax(1) < 1e-6
+
+    assert not grey(views.Styles(grey=0, ink=0, lines=0))[colour].any()
+    for styles in (views.Styles(1, 0, 0), views.Styles(0, 1, 0), views.Styles(0, 0, 1)):
+        assert grey(styles)[colour].all()
 
 
 def test_a_plain_view_is_the_drawing_on_white() -> None:
@@ -127,7 +166,7 @@ def test_schedules_follow_the_share_of_the_budget() -> None:
     assert recipe.rate_at(recipe.warmup_samples) > 0.95
     assert recipe.rate_at(50_000) == pytest.approx(0.5)
     assert recipe.rate_at(99_999) == 1e-3
-    assert [recipe.patches_at(seen) for seen in (0, 90_000, 99_999)] == [0.375, 0.75, 1.0]
+    assert [recipe.patches_at(seen) for seen in (0, 90_000, 99_999)] == [0.5, 0.75, 1.0]
 
 
 def test_looking_at_all_patches_by_name_is_looking_at_all() -> None:
@@ -198,7 +237,7 @@ def test_a_run_learns_logs_and_exports_for_any_clip_code(data: TrainingSet, tmp_
         on_checkpoint=lambda now: export(now, asset),
     )
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert {"subgroup_colour", "subgroup_monochrome", "name"} <= rows[-1].keys()
+    assert {"colour", "solid", "line", "subgroup_rank", "name_rank"} <= rows[-1].keys()
     losses = [row["loss"] for row in rows if "loss" in row]
     assert losses[-1] < 12
 
@@ -212,14 +251,19 @@ def test_a_run_learns_logs_and_exports_for_any_clip_code(data: TrainingSet, tmp_
 
     released = load_model(asset)
     with torch.no_grad():
-        ours = F.normalize(subject._image_features(data.held_out), dim=-1)
-        pictures = torch.from_numpy(data.corpus.pictures[data.held_out.numpy()])
+        ours = F.normalize(subject._image_features(data.held_out["colour"]), dim=-1)
+        pictures = torch.from_numpy(data.corpus.pictures[data.held_out["colour"].numpy()])
         theirs = released.encode_image(views.normalise(views.plain_view(pictures, 32)), normalize=True)
         torch.testing.assert_close(theirs, ours, atol=5e-3, rtol=0)
         words = ["thing 1", "fruit"]
         text = text_features(released, words, ["a photo of a {}."])
         torch.testing.assert_close(text, subject._text_features(words), atol=5e-3, rtol=0)
     assert released.logit_scale.item() == pytest.approx(float(subject.weights["logit_scale"].detach()), abs=2e-3)
+
+
+def test_a_rank_counts_what_scores_higher() -> None:
+    scores = torch.tensor([[0.1, 0.5, 0.3], [0.9, 0.5, 0.3]])
+    assert _ranks(scores, torch.tensor([2, 0])).tolist() == [2, 1]
 
 
 def test_the_precision_is_one_of_two() -> None:

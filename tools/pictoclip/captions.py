@@ -39,9 +39,16 @@ TEMPLATES = (
     "an image of a {}",
 )
 _JOINS = (", a kind of ", ", a type of ", ", ")
-# Shares of captions of a drawing with a Unicode concept; the rest is the name alone.
-_SUBGROUP_ALONE, _WITH_SUBGROUP, _WITH_TAGS = 0.14, 0.18, 0.18
 _LABEL_RATHER_THAN_ICON_NAME = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares of captions of a drawing with a Unicode concept; the rest is the name alone."""
+
+    subgroup: float = 0.12
+    with_subgroup: float = 0.18
+    with_tags: float = 0.20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Caption:
     of_subgroup: bool = False
 
 
-def sample_caption(drawing: Drawing, concept: Concept | None, rng: random.Random) -> Caption:
+def sample_caption(drawing: Drawing, concept: Concept | None, mix: Mix, rng: random.Random) -> Caption:
     """One of the many captions of a drawing."""
     template = rng.choice(TEMPLATES)
     if concept is None:
@@ -61,11 +68,11 @@ def sample_caption(drawing: Drawing, concept: Concept | None, rng: random.Random
     label = concept.label if rng.random() < _LABEL_RATHER_THAN_ICON_NAME else drawing.name
     phrases = SUBGROUP_PHRASES.get(concept.subgroup)
     if phrases:
-        if share < _SUBGROUP_ALONE:
+        if share < mix.subgroup:
             return Caption(template.format(rng.choice(phrases)), of_subgroup=True)
-        if share < _SUBGROUP_ALONE + _WITH_SUBGROUP:
+        if share < mix.subgroup + mix.with_subgroup:
             return Caption(template.format(label + rng.choice(_JOINS) + rng.choice(phrases)))
-    if concept.tags and share > 1 - _WITH_TAGS:
+    if concept.tags and share > 1 - mix.with_tags:
         tags = rng.sample(concept.tags, min(len(concept.tags), rng.randint(1, 3)))
         return Caption(", ".join([template.format(label), *tags]))
     return Caption(template.format(label))

@@ -78,6 +78,8 @@ def drawings_of(icon_set: IconSet, packages: Path, concepts: Concepts) -> list[t
         code = codes.get(icon, "")
         if code not in concepts.by_code:
             code = concepts.code_of(name)
+        if icon_set.emoji and not code:  # letters, digits, one set's own inventions
+            continue
         family = icon_set.family or icon_set.name
         drawing = Drawing(icon_set.name, family, icon, name, code, icon_set.emoji, colour)
         found.append((drawing, _svg(body, icons)))

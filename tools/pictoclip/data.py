@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from tools.pictoclip.captions import Caption, sample_caption
+from tools.pictoclip.captions import Caption, Mix, sample_caption
 from tools.pictoclip.corpus import Corpus
+from tools.pictoclip.sources import UNSEEN_STYLES
 from torch import Tensor
 
-_HELD_OUT_DRAWINGS = 2000
+_HELD_OUT_DRAWINGS = 1000
 _HELD_OUT_SEED = 17
-# Shares of a batch: drawings of emoji sets, other icons of a Unicode concept, other icons. Interface icons' names
-# are noisy; those of a known concept are mostly line art and solid glyphs, the styles that emoji sets lack.
-_SHARES = (0.74, 0.17, 0.09)
 # A flag is a flag in every style, has no line art, and there are 270 of them.
 _FLAG_WEIGHT = 0.2
 
@@ -35,7 +33,8 @@ class TrainingSet:
     """Labels of every drawing.
 
     `concepts` (N,) row among all Unicode concepts or -1; `subgroups` (N,) likewise; `kinds` (N,) an integer equal
-    for drawings of one concept or, outside Unicode, of one name. `held_out` are positions that are never drawn.
+    for drawings of one concept or, outside Unicode, of one name. `held_out` are positions that are never drawn, by
+    kind: "colour" and "solid" emoji of concepts held out of a family of styles, and "line" art of unseen styles.
     """
 
     corpus: Corpus
@@ -44,7 +43,7 @@ class TrainingSet:
     kinds: Tensor = field(init=False)
     monochrome: Tensor = field(init=False)
     subgroup_names: list[str] = field(init=False)
-    held_out: Tensor = field(init=False)
+    held_out: dict[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         drawings, by_code = self.corpus.drawings, self.corpus.concepts.by_code
@@ -57,14 +56,19 @@ class TrainingSet:
         self.subgroups = torch.tensor([groups_of_code.get(d.code, -1) for d in drawings])
         self.kinds = torch.tensor([kinds.setdefault(d.code or d.name, len(kinds)) for d in drawings])
         self.monochrome = torch.tensor([not d.colour for d in drawings])
-        self.held_out = torch.tensor(self._hold_out())
+        self.held_out = self._hold_out()
         self._pools = self._make_pools()
 
-    def _hold_out(self) -> list[int]:
-        """Whole concepts of a family of emoji styles, seeded, until enough drawings are out."""
+    def _hold_out(self) -> dict[str, Tensor]:
+        """Whole concepts of a family of emoji styles, seeded, until enough drawings are out; whole line-art styles."""
         members: dict[tuple[str, str], list[int]] = {}
+        lines: list[int] = []
         for i, drawing in enumerate(self.corpus.drawings):
-            if drawing.emoji and self.subgroups[i] >= 0 and not self._is_flag(i):
+            if self.subgroups[i] < 0 or self._is_flag(i):
+                continue
+            if drawing.style in UNSEEN_STYLES:
+                lines.append(i)
+            elif drawing.emoji:
                 members.setdefault((drawing.family, drawing.code), []).append(i)
         order = sorted(members)
         random.Random(_HELD_OUT_SEED).shuffle(order)
@@ -74,17 +78,19 @@ class TrainingSet:
             if len(out) >= wanted:
                 break
             out += members[key]
-        return sorted(out)
+        emoji = torch.tensor(sorted(out))
+        solid = self.monochrome[emoji]
+        return {"colour": emoji[~solid], "solid": emoji[solid], "line": torch.tensor(lines, dtype=torch.long)}
 
     def _is_flag(self, i: int) -> bool:
         group = int(self.subgroups[i])
         return group >= 0 and self.subgroup_names[group].endswith("flag")
 
     def _make_pools(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        held_out = set(self.held_out.tolist())
+        held_out = {i for part in self.held_out.values() for i in part.tolist()}
         pools: list[list[int]] = [[], [], []]
         for i, drawing in enumerate(self.corpus.drawings):
-            if i not in held_out:
+            if i not in held_out and drawing.style not in UNSEEN_STYLES:
                 pools[0 if drawing.emoji else 1 if drawing.code else 2].append(i)
         weighted = []
         for pool in pools:
@@ -92,10 +98,13 @@ class TrainingSet:
             weighted.append((np.array(pool), weights / max(weights.sum(), 1)))
         return weighted
 
-    def batch(self, size: int, key: tuple[int, ...]) -> Batch:
-        """`size` drawings and captions; the same key gives the same ones."""
+    def batch(self, size: int, shares: tuple[float, float], mix: Mix, key: tuple[int, ...]) -> Batch:
+        """`size` drawings and captions; the same key gives the same ones.
+
+        `shares` are those of other icons of a Unicode concept and of icons of no concept; the rest are emoji.
+        """
         rng = np.random.default_rng(key)
-        counts = [round(size * share) for share in _SHARES[1:]]
+        counts = [round(size * share) for share in shares]
         counts = [size - sum(counts), *counts]
         pools = zip(self._pools, counts, strict=True)
         chosen = np.concatenate([rng.choice(pool, n, replace=n > len(pool) // 2, p=p) for (pool, p), n in pools])
@@ -106,7 +115,7 @@ class TrainingSet:
         return Batch(
             torch.from_numpy(self.corpus.pictures[chosen]),
             self.monochrome[index],
-            [sample_caption(drawing, concepts.get(drawing.code), words) for drawing in drawings],
+            [sample_caption(drawing, concepts.get(drawing.code), mix, words) for drawing in drawings],
             self.kinds[index],
             self.concepts[index],
             self.subgroups[index],

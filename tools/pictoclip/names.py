@@ -112,11 +112,12 @@ SUBGROUP_PHRASES: Mapping[str, tuple[str, ...]] = {
 }
 
 _SHORTCODES = ("emojibase", "github", "iamcal")
-_TONE = re.compile("-(dark|light|medium|medium-light|medium-dark)$|skin-tone")
+_TONE = re.compile("-(dark|light|medium|medium-light|medium-dark|tone[1-5])$|skin-tone")
 _STYLE_WORDS = frozenset(
     "outline outlined rounded sharp fill filled solid remix line duotone bold linear broken thin light regular"
     " twotone baseline round alt fat 24px".split()
 )
+_FLAG_FOR = re.compile("^(flag for |flag )+")
 _NOT_A_THING = re.compile(r"\b(brand|logo|alpha|letter|number|numeric)\b")
 # Words of emoji names that are about anything in an interface: no sign that an icon shows a thing.
 _INTERFACE_WORDS = frozenset(
@@ -142,6 +143,7 @@ class Concepts:
         self.by_code = {concept.code: concept for concept in concepts}
         self._by_name = {name: code for name, code in shortcodes.items() if code in self.by_code}
         self._by_name |= {plain(concept.label): concept.code for concept in concepts}
+        self._by_letters = {name.replace(" ", ""): code for name, code in self._by_name.items()}
         self.words = {word for c in concepts for word in plain(c.label).split()} - _INTERFACE_WORDS
 
     @classmethod
@@ -165,12 +167,14 @@ class Concepts:
         return cls(concepts, shortcodes)
 
     def code_of(self, name: str) -> str:
-        """The code point that `name` stands for, "" where none does."""
-        return self._by_name.get(plain(name), "")
+        """The code point that `name` stands for, "" where none does. Some sets write "alarmclock"."""
+        name = _FLAG_FOR.sub("flag ", plain(name))
+        return self._by_name.get(name) or self._by_letters.get(name.replace(" ", ""), "")
 
 
 def plain(name: str) -> str:
-    return re.sub("[^a-z0-9]+", " ", name.lower()).strip()
+    """ "Woman’s boot" as "womans boot": lower case, letters and digits alone, as icon names are."""
+    return re.sub("[^a-z0-9]+", " ", re.sub("['’]", "", name.lower())).strip()
 
 
 def plain_code(code: str) -> str:

@@ -21,6 +21,7 @@ class IconSet:
 
     `family` joins styles drawn from one another, which validation must hold out together.
     `skip` drops icons that repeat another one (a size, a weight); `strip` removes what is not part of a name.
+    `unseen` line-art styles are never trained on: they stand for line art in validation.
     """
 
     name: str
@@ -28,6 +29,7 @@ class IconSet:
     family: str = ""
     skip: str = "$^"
     strip: str = "$^"
+    unseen: bool = False
 
 
 _SIZES = r"^(?!.*-24-filled$|.*-24-regular$)"
@@ -48,9 +50,9 @@ ICON_SETS = (
     IconSet("mdi"),
     IconSet("ph", skip="-(thin|light|bold)$"),
     IconSet("tabler"),
-    IconSet("lucide"),
-    IconSet("lucide-lab"),
-    IconSet("iconoir"),
+    IconSet("lucide", unseen=True),
+    IconSet("lucide-lab", unseen=True),
+    IconSet("iconoir", unseen=True),
     IconSet("icon-park"),
     IconSet("healthicons", skip="-24px$"),
     IconSet("maki", skip="-(11|15)$"),
@@ -74,6 +76,7 @@ ICON_SETS = (
     IconSet("medical-icon", strip="^i-"),
     IconSet("ion", skip="^(ios|md|logo)-|-sharp$"),
 )
+UNSEEN_STYLES = frozenset(icon_set.name for icon_set in ICON_SETS if icon_set.unseen)
 
 
 def package_of(icon_set: IconSet) -> str:

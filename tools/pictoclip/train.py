@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import safetensors
 import torch
 from safetensors.torch import load_file, save
 from tools.pictoclip import views
-from tools.pictoclip.captions import EVALUATION_TEMPLATE, Vocabulary, every_text
+from tools.pictoclip.captions import EVALUATION_TEMPLATE, Mix, Vocabulary, every_text
 from tools.pictoclip.data import Batch, TrainingSet
 from tools.pictoclip.model import CLIP, Shape
 from tools.pictoclip.names import SUBGROUP_PHRASES
@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from vlprompt.files import atomic_write
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 _PROTOTYPE_SCALE = 20.0
 _MASKED = -1e4
 _LARGEST_LOGIT_SCALE = math.log(100)
@@ -46,7 +46,11 @@ class Recipe:
     auxiliary: float = 0.7
     warmup_samples: int = 12_800
     # (share of the budget up to which it holds, share of the patches looked at)
-    patch_stages: tuple[tuple[float, float], ...] = ((0.88, 0.375), (0.96, 0.75), (1.0, 1.0))
+    patch_stages: tuple[tuple[float, float], ...] = ((0.85, 0.5), (0.95, 0.75), (1.0, 1.0))
+    # shares of a batch: other icons of a Unicode concept, icons of none; the rest are drawings of emoji sets
+    icons: tuple[float, float] = (0.03, 0.12)
+    captions: Mix = field(default_factory=Mix)
+    styles: views.Styles = field(default_factory=views.Styles)
 
     def rate_at(self, seen: int) -> float:
         """Learning rate as a share of its peak: linear warm-up, then a cosine to zero."""
@@ -149,10 +153,10 @@ class Trainer:
         torch.set_num_threads(1)
         recipe, size = self.recipe, self.shape.image_size
         key = (recipe.seed, self.seen // recipe.batch, number)
-        batch = self.data.batch(recipe.batch // recipe.shards, key)
+        batch = self.data.batch(recipe.batch // recipe.shards, recipe.icons, recipe.captions, key)
         rng = torch.Generator().manual_seed(random.Random(str(key)).getrandbits(62))
         strength = views.strength_at(self.seen / recipe.samples)
-        images = views.random_views(batch.pictures, batch.monochrome, size, strength, rng)
+        images = views.random_views(batch.pictures, batch.monochrome, size, strength, recipe.styles, rng)
         patches, share = self.shape.grid**2, recipe.patches_at(self.seen)
         kept = torch.rand(len(images), patches, generator=rng).argsort(1)[:, : round(patches * share)]
         normalised = views.normalise(images).to(self.precision)
@@ -245,24 +249,28 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Zero-shot accuracy on the held-out drawings, all patches seen.
+        """Zero-shot on the held-out drawings of each kind, all patches seen.
 
-        Among subgroups, for colour sets and for one-colour sets, and among all concepts' names.
+        Top-1 accuracy among subgroups; and the mean reciprocal ranks of the right subgroup and of the right name
+        among all concepts' names, averaged over kinds, which differ less by chance.
         """
         data, concepts = self.data, list(self.data.corpus.concepts.by_code.values())
-        held_out = data.held_out
-        image = torch.cat([self._image_features(part) for part in held_out.split(250)])
-        named = image @ self._text_features([concept.label for concept in concepts]).T
         groups = [row for row, name in enumerate(data.subgroup_names) if name in SUBGROUP_PHRASES]
-        phrases = [SUBGROUP_PHRASES[data.subgroup_names[row]][0] for row in groups]
-        grouped = torch.tensor(groups)[(image @ self._text_features(phrases).T).argmax(1)]
-        right = (grouped == data.subgroups[held_out]).float()
-        mono = data.monochrome[held_out]
-        return {
-            "subgroup_colour": float(right[~mono].mean()),
-            "subgroup_monochrome": float(right[mono].mean()),
-            "name": float((named.argmax(1) == data.concepts[held_out]).float().mean()),
-        }
+        phrases = self._text_features([SUBGROUP_PHRASES[data.subgroup_names[row]][0] for row in groups])
+        names = self._text_features([concept.label for concept in concepts])
+        position = torch.full((len(data.subgroup_names),), -1)
+        position[groups] = torch.arange(len(groups))
+        scores: dict[str, float] = {}
+        subgroup_ranks, name_ranks = [], []
+        for kind, held_out in data.held_out.items():
+            image = torch.cat([self._image_features(part) for part in held_out.split(250)])
+            ranks = _ranks(image @ phrases.T, position[data.subgroups[held_out]])
+            scores[kind] = float((ranks == 1).float().mean())
+            subgroup_ranks.append(float((1 / ranks).mean()))
+            name_ranks.append(float((1 / _ranks(image @ names.T, data.concepts[held_out])).mean()))
+        scores["subgroup_rank"] = sum(subgroup_ranks) / len(subgroup_ranks)
+        scores["name_rank"] = sum(name_ranks) / len(name_ranks)
+        return scores
 
     def _image_features(self, index: Tensor) -> Tensor:
         pictures = torch.from_numpy(self.data.corpus.pictures[index.numpy()])
@@ -344,6 +352,11 @@ def _to_prototypes(features: Tensor, prototypes: Tensor, labels: Tensor, chosen:
         return features.new_zeros(())
     logits = _PROTOTYPE_SCALE * features[chosen] @ F.normalize(prototypes, dim=-1).T
     return F.cross_entropy(logits, labels[chosen])
+
+
+def _ranks(scores: Tensor, right: Tensor) -> Tensor:
+    """Rank (N,) from 1 of the right column (N,) in scores (N, C)."""
+    return 1 + (scores > scores.gather(1, right[:, None])).sum(1)
 
 
 def _gradients(parameters: list[nn.Parameter], shard: _Shard, image: Tensor, text: Tensor) -> list[Tensor]:

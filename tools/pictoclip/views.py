@@ -4,6 +4,7 @@ Every share below is of all views at full strength; strength grows from `_GENTLE
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from tools.pictoclip.model import MEAN, STD
@@ -15,9 +16,17 @@ _CURRICULUM = 0.15
 _ROTATION, _SHIFT, _SHRINK, _ASPECT = math.radians(15), 0.15, 0.45, 0.1
 _TINTED, _PASTEL = 0.15, 0.25
 _COLOURED_INK = 0.5
-_GREY, _EDGES, _INK = 0.10, 0.22, 0.05
-_MONOCHROME_EDGES = 0.15
 _LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, slots=True)
+class Styles:
+    """Shares of views: of coloured drawings in `grey`, in one `ink`, as `lines`; `solid_lines` of one-colour ones."""
+
+    grey: float = 0.12
+    ink: float = 0.0
+    lines: float = 0.18
+    solid_lines: float = 0.0
 
 
 def strength_at(progress: float) -> float:
@@ -37,7 +46,9 @@ def plain_view(pictures: Tensor, size: int) -> Tensor:
     return F.interpolate(flat, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def random_views(pictures: Tensor, monochrome: Tensor, size: int, strength: float, rng: torch.Generator) -> Tensor:
+def random_views(
+    pictures: Tensor, monochrome: Tensor, size: int, strength: float, styles: Styles, rng: torch.Generator
+) -> Tensor:
     """Pictures (B, R, R, 4) uint8 to (B, 3, size, size) in 0..1.
 
     `monochrome` (B,) marks sets drawn in one colour, which may be recoloured whole.
@@ -61,11 +72,11 @@ def random_views(pictures: Tensor, monochrome: Tensor, size: int, strength: floa
 
     luma = (views * views.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
     share = uniform()
-    views = torch.where((share < _GREY) & ~mono, luma, views)
-    inked = (share >= _GREY) & (share < _GREY + _INK) & ~mono
+    views = torch.where((share < styles.grey) & ~mono, luma, views)
+    inked = (share >= styles.grey) & (share < styles.grey + styles.ink) & ~mono
     level, softness = uniform(0.35, 0.65), uniform(8, 20)
     views = torch.where(inked, torch.sigmoid((luma - level) * softness), views)
-    edged = (share > 1 - torch.where(mono, _MONOCHROME_EDGES, _EDGES)).flatten().nonzero().flatten()
+    edged = (share > 1 - torch.where(mono, styles.solid_lines, styles.lines)).flatten().nonzero().flatten()
     if len(edged):
         gain = uniform(1.2, 2.6)[edged]
         views[edged] = _line_art(colour[edged], alpha[edged], gain)
