@@ -2,18 +2,15 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from tools.pictoclip import views
 from tools.pictoclip.captions import Mix
-from tools.pictoclip.corpus import Corpus, Drawing
 from tools.pictoclip.data import TrainingSet
 from tools.pictoclip.evaluate import load_model, text_features
 from tools.pictoclip.export import export
 from tools.pictoclip.model import CLIP, Shape, sincos_positions
-from tools.pictoclip.names import Concept, Concepts
 from tools.pictoclip.optim import Muon, orthogonalise
 from tools.pictoclip.sources import UNSEEN_STYLES
 from tools.pictoclip.train import Recipe, Trainer, _ranks, fast_precision, run, stored_precision
@@ -21,28 +18,7 @@ from torch.nn import functional as F
 
 TINY = Shape(image_size=32, image_width=64, image_layers=2, text_width=64, text_layers=2, joint=32)
 RECIPE = Recipe(samples=96, batch=16, warmup_samples=32)
-STYLES = (
-    ("a", "a", True),
-    ("mono", "a", True),
-    ("b", "b", True),
-    ("icons", "i", False),
-    ("lucide", "lucide", False),
-)
 HALF = (0.25, 0.25)
-SUBGROUPS = ("food-fruit", "animal-mammal", "tool", "country-flag")
-
-
-@pytest.fixture(scope="module")
-def data() -> TrainingSet:
-    concepts = [Concept(f"{i:X}", f"thing {i}", ("tag",), SUBGROUPS[i % 4]) for i in range(12)]
-    drawings = [
-        Drawing(style, family, c.label, c.label, c.code, emoji=emoji, colour=style != "mono")
-        for style, family, emoji in STYLES
-        for c in concepts
-    ]
-    drawings += [Drawing("icons", "i", f"widget {i}", f"widget {i}", "", False, False) for i in range(12)]
-    pictures = np.random.default_rng(0).integers(0, 256, (len(drawings), 36, 36, 4), dtype=np.uint8)
-    return TrainingSet(Corpus(pictures, drawings, Concepts(concepts, {})))
 
 
 def trainer(data: TrainingSet, recipe: Recipe = RECIPE, precision: torch.dtype = torch.float32) -> Trainer:

@@ -8,7 +8,7 @@ from tools.pictoclip import corpus, sources
 from tools.pictoclip.data import TrainingSet
 from tools.pictoclip.export import export
 from tools.pictoclip.model import Shape
-from tools.pictoclip.train import Recipe, Trainer, fast_precision, run, stored_precision
+from tools.pictoclip.train import Recipe, Trainer, fast_precision, resume_or_start, run, stored_precision
 
 ASSET = Path(__file__).parents[2] / "src/vlprompt/assets/pictoclip.safetensors"
 
@@ -29,10 +29,9 @@ def main() -> None:
     data = TrainingSet(corpus.load(packages, pictures) if ready else corpus.build(packages, pictures))
     recipe = Recipe(options.samples, options.seed)
     checkpoint = work / f"run-{recipe.samples}-{recipe.seed}" / "state.safetensors"
-    started = checkpoint.exists()
-    trainer = Trainer(data, recipe, stored_precision(checkpoint) if started else fast_precision(), Shape())
-    if started:
-        trainer.load(checkpoint)
+    precision = stored_precision(checkpoint) if checkpoint.exists() else fast_precision()
+    trainer = Trainer(data, recipe, precision, Shape())
+    resume_or_start(trainer, checkpoint.parent)
     run(trainer, checkpoint.parent, on_checkpoint=lambda now: export(now, work / "latest.safetensors"))
     print(export(trainer, options.out))
 

@@ -2,15 +2,14 @@
 
     python -m tools.pictoclip.ablate --work ~/pictoclip
 
-Two runs at a time, a thread each. Finished runs are kept in `ablation/`, so that the command can be interrupted and
-goes on; the table of all of them is printed at the end.
+Two runs at a time, a thread each, with checkpoints in `ablation/`: the command can be interrupted and goes on. The
+table of all of them is printed at the end.
 """
 
 import argparse
 import json
 import os
-import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -20,8 +19,9 @@ import torch
 from tools.pictoclip import corpus
 from tools.pictoclip.captions import Mix
 from tools.pictoclip.data import TrainingSet
+from tools.pictoclip.export import export
 from tools.pictoclip.model import Shape
-from tools.pictoclip.train import Recipe, Trainer
+from tools.pictoclip.train import Recipe, Trainer, resume_or_start, run
 from tools.pictoclip.views import Styles
 
 from vlprompt.files import atomic_write
@@ -41,17 +41,15 @@ class Variant:
 
 VARIANTS = {
     "recipe": Variant({}),
-    "icons of no concept 0 %": Variant({"icons": (0.03, 0.0)}),
     "icons of no concept 30 %": Variant({"icons": (0.03, 0.30)}),
-    "icons of a concept 15 %": Variant({"icons": (0.15, 0.12)}),
     "line views 30 %": Variant({"styles": Styles(lines=0.30)}),
-    "lines of solid glyphs 15 %": Variant({"styles": Styles(solid_lines=0.15)}),
     "captions: names alone": Variant({"captions": Mix(0.0, 0.0, 0.0)}),
-    "captions: subgroup 24 %": Variant({"captions": Mix(0.24, 0.18, 0.20)}),
     "16 of 64 patches": Variant({"patch_stages": ((0.85, 0.25), (0.95, 0.75), (1.0, 1.0))}, cost=0.66),
-    "48 of 64 patches": Variant({"patch_stages": ((0.85, 0.75), (0.95, 0.75), (1.0, 1.0))}, cost=1.35),
     "image width 256": Variant({}, Shape(image_width=256), cost=1.6),
-    "image width 128": Variant({}, Shape(image_width=128), cost=0.6),
+    "patch size 16": Variant({"patch_stages": ((1.0, 1.0),)}, Shape(patch=16), cost=0.66),
+    "icons of no concept 0 %": Variant({"icons": (0.03, 0.0)}),
+    "captions: subgroup 24 %": Variant({"captions": Mix(0.24, 0.18, 0.20)}),
+    "icons of a concept 15 %": Variant({"icons": (0.15, 0.12)}),
 }
 
 
@@ -64,22 +62,22 @@ def main() -> None:
     wanted = [(name, seed) for name in options.variants for seed in SEEDS]
     missing = [job for job in wanted if not _result(options.work, *job).exists()]
     with ProcessPoolExecutor(options.workers) as pool:
-        for job in [pool.submit(_train, options.work, *job) for job in missing]:
-            job.result()
+        for done in as_completed([pool.submit(_train, options.work, *job) for job in missing]):
+            print(json.dumps(done.result()), flush=True)
     print(table(options.work))
 
 
 def table(work: Path) -> str:
     """Markdown: every variant's mean over seeds, and how far its seeds lie apart."""
     rows = [
-        "| variant | samples | minutes | colour | solid | line | subgroup rank | name rank |",
-        "| --- |" + " ---: |" * 7,
+        "| variant | samples | colour | solid | line | subgroup rank | name rank |",
+        "| --- |" + " ---: |" * 6,
     ]
     for name in VARIANTS:
         files = [_result(work, name, seed) for seed in SEEDS]
         runs = [json.loads(file.read_text()) for file in files if file.exists()]
         if runs:
-            cells = [f"{runs[0]['samples']:,}", f"{mean(run['minutes'] for run in runs):.0f}"]
+            cells = [f"{runs[0]['samples']:,}"]
             for score in ("colour", "solid", "line", "subgroup_rank", "name_rank"):
                 values = [100 * run[score] for run in runs]
                 cells.append(f"{mean(values):.1f} ± {(max(values) - min(values)) / 2:.1f}")
@@ -87,19 +85,19 @@ def table(work: Path) -> str:
     return "\n".join(rows)
 
 
-def _train(work: Path, name: str, seed: int) -> None:
+def _train(work: Path, name: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    variant = VARIANTS[name]
+    variant, result = VARIANTS[name], _result(work, name, seed)
     samples = round(SAMPLES / variant.cost / 128) * 128
     recipe = replace(Recipe(samples, seed, shards=1), **variant.recipe)
     data = TrainingSet(corpus.load(work / "packages", work / "corpus"))
-    trainer, start = Trainer(data, recipe, torch.float32, variant.shape), time.process_time()
-    while not trainer.finished:
-        trainer.step()
-    minutes = (time.process_time() - start) / 60
-    found = {"variant": name, "seed": seed, "samples": samples, "minutes": minutes, **trainer.validate()}
-    atomic_write(_result(work, name, seed), json.dumps(found) + "\n")
-    print(json.dumps(found), flush=True)
+    trainer, folder = Trainer(data, recipe, torch.float32, variant.shape), result.with_suffix("")
+    resume_or_start(trainer, folder)
+    run(trainer, folder, validate_every=samples)
+    found = {"variant": name, "seed": seed, "samples": samples, **trainer.validate()}
+    export(trainer, folder / "model.safetensors")
+    atomic_write(result, json.dumps(found) + "\n")
+    return found
 
 
 def _result(work: Path, name: str, seed: int) -> Path:

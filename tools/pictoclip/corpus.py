@@ -110,7 +110,7 @@ def build(packages: Path, folder: Path, workers: int = 2) -> Corpus:
 
 def load(packages: Path, folder: Path) -> Corpus:
     drawings = [Drawing(**row) for row in json.loads((folder / "drawings.json").read_text())]
-    pictures = np.load(folder / "pictures.npy", allow_pickle=False)
+    pictures = np.load(folder / "pictures.npy", mmap_mode="r", allow_pickle=False)
     return Corpus(pictures, drawings, Concepts.load(packages))
 
 

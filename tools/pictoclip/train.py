@@ -293,6 +293,13 @@ class _Shard:
     text: Tensor
 
 
+def resume_or_start(trainer: Trainer, folder: Path) -> None:
+    """Take up the last checkpoint of `folder`, or make the folder."""
+    if (folder / "state.safetensors").exists():
+        trainer.load(folder / "state.safetensors")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def run(
     trainer: Trainer,
     folder: Path,
@@ -336,7 +343,6 @@ def _report(trainer: Trainer, recent: list[dict[str, float]], folder: Path, per_
 def _log(folder: Path, row: dict[str, float]) -> None:
     line = json.dumps({k: round(v, 4) for k, v in row.items()} | {"time": time.strftime("%H:%M:%S")})
     print(line, flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.jsonl").open("a") as log:
         log.write(line + "\n")
 
