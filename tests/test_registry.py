@@ -1,10 +1,48 @@
-from importlib.metadata import EntryPoint
+"""The registry, and what packages beside ours add to it."""
+
+import json
+import logging
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vlprompt import registry
+from tests.plugins import environment, install
 from vlprompt.errors import VLPromptError
+from vlprompt.methods import Method
+from vlprompt.methods.coop import CoOp
 from vlprompt.registry import Registry
+
+TINY = '''"""A method that is CoOp under another name."""
+
+from vlprompt.methods import METHODS
+from vlprompt.methods.coop import CoOp
+
+
+@METHODS.register("tiny")
+class Tiny(CoOp):
+    """CoOp from another package."""
+
+    name = "tiny"
+'''
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lay down the metadata of an installed package with these entry points."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def add(name: str, group: str, **entries: str) -> None:
+        metadata = tmp_path / f"{name}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = "\n".join(f"{key} = {value}" for key, value in entries.items())
+        (metadata / "entry_points.txt").write_text(f"[{group}]\n{lines}\n")
+
+    return add
 
 
 def test_a_name_is_taken_once() -> None:
@@ -16,6 +54,7 @@ def test_a_name_is_taken_once() -> None:
     assert "two" not in things
     with pytest.raises(VLPromptError, match="thing 'one' is registered twice"):
         things.register("one")(2)
+    things.register("one")(1)  # as a plug-in is, by its own decorator and by its entry point
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
@@ -27,15 +66,80 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         things.get("xyz")
 
 
-def test_plug_ins_come_through_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def points(group: str) -> list[EntryPoint]:
-        asked.append(group)
-        return [EntryPoint("pi", "math:pi", group)]
-
-    monkeypatch.setattr(registry, "entry_points", points)
+def test_plug_ins_come_through_entry_points(packages: Callable[..., None]) -> None:
+    packages("circles", "vlprompt.things", pi="math:pi")
+    packages("others", "vlprompt.gadgets", e="math:e")
     things: Registry[float] = Registry("thing")
     assert things.names() == ["pi"]
-    assert things.get("pi") == pytest.approx(3.14159, abs=1e-5)
-    assert asked == ["vlprompt.things"]
+    assert things.get("pi") == math.pi
+
+
+def test_a_broken_plug_in_leaves_the_others_alone(
+    packages: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    packages("circles", "vlprompt.things", pi="math:pi", tau="math:no_such_number")
+    packages("torn", "vlprompt.things", broken="no_such_module:thing")
+    things: Registry[float] = Registry("thing")
+    with caplog.at_level(logging.WARNING, logger="vlprompt"):
+        assert things.names() == ["pi"]
+        assert "broken" not in things
+    assert caplog.messages == [
+        "thing 'broken' of package torn cannot be loaded: No module named 'no_such_module'",
+        "thing 'tau' of package circles cannot be loaded: module 'math' has no attribute 'no_such_number'",
+    ]
+    with pytest.raises(VLPromptError, match="'broken' of package torn cannot be loaded: No module named"):
+        things.get("broken")
+
+
+def test_a_name_of_two_packages_is_an_error_whoever_asks(packages: Callable[..., None]) -> None:
+    packages("circles", "vlprompt.things", pi="math:pi", e="math:e")
+    packages("pies", "vlprompt.things", pi="math:tau")
+    things: Registry[float] = Registry("thing")
+    asked: list[Callable[[], Any]] = [things.names, lambda: things.get("pi"), lambda: things.get("e")]
+    for ask in asked:
+        with pytest.raises(VLPromptError, match="'pi' is in two packages, circles and pies; uninstall one of them"):
+            ask()
+
+
+def test_a_plug_in_cannot_take_a_name_of_ours(packages: Callable[..., None]) -> None:
+    packages("rival", "vlprompt.methods", coop="vlprompt.methods.dapt:DAPT")
+    methods: Registry[type[Method[Any]]] = Registry("method", Method)
+    methods.register("coop")(CoOp)
+    with pytest.raises(VLPromptError, match="method 'coop' is in two packages, vlprompt and rival"):
+        methods.get("coop")
+
+
+def test_what_is_no_method_is_left_out(packages: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    packages("circles", "vlprompt.methods", pi="math:pi", json="json:JSONDecoder", module="math")
+    methods: Registry[type[Method[Any]]] = Registry("method", Method)
+    with caplog.at_level(logging.WARNING, logger="vlprompt"):
+        assert methods.names() == []
+    assert "method 'pi' of package circles cannot be loaded: math:pi is not a subclass of Method" in caplog.messages
+    assert len(caplog.messages) == 3
+
+
+def test_an_installed_package_adds_a_method(tmp_path: Path, weights: Path, pictures: Path) -> None:
+    site = tmp_path / "site"
+    install(tmp_path / "vlprompt-tiny", site, 'tiny = "vlprompt_tiny:Tiny"', TINY)
+    install(tmp_path / "vlprompt-torn", site, 'torn = "vlprompt_torn:Torn"', "import no_such_module\n")
+
+    def call(*words: object) -> subprocess.CompletedProcess[str]:
+        line = ["vlprompt", *map(str, words)]
+        return subprocess.run(line, env=environment(site), capture_output=True, text=True, timeout=300, cwd=tmp_path)
+
+    listed = call("list", "methods", "--json")
+    assert listed.returncode == 0, listed.stderr
+    methods = {method["name"]: method for method in json.loads(listed.stdout)}
+    assert {"tiny", "coop", "dapt"} <= methods.keys()
+    assert methods["tiny"]["about"] == "CoOp from another package."
+    assert methods["tiny"]["options"] == methods["coop"]["options"]
+    broken = "method 'torn' of package vlprompt-torn cannot be loaded: No module named 'no_such_module'"
+    assert listed.stderr.splitlines() == [broken]
+
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text("method: {name: tiny, n_ctx: 3}\noptim: {epochs: 2, batch_size: 8}\ndata: {views: 2}\n")
+    tuned = call("tune", pictures, "--recipe", recipe, "--backbone", weights, "--shots", 2, "--out", "run", "--quiet")
+    assert tuned.returncode == 0, tuned.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["status"], record["config"]["method"]["name"]) == ("finished", "tiny")
+    assert record["trainable_parameters"] == 3 * 64

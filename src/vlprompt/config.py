@@ -84,6 +84,7 @@ class OptimConfig(Section):
     epochs: int = Field(50, ge=1, description="Passes over the shots; the last epoch's prompts are kept.")
     batch_size: int = Field(32, ge=1, description="Images per step. A last, smaller batch is left out.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
+    eps: float = Field(1e-8, gt=0, description="Of AdamW: what is added to the root of its second moment.")
     weight_decay: float = Field(5e-4, ge=0, description="L2 for SGD, decoupled for AdamW.")
     warmup_epochs: int = Field(1, ge=0, description="First epochs, run at `warmup_lr`.")
     warmup_lr: float = Field(1e-5, gt=0, description="Learning rate of the warm-up.")

@@ -1,4 +1,4 @@
-"""Prompts as data: what a method returns and a tower runs with."""
+"""Prompts and low-rank updates as data: what a method returns and a tower runs with."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -68,4 +68,37 @@ class VisualPrompts:
         if self.deep is not None and self.deep.shape[1:] != self.context.shape:
             raise VLPromptError(
                 f"deep visual prompts {tuple(self.deep.shape)} do not match context {tuple(self.context.shape)}"
+            )
+
+
+@dataclass(frozen=True)
+class LowRankUpdates:
+    """Learned additions to the query, key and value projections of a tower, at every layer.
+
+    A projection x W^T becomes x W^T + scale * dropout(x) A^T B^T.
+
+    Attributes:
+        down: A, tensor with shape (layers, 3, r, d): query, key and value of every layer; d is the tower's width.
+        up: B, tensor with shape (layers, 3, d, r).
+        scale: factor of the addition.
+        dropout: share of x that the addition does not see; 0 outside of training.
+    """
+
+    down: Tensor
+    up: Tensor
+    scale: float = 1.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.down.ndim != 4 or self.down.shape[1] != 3 or self.up.shape != self.down.transpose(-1, -2).shape:
+            raise VLPromptError(
+                f"low-rank updates need shapes (layers, 3, r, d) and (layers, 3, d, r), got {tuple(self.down.shape)} "
+                f"and {tuple(self.up.shape)}"
+            )
+
+    def check(self, depth: int, width: int) -> None:
+        """VLPromptError where they were made for a tower of another depth or width."""
+        if (self.down.shape[0], self.down.shape[3]) != (depth, width):
+            raise VLPromptError(
+                f"low-rank updates {tuple(self.down.shape)} do not fit a tower of {depth} layers and width {width}"
             )

@@ -1,6 +1,7 @@
 """The shared-start tower against the plain one, in value and gradient, over everything a method can ask for."""
 
 from functools import cache
+from typing import Any
 
 import open_clip
 import pytest
@@ -34,27 +35,39 @@ def relative(actual: Tensor, expected: Tensor) -> float:
 
 
 @st.composite
-def prompted(draw: st.DrawFn) -> tuple[TextPrompts, list[str]]:
-    names = draw(
-        st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" ".join), min_size=1, max_size=5)
-    )
+def named(draw: st.DrawFn) -> str:
+    """A name of 1 to 60 tokens, of which the last may be odd ones."""
+    encode = tiny().text.tokenizer.encode
+    count, odd = draw(st.integers(1, 60)), draw(st.lists(st.sampled_from(WORDS), max_size=3))
+    while len(encode(" ".join(odd))) > count:
+        odd.pop()
+    name = " ".join(["dog"] * (count - len(encode(" ".join(odd)))) + odd)
+    assert len(encode(name)) == count
+    return name
+
+
+@st.composite
+def prompted(draw: st.DrawFn) -> tuple[TextPrompts, list[str], int]:
+    """Prompts, names, and the number of layers of the tower that they are for."""
+    names = draw(st.lists(named(), min_size=1, max_size=5))
     per = draw(st.sampled_from(["shared", "class", "image"]))
     position = draw(st.sampled_from(["end", "middle", "front"]))
-    length, depth = draw(st.integers(1, 6)), draw(st.integers(1, DEPTH))
+    layers = draw(st.integers(1, 4))
+    length, depth = draw(st.integers(1, 12)), draw(st.integers(1, layers))
     rng = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
-    first = {"shared": (), "class": (len(names),), "image": (2,)}[per]
+    first = {"shared": (), "class": (len(names),), "image": (draw(st.integers(1, 3)),)}[per]
     context = torch.randn(*first, length, WIDTH, generator=rng).requires_grad_()
     deep = torch.randn(depth - 1, length, WIDTH, generator=rng).requires_grad_() if depth > 1 else None
     words = draw(st.sampled_from(["", "of a"])) if position == "end" else ""
-    return TextPrompts(context, per, deep, position, words), names
+    return TextPrompts(context, per, deep, position, words), names, layers
 
 
 @pytest.mark.parametrize("causal", [True, False])
 @settings(max_examples=40, deadline=None)
 @given(case=prompted(), chunk=st.sampled_from([1, 3, 256]))
-def test_fast_tower_equals_plain_tower(case: tuple[TextPrompts, list[str]], chunk: int, causal: bool) -> None:
-    prompts, names = case
-    tower = tiny(no_causal_mask=not causal).text
+def test_fast_tower_equals_plain_tower(case: tuple[TextPrompts, list[str], int], chunk: int, causal: bool) -> None:
+    prompts, names, layers = case
+    tower = tiny(no_causal_mask=not causal, layers=layers).text
     tower.chunk_size = chunk
     fast, plain = tower.encode_prompts(prompts, names), encode_prompts_plainly(tower, prompts, names)
     assert fast.shape == plain.shape
@@ -68,13 +81,15 @@ def test_fast_tower_equals_plain_tower(case: tuple[TextPrompts, list[str]], chun
         assert relative(actual, expected) < 1e-4
 
 
-def test_longest_name_fits_and_one_token_more_is_named() -> None:
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+@pytest.mark.parametrize(("per", "contexts"), [("shared", ()), ("class", (2,)), ("image", (3,))])
+def test_longest_name_fits_and_one_token_more_is_named(per: Any, contexts: tuple[int, ...], position: Any) -> None:
     tower = tiny().text
-    prompts = TextPrompts(torch.randn(4, WIDTH))
-    fits = " ".join(["dog"] * 70)  # start, 4 vectors, 70 words, full stop, end: 77
-    assert relative(tower.encode_prompts(prompts, [fits]), encode_prompts_plainly(tower, prompts, [fits])) < 1e-5
-    with pytest.raises(VLPromptError, match=r"'dog dog.*72 tokens, room for 71 beside 4 context vectors"):
-        tower.encode_prompts(prompts, [f"{fits} dog"])
+    prompts = TextPrompts(torch.randn(*contexts, 4, WIDTH), per, position=position)
+    names = ["cat", " ".join(["dog"] * 70)]  # start, 4 vectors, 70 words, full stop, end: 77
+    assert relative(tower.encode_prompts(prompts, names), encode_prompts_plainly(tower, prompts, names)) < 1e-5
+    with pytest.raises(VLPromptError, match=r"class name '(dog ){70}dog' .*72 tokens, room for 71 beside 4 context"):
+        tower.encode_prompts(prompts, ["cat", f"{names[1]} dog"])
 
 
 @pytest.mark.parametrize("pool", ["first", "last", "argmax"])

@@ -1,11 +1,14 @@
 """Every recorded case of the official implementations, through the public API, at the design's tolerances."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 from tests.methods.golden import NAMES, Case, read_case
+from vlprompt.methods import LossTerms, Method
 
 LOGITS = {"atol": 1e-4, "rtol": 0.0}
 LOSS = {"atol": 1e-5, "rtol": 0.0}
@@ -31,17 +34,24 @@ def test_case(name: str) -> None:
 
     prediction = method(case.images)
     terms = method.loss(prediction, case.labels)
+    assert_term_gradients(case, method, terms)
     method.backward(terms)
 
     assert_close(prediction.logits, case.recorded["logits"], **LOGITS)
     for feature in ("image_features", "text_features"):
         if feature in case.recorded:
             assert_close(getattr(prediction, feature), case.recorded[feature], **LOSS)
-    assert_close(method.text_features(), prediction.text_features)
-    assert_close(terms.total, case.recorded["loss"], **LOSS)
+    if not method.instance_conditional:
+        assert_close(method.text_features(), prediction.text_features)
+    for key, value in prediction.extras.items():
+        assert_close(value, case.recorded[key], **(LOGITS if key.endswith("logits") else LOSS))
+    if "gpa_weights" in case.recorded:
+        assert_close(method.gpa_weights, case.recorded["gpa_weights"], **LOSS)
+    if "loss" in case.recorded:
+        assert_close(terms.total, case.recorded["loss"], **LOSS)
     for term, value in case.starting("loss").items():
         assert_close(terms[term], value, **LOSS)
-    gradients = {key: value for key, value in case.starting("grad").items() if not key.startswith("projected.")}
+    gradients = case.starting("grad.projected") or case.starting("grad")
     assert gradients.keys() == dict(method.named_parameters()).keys()
     for parameter, expected in gradients.items():
         assert_gradients(method.get_parameter(parameter).grad, expected)
@@ -68,6 +78,18 @@ def test_zero_shot_case(name: str) -> None:
     together = case.build(template=ensemble)(case.images)
     assert_close(together.text_features, case.recorded["ensemble_text_features"], **LOSS)
     assert_close(together.logits, case.recorded["ensemble_logits"], **LOGITS)
+
+
+def assert_term_gradients(case: Case, method: Method[Any], terms: LossTerms) -> None:
+    """Gradients of single terms, and the cosine between them, where a case records them."""
+    found = {}
+    for term in terms:
+        for parameter, expected in case.starting(f"grad.{term}").items():
+            (found[term],) = torch.autograd.grad(terms[term], method.get_parameter(parameter), retain_graph=True)
+            assert_gradients(found[term], expected)
+    if "cosine" in case.recorded:
+        cosine = torch.cosine_similarity(*(gradient.flatten() for gradient in found.values()), dim=0)
+        assert_close(cosine, case.recorded["cosine"].float(), **LOSS)
 
 
 def assert_tokens(case: Case, tokenize: object) -> None:

@@ -8,21 +8,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlprompt.errors import VLPromptError
+from vlprompt.prompts import LowRankUpdates
 
 
 class Block:
     """Pre-LN residual attention block: x + attention(ln_1 x), then + mlp(ln_2 x).
 
     It reads the weights of an open_clip block in place (no copies), layer scale, query-key norm, head scale and
-    inner norms included.
+    inner norms included. `layer` is its place in the tower, which says which of the low-rank updates are its own.
     """
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, layer: int) -> None:
         attention = block.attn
         if not isinstance(attention, nn.MultiheadAttention | clip.Attention):
             raise VLPromptError(f"unsupported attention {type(attention).__name__}; use a CLIP-style transformer")
         if getattr(attention, "logit_scale", None) is not None:
             raise VLPromptError("scaled cosine attention is not supported; use a backbone without it")
+        self.layer = layer
         self._block: Any = block
         self._attention: Any = attention
         self.heads: int = attention.num_heads
@@ -31,33 +33,42 @@ class Block:
         self._norm_inner: Any = getattr(attention, "ln_inner", nn.Identity())
         self._norm_attended: Any = getattr(block, "ln_attn", nn.Identity())
 
-    def _project(self, x: Tensor, first: int, count: int) -> list[Tensor]:
+    def _project(self, x: Tensor, updates: LowRankUpdates | None, first: int, count: int) -> list[Tensor]:
         """Parts `first` .. `first + count` of (query, key, value) of x (..., L, d), each (..., H, L, d / H)."""
         width = x.shape[-1]
         rows = slice(first * width, (first + count) * width)
         bias = self._attention.in_proj_bias
         y = F.linear(x, self._attention.in_proj_weight[rows], None if bias is None else bias[rows])
+        if updates is not None:
+            y = y + self._low_rank(x, updates, slice(first, first + count))
         parts = y.unflatten(-1, (count, self.heads, width // self.heads)).unbind(-3)  # (..., L, H, d / H) each
         return [part.transpose(-2, -3) for part in parts]
+
+    def _low_rank(self, x: Tensor, updates: LowRankUpdates, parts: slice) -> Tensor:
+        """What the updates of these parts of (query, key, value) add, side by side, for x (..., L, d)."""
+        down, up = updates.down[self.layer, parts].to(x.dtype), updates.up[self.layer, parts].to(x.dtype)
+        low = F.linear(F.dropout(x, updates.dropout), down.flatten(0, 1))  # (..., L, parts * r)
+        # On the diagonal, so that each part reads its own r of them in one product.
+        return updates.scale * F.linear(low, torch.block_diag(*up))
 
     def normed(self, x: Tensor) -> Tensor:
         """What the attention reads, ln_1 x, shape as x."""
         out: Tensor = self._block.ln_1(x)
         return out
 
-    def query(self, normed: Tensor) -> Tensor:
+    def query(self, normed: Tensor, updates: LowRankUpdates | None = None) -> Tensor:
         """Queries (..., H, L, d / H) of normed (..., L, d)."""
-        out: Tensor = self._norm_query(self._project(normed, 0, 1)[0])
+        out: Tensor = self._norm_query(self._project(normed, updates, 0, 1)[0])
         return out
 
-    def key_value(self, normed: Tensor) -> tuple[Tensor, Tensor]:
+    def key_value(self, normed: Tensor, updates: LowRankUpdates | None = None) -> tuple[Tensor, Tensor]:
         """Keys and values, each (..., H, L, d / H), of normed (..., L, d)."""
-        key, value = self._project(normed, 1, 2)
+        key, value = self._project(normed, updates, 1, 2)
         return self._norm_key(key), value
 
-    def query_key_value(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def query_key_value(self, normed: Tensor, updates: LowRankUpdates | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """All three in one matrix product."""
-        query, key, value = self._project(normed, 0, 3)
+        query, key, value = self._project(normed, updates, 0, 3)
         return self._norm_query(query), self._norm_key(key), value
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:

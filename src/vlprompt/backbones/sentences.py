@@ -1,8 +1,8 @@
-"""Token sentences with slots for context vectors, and the part of them that all classes share."""
+"""Token sentences with slots for context vectors, laid out so that nothing is computed twice or for nobody."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, groupby, takewhile
 
 import torch
 from torch import Tensor
@@ -12,24 +12,96 @@ from vlprompt.errors import VLPromptError
 
 
 @dataclass(frozen=True)
-class Sentences:
-    """C sentences of one length S, padded behind the token that is read.
+class Places:
+    """L places of one or more sentences, end to end.
 
     Attributes:
-        tokens: token ids (C, S); 0 where a context vector stands.
-        slots: index of the context vector at each place (C, S); -1 where a token stands.
-        read: position of the token whose feature is read (C,).
-        shared: how many leading places are equal in all sentences and come before every place that is read.
+        tokens: token ids (L,); 0 where a context vector stands.
+        slots: index of the context vector at each place (L,); -1 where a token stands.
+        positions: of each place in its sentence (L,).
+        classes: whose sentence it is (L,).
+        filled: whether a context vector stands anywhere among them.
     """
 
     tokens: Tensor
     slots: Tensor
+    positions: Tensor
+    classes: Tensor
+    filled: bool
+
+    def part(self, begin: int, end: int) -> "Places":
+        """Places `begin` to `end`."""
+        return self._each(lambda tensor: tensor[begin:end])
+
+    def to(self, device: torch.device) -> "Places":
+        """The same places on another device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Places":
+        tensors = (self.tokens, self.slots, self.positions, self.classes)
+        tokens, slots, positions, classes = map(change, tensors)
+        return Places(tokens, slots, positions, classes, self.filled)
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """C sentences: the start that all of them share, and the rests of them, shorter ones first, without padding.
+
+    Attributes:
+        start: the leading places that are equal in all sentences and come before every place that is read.
+        rests: all other places, sentence by sentence.
+        lengths: of the rests, ascending.
+        read: which place of its rest is read, by the order of the rests (C,).
+        ranks: where in that order each class stands (C,).
+    """
+
+    start: Places
+    rests: Places
+    lengths: tuple[int, ...]
     read: Tensor
-    shared: int
+    ranks: Tensor
 
     def to(self, device: torch.device) -> "Sentences":
         """The same sentences on another device."""
-        return Sentences(self.tokens.to(device), self.slots.to(device), self.read.to(device), self.shared)
+        return replace(
+            self,
+            start=self.start.to(device),
+            rests=self.rests.to(device),
+            read=self.read.to(device),
+            ranks=self.ranks.to(device),
+        )
+
+    def part(self, begin: int, end: int) -> tuple[Places, list[tuple[int, int]], Tensor]:
+        """Rests `begin` to `end` of the order: their places, runs of (how many, length), and the places read."""
+        before, lengths = sum(self.lengths[:begin]), self.lengths[begin:end]
+        starts = torch.tensor([0, *accumulate(lengths[:-1])], device=self.read.device)
+        read = starts + self.read[begin:end]
+        runs = [(len(list(equal)), length) for length, equal in groupby(lengths)]
+        return self.rests.part(before, before + sum(lengths)), runs, read
+
+
+def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, *, causal: bool, share_slots: bool) -> Sentences:
+    """Sentences of tokens and slots (C, S), read at `read` (C,).
+
+    A causal tower needs no place behind the one that is read, and shares the common start; another one needs all places
+    and shares none.
+    """
+    size = tokens.shape[1]
+    shared = common_start(tokens, slots, read, share_slots=share_slots) if causal else 0
+    lengths = read + 1 - shared if causal else torch.full_like(read, size)
+    order = lengths.argsort(stable=True)
+    needed = torch.arange(size)[None, :] < (lengths[order] + shared)[:, None]
+    needed[:, :shared] = False
+    ranks, positions = needed.nonzero(as_tuple=True)
+    classes = order[ranks]
+
+    def places(classes: Tensor, positions: Tensor) -> Places:
+        chosen = slots[classes, positions]
+        return Places(tokens[classes, positions], chosen, positions, classes, bool((chosen >= 0).any()))
+
+    start = places(torch.zeros(shared, dtype=torch.long), torch.arange(shared))
+    read_in_rest = (read - shared)[order]
+    return Sentences(start, places(classes, positions), tuple(lengths[order].tolist()), read_in_rest, order.argsort())
 
 
 def common_start(tokens: Tensor, slots: Tensor, read: Tensor, *, share_slots: bool) -> int:

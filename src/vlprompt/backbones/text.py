@@ -1,8 +1,8 @@
-"""The text tower, and the two exact ideas that make prompts in it cheap.
+"""The text tower, and the exact ideas that make prompts in it cheap.
 
 A causal tower is read at one token, so tokens behind it are never computed; and tokens that open every sentence
 (start, context, words of a template) see nothing of what follows, so their keys and values are computed once for all
-classes, at every layer, deep prompts included.
+classes, at every layer, deep prompts included. What is left of the sentences lies end to end, without padding.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vlprompt.backbones.block import Block, softmax
-from vlprompt.backbones.sentences import Sentences, arrange, common_start
+from vlprompt.backbones.sentences import Places, Sentences, arrange, lay_out
 from vlprompt.backbones.tokenizer import Tokenizer
-from vlprompt.prompts import TextPrompts
+from vlprompt.prompts import LowRankUpdates, TextPrompts
 
 KeyValues = list[tuple[Tensor, Tensor]]
+Runs = list[tuple[int, int]]
 
 
 class TextTower:
@@ -36,7 +37,7 @@ class TextTower:
     def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
         tower: Any = getattr(model, "text", model)
         self._tower = tower
-        self._blocks = [Block(block) for block in tower.transformer.resblocks]
+        self._blocks = [Block(block, layer) for layer, block in enumerate(tower.transformer.resblocks)]
         self._pool: str = getattr(tower, "pool_type", None) or tower.text_pool_type
         self._eos: int | None = getattr(tower, "eos_id", getattr(tower, "text_eos_id", None))
         self.tokenizer = tokenizer
@@ -63,10 +64,16 @@ class TextTower:
         tokens = torch.tensor(self.tokenizer.encode(text), device=self.device)
         return self._embed(tokens).float()
 
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Features (N, D), fp32, not normalised, of token sentences (N, context length)."""
+    def __call__(self, tokens: Tensor, updates: LowRankUpdates | None = None) -> Tensor:
+        """Features (N, D), fp32, not normalised, of token sentences (N, context length).
+
+        Low-rank updates run through the same two ideas. Where they come with dropout, the start that sentences share
+        is computed once, and so under one mask for all of them.
+        """
+        if updates is not None:
+            updates.check(self.depth, self.width)
         tokens = tokens.cpu()
-        return self._run(self._sentences_of(tokens, torch.full_like(tokens, -1), share_slots=True), None)
+        return self._run(self._sentences_of(tokens, torch.full_like(tokens, -1), share_slots=True), None, updates)
 
     def encode_prompts(self, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
         """Features, fp32, not normalised, of the prompted sentence of every class.
@@ -78,10 +85,11 @@ class TextTower:
         Returns:
             tensor with shape (C, D), or (B, C, D) where there is a context per image.
         """
-        sentences = self._sentences(
-            tuple(names), prompts.length, prompts.position, prompts.frozen_words, prompts.per == "class", self.device
-        )
-        return self._run(sentences, prompts)
+        return self._run(self._prompted(prompts, names), prompts, None)
+
+    def check_names(self, prompts: TextPrompts, names: Sequence[str]) -> None:
+        """VLPromptError, naming the class, where a name is too long to stand beside the prompts."""
+        self._prompted(prompts, names)
 
     def read_position(self, tokens: Tensor) -> Tensor:
         """Position (N,) of the token whose feature stands for a sentence of tokens (N, S)."""
@@ -103,6 +111,11 @@ class TextTower:
         features: Tensor = x.float()
         return features
 
+    def _prompted(self, prompts: TextPrompts, names: Sequence[str]) -> Sentences:
+        return self._sentences(
+            tuple(names), prompts.length, prompts.position, prompts.frozen_words, prompts.per == "class", self.device
+        )
+
     def _arranged(
         self,
         names: tuple[str, ...],
@@ -116,125 +129,124 @@ class TextTower:
         return self._sentences_of(tokens, slots, share_slots=not per_class).to(device)
 
     def _sentences_of(self, tokens: Tensor, slots: Tensor, *, share_slots: bool) -> Sentences:
-        read = self.read_position(tokens)
-        if not self.causal:
-            return Sentences(tokens, slots, read, 0)
-        end = int(read.max()) + 1
-        tokens, slots = tokens[:, :end], slots[:, :end]
-        return Sentences(tokens, slots, read, common_start(tokens, slots, read, share_slots=share_slots))
+        return lay_out(tokens, slots, self.read_position(tokens), causal=self.causal, share_slots=share_slots)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         embedded: Tensor = self._tower.token_embedding(tokens)
         return embedded.to(self._tower.positional_embedding.dtype)
 
-    def _run(self, sentences: Sentences, prompts: TextPrompts | None) -> Tensor:
+    def _run(self, sentences: Sentences, prompts: TextPrompts | None, updates: LowRankUpdates | None) -> Tensor:
         """Features (C, D) or (B, C, D) of C sentences."""
         sentences = sentences.to(self.device)
-        dtype = self._tower.positional_embedding.dtype
-        context = deep = None
-        if prompts is not None:
-            context = prompts.context.to(dtype)
-            deep = None if prompts.deep is None else prompts.deep.to(dtype)
-        per_image = prompts is not None and prompts.per == "image"
-        images = len(prompts.context) if prompts is not None and per_image else 1
+        start, total = sentences.start, len(sentences.lengths)
+        images = len(prompts.context) if prompts is not None and prompts.per == "image" else 1
+        deep = None if prompts is None or prompts.deep is None else prompts.deep.to(self._dtype)
+        cached = self._run_start(self._placed(start, prompts), deep, start, updates) if len(start.tokens) else []
 
-        shared = sentences.shared
-        cached: KeyValues = []
-        if shared:
-            slots = sentences.slots[:1, :shared]
-            own_context = prompts is not None and prompts.per == "class"
-            start = self._placed(self._embed(sentences.tokens[:1, :shared]), None if own_context else context, slots)
-            cached = self._run_start(start + self._tower.positional_embedding[:shared], deep, slots)
+        def run_part(begin: int, end: int) -> Tensor:
+            places, runs, read = sentences.part(begin, end)
+            x = self._placed(places, prompts).expand(images, -1, -1)
+            return self._run_rests(x, cached, deep, places, runs, read, updates)
 
-        def rest(begin: int, end: int) -> Tensor:
-            tokens, slots = sentences.tokens[begin:end, shared:], sentences.slots[begin:end, shared:]
-            own = context
-            if prompts is not None and prompts.per == "class":
-                own = prompts.context[begin:end, None].to(dtype)
-            x = self._placed(self._embed(tokens), own, slots)
-            x = x + self._tower.positional_embedding[shared : shared + tokens.shape[1]]
-            return self._run_rest(x, cached, deep, slots, sentences.read[begin:end] - shared)
-
-        total = len(sentences.tokens)
         step = max(1, self.chunk_size // images)
         bounds = [(begin, min(begin + step, total)) for begin in range(0, total, step)]
         if len(bounds) > 1 and torch.is_grad_enabled():
-            features = torch.cat([checkpoint(rest, *bound, use_reentrant=False) for bound in bounds], dim=1)
+            features = torch.cat([checkpoint(run_part, *bound, use_reentrant=False) for bound in bounds], dim=1)
         else:
-            features = torch.cat([rest(*bound) for bound in bounds], dim=1)
-        return features if per_image else features[0]
+            features = torch.cat([run_part(*bound) for bound in bounds], dim=1)
+        features = features[:, sentences.ranks]
+        return features if prompts is not None and prompts.per == "image" else features[0]
 
-    def _placed(self, x: Tensor, context: Tensor | None, slots: Tensor) -> Tensor:
-        """Sentences x (C, S, d_t) with context vectors in their slots: (P, C, S, d_t), P = B per image, else 1.
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self._tower.positional_embedding.dtype
+        return dtype
 
-        Context has shape (n, d_t), (B, n, d_t) per image or (C, 1, n, d_t) per class.
-        """
-        if context is None:
-            return x[None]
-        index = slots.clamp(min=0)
-        if context.ndim == 4:
-            vectors = context[torch.arange(len(context), device=x.device)[:, None], 0, index]
-        else:
-            vectors = context[..., index, :]
-        return torch.where((slots >= 0)[..., None], vectors, x).reshape(-1, *x.shape)
+    def _placed(self, places: Places, prompts: TextPrompts | None) -> Tensor:
+        """Embedded places with context vectors in their slots: (P, L, d_t), P = B where those are per image, else 1."""
+        x = self._embed(places.tokens)
+        if prompts is not None and places.filled:
+            slots, context = places.slots.clamp(min=0), prompts.context.to(self._dtype)
+            vectors = context[places.classes, slots] if prompts.per == "class" else context[..., slots, :]
+            x = torch.where((places.slots >= 0)[:, None], vectors, x)
+        placed: Tensor = x + self._tower.positional_embedding[places.positions]
+        return placed.reshape(-1, *placed.shape[-2:])
 
-    def _deepened(self, x: Tensor, deep: Tensor | None, layer: int, slots: Tensor) -> Tensor:
-        """x (P, C, S, d_t) with the deep prompts of a layer, 1 or later, in the slots."""
-        if deep is None or not 1 <= layer <= len(deep):
+    def _deepened(self, x: Tensor, deep: Tensor | None, layer: int, places: Places) -> Tensor:
+        """x (P, L, d_t) with the deep prompts of a layer, 1 or later, in the slots."""
+        if deep is None or not places.filled or not 1 <= layer <= len(deep):
             return x
-        return torch.where((slots >= 0)[..., None], deep[layer - 1][slots.clamp(min=0)], x)
+        return torch.where((places.slots >= 0)[:, None], deep[layer - 1][places.slots.clamp(min=0)], x)
 
-    def _run_start(self, x: Tensor, deep: Tensor | None, slots: Tensor) -> KeyValues:
-        """Keys and values (P, H, S, d_t / H) at every layer of the start x (P, 1, S, d_t) that sentences share."""
+    def _run_start(self, x: Tensor, deep: Tensor | None, places: Places, updates: LowRankUpdates | None) -> KeyValues:
+        """Keys and values (P, H, S, d_t / H) at every layer of the start x (P, S, d_t) that sentences share."""
         cached: KeyValues = []
-        x = x[:, 0]
         for layer, block in enumerate(self._blocks):
-            x = self._deepened(x, deep, layer, slots[0])
+            x = self._deepened(x, deep, layer, places)
             normed = block.normed(x)
             if layer == self.depth - 1:
-                cached.append(block.key_value(normed))
+                cached.append(block.key_value(normed, updates))
                 break
-            query, key, value = block.query_key_value(normed)
+            query, key, value = block.query_key_value(normed, updates)
             cached.append((key, value))
             attended = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
             x = block.finish(x, attended)
         return cached
 
-    def _run_rest(self, x: Tensor, cached: KeyValues, deep: Tensor | None, slots: Tensor, read: Tensor) -> Tensor:
-        """Features (P, C, D) of sentences x (P, C, S, d_t) behind a shared start; only `read` in the last layer."""
-        places = torch.arange(x.shape[2], device=x.device)
-        hidden = places[None, None, :] > (places[None, :, None] if self.causal else len(places))  # (1, S, S)
-        read_rows = torch.arange(x.shape[1], device=x.device)
+    def _run_rests(
+        self,
+        x: Tensor,
+        cached: KeyValues,
+        deep: Tensor | None,
+        places: Places,
+        runs: Runs,
+        read: Tensor,
+        updates: LowRankUpdates | None,
+    ) -> Tensor:
+        """Features (P, C, D) of rests x (P, L, d_t) behind a shared start; only `read` (C,) in the last layer."""
         for layer, block in enumerate(self._blocks):
-            x = self._deepened(x, deep, layer, slots)
+            x = self._deepened(x, deep, layer, places)
             normed = block.normed(x)
-            if layer == self.depth - 1:
-                key, value = block.key_value(normed)
-                query = block.query(normed[:, read_rows, read, None])  # (P, C, H, 1, d_t / H)
-                x = x[:, read_rows, read, None]
-                hidden = places[None, None, :] > (read[:, None, None] if self.causal else len(places))  # (C, 1, S)
+            start = cached[layer] if cached else None
+            if layer < self.depth - 1:
+                query, key, value = block.query_key_value(normed, updates)
+                x = block.finish(x, self._attend(query, key, value, start, runs))
             else:
-                query, key, value = block.query_key_value(normed)
-            x = block.finish(x, self._attend(query, key, value, cached[layer] if cached else None, hidden))
-        return self.head(x[:, :, 0])
+                key, value = block.key_value(normed, updates)
+                query = block.query(normed[:, read], updates)
+                x = block.finish(x[:, read], self._attend(query, key, value, start, runs))
+        return self.head(x)
 
     def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, start: tuple[Tensor, Tensor] | None, hidden: Tensor
+        self, query: Tensor, key: Tensor, value: Tensor, start: tuple[Tensor, Tensor] | None, runs: Runs
     ) -> Tensor:
-        """Attention of query (P, C, H, Q, d) to the sentence's own key (P, C, H, S, d) and the shared start.
+        """Attention of each rest to itself and to the shared start, (P, H, Q, d).
 
-        One softmax goes over both; the start's keys and values (P, H, S', d) are not copied per class.
+        Args:
+            query: (P, H, Q, d) at every place, Q = L, or at the one place read of each rest, Q = C.
+            key, value: (P, H, L, d).
+            start: keys and values (P, H, S, d), not copied per class. One softmax goes over both.
+            runs: (how many, length) of rests that are equally long; those are attended together.
         """
         query = query * query.shape[-1] ** -0.5
-        own = (query @ key.transpose(-1, -2)).masked_fill(hidden[None, :, None], float("-inf"))
-        if start is None:
-            return softmax(own) @ value
-        start_key, start_value = start
-        by_head = query.transpose(1, 2)  # (P, H, C, Q, d)
-        rows = by_head.flatten(2, 3)
-        to_start = (rows @ start_key.transpose(-1, -2)).unflatten(2, by_head.shape[2:4]).transpose(1, 2)
-        weights = softmax(torch.cat([to_start, own], dim=-1))
-        to_start, own = weights.split([start_key.shape[-2], key.shape[-2]], dim=-1)
-        gathered = (to_start.transpose(1, 2).flatten(2, 3) @ start_value).unflatten(2, by_head.shape[2:4])
-        attended: Tensor = own @ value + gathered.transpose(1, 2)
-        return attended
+        every_place = query.shape[2] == key.shape[2]
+        queries = [(count, length if every_place else 1) for count, length in runs]
+        asked = [count * places for count, places in queries]
+        there = [count * length for count, length in runs]
+        to_start = [None] * len(runs) if start is None else (query @ start[0].transpose(-1, -2)).split(asked, 2)
+        attended, start_weights = [], []
+        parts = zip(
+            runs, queries, query.split(asked, 2), key.split(there, 2), value.split(there, 2), to_start, strict=True
+        )
+        for run, shape, q, k, v, scores_to_start in parts:
+            scores = q.unflatten(2, shape) @ k.unflatten(2, run).transpose(-1, -2)  # (P, H, count, places, length)
+            if self.causal and shape[1] > 1:
+                later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+                scores = scores.masked_fill(later, float("-inf"))
+            if scores_to_start is not None:
+                scores = torch.cat([scores_to_start.unflatten(2, shape), scores], dim=-1)
+            weights = softmax(scores)
+            start_weights.append(weights[..., : -run[1]].flatten(2, 3))
+            attended.append((weights[..., -run[1] :] @ v.unflatten(2, run)).flatten(2, 3))
+        joined = torch.cat(attended, 2)
+        return joined if start is None else joined + torch.cat(start_weights, 2) @ start[1]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vlprompt.backbones.block import Block
 from vlprompt.errors import VLPromptError
-from vlprompt.prompts import VisualPrompts
+from vlprompt.prompts import LowRankUpdates, VisualPrompts
 
 
 class VisionTower:
@@ -21,26 +21,33 @@ class VisionTower:
         width: d_v, the width of its tokens; None where it has none.
         depth: number of transformer layers; 0 where it has none.
         patch_size: side of a patch in pixels; None where it has none.
+        takes_updates: whether it has a place for low-rank updates.
     """
 
     width: int | None = None
     depth: int = 0
     patch_size: int | None = None
+    takes_updates = False
 
     def __init__(self, model: nn.Module) -> None:
         self._tower: Any = model.visual
 
-    def __call__(self, images: Tensor, prompts: VisualPrompts | None = None) -> Tensor:
+    def __call__(
+        self, images: Tensor, prompts: VisualPrompts | None = None, updates: LowRankUpdates | None = None
+    ) -> Tensor:
         """Image features, fp32, not normalised.
 
         Args:
             images: tensor with shape (B, 3, image_size, image_size), normalised as the backbone's transforms do.
             prompts: prompt tokens, or None for the frozen tower.
+            updates: additions to the projections of its attention, or None for the frozen ones.
 
         Returns:
             tensor with shape (B, D).
         """
         images = images.to(next(self._tower.parameters()).dtype)
+        if updates is not None:
+            return self._updated(images, prompts, updates).float()
         if prompts is None:
             return self._plain(images).float()
         return self._prompted(images, prompts).float()
@@ -58,6 +65,9 @@ class VisionTower:
     def _prompted(self, images: Tensor, prompts: VisualPrompts) -> Tensor:
         raise VLPromptError(f"the image tower ({self.kind}) has no place for visual prompts")
 
+    def _updated(self, images: Tensor, prompts: VisualPrompts | None, updates: LowRankUpdates) -> Tensor:
+        raise VLPromptError(f"the image tower ({self.kind}) has no place for low-rank updates")
+
 
 def insert(tokens: Tensor, context: Tensor, start: int) -> Tensor:
     """Tokens (B, L, d_v) with prompts (n, d_v) in front of position `start`: (B, L + n, d_v)."""
@@ -74,12 +84,14 @@ def replace(tokens: Tensor, context: Tensor, start: int) -> Tensor:
 class ViTTower(VisionTower):
     """CLIP's vision transformer. Its last block computes queries and MLP only at the tokens that are pooled."""
 
+    takes_updates = True
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         tower = self._tower
         if tower.attn_pool is not None:
             raise VLPromptError("image towers with attentional pooling (CoCa) are not supported")
-        self._blocks = [Block(block) for block in tower.transformer.resblocks]
+        self._blocks = [Block(block, layer) for layer, block in enumerate(tower.transformer.resblocks)]
         self.width = tower.conv1.out_channels
         self.depth = len(self._blocks)
         self.patch_size = tower.conv1.kernel_size[0]
@@ -90,7 +102,12 @@ class ViTTower(VisionTower):
     def _prompted(self, images: Tensor, prompts: VisualPrompts) -> Tensor:
         return self._run(images, prompts)
 
-    def _run(self, images: Tensor, prompts: VisualPrompts | None) -> Tensor:
+    def _updated(self, images: Tensor, prompts: VisualPrompts | None, updates: LowRankUpdates) -> Tensor:
+        assert self.width is not None
+        updates.check(self.depth, self.width)
+        return self._run(images, prompts, updates)
+
+    def _run(self, images: Tensor, prompts: VisualPrompts | None, updates: LowRankUpdates | None = None) -> Tensor:
         tower = self._tower
         patches = tower.conv1(images).flatten(2).transpose(1, 2)  # (B, patches, d_v)
         x = insert(patches, tower.class_embedding[None], 0) + tower.positional_embedding
@@ -109,10 +126,10 @@ class ViTTower(VisionTower):
                 x = replace(x, deep[layer - 1], start)
             normed = block.normed(x)
             if layer < self.depth - 1:
-                query, key, value = block.query_key_value(normed)
+                query, key, value = block.query_key_value(normed, updates)
             else:
-                key, value = block.key_value(normed)
-                query = block.query(self._pooled_tokens(normed, tokens, start))
+                key, value = block.key_value(normed, updates)
+                query = block.query(self._pooled_tokens(normed, tokens, start), updates)
                 x = self._pooled_tokens(x, tokens, start)
             x = block.finish(x, F.scaled_dot_product_attention(query, key, value))
         if tower.final_ln_after_pool:

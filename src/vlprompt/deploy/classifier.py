@@ -29,7 +29,7 @@ class Classifier:
     def __init__(self, method: Method[Any]) -> None:
         self.method = method.eval()
         with torch.no_grad():
-            self._text_features: Tensor = method.text_features()
+            self._text_features: Tensor | None = method.class_features()
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -1,6 +1,22 @@
 """One file per published method, behind one contract."""
 
-from vlprompt.methods import coop, dapt, zero_shot
+from vlprompt.methods import (
+    clip_lora,
+    cocoop,
+    coop,
+    dapt,
+    e2mim,
+    ivlp,
+    kgcoop,
+    linear_probe,
+    maple,
+    mudpt,
+    prograd,
+    promptsrc,
+    tip_adapter,
+    vpt,
+    zero_shot,
+)
 from vlprompt.methods.base import (
     METHODS,
     LossTerms,
@@ -18,10 +34,22 @@ __all__ = [
     "Method",
     "Options",
     "Prediction",
+    "clip_lora",
+    "cocoop",
     "coop",
     "create_method",
     "dapt",
+    "e2mim",
+    "ivlp",
+    "kgcoop",
+    "linear_probe",
     "list_methods",
+    "maple",
     "method_options",
+    "mudpt",
+    "prograd",
+    "promptsrc",
+    "tip_adapter",
+    "vpt",
     "zero_shot",
 ]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -30,7 +30,8 @@ class Prediction:
         logits: tensor with shape (B, C), exp(logit scale) times the cosine of image and text features.
         image_features: unit vectors, tensor with shape (B, D).
         text_features: unit vectors, tensor with shape (C, D), or (B, C, D) where they depend on the image.
-        extras: what a loss needs besides, such as frozen features.
+        extras: what a loss needs besides, such as frozen features. While training, `index` (B,) are the positions of
+            the batch's images among the shots.
     """
 
     logits: Tensor
@@ -40,7 +41,7 @@ class Prediction:
 
 
 class LossTerms(dict[str, Tensor]):
-    """Named scalar losses. `total` is what is minimised; the others are its terms before their weights."""
+    """Named scalar losses: `total`, which is minimised, and its terms, before their weights unless a method says so."""
 
     @property
     def total(self) -> Tensor:
@@ -51,8 +52,11 @@ class LossTerms(dict[str, Tensor]):
 class SupportsBackward(Protocol):
     """What `backward` needs of Lightning Fabric."""
 
-    def backward(self, tensor: Tensor) -> None:
+    def backward(self, tensor: Tensor, *, retain_graph: bool = False) -> None:
         """Back-propagate under Fabric's precision and strategy."""
+
+    def all_reduce(self, data: Tensor, *, reduce_op: str) -> Any:
+        """One tensor from those of all devices, in place."""
 
 
 class Options(BaseModel):
@@ -65,6 +69,17 @@ class Options(BaseModel):
         description="Hand-crafted prompt with {} for the class name, wherever the method uses one; a list is an "
         "ensemble.",
     )
+
+    @field_validator("template", "templates", check_fields=False)
+    @classmethod
+    def _names_the_class(cls, value: str | list[str], field: ValidationInfo) -> str | list[str]:
+        """Refuse a template that would be the same sentence for every class, and no template at all."""
+        templates = [value] if isinstance(value, str) else value
+        named = [template.replace("{}", "name") for template in templates if template.count("{}") == 1]
+        missing = field.field_name == "template" and not named
+        if missing or len(named) < len(templates) or any("{" in sentence or "}" in sentence for sentence in named):
+            raise ValueError("a template needs {} once, where the class name goes")
+        return value
 
 
 OptionsType = TypeVar("OptionsType", bound=Options)
@@ -97,11 +112,12 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self._set_names(class_names)
         if self.visual_prompts and backbone.vision.width is None:
             raise VLPromptError(
-                f"method {self.name!r} learns visual prompts, and the image tower of {backbone.name} "
-                f"({backbone.vision.kind}) has no place for them; methods that work: {', '.join(text_only_methods())}"
+                f"method {self.name!r} with these options works inside the image tower, and that of {backbone.name} "
+                f"({backbone.vision.kind}) has no place for it; methods that work: {', '.join(text_only_methods())}"
             )
         self.build()
         self.to(backbone.device)
+        self.check_names(class_names)
 
     @property
     def backbone(self) -> Backbone:
@@ -116,6 +132,11 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     @property
     def class_bound(self) -> bool:
         """Whether what is learned belongs to the classes of training, so that new ones cannot be named."""
+        return False
+
+    @property
+    def instance_conditional(self) -> bool:
+        """Whether text features depend on the image, so that classes cannot be encoded once for all images."""
         return False
 
     @property
@@ -135,7 +156,9 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         """
 
     def text_features(self) -> Tensor:
-        """Unit text features of the classes, tensor with shape (C, D)."""
+        """Unit text features of the classes, tensor with shape (C, D). VLPromptError where they need an image."""
+        if self.instance_conditional:
+            raise VLPromptError(f"text features of method {self.name!r} need an image; take a prediction's")
         return self._text_features(self.prompts()[0])
 
     def image_features(self, images: Tensor) -> Tensor:
@@ -148,17 +171,25 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         Args:
             images: tensor with shape (B, 3, image_size, image_size); a method without visual prompts also takes frozen
                 image features (B, D).
-            text_features: what `text_features()` gave, so that a loop over batches encodes the classes once.
+            text_features: what `class_features()` gave, so that a loop over batches encodes the classes once.
         """
         text_prompts, visual_prompts = self.prompts()
         if text_features is None:
             text_features = self._text_features(text_prompts)
         return self.classify(self._image_features(images, visual_prompts), text_features)
 
+    def class_features(self) -> Tensor | None:
+        """What a loop over batches encodes once and gives to `forward`; None where every image has its own."""
+        return None if self.instance_conditional else self.text_features()
+
     def classify(self, image_features: Tensor, text_features: Tensor, **extras: Tensor) -> Prediction:
-        """Prediction from unit features, with the backbone's logit scale."""
-        scale = self.backbone.logit_scale.exp()
-        return Prediction(scale * image_features @ text_features.T, image_features, text_features, extras)
+        """Prediction from unit features (B, D) and (C, D) or (B, C, D), with the backbone's logit scale."""
+        scaled = self.backbone.logit_scale.exp() * image_features
+        if text_features.ndim == 3:
+            logits = (text_features @ scaled[..., None])[..., 0]
+        else:
+            logits = scaled @ text_features.T
+        return Prediction(logits, image_features, text_features, extras)
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
         """Loss terms with `total`, for labels (B,); cross-entropy unless a method says otherwise."""
@@ -179,8 +210,25 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
             val_set: the same of the validation images, or None where there are none.
         """
 
+    def on_fit_start(self, epochs: int) -> None:
+        """Called after `prepare`, before the first of `epochs` epochs, and again where a run is resumed."""
+
     def on_epoch_end(self, epoch: int) -> None:
         """Called after epoch `epoch`, counted from 1."""
+
+    def load_prompts(self, state: dict[str, Tensor]) -> None:
+        """Take over the state dict of a tuned method. One whose tensors get their size in `prepare` makes them here."""
+        self.load_state_dict(state)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """VLPromptError, naming the class, where a name is empty, there twice, or too long for the text tower."""
+        words, text = as_words(names), self.prompts()[0]
+        if text is not None:
+            self.backbone.text.check_names(text, words)
+            return
+        template = self.options.template
+        for sentence in [template] if isinstance(template, str) else template:
+            self.backbone.tokenize([sentence.format(word) for word in words])
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Go on with other classes and the same prompts. VLPromptError where the method is `class_bound`."""
@@ -189,6 +237,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
                 f"method {self.name!r} with these options learns something for each class and has nothing for new "
                 "ones; use options that share it among classes"
             )
+        self.check_names(names)
         self._set_names(names)
 
     @property
@@ -199,10 +248,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         return self._template_features
 
     def _set_names(self, names: Sequence[str]) -> None:
-        words = tuple(name.replace("_", " ").strip() for name in names)
-        if not words or not all(words):
-            raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
-        self.class_names = words
+        self.class_names = as_words(names)
         self._template_features = None
 
     def _text_features(self, prompts: TextPrompts | None) -> Tensor:
@@ -218,7 +264,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         return F.normalize(self.backbone.vision(images, prompts), dim=-1)
 
 
-METHODS: Registry[type[Method[Any]]] = Registry("method")
+METHODS: Registry[type[Method[Any]]] = Registry("method", Method)
 
 
 def list_methods() -> list[str]:
@@ -258,7 +304,26 @@ def method_options(name: str, options: dict[str, Any]) -> Options:
         if first["type"] == "extra_forbidden":
             known = ", ".join(model.model_fields)
             raise VLPromptError(f"method {name!r} has no option {option!r}; it has: {known}") from error
-        raise VLPromptError(f"method.{option}={first['input']!r}: {first['msg']}") from error
+        raise VLPromptError(
+            f"method.{option}={first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
+
+
+def as_words(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names as words, underscores replaced by spaces; VLPromptError where one is empty or there twice."""
+    words = tuple(name.replace("_", " ").strip() for name in names)
+    if not words or not all(words):
+        raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
+    twice = next((word for i, word in enumerate(words) if word in words[:i]), None)
+    if twice is not None:
+        raise VLPromptError(f"class_names holds {twice!r} twice; give each class a name of its own")
+    return words
+
+
+def check_depth(option: str, depth: int, layers: int) -> None:
+    """VLPromptError, naming the option, where prompts are to reach deeper than a tower has layers."""
+    if depth > layers:
+        raise VLPromptError(f"{option}={depth}: the tower has {layers} layers; use 1 to {layers}")
 
 
 @torch.no_grad()

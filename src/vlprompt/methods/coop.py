@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vlprompt.backbones import Backbone
 from vlprompt.methods.base import METHODS, Method, Options
+from vlprompt.methods.starts import initial_context, random_prompts
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 
@@ -20,13 +19,6 @@ class CoOpOptions(Options):
     class_token_position: Literal["end", "middle", "front"] = Field(
         "end", description="Where the class name stands relative to the context."
     )
-
-
-def initial_context(backbone: Backbone, length: int, words: str | None) -> Tensor:
-    """Start of a text context: N(0, 0.02^2) with shape (length, d_t), or the embeddings of `words`."""
-    if words is None:
-        return torch.empty(length, backbone.text.width).normal_(std=0.02)
-    return backbone.text.words(words.replace("_", " ")).cpu()
 
 
 @METHODS.register("coop")
@@ -50,7 +42,7 @@ class CoOp(Method[CoOpOptions]):
         if self.options.class_specific:
             # Random contexts differ from class to class; words are the same for all.
             shape = (len(self.class_names), *context.shape)
-            context = context.expand(shape).clone() if self.options.ctx_init else torch.empty(shape).normal_(std=0.02)
+            context = context.expand(shape).clone() if self.options.ctx_init else random_prompts(*shape)
         self.text_context = nn.Parameter(context)
 
     def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:

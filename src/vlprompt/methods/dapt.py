@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import METHODS, ImageSet, LossTerms, Method, Options, Prediction, frozen_features
-from vlprompt.methods.coop import initial_context
+from vlprompt.methods.starts import initial_context
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 

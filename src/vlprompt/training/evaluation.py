@@ -56,7 +56,7 @@ def predict_set(
 ) -> Predictions:
     """Probabilities for every item (image or frozen feature, label, index) of a set, classes encoded once."""
     method.eval()
-    text_features = method.text_features()
+    text_features = method.class_features()
     probabilities, labels = [], []
     for inputs, targets, _ in DataLoader(test_set, batch_size, num_workers=workers):
         prediction = method(inputs.to(method.backbone.device), text_features)

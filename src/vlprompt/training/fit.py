@@ -31,7 +31,7 @@ def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
     if optim.optimizer == "sgd":
         return SGD(parameters, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
-    return AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay)
+    return AdamW(parameters, lr=optim.lr, eps=optim.eps, weight_decay=optim.weight_decay)
 
 
 def make_fabric(config: RunConfig, device: torch.device) -> Fabric:
@@ -74,6 +74,7 @@ def fit(
         seconds |= spent
         if scaler is not None:
             scaler.load_state_dict(scaler_state)
+    method.on_fit_start(config.optim.epochs)
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     before = seconds.get("train", 0.0)
     begun = time.monotonic()
@@ -120,9 +121,10 @@ def _epoch(
     order = batches(len(train_set), config.optim.batch_size, seed)  # type: ignore[arg-type]
     totals: dict[str, Tensor] = {}
     correct, images, begun = torch.zeros((), device=fabric.device), 0, time.monotonic()
-    for step, (inputs, labels) in enumerate(_loaded(train_set, order, config, fabric.device), start=1):
+    for step, (inputs, labels, index) in enumerate(_loaded(train_set, order, config, fabric.device), start=1):
         optimizer.zero_grad(set_to_none=True)
         prediction = wrapped(inputs)
+        prediction.extras["index"] = index
         terms = method.loss(prediction, labels)
         method.backward(terms, fabric)
         optimizer.step()
@@ -148,12 +150,12 @@ def _epoch(
 
 def _loaded(
     train_set: EpochDataset, order: list[list[int]], config: RunConfig, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[list[Tensor]]:
     loader = DataLoader(
         train_set,
         batch_sampler=order,
         num_workers=config.runtime.workers,
         pin_memory=device.type == "cuda",
     )
-    for inputs, labels, _ in loader:
-        yield inputs.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    for batch in loader:
+        yield [part.to(device, non_blocking=True) for part in batch]

@@ -36,9 +36,13 @@ class BackboneRecord(BaseModel):
 
 
 class SplitRecord(BaseModel):
-    """Which images were used: the hash of the drawn split, the number in each part, and what could not be read."""
+    """Which images were used: the hash of the drawn split, the number in each part, and what could not be read.
+
+    `pool` is the hash of all images that shots are drawn from; other seeds and shots have the same.
+    """
 
     hash: str
+    pool: str = ""
     train: int
     val: int
     test: int
@@ -57,9 +61,9 @@ class Epoch(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """A run's record. Only a finished one holds metrics."""
+    """A run's record. Only a finished one holds metrics; an imported one has prompts from elsewhere."""
 
-    status: Literal["running", "interrupted", "finished"] = "running"
+    status: Literal["running", "interrupted", "finished", "imported"] = "running"
     config: RunConfig
     result_hash: str
     backbone: BackboneRecord

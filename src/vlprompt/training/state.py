@@ -63,7 +63,7 @@ def load_state(
             f"{folder} holds a run with other settings, images or weights, so it cannot go on as this one; "
             f"see `vlprompt info {folder}`, or choose another --out"
         )
-    method.load_state_dict({k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")})
+    method.load_prompts({k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")})
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
@@ -85,7 +85,7 @@ def load_prompts(folder: Path, method: Method[Any]) -> None:
     """Put `prompts.safetensors` into a method that was created with the run's options."""
     path = folder / "prompts.safetensors"
     try:
-        method.load_state_dict(load_file(path))
+        method.load_prompts(load_file(path))
     except FileNotFoundError as error:
         raise VLPromptError(f"{folder} has no prompts.safetensors yet; let `vlprompt tune` end an epoch") from error
     except (SafetensorError, RuntimeError) as error:

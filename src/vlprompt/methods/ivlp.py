@@ -1,0 +1,83 @@
+"""IVLP: independent prompts in both towers, the baseline of MaPLe (arXiv 2210.03117) and PromptSRC (2307.06948)."""
+
+from typing import ClassVar, TypeVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from vlprompt.methods.base import METHODS, Method, Options
+from vlprompt.methods.starts import context_and_words, prompt_depth, random_prompts
+from vlprompt.prompts import TextPrompts, VisualPrompts
+
+
+class IVLPOptions(Options):
+    """Options of IVLP, with the defaults of its base-to-new recipe."""
+
+    n_text: int = Field(2, ge=1, description="Context vectors of the text tower.")
+    n_visual: int = Field(2, ge=1, description="Prompt tokens of the image tower.")
+    depth_text: int | None = Field(
+        None,
+        ge=1,
+        description="Text layers that get prompts of their own; None: the paper's, as far as there are layers.",
+    )
+    depth_visual: int | None = Field(None, ge=1, description="The same of image layers.")
+    ctx_init: str | None = Field(
+        "a photo of a",
+        description="Words that the first n_text context vectors start from; what is left of them stays as frozen "
+        "words. None: N(0, 0.02^2).",
+    )
+
+
+IVLPOptionsType = TypeVar("IVLPOptionsType", bound=IVLPOptions)
+
+
+class IndependentPrompts(Method[IVLPOptionsType]):
+    """Deep prompts in both towers that know nothing of each other.
+
+    In the text tower they stand behind the start token, in the image tower behind the patches; new ones take their
+    place at the first layers, J_t and J_v of them.
+
+    Parameters: `text_context` (n_t, d_t), `visual_context` (n_v, d_v), and where J > 1 `text_deep` (J_t - 1, n_t, d_t)
+    and `visual_deep` (J_v - 1, n_v, d_v).
+
+    Attributes:
+        usual_depth: J where no depth is given, as far as a tower has layers.
+    """
+
+    usual_depth: ClassVar[int]
+
+    @property
+    def visual_prompts(self) -> bool:
+        """There are always prompt tokens in the image tower."""
+        return True
+
+    def build(self) -> None:
+        """Create the prompts, the text context from words and all others from N(0, 0.02^2)."""
+        options, text, vision = self.options, self.backbone.text, self.backbone.vision
+        n_text, n_visual = options.n_text, options.n_visual
+        assert vision.width is not None
+        depth_text = prompt_depth("depth_text", options.depth_text, self.usual_depth, text.depth)
+        depth_visual = prompt_depth("depth_visual", options.depth_visual, self.usual_depth, vision.depth)
+        context, self.frozen_words = context_and_words(self.backbone, n_text, options.ctx_init)
+        self.text_context = nn.Parameter(context)
+        self.visual_context = nn.Parameter(random_prompts(n_visual, vision.width))
+        self.text_deep = nn.Parameter(random_prompts(depth_text - 1, n_text, text.width)) if depth_text > 1 else None
+        self.visual_deep = (
+            nn.Parameter(random_prompts(depth_visual - 1, n_visual, vision.width)) if depth_visual > 1 else None
+        )
+
+    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
+        """Prompts of both towers."""
+        return (
+            TextPrompts(self.text_context, deep=self.text_deep, frozen_words=self.frozen_words),
+            VisualPrompts(self.visual_context, self.visual_deep),
+        )
+
+
+@METHODS.register("ivlp")
+class IVLP(IndependentPrompts[IVLPOptions]):
+    """Independent prompts in both towers, trained with cross-entropy alone; parameters as in `IndependentPrompts`."""
+
+    Options = IVLPOptions
+    name = "ivlp"
+    usual_depth = 12

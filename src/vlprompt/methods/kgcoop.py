@@ -1,0 +1,51 @@
+"""KgCoOp: Knowledge-guided Context Optimization (Yao, Zhang & Xu, CVPR 2023, arXiv 2303.13283)."""
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction
+from vlprompt.methods.cocoop import CoCoOpOptions
+from vlprompt.methods.starts import initial_context
+from vlprompt.prompts import TextPrompts, VisualPrompts
+
+
+class KgCoOpOptions(CoCoOpOptions):
+    """Options of KgCoOp, with the defaults of its paper; `template` is the knowledge that it keeps to."""
+
+    weight: float = Field(8.0, ge=0, description="w, weight of the distance to the hand-crafted text features.")
+
+
+@METHODS.register("kgcoop")
+class KgCoOp(Method[KgCoOpOptions]):
+    """A context whose text features stay near those of the hand-crafted template.
+
+    The loss is cross-entropy + weight * knowledge, the mean over classes of 1 - cos(t_c, h_c).
+
+    Parameters: `text_context` (n, d_t).
+    """
+
+    Options = KgCoOpOptions
+    name = "kgcoop"
+
+    def build(self) -> None:
+        """Create the context."""
+        self.text_context = nn.Parameter(initial_context(self.backbone, self.options.n_ctx, self.options.ctx_init))
+
+    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
+        """The context, shared by all classes; the image tower stays frozen."""
+        return TextPrompts(self.text_context), None
+
+    def classify(self, image_features: Tensor, text_features: Tensor, **extras: Tensor) -> Prediction:
+        """Prediction with `hand_crafted_text_features` (C, D) beside it."""
+        extras["hand_crafted_text_features"] = self.template_features
+        return super().classify(image_features, text_features, **extras)
+
+    def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
+        """Cross-entropy and `knowledge`, the distance of the class embeddings to the hand-crafted ones."""
+        cross_entropy = F.cross_entropy(prediction.logits, labels)
+        cosines = (prediction.text_features * prediction.extras["hand_crafted_text_features"]).sum(-1)
+        knowledge = 1 - cosines.mean()
+        return LossTerms(
+            total=cross_entropy + self.options.weight * knowledge, cross_entropy=cross_entropy, knowledge=knowledge
+        )

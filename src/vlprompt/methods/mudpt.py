@@ -1,0 +1,145 @@
+"""MuDPT: Multi-modal Deep-symphysis Prompt Tuning (Miao et al., ICME 2023, arXiv 2306.11400)."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vlprompt.methods.base import METHODS, Method, Options
+from vlprompt.methods.starts import context_and_words, prompt_depth, random_prompts
+from vlprompt.prompts import TextPrompts, VisualPrompts
+
+
+class MuDPTOptions(Options):
+    """Options of MuDPT, with the defaults of its paper."""
+
+    n_ctx: int = Field(4, ge=1, description="n, prompt vectors of a layer, in both towers.")
+    depth: int | None = Field(
+        None, ge=1, description="J, layers that get prompts; None: 9 as in the paper, or as many as both towers have."
+    )
+    ctx_init: str | None = Field(
+        "a photo of a", description="Words whose first n embeddings start the text context; None: N(0, 0.02^2)."
+    )
+    fusion: Literal["transformer", "linear"] = Field(
+        "transformer", description="What carries prompts to the other tower: the paper's Injection Model, or a layer."
+    )
+    direction: Literal["both", "text-to-visual"] = Field(
+        "both", description="Who sends; with text-to-visual the image tower has no prompts of its own."
+    )
+
+
+@METHODS.register("mudpt")
+class MuDPT(Method[MuDPTOptions]):
+    """Deep prompts in both towers, and a light network that adds to each tower's what the other one's say.
+
+    The prompts that are used are visual_* + T2V([text_context; text_deep]) and text_deep + V2T(visual_deep). With
+    `fusion="transformer"` T2V and V2T are the paper's Injection Models; `fusion="linear"` is what the released trainer
+    of its name runs. The released code projects to the joint dimension D where the text width d_t is meant; the two are
+    the same in ViT-B/16. Here it is d_t.
+
+    Parameters: `text_context` (n, d_t), `text_deep` (J - 1, n, d_t), `visual_context` (n, d_v), `visual_deep`
+    (J - 1, n, d_v), `text_to_visual.*` and `visual_to_text.*`. With `depth=1` there are no deep ones, and the image
+    tower has nothing to send.
+    """
+
+    Options = MuDPTOptions
+    name = "mudpt"
+
+    @property
+    def visual_prompts(self) -> bool:
+        """There are prompt tokens in the image tower, its own or those that the text sends."""
+        return True
+
+    def build(self) -> None:
+        """Create prompts, from words or N(0, 0.02^2), and what carries them across."""
+        options, text, vision = self.options, self.backbone.text, self.backbone.vision
+        depth = prompt_depth("depth", options.depth, 9, min(text.depth, vision.depth))
+        n, deep, both = options.n_ctx, depth > 1, options.direction == "both"
+        assert vision.width is not None
+        # Unlike MaPLe, MuDPT drops the words behind the first n; none of them stay in the sentence.
+        self.text_context = nn.Parameter(context_and_words(self.backbone, n, options.ctx_init)[0])
+        if deep:
+            self.text_deep = nn.Parameter(random_prompts(depth - 1, n, text.width))
+        if both:
+            self.visual_context = nn.Parameter(random_prompts(n, vision.width))
+        if both and deep:
+            self.visual_deep = nn.Parameter(random_prompts(depth - 1, n, vision.width))
+        self.text_to_visual = self._carrier(text.width, vision.width, context=True, deep=deep)
+        if both and deep:
+            self.visual_to_text = self._carrier(vision.width, text.width, context=False, deep=True)
+
+    def _carrier(self, width: int, other: int, *, context: bool, deep: bool) -> nn.Module:
+        if self.options.fusion == "transformer":
+            return InjectionModel(width, other)
+        return LinearFusion(width, other, context=context, deep=deep)
+
+    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
+        """Prompts of both towers, each with what the other sends; visual ones behind the patches, before `ln_pre`."""
+        text_deep: Tensor | None = getattr(self, "text_deep", None)
+        every = self.text_context[None] if text_deep is None else torch.cat([self.text_context[None], text_deep])
+        visual = self.text_to_visual(every)  # (J, n, d_v)
+        context, deep = visual[0], visual[1:] if text_deep is not None else None
+        if self.options.direction == "both":
+            context = context + self.visual_context
+        if self.options.direction == "both" and text_deep is not None and deep is not None:
+            deep = deep + self.visual_deep
+            text_deep = text_deep + self.visual_to_text(self.visual_deep)
+        return TextPrompts(self.text_context, deep=text_deep), VisualPrompts(context, deep)
+
+
+class InjectionModel(nn.Module):
+    """Layer norm, one transformer block over the n prompts of a layer, layer norm, projection to the other width.
+
+    The same weights serve every layer.
+    """
+
+    def __init__(self, width: int, other: int) -> None:
+        super().__init__()
+        self.ln_pre = nn.LayerNorm(width)
+        self.block = InjectionBlock(width)
+        self.ln_post = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, other)
+
+    def forward(self, prompts: Tensor) -> Tensor:
+        """Prompts (J, n, other) from prompts (J, n, width)."""
+        out: Tensor = self.projection(self.ln_post(self.block(self.ln_pre(prompts))))
+        return out
+
+
+class InjectionBlock(nn.Module):
+    """CLIP's transformer block: pre-norm, one head per 64 of width, an MLP four times as wide with QuickGELU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, max(1, width // 64), batch_first=True)
+        self.ln_1 = nn.LayerNorm(width)
+        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)})
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (J, n, width) after attention among the n of a layer and the MLP."""
+        normed = self.ln_1(x)
+        x = x + self.attn(normed, normed, normed, need_weights=False)[0]
+        hidden = self.mlp["c_fc"](self.ln_2(x))
+        out: Tensor = x + self.mlp["c_proj"](hidden * torch.sigmoid(1.702 * hidden))
+        return out
+
+
+class LinearFusion(nn.Module):
+    """One linear layer for the first layer's prompts, and one for those of all deeper layers."""
+
+    def __init__(self, width: int, other: int, *, context: bool, deep: bool) -> None:
+        super().__init__()
+        if context:
+            self.context_projection = nn.Linear(width, other)
+        if deep:
+            self.deep_projection = nn.Linear(width, other)
+
+    def forward(self, prompts: Tensor) -> Tensor:
+        """Prompts (J, n, other) from prompts (J, n, width), the first layer's first if there is a layer for them."""
+        split = int(hasattr(self, "context_projection"))
+        parts = [self.context_projection(prompts[:split])] if split else []
+        if len(prompts) > split:
+            parts.append(self.deep_projection(prompts[split:]))
+        return torch.cat(parts)

@@ -1,0 +1,122 @@
+"""Tip-Adapter: a cache of the shots beside the zero-shot classifier (Zhang et al., ECCV 2022, arXiv 2207.09519)."""
+
+import torch
+from torch import Tensor, nn
+
+from vlprompt.methods.base import METHODS, ImageSet, Method, Options, Prediction, frozen_features
+from vlprompt.methods.linear_probe import validation_quality
+from vlprompt.prompts import TextPrompts, VisualPrompts
+
+ALPHA, BETA = 1.0, 5.5
+GRID = torch.logspace(-1, 1.7, 28).tolist()  # 0.1 to 50, which the released settings for its datasets span
+
+
+@METHODS.register("tip-adapter")
+class TipAdapter(Method[Options]):
+    """Zero-shot logits, and to them each class's likeness to the image; nothing is trained.
+
+    logits = s x · h_c + alpha * sum over the shots k of class c of exp(-beta (1 - x · k)), with x, k and h_c unit
+    frozen features. alpha and beta are those that do best on the few-shot validation images; where there are none, the
+    paper's starting values. The released code averages the keys over ten random crops; here they come from the images
+    as evaluated, so that they are the same in every run.
+
+    Buffers: `keys` (N, D) of the N shots and `labels` (N,), both empty before `prepare`; `alpha`, `beta`.
+    """
+
+    name = "tip-adapter"
+    keys: Tensor
+    labels: Tensor
+    alpha: Tensor
+    beta: Tensor
+
+    @property
+    def class_bound(self) -> bool:
+        """The cache holds images of its own classes only."""
+        return True
+
+    def build(self) -> None:
+        """Create an empty cache, with which the method is zero-shot."""
+        self.register_buffer("keys", torch.zeros(0, self.backbone.embed_dim))
+        self.register_buffer("labels", torch.zeros(0, dtype=torch.long))
+        self.register_buffer("alpha", torch.tensor(ALPHA))
+        self.register_buffer("beta", torch.tensor(BETA))
+
+    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
+        """No prompts: both towers frozen."""
+        return None, None
+
+    def classify(self, image_features: Tensor, text_features: Tensor, **extras: Tensor) -> Prediction:
+        """Prediction with what the cache says added to the zero-shot logits."""
+        prediction = super().classify(image_features, text_features, **extras)
+        alpha, beta = self._balance()
+        prediction.logits = prediction.logits + alpha * self._cached_logits(image_features, beta)
+        return prediction
+
+    def prepare(self, train_set: ImageSet, val_set: ImageSet | None) -> None:
+        """Fill the cache with the shots, and choose alpha and beta."""
+        self._fill(*frozen_features(self.backbone, train_set))
+        self._validation = None if val_set is None else frozen_features(self.backbone, val_set)
+        self._choose()
+
+    def load_prompts(self, state: dict[str, Tensor]) -> None:
+        """Take over a cache of any size."""
+        keys = state.get("keys", self.keys)
+        # A cache that has the size already stays where it is, since an optimiser may hold it.
+        if keys.shape != self.keys.shape:
+            self._fill(torch.empty_like(keys, device=self.backbone.device), self.labels.new_empty(len(keys)))
+        super().load_prompts(state)
+
+    def _fill(self, keys: Tensor, labels: Tensor) -> None:
+        self.keys, self.labels = keys, labels
+
+    def _balance(self) -> tuple[Tensor | float, Tensor | float]:
+        return self.alpha, self.beta
+
+    def _cached_logits(self, features: Tensor, beta: Tensor | float) -> Tensor:
+        """Sum of affinities to the shots of each class, tensor with shape (B, C), for unit features (B, D)."""
+        affinity = (-beta * (1 - features @ self.keys.T)).exp()  # (B, N)
+        return affinity.new_zeros(len(features), len(self.class_names)).index_add(1, self.labels, affinity)
+
+    @torch.no_grad()
+    def _choose(self) -> None:
+        """Set alpha and beta to the pair of the grid that does best on the validation images."""
+        if self._validation is None:
+            return
+        features, labels = self._validation
+        zero_shot = super().classify(features, self.template_features).logits
+        found = []
+        for beta in GRID:
+            cached = self._cached_logits(features, beta)
+            found += [(validation_quality(zero_shot + alpha * cached, labels), alpha, beta) for alpha in GRID]
+        _, alpha, beta = max(found)
+        self.alpha.fill_(alpha)
+        self.beta.fill_(beta)
+
+
+@METHODS.register("tip-adapter-f")
+class TipAdapterF(TipAdapter):
+    """Tip-Adapter whose keys are learned: they start as the shots' features, and the loss is cross-entropy.
+
+    The keys are trained at the paper's starting values of alpha and beta. At the end of every epoch both are chosen
+    again, for eval mode. (The released code keeps the epoch that is best on the test images; here the last one counts,
+    as for every method.)
+
+    Parameters: `keys` (N, D). Buffers: `labels` (N,), `alpha`, `beta`.
+    """
+
+    name = "tip-adapter-f"
+
+    def build(self) -> None:
+        """Create an empty cache whose keys are learned."""
+        super().build()
+        self.keys = nn.Parameter(self.keys)
+
+    def on_epoch_end(self, epoch: int) -> None:
+        """Choose alpha and beta for the keys as they are now."""
+        self._choose()
+
+    def _fill(self, keys: Tensor, labels: Tensor) -> None:
+        super()._fill(nn.Parameter(keys), labels)
+
+    def _balance(self) -> tuple[Tensor | float, Tensor | float]:
+        return (ALPHA, BETA) if self.training else super()._balance()

@@ -1,0 +1,196 @@
+"""Mistakes, method by method: one clear error each, before images are encoded or anything is trained."""
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from annotated_types import Ge, Gt, Le, Lt
+from safetensors.torch import save_file
+
+import vlprompt
+from tests.methods.golden import backbone as recorded
+from tests.methods.shapes import NAMES, TEXT_DEPTH, VISUAL_DEPTH, uneven
+from vlprompt import VLPromptError, cli
+from vlprompt.methods import METHODS
+from vlprompt.methods.base import text_only_methods
+from vlprompt.protocols import run as module
+
+METHOD_NAMES = vlprompt.list_methods()
+OPTIONS = [(name, key) for name in METHOD_NAMES for key in METHODS.get(name).Options.model_fields]
+DEPTHS = [(name, key) for name, key in OPTIONS if "depth" in key]
+CLASS_SPECIFIC = [name for name, key in OPTIONS if key == "class_specific"]
+BESIDE = {"ge": -1, "gt": 0, "le": 1, "lt": 0}  # what takes a bound to a value that it does not allow
+
+Call = Callable[..., str]
+
+
+def bounds(name: str, key: str) -> list[float]:
+    """Values just outside of what the option allows."""
+    beside = []
+    for bound in METHODS.get(name).Options.model_fields[key].metadata:
+        for kind, attribute in ((Ge, "ge"), (Gt, "gt"), (Le, "le"), (Lt, "lt")):
+            if isinstance(bound, kind):
+                beside.append(getattr(bound, attribute) + BESIDE[attribute])
+    return beside
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded ResNet as a file that the command line takes."""
+    path = tmp_path_factory.mktemp("resnet") / "clip_rn.safetensors"
+    save_file(recorded("clip_rn.safetensors").model.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, tmp_path: Path) -> Call:
+    """Run `tune` where encoding or training anything is itself an error: its one line of error output."""
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("work has started")
+
+    for step in ("test_inputs", "training_inputs", "fit"):
+        monkeypatch.setattr(module, step, work)
+
+    def run(*words: object) -> str:
+        line = ["vlprompt", "tune", pictures, "--shots", 2, "--device", "cpu", "--out", tmp_path / "run", *words]
+        monkeypatch.setattr(sys, "argv", list(map(str, line)))
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        signal.signal(signal.SIGTERM, before)
+        out, err = capsys.readouterr()
+        assert (stop.value.code, out) == (2, "")
+        *_, error = err.splitlines()
+        assert error.startswith("error: ")
+        assert "Traceback" not in err
+        assert not (tmp_path / "run").exists()
+        return error
+
+    return run
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_an_option_that_is_not_there(name: str, fails: Call) -> None:
+    expected = f"method {name!r} has no option 'colour'; it has: template"
+    with pytest.raises(VLPromptError, match=expected):
+        vlprompt.create_method(name, uneven(), NAMES, colour="red")
+    assert expected in fails("--method", name, "--set", "method.colour=red", "--backbone", "never-looked-at")
+
+
+@pytest.mark.parametrize(("name", "key"), OPTIONS)
+def test_a_value_that_is_none(name: str, key: str) -> None:
+    for value in ({"of": "another kind"}, *bounds(name, key)):
+        with pytest.raises(VLPromptError, match=re.escape(f"method.{key}={value!r}: Input should be")):
+            vlprompt.create_method(name, uneven(), NAMES, **{key: value})
+
+
+def test_every_number_has_bounds() -> None:
+    """All but one: the mean of PromptSRC's Gaussian may lie before or behind a run."""
+    numbers = [
+        (name, key)
+        for name, key in OPTIONS
+        if METHODS.get(name).Options.model_fields[key].annotation in (int, float, int | None, float | None)
+    ]
+    assert [pair for pair in numbers if not bounds(*pair)] == [("promptsrc", "gpa_mean")]
+
+
+@pytest.mark.parametrize(("name", "key"), DEPTHS)
+def test_a_depth_over_the_towers_layers(name: str, key: str, fails: Call, weights: Path) -> None:
+    depth = max(TEXT_DEPTH, VISUAL_DEPTH) + 1
+    with pytest.raises(VLPromptError, match=rf"{key}={depth}: the tower has \d layers; use 1 to \d"):
+        vlprompt.create_method(name, uneven(), NAMES, **{key: depth})
+    error = fails("--method", name, "--set", f"method.{key}=3", "--backbone", weights)
+    assert f"{key}=3: the tower has 2 layers; use 1 to 2" in error
+
+
+def test_methods_with_deep_prompts_are_tested() -> None:
+    assert {name for name, _ in DEPTHS} >= {"ivlp", "maple", "mudpt", "promptsrc", "vpt"}
+    assert set(CLASS_SPECIFIC) >= {"coop", "prograd"}
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_resnet_takes_text_methods_only(name: str, fails: Call, resnet: Path) -> None:
+    backbone = recorded("clip_rn.safetensors")
+    if name in text_only_methods():
+        vlprompt.create_method(name, backbone, NAMES)
+        return
+    with pytest.raises(
+        VLPromptError, match=rf"'{name}' .*ModifiedResNet.*; methods that work: .*\bcoop, .*\bzero-shot"
+    ):
+        vlprompt.create_method(name, backbone, NAMES)
+    assert f"method {name!r} with these options works inside the image tower" in fails(
+        "--method", name, "--backbone", resnet
+    )
+
+
+@pytest.mark.parametrize("name", CLASS_SPECIFIC)
+def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, weights: Path) -> None:
+    method = vlprompt.create_method(name, uneven(), NAMES, class_specific=True)
+    with pytest.raises(VLPromptError, match=f"'{name}' .* learns something for each class .* share it among classes"):
+        method.set_class_names(["cat"])
+    assert method.class_names == ("red apple", "dog", "forget me not")
+    words = ["--protocol", "base-to-new", "--set", "method.class_specific=true", "--backbone", weights]
+    assert "cannot name new classes, which protocol 'base-to-new' tests" in fails("--method", name, *words)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], "class_names is empty"),
+        (["dog", ""], "holds an empty name"),
+        (["dog", "_ "], "holds an empty name"),
+        (["dog", "cat", "dog"], "class_names holds 'dog' twice; give each class a name of its own"),
+        (["red_apple", "dog", "red apple"], "class_names holds 'red apple' twice"),
+    ],
+)
+def test_class_names_that_are_none(name: str, names: list[str], expected: str) -> None:
+    with pytest.raises(VLPromptError, match=expected):
+        vlprompt.create_method(name, uneven(), names)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["night", "sky", "night", "leaf"], "class_names holds 'night' twice"),
+        (["apple", "sky", " ", "leaf"], "--class-names has no words for 'night'"),
+    ],
+)
+def test_class_names_of_a_file(words: list[str], expected: str, fails: Call, weights: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(dict(zip(["red_apple", "blue_sky", "night", "green_leaf"], words, strict=True))))
+    assert expected in fails("--class-names", names, "--backbone", weights)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_name_that_is_too_long_is_named(name: str) -> None:
+    expected = r"dog dog dog.* \d\d tokens.*; shorten the"
+    long = ["cat", " ".join(["dog"] * 90)]
+    with pytest.raises(VLPromptError, match=expected):
+        vlprompt.create_method(name, uneven(), long)
+    method = vlprompt.create_method(name, uneven(), NAMES)
+    if not method.class_bound:
+        with pytest.raises(VLPromptError, match=expected):
+            method.set_class_names(long)
+        assert method.class_names == ("red apple", "dog", "forget me not")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["apple", "sky", "dog " * 70, "leaf"], r"class name '(dog ){69}dog' is too long: 71 tokens, room for 5\d"),
+        (["apple", "sky", "leaf", "leaf"], "class_names holds 'leaf' twice"),
+    ],
+)
+def test_names_of_new_classes_are_checked_before_training(
+    words: list[str], expected: str, fails: Call, weights: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(dict(zip(["blue_sky", "green_leaf", "night", "red_apple"], words, strict=True))))
+    method = ["--method", "coop", "--protocol", "base-to-new", "--set", "method.ctx_init=null"]
+    assert re.search(expected, fails(*method, "--class-names", names, "--backbone", weights))

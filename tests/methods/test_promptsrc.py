@@ -1,0 +1,125 @@
+"""PromptSRC beyond its recorded cases: the average over epochs, what frozen towers say, and when it is asked."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+import vlprompt
+from tests.methods.shapes import JOINT, NAMES, batch, losses, uneven
+from vlprompt import Method, VLPromptError
+
+
+def method(**options: Any) -> Method[Any]:
+    torch.manual_seed(0)
+    return vlprompt.create_method("promptsrc", uneven(), NAMES, **{"templates": ["a {}.", "an old {}."], **options})
+
+
+def moved(made: Method[Any], epochs: int) -> dict[str, list[torch.Tensor]]:
+    """The prompts of every epoch of a training that only adds noise."""
+    seen: dict[str, list[torch.Tensor]] = {name: [] for name, _ in made.named_parameters()}
+    for epoch in range(1, epochs + 1):
+        with torch.no_grad():
+            for name, parameter in made.named_parameters():
+                seen[name].append(parameter.add_(torch.randn_like(parameter)).clone())
+        made.on_epoch_end(epoch)
+    return seen
+
+
+@pytest.mark.parametrize(("mean", "std", "epochs"), [(15.0, 1.0, 20), (30.0, 30.0, 20), (45.0, 5.0, 4)])
+def test_evaluation_uses_the_weighted_average_of_the_epochs(mean: float, std: float, epochs: int) -> None:
+    made = method(gpa_mean=mean, gpa_std=std)
+    seen = moved(made, epochs)
+    passed = torch.arange(1, epochs + 1, dtype=torch.float64)
+    weights = torch.exp(-((passed - mean) ** 2) / (2 * std**2))
+    weights = (weights / weights.sum()).float()
+    text, visual = made.eval().prompts()
+    assert text is not None and visual is not None
+    used = {
+        "text_context": text.context,
+        "text_deep": text.deep,
+        "visual_context": visual.context,
+        "visual_deep": visual.deep,
+    }
+    assert used.keys() == seen.keys()
+    for name, prompts in used.items():
+        assert prompts is not None
+        assert_close(prompts, torch.einsum("e,e...->...", weights, torch.stack(seen[name])), atol=1e-5, rtol=1e-5)
+    trained = made.train().prompts()[0]
+    assert trained is not None and trained.context is made.text_context
+
+
+def test_an_average_of_vanishing_weights_is_finite() -> None:
+    made = method(gpa_mean=60, gpa_std=0.5)
+    first = moved(made, 1)["text_context"][0]
+    text = made.eval().prompts()[0]
+    assert text is not None
+    assert torch.equal(text.context, first)
+
+
+def test_before_the_first_epoch_the_prompts_are_used_as_they_are() -> None:
+    made = method().eval()
+    with torch.no_grad():
+        made.text_context.add_(1)
+    text = made.prompts()[0]
+    assert text is not None and text.context is made.text_context
+
+
+def test_the_average_travels_with_the_state() -> None:
+    made, other = method(gpa_std=30), method(gpa_std=30)
+    moved(made, 3)
+    other.load_prompts(made.state_dict())
+    images = batch()[0]
+    assert torch.equal(other.eval()(images).logits, made.eval()(images).logits)
+    assert not torch.allclose(other.train()(images).logits, made.eval()(images).logits, atol=1e-3)
+
+
+def test_weights_need_the_number_of_epochs_and_it_must_be_the_runs() -> None:
+    made = method()
+    with pytest.raises(VLPromptError, match="number of epochs is not known before training; give gpa_epochs"):
+        _ = made.gpa_weights
+    made.on_fit_start(7)
+    assert made.gpa_weights.shape == (7,)
+    assert_close(made.gpa_weights.sum(), torch.tensor(1.0))
+    with pytest.raises(VLPromptError, match=r"gpa_epochs=20 and optim.epochs=7 differ"):
+        method(gpa_epochs=20).on_fit_start(7)
+    method(gpa_epochs=7).on_fit_start(7)
+
+
+def test_frozen_text_features_average_before_they_are_normalised() -> None:
+    made, frozen = method(), uneven()
+    raw = [
+        frozen.encode_text(frozen.tokenize([t.format(n) for n in made.class_names])) for t in ("a {}.", "an old {}.")
+    ]
+    expected = F.normalize((raw[0] + raw[1]) / 2, dim=-1)
+    assert_close(made(batch()[0]).extras["frozen_text_features"], expected)
+    made.set_class_names(["cat", "dog"])
+    extras = made(batch()[0]).extras
+    assert extras["frozen_text_features"].shape == (2, JOINT)
+    assert_close(extras["frozen_text_features"][1], expected[1])
+    assert extras["frozen_logits"].shape == (6, 2)
+
+
+def test_frozen_towers_are_not_asked_where_no_loss_follows() -> None:
+    made = method().eval()
+    with torch.no_grad():
+        assert made(batch()[0]).extras == {}
+    assert made(batch()[0]).extras.keys() == {"frozen_logits", "frozen_image_features", "frozen_text_features"}
+    assert not any(value.requires_grad for value in made(batch()[0]).extras.values())
+
+
+def test_training_lowers_the_loss_and_weights_count() -> None:
+    seen = losses(method(), lr=0.003)
+    assert seen[-1] < 0.95 * seen[0]
+    images, labels = batch()
+    bare = method(text_loss_weight=0, image_loss_weight=0)
+    terms = bare.loss(bare(images), labels)
+    assert terms["text"] == terms["image"] == 0
+    assert_close(terms.total, terms["cross_entropy"] + terms["logits"])
+
+
+def test_templates_are_needed() -> None:
+    with pytest.raises(VLPromptError, match=r"method.templates=\[\]"):
+        method(templates=[])
