@@ -7,12 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from vlprompt import cli
+from vlprompt.config import RunConfig
+from vlprompt.protocols import grid, tune
 from vlprompt.recipes import list_recipes
+from vlprompt.training.record import RunRecord
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -91,7 +95,7 @@ def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) 
 
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights: Path) -> None:
-    method, protocol = recipe.replace("published/", "few-shot/").split("/")[:2]
+    method, protocol = recipe.replace("published/", "few-shot/").replace("unified/", "dapt/").split("/")[:2]
     code, out, _ = call("tune", pictures, "--recipe", recipe, "--backbone", weights, "--shots", 1, "--dry-run")
     resolved = yaml.safe_load(out)
     assert (code, resolved["method"]["name"], resolved["protocol"]) == (0, method, protocol)
@@ -168,7 +172,86 @@ def test_info(call: Call, run: Path) -> None:
     assert json.loads(call("info", run, "--json")[1])["status"] == "finished"
 
 
-@pytest.mark.parametrize("command", ["tune", "evaluate", "predict", "list", "info", "quickstart"])
+def test_a_grid_ends_with_its_table_and_is_not_run_twice(call: Call, pictures: Path, tmp_path: Path) -> None:
+    words = ["run", "few-shot", "--methods", "coop,dapt[n_text=2]", "--datasets", pictures, "--shots", 1]
+    words += ["--seeds", "1,2", "--backbone", "embedded", "--recipe", "unified", "--set", "optim.epochs=1"]
+    words += ["--set", "data.views=1", "--out", tmp_path / "grid"]
+    code, out, err = call(*words, "--dry-run")
+    assert (code, len(out.splitlines())) == (0, 4)
+    assert "dapt,n_text=2/shots-1/seed-2  to run" in out
+    assert err == "4 cells: 0 finished, 4 to run\n"
+    assert not (tmp_path / "grid").exists()
+
+    code, table, err = call(*words)
+    assert code == 0
+    assert "4/4  pictures0, dapt[n_text=2], 1 shot, seed 2: test " in err
+    assert "few-shot, recipe unified, optim.epochs=1, data.views=1, backbone pictoclip fp32" in table
+    assert table.count("2/2") == 2
+    code, again, err = call(*words)
+    assert (code, again) == (0, table)
+    assert err.startswith("4 cells: 4 finished, 0 to run\n")
+    assert call("table", tmp_path)[:2] == (0, table)
+
+    markdown = call("table", tmp_path, "--format", "markdown", "--intervals")[1]
+    assert "| `dapt[n_text=2]` |" in markdown
+    assert "95% interval" in markdown
+    assert call("table", tmp_path, "--format", "csv")[1].startswith("protocol,backbone,weights,")
+
+    record = tmp_path / "grid/few-shot/pictures0/coop/shots-1/seed-1/run.json"
+    record.write_text("{")
+    code, table, err = call(*words)
+    assert code == 1
+    assert "failed: pictures0, coop, 1 shot, seed 1: " in err
+    assert err.endswith("1 of 4 cells failed\n")
+    code, table, err = call("table", tmp_path)
+    assert code == 0
+    assert "1/2 seeds" in table
+    assert err.startswith("left out: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["base-to-new", "--methods", "coop,linear-probe,tip-adapter"], "--methods linear-probe, tip-adapter: with"),
+        (["few-shot", "--methods", "coop[n_ctx=4"], "a bracket is not closed"),
+        (["few-shot", "--methods", "coop", "--shots", "one"], "--shots one: write whole numbers"),
+        (["few-shot", "--methods", ","], "a grid needs a method"),
+        (["one-shot", "--methods", "coop"], "protocol='one-shot': Input should be 'few-shot' or 'base-to-new'"),
+    ],
+)
+def test_mistakes_in_a_grid_are_one_line(
+    words: list[str], message: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    code, out, err = call("run", *words, "--datasets", pictures, "--backbone", weights, "--out", tmp_path / "grid")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("error: ")
+    assert message in err
+    assert not (tmp_path / "grid").exists()
+
+
+def test_an_interrupted_grid_goes_on_with_the_same_command(
+    call: Call, pictures: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["run", "few-shot", "--methods", "zero-shot", "--datasets", pictures, "--backbone", weights]
+    words += ["--seeds", "1,2", "--shots", 1, "--out", tmp_path / "grid"]
+
+    def second_is_cut(config: RunConfig, *words: Any, **keywords: Any) -> RunRecord:
+        if config.seed == 2:
+            raise KeyboardInterrupt
+        return tune(config, *words, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grid, "tune", second_is_cut)
+        code, out, err = call(*words)
+    assert (code, out) == (130, "")
+    assert err.endswith(f"interrupted; go on with the same command (--out {tmp_path / 'grid'})\n")
+    code, out, err = call(*words)
+    assert code == 0
+    assert err.startswith("2 cells: 1 finished, 1 to run; ")
+    assert "2/2" in out
+
+
+@pytest.mark.parametrize("command", ["tune", "run", "table", "evaluate", "predict", "list", "info", "quickstart"])
 def test_help_has_examples(command: str, call: Call) -> None:
     code, out, _ = call(command, "--help")
     assert code == 0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vlprompt.data import Dataset, list_datasets, load_dataset
     from vlprompt.deploy.classifier import Classifier, load
     from vlprompt.methods import LossTerms, Method, Prediction, create_method, list_methods
-    from vlprompt.prompts import TextPrompts, VisualPrompts
+    from vlprompt.prompts import LowRankUpdates, TextPrompts, VisualPrompts
     from vlprompt.protocols import evaluate, tune
 
 __version__ = "0.1.0"
@@ -20,6 +20,7 @@ __all__ = [
     "Classifier",
     "Dataset",
     "LossTerms",
+    "LowRankUpdates",
     "Method",
     "Prediction",
     "TextPrompts",
@@ -40,7 +41,7 @@ _HOMES = {
     "vlprompt.data": ("Dataset", "list_datasets", "load_dataset"),
     "vlprompt.deploy.classifier": ("Classifier", "load"),
     "vlprompt.methods": ("LossTerms", "Method", "Prediction", "create_method", "list_methods"),
-    "vlprompt.prompts": ("TextPrompts", "VisualPrompts"),
+    "vlprompt.prompts": ("LowRankUpdates", "TextPrompts", "VisualPrompts"),
     "vlprompt.protocols": ("evaluate", "tune"),
 }
 

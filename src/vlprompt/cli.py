@@ -44,8 +44,16 @@ class Listed(StrEnum):
     recipes = "recipes"
 
 
+class TableFormat(StrEnum):
+    """How `vlprompt table` prints."""
+
+    terminal = "terminal"
+    markdown = "markdown"
+    csv = "csv"
+
+
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 some images failed, 2 a mistake in the call, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 some images or cells failed, 2 a wrong call, 130 interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
@@ -67,7 +75,8 @@ def tune(
     method: Annotated[str, typer.Option(help="See `vlprompt list methods`.")] = "dapt",
     protocol: Annotated[str, typer.Option(help="few-shot (all classes) or base-to-new (half of them).")] = "few-shot",
     recipe: Annotated[
-        str | None, typer.Option(help="Settings to start from; default METHOD/PROTOCOL. A name or a .yaml file.")
+        str | None,
+        typer.Option(help="Settings to start from; default METHOD/PROTOCOL. A name, `unified`, or a .yaml file."),
     ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="embedded, an open_clip pair like ViT-B-16/openai, or a path.")
@@ -103,6 +112,7 @@ def tune(
     from vlprompt.progress import Reporter
     from vlprompt.protocols.run import open_task
     from vlprompt.protocols.run import tune as run_tune
+    from vlprompt.settings import resolve
 
     flags = {
         "backbone.source": backbone,
@@ -112,7 +122,7 @@ def tune(
         "seed": seed,
         "runtime.device": device,
     }
-    config = parse_config(_resolved(method, protocol, recipe, flags, set_ or []))
+    config = parse_config(resolve(method, protocol, recipe, flags, set_ or []))
     folder = out or Path("runs") / f"{Path(data).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
     if dry_run:
         task = open_task(config)
@@ -136,6 +146,113 @@ def tune(
 
         print_metrics(record.metrics, title=f"{config.method.name} on {data}")
         print(f"run: {folder}   next: vlprompt predict {folder} IMAGES...")
+
+
+@app.command()
+def run(
+    protocol: Annotated[str, typer.Argument(help="few-shot or base-to-new.")],
+    methods: Annotated[str, typer.Option(help="Names with commas between them, options in brackets: `coop,dapt`.")],
+    datasets: Annotated[str, typer.Option(help="Names or paths, with commas between them.")],
+    out: Annotated[Path, typer.Option(help="The grid's folder, with a run's folder for each cell.")],
+    shots: Annotated[str, typer.Option(help="Training images of each class.")] = "16",
+    seeds: Annotated[str, typer.Option(help="A run for each.")] = "1,2,3",
+    recipe: Annotated[
+        str,
+        typer.Option(help="paper (each method's own), unified (one for all), or a .yaml file without a method."),
+    ] = "paper",
+    backbone: Annotated[
+        str | None, typer.Option(help="embedded, an open_clip pair like ViT-B-16/openai, or a path.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, for every cell.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run every method on every dataset with every number of shots and every seed, then print the table.
+
+    Cells that are finished are skipped and interrupted ones go on, so the same command again completes a grid.
+
+    Examples:
+
+        vlprompt run few-shot --methods zero-shot,coop,dapt --datasets openmoji --shots 1,4,16 --out runs/grid
+
+        vlprompt run base-to-new --methods "dapt,dapt[beta_text=0]" --datasets openmoji,fontawesome --out runs/betas
+
+        vlprompt run few-shot --methods coop,maple --datasets pictures/ --recipe unified --out runs/unified
+    """
+    _logging(quiet, verbose, usual=logging.WARNING)
+    from vlprompt.progress import Reporter
+    from vlprompt.protocols import grid
+
+    reporter = Reporter(quiet=quiet)
+    planned = grid.plan(
+        protocol,
+        grid.split_list(methods),
+        grid.split_list(datasets),
+        shots=grid.numbers("--shots", shots),
+        seeds=grid.numbers("--seeds", seeds),
+        out=out,
+        recipe=recipe,
+        flags={"backbone.source": backbone, "runtime.device": device},
+        settings=set_,
+    )
+    if dry_run:
+        for cell in planned.cells:
+            print(f"{cell.folder}  {planned.state(cell)}")
+        reporter.say(planned.summary())
+        return
+    reporter.say(planned.summary())
+    try:
+        failed = planned.run(reporter)
+    except KeyboardInterrupt:
+        print(f"interrupted; go on with the same command (--out {out})", file=sys.stderr)
+        sys.exit(130)
+    if planned.finished and not quiet:
+        from vlprompt.results.collect import find_runs
+        from vlprompt.results.tables import make_tables, print_tables
+
+        print_tables(make_tables(find_runs(cell.folder for cell in planned.cells if cell.folder.is_dir())[0]))
+    if failed:
+        print(f"{len(failed)} of {len(planned.cells)} cells failed", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def table(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders with runs, at any depth.")],
+    format_: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.terminal,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Add 95% intervals by bootstrap over images and seeds.")
+    ] = False,
+) -> None:
+    """Tables of all finished runs under RUNS, from their records alone.
+
+    Runs of different protocols, recipes, splits or backbone weights never share a cell, and a cell whose seeds are not
+    all finished says so in place of a number.
+
+    Examples:
+
+        vlprompt table runs/grid
+
+        vlprompt table runs/unified runs/paper --format markdown --intervals > results.md
+
+        vlprompt table runs/grid --format csv > results.csv
+    """
+    from vlprompt.results.collect import find_runs
+    from vlprompt.results.tables import make_tables, print_tables, to_csv, to_markdown
+
+    found, problems = find_runs(runs)
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    tables = make_tables(found, intervals=intervals)
+    if format_ is TableFormat.terminal:
+        print_tables(tables, intervals=intervals)
+    else:
+        text = to_csv(tables) if format_ is TableFormat.csv else to_markdown(tables, intervals=intervals)
+        print(text, end="")
 
 
 @app.command()
@@ -212,6 +329,50 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command(name="import")
+def import_(
+    method: Annotated[str, typer.Argument(help="coop, cocoop, maple, promptsrc, dapt or mudpt.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The authors' file, such as model.pth.tar-50.")],
+    backbone: Annotated[str, typer.Option(help="The model they were tuned on, as in `tune`.")],
+    class_names: Annotated[
+        Path, typer.Option(help="The classes in order: .txt (one a line), .json or .yaml (a list), or as in `tune`.")
+    ],
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    device: Device = "auto",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="What FILE cannot tell, such as method.ctx_init=a photo of a."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn prompts that a paper's own program saved into a run's folder, for `evaluate` and `predict`.
+
+    Examples:
+
+        vlprompt import coop model.pth.tar-50 --backbone ViT-B-16/openai --class-names classes.txt --out runs/theirs
+
+        vlprompt import maple model.pth.tar-5 --backbone ViT-B-16.pt --class-names classes.json --out runs/maple
+    """
+    from vlprompt.importing import import_prompts
+    from vlprompt.settings import put_settings
+
+    values: dict[str, Any] = {}
+    put_settings(values, set_ or [])
+    options = values.pop("method", {})
+    if values or not isinstance(options, dict):
+        raise VLPromptError("--set: an import takes options of the method only, as method.KEY=VALUE")
+    record = import_prompts(
+        method, file, backbone=backbone, class_names=class_names, out=out, options=options, device=device
+    )
+    if as_json:
+        print(record.model_dump_json())
+    elif not quiet:
+        from vlprompt.results.terminal import print_record
+
+        print_record(record, out)
+
+
 @app.command(name="list")
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: Json = False) -> None:
     """List methods with their options, datasets, backbones or recipes.
@@ -272,52 +433,8 @@ def quickstart(
     run_quickstart(out, Reporter(quiet=quiet))
 
 
-def _resolved(
-    method: str, protocol: str, recipe: str | None, flags: dict[str, Any], settings: list[str]
-) -> dict[str, Any]:
-    """The run's values: the recipe, then flags that were given, then --set."""
-    from vlprompt.methods import METHODS
-    from vlprompt.recipes import list_recipes, read_recipe
-
-    if recipe is None:
-        METHODS.get(method)
-        recipe = f"{method}/{protocol}"
-        if recipe not in list_recipes():
-            values: dict[str, Any] = {"protocol": protocol, "method": {"name": method}}
-        else:
-            values = read_recipe(recipe)
-    else:
-        values = read_recipe(recipe)
-    for key, value in flags.items():
-        if value is not None:
-            _put(values, key, value)
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise VLPromptError(f"--set {setting}: write it as KEY=VALUE, such as --set optim.epochs=20")
-        _put(values, key, _value(text))
-    return values
-
-
-def _value(text: str) -> Any:
-    """A value as YAML reads it, or the text itself where that is not YAML, as "{} texture." is not."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise VLPromptError(f"--set {key}: {section!r} is a value, not a section")
-    values[last] = value
-
-
-def _logging(quiet: bool, verbose: bool) -> None:
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+def _logging(quiet: bool, verbose: bool, usual: int = logging.INFO) -> None:
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else usual
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("vlprompt")

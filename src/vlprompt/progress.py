@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
+from rich.text import Text
 
 
 class Bar(Protocol):
@@ -22,26 +23,57 @@ class Reporter:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.console = Console(stderr=True)
+        self._shown: Progress | None = None
 
     def say(self, line: str) -> None:
         """Print a line among the bars."""
         if not self.quiet:
-            self.console.print(line, highlight=False)
+            self.console.print(line, highlight=False, soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        """Print a line that a quiet reporter prints, too, and markup in it as it is."""
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     @contextmanager
-    def bar(self, title: str) -> Iterator[Bar]:
-        """A bar for one piece of work; it appears with its first step and stays when the work is over."""
+    def bar(self, title: str, *, clock: bool = True) -> Iterator[Bar]:
+        """A bar for one piece of work; it appears with its first step and stays when the work is over.
+
+        One that is opened while another is open stands below it, and goes when its work is over. `clock=False`
+        shows no time left, for steps that are too unlike one another to tell.
+        """
+        if self._shown is None:
+            with self._display(title) as self._shown:
+                try:
+                    yield _move(self._shown, title, clock)[1]
+                finally:
+                    self._shown = None
+        else:
+            task, move = _move(self._shown, title, clock)
+            try:
+                yield move
+            finally:
+                self._shown.remove_task(task)
+
+    def _display(self, title: str) -> Progress:
         columns = (
             TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=len(title))),
             BarColumn(bar_width=16),
             MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
-            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
-            TextColumn("{task.fields[note]}"),
+            _TimeLeft(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[note]}", markup=False),
         )
-        with Progress(*columns, console=self.console, disable=self.quiet) as progress:
-            task = progress.add_task(title, total=None, note="", visible=False)
+        return Progress(*columns, console=self.console, disable=self.quiet)
 
-            def move(done: int, total: int, note: str = "") -> None:
-                progress.update(task, completed=done, total=total, note=note, visible=True)
 
-            yield move
+class _TimeLeft(TimeRemainingColumn):
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["clock"] else Text("")
+
+
+def _move(progress: Progress, title: str, clock: bool) -> tuple[TaskID, Bar]:
+    task = progress.add_task(title, total=None, note="", clock=clock, visible=False)
+
+    def move(done: int, total: int, note: str = "") -> None:
+        progress.update(task, completed=done, total=total, note=note, visible=True)
+
+    return task, move

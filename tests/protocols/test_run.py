@@ -68,7 +68,7 @@ def test_training_lowers_the_loss(config: Any, tmp_path: Path) -> None:
     assert record.history[-1].losses["total"] < record.history[0].losses["total"] - 0.2
 
 
-@pytest.mark.parametrize("method", ["coop", "dapt"])
+@pytest.mark.parametrize("method", ["coop", "dapt", "promptsrc", "clip-lora"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, config: Any, tmp_path: Path) -> None:
     settings = config(method, optim={"optimizer": optimizer})

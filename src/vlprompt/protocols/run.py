@@ -35,12 +35,14 @@ class Task:
     Attributes:
         config: the run, its template filled in.
         backbone: frozen.
+        pool: all images, which shots are drawn from.
         dataset: the drawn shots of all classes, and all test images.
         shots: the same of the classes that are learned.
     """
 
     config: RunConfig
     backbone: Backbone
+    pool: Dataset
     dataset: Dataset
     shots: Dataset
 
@@ -56,20 +58,20 @@ class Task:
         return create_method(config.method.name, self.backbone, class_names, **config.method.options)
 
 
-def open_task(config: RunConfig, backbone: Backbone | None = None) -> Task:
-    """Load what a run needs. A backbone that is loaded already can be given."""
+def open_task(config: RunConfig, backbone: Backbone | None = None, pool: Dataset | None = None) -> Task:
+    """Load what a run needs. A backbone and a dataset that are loaded already can be given."""
     runtime, data = config.runtime, config.data
     resolve_device(runtime.device, config.backbone.precision)  # before images are read and weights are loaded
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    dataset = load_dataset(data.source, split_seed=data.split_seed, class_names=_path(data.class_names))
-    if not dataset.test:
+    pool = pool or load_dataset(data.source, split_seed=data.split_seed, class_names=_path(data.class_names))
+    if not pool.test:
         raise VLPromptError(f"dataset {data.source!r} has no test images; add a test/ folder or more images per class")
     backbone = backbone or load_backbone(config.backbone.source, config.backbone.precision, runtime.device)
     backbone.text.chunk_size = runtime.class_chunk
-    drawn = dataset.few_shot(data.shots, config.seed)
+    drawn = pool.few_shot(data.shots, config.seed)
     shots = drawn.subset(PROTOCOLS[config.protocol].train)
-    return Task(config.with_template(dataset.template), backbone, drawn, shots)
+    return Task(config.with_template(pool.template), backbone, pool, drawn, shots)
 
 
 def tune(
@@ -79,6 +81,7 @@ def tune(
     resume: bool = False,
     reporter: Reporter | None = None,
     backbone: Backbone | None = None,
+    pool: Dataset | None = None,
 ) -> RunRecord:
     """Run a configuration and leave its folder.
 
@@ -88,6 +91,7 @@ def tune(
         resume: go on with an unfinished run of the same configuration; a finished one is returned as it is.
         reporter: shows progress; none by default.
         backbone: one that is loaded already, to save the time.
+        pool: the configured dataset, likewise.
 
     Returns:
         the finished record. Ctrl-C raises KeyboardInterrupt and leaves an "interrupted" run that can go on.
@@ -95,7 +99,7 @@ def tune(
     reporter = reporter or Reporter(quiet=True)
     folder = Path(out)
     earlier = _earlier(folder, resume=resume)
-    task = open_task(config, backbone)
+    task = open_task(config, backbone, pool)
     result_hash = task.result_hash
     if earlier is not None:
         if earlier.result_hash != result_hash:
@@ -112,6 +116,8 @@ def tune(
             f"method {method.name!r} with these options cannot name new classes, which protocol "
             f"{config.protocol!r} tests; use protocol few-shot, or options that share the prompts among classes"
         )
+    for classes in PROTOCOLS[config.protocol].tests.values():
+        method.check_names(task.dataset.subset(classes).class_names)  # those of new classes too, before training
     record = _new_record(task, method, result_hash)
     record.write(folder)
     try:
@@ -159,6 +165,8 @@ def evaluate(
     reporter = reporter or Reporter(quiet=True)
     record, method = restore(run, device=device)
     config = record.config
+    if data is None and record.status == "imported":
+        raise VLPromptError(f"{run} was imported and has no test images of its own; say which: evaluate {run} DATA")
     if data is not None:
         other = config.data.model_copy(update={"source": data, "class_names": class_names})
         config = config.model_copy(update={"data": other, "protocol": "few-shot"})
@@ -213,7 +221,8 @@ def _train(
         assert prepared[0] is not None
         method.prepare(prepared[0], prepared[1])
     seconds = {"prepare": time.monotonic() - begun}
-    if not method.trainable:
+    record.trainable_parameters = method.trainable  # a cache or a probe has its size from the shots
+    if not any(parameter.requires_grad for parameter in method.parameters()):
         save_prompts(folder, method)
         return seconds
     inputs = training_inputs(method, shots.train, shots.root, config, reporter)
@@ -260,6 +269,7 @@ def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
         class_names=list(shots.class_names),
         split=SplitRecord(
             hash=task.dataset.split_hash(),
+            pool=task.pool.split_hash(),
             train=len(shots.train),
             val=len(shots.val),
             test=len(task.dataset.test),

@@ -32,11 +32,19 @@ def print_record(record: RunRecord, run: Path) -> None:
     """What a run is and how far it got."""
     config, split = record.config, record.split
     method, data = config.method, config.data
-    print(f"{run}: {record.status}, {len(record.history)} of {config.optim.epochs} epochs")
-    print(f"  {method.name} on {data.source}, {config.protocol}, {data.shots} shots, seed {config.seed}")
-    print(f"  backbone {record.backbone.name}, {config.backbone.precision}; {record.trainable_parameters:,} parameters")
-    counts = f"{split.train} training, {split.val} validation and {split.test} test images"
-    print(f"  {len(record.class_names)} classes; {counts}")
+    backbone = (
+        f"backbone {record.backbone.name}, {config.backbone.precision}; {record.trainable_parameters:,} parameters"
+    )
+    if record.status == "imported":
+        print(f"{run}: imported, {method.name} from {data.source}")
+        print(f"  {backbone}")
+        print(f"  {len(record.class_names)} classes")
+    else:
+        print(f"{run}: {record.status}, {len(record.history)} of {config.optim.epochs} epochs")
+        print(f"  {method.name} on {data.source}, {config.protocol}, {data.shots} shots, seed {config.seed}")
+        print(f"  {backbone}")
+        counts = f"{split.train} training, {split.val} validation and {split.test} test images"
+        print(f"  {len(record.class_names)} classes; {counts}")
     for path, reason in split.skipped:
         print(f"  skipped {path}: {reason}")
     options = ", ".join(f"{key}={value}" for key, value in method.options.items())

@@ -1,0 +1,222 @@
+"""One training step of every method, with this project's towers and the way the published code computes it.
+
+Both sides are the same method with the same parameters; that losses and gradients agree is checked in every repeat.
+What the published code does in each step was read in it: the frozen image tower runs in the step, and in ProGrad's a
+second time for the zero-shot model; CoCoOp loops over images; CLIP-LoRA encodes its template anew; hand-crafted
+features of the others and DAPT's prototypes are computed once, before training, and so they are here. E2MIM has no
+published code: its text tower is CoOp's.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import TensorDataset
+
+from benchmarks.plain import on, plain_backbone
+from vlprompt import Backbone, create_method, load_backbone
+from vlprompt.config import OptimConfig
+from vlprompt.methods import Method
+from vlprompt.recipes import read_recipe
+from vlprompt.training.fit import make_optimizer
+
+SHOTS = 16
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a method is measured, and what was aimed at.
+
+    Attributes:
+        method: its name; options are those of its few-shot recipe.
+        aim: least ratio to the plain way with images through the tower in each step.
+        cached_aim: least ratio with their cached features; 0 where the method takes none.
+        batch: images of a step.
+        plain_passes: passes of a frozen image tower that the published code makes beside the method's own forward.
+        options: in place of the recipe's.
+    """
+
+    method: str
+    aim: float | None = None
+    cached_aim: float | None = None
+    batch: int = 4
+    plain_passes: int = 0
+    options: dict[str, object] = field(default_factory=dict)
+
+
+CASES = [
+    Case("coop", 6, 12),
+    Case("cocoop", 10, batch=2),
+    Case("kgcoop", 6, 12),
+    Case("prograd", 6, 12, plain_passes=1),
+    Case("e2mim", 6, 12),
+    Case("vpt"),
+    Case("ivlp"),
+    Case("maple", 5),
+    # The templates are encoded before training, so that one of them is as good as sixty.
+    Case("promptsrc", 4, options={"templates": ["a photo of a {}."]}),
+    Case("dapt", 4),
+    Case("mudpt", 5),
+    # Without dropout, whose masks are not the same on both sides.
+    Case("clip-lora", options={"dropout": 0.0}),
+    Case("tip-adapter-f"),
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds of a step, medians over repeats; ratios are medians too. `cached` is None where there is no cache."""
+
+    case: Case
+    learned: str
+    plain: float
+    ours: float
+    ratio: float
+    floor: float
+    cached: float | None
+    cached_ratio: float | None
+
+
+def backbone_of(quick: bool) -> Backbone:
+    """ViT-B/16 with random weights, with QuickGELU as OpenAI's has it; or a tiny model of the same family."""
+    if not quick:
+        return load_backbone("ViT-B-16-quickgelu/random", device="cpu")
+    torch.manual_seed(0)
+    image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3}
+    text = {"width": 64, "heads": 1, "layers": 3}
+    return load_backbone(open_clip.CLIP(32, image, text, quick_gelu=True), device="cpu")
+
+
+def class_names(count: int) -> list[str]:
+    """The first of ImageNet's classes, as long and as short as names are; two of them are there twice."""
+    known = IMAGENET_CLASSNAMES
+    return [name if name not in known[:i] else f"other {name}" for i, name in enumerate(known)][:count]
+
+
+class Step:
+    """A training step of one method, on either side, that can be repeated."""
+
+    def __init__(self, case: Case, backbone: Backbone, classes: int) -> None:
+        torch.manual_seed(0)
+        recipe = read_recipe(f"{case.method}/few-shot")
+        options = {key: value for key, value in recipe["method"].items() if key != "name"} | case.options
+        self.case = case
+        self.method: Method[Any] = create_method(case.method, backbone, class_names(classes), **options)
+        self.labels = torch.arange(case.batch) % classes
+        self.images = torch.randn(case.batch, 3, backbone.image_size, backbone.image_size)
+        self.ours, self.plain = backbone, plain_backbone(backbone)
+        shots = torch.randn(classes * SHOTS, backbone.embed_dim)
+        self.method.prepare(TensorDataset(shots, torch.arange(classes).repeat_interleave(SHOTS)), None)
+        self.method.on_fit_start(1)
+        self.method.train()
+        self.optimizer: Optimizer = make_optimizer(self.method, OptimConfig(**recipe["optim"]))
+        self._start = [parameter.detach().clone() for parameter in self.method.parameters()]
+
+    @property
+    def learned(self) -> str:
+        """Numbers of prompts, text + image, of the first layer."""
+        prompts = [prompt for prompt in self.method.prompts() if prompt is not None]
+        return " + ".join(str(prompt.context.shape[-2]) for prompt in prompts)
+
+    def run(self, inputs: Tensor, *, plain: bool = False) -> tuple[float, list[Tensor]]:
+        """The loss and the gradients; parameters are put back afterwards, in no time."""
+        torch.manual_seed(0)
+        with on(self.method, self.plain if plain else self.ours):
+            self.optimizer.zero_grad(set_to_none=True)
+            if plain:
+                for _ in range(self.case.plain_passes):
+                    self.plain.vision(inputs)
+            prediction = self.method(inputs)
+            prediction.extras["index"] = torch.arange(len(self.labels)) * SHOTS
+            terms = self.method.loss(prediction, self.labels)
+            self.method.backward(terms)
+        gradients = [parameter.grad for parameter in self.method.parameters() if parameter.grad is not None]
+        self.optimizer.step()
+        with torch.no_grad():
+            for parameter, start in zip(self.method.parameters(), self._start, strict=True):
+                parameter.copy_(start)
+        return terms.total.item(), gradients
+
+    def floor(self) -> None:
+        """What of a step the image tower alone takes with this project's towers: its passes, forward and backward."""
+        features = self.method.image_features(self.images)
+        if features.requires_grad:
+            features.sum().backward()
+        if self.case.method == "promptsrc":
+            self.ours.vision(self.images)
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    """How long it took, and what it gave."""
+    gc.collect()
+    begun = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begun, result
+
+
+def check(case: Case, ours: tuple[float, list[Tensor]], plain: tuple[float, list[Tensor]]) -> None:
+    """RuntimeError where the two sides do not compute the same."""
+    (loss, gradients), (plain_loss, plain_gradients) = ours, plain
+    # Of all together: some are zero but for rounding, as those of a key's bias.
+    flat, plain_flat = (torch.cat([part.flatten() for part in parts]) for parts in (gradients, plain_gradients))
+    apart = ((flat - plain_flat).norm() / plain_flat.norm()).item()
+    if abs(loss - plain_loss) > TOLERANCE or apart > TOLERANCE:
+        raise RuntimeError(f"{case.method}: losses {loss:.6f} and {plain_loss:.6f}, gradients {apart:.1e} apart")
+
+
+def measure(case: Case, backbone: Backbone, *, classes: int, repeats: int) -> Row:
+    """One row of the table."""
+    step = Step(case, backbone, classes)
+    takes_features = not step.method.visual_prompts
+    with torch.no_grad():
+        features = backbone.vision(step.images)
+    step.run(step.images)
+    taken: dict[str, list[float]] = {"ours": [], "plain": [], "floor": [], "cached": []}
+    for _ in range(repeats):
+        plain_time, plain = seconds(partial(step.run, step.images, plain=True))
+        ours_time, ours = seconds(partial(step.run, step.images))
+        check(case, ours, plain)
+        taken["plain"].append(plain_time)
+        taken["ours"].append(ours_time)
+        taken["floor"].append(seconds(step.floor)[0])
+        if takes_features:
+            taken["cached"].append(seconds(partial(step.run, features))[0])
+
+    def ratio(side: str) -> float:
+        return median(plain / ours for plain, ours in zip(taken["plain"], taken[side], strict=True))
+
+    return Row(
+        case=case,
+        learned=step.learned,
+        plain=median(taken["plain"]),
+        ours=median(taken["ours"]),
+        ratio=ratio("ours"),
+        floor=median(taken["floor"]),
+        cached=median(taken["cached"]) if takes_features else None,
+        cached_ratio=ratio("cached") if takes_features else None,
+    )
+
+
+def run(backbone: Backbone, cases: Sequence[Case], *, classes: int, repeats: int) -> list[Row]:
+    """Rows of the table, each printed as it comes."""
+    rows = []
+    for case in cases:
+        row = measure(case, backbone, classes=classes, repeats=repeats)
+        cached = "" if row.cached is None else f", cached features {row.cached:.2f} s = {row.cached_ratio:.1f}x"
+        print(
+            f"{case.method:14} plain {row.plain:6.2f} s, ours {row.ours:5.2f} s = {row.ratio:.1f}x, "
+            f"image tower alone {row.floor:.2f} s{cached}",
+            flush=True,
+        )
+        rows.append(row)
+    return rows

@@ -1,0 +1,125 @@
+"""Both towers as the published code runs them: 77 tokens for every class, every block for every token, nothing shared.
+
+They run the loaded blocks as modules, deep prompts put in by concatenation. With them in place of this project's towers
+a method computes the same loss the slow way.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vlprompt import Backbone, TextPrompts, VisualPrompts
+from vlprompt.backbones.sentences import arrange
+from vlprompt.methods import Method
+from vlprompt.prompts import LowRankUpdates
+
+
+class PlainTextTower:
+    """The text tower at full length. Sentences without anything learned run as they do here: both encode them once."""
+
+    def __init__(self, tower: Any) -> None:
+        self._tower = tower
+        self._embedded = lru_cache(maxsize=1)(self._embed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tower, name)
+
+    def __call__(self, tokens: Tensor, updates: LowRankUpdates | None = None) -> Tensor:
+        if updates is None:
+            return self._tower(tokens)
+        module = self._tower._tower
+        x = module.token_embedding(tokens) + module.positional_embedding
+        for block in self._tower._blocks:
+            query, key, value = block.query_key_value(block.normed(x), updates)
+            x = block.finish(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
+        return self._read(x, self._tower.read_position(tokens))
+
+    def encode_prompts(self, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
+        """Features (C, D), or (B, C, D) by a loop over the images that the contexts are for."""
+        assert prompts.position == "end"
+        embedded, read = self._embedded(tuple(names), prompts.length, prompts.frozen_words)
+        if prompts.per != "image":
+            return self._sentences(embedded, read, prompts.context, prompts.deep)
+        return torch.stack([self._sentences(embedded, read, context, None) for context in prompts.context])
+
+    def _embed(self, names: tuple[str, ...], length: int, words: str) -> tuple[Tensor, Tensor]:
+        tokens, _ = arrange(self._tower.tokenizer, names, length=length, position="end", frozen_words=words)
+        return self._tower._tower.token_embedding(tokens), self._tower.read_position(tokens)
+
+    def _sentences(self, embedded: Tensor, read: Tensor, context: Tensor, deep: Tensor | None) -> Tensor:
+        module = self._tower._tower
+        x = with_vectors(embedded, context, 1) + module.positional_embedding
+        for layer, block in enumerate(module.transformer.resblocks):
+            if deep is not None and 1 <= layer <= len(deep):
+                x = with_vectors(x, deep[layer - 1], 1)
+            x = block(x, attn_mask=module.attn_mask)
+        return self._read(x, read)
+
+    def _read(self, x: Tensor, read: Tensor) -> Tensor:
+        module = self._tower._tower
+        return module.ln_final(x)[torch.arange(len(x)), read] @ module.text_projection
+
+
+class PlainVisionTower:
+    """CLIP's vision transformer with every block for every token."""
+
+    def __init__(self, tower: Any) -> None:
+        self._tower = tower
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tower, name)
+
+    def __call__(
+        self, images: Tensor, prompts: VisualPrompts | None = None, updates: LowRankUpdates | None = None
+    ) -> Tensor:
+        module = self._tower._tower
+        patches = module.conv1(images).flatten(2).transpose(1, 2)
+        classes = module.class_embedding.expand(len(images), 1, -1)
+        x = torch.cat([classes, patches], dim=1) + module.positional_embedding
+        start = x.shape[1] if prompts is None or prompts.position == "append" else 1
+        if prompts is None:
+            x = module.ln_pre(x)
+        elif prompts.before_ln_pre:
+            x = module.ln_pre(with_vectors(x, prompts.context, start, over=0))
+        else:
+            x = with_vectors(module.ln_pre(x), prompts.context, start, over=0)
+        deep = None if prompts is None else prompts.deep
+        for layer, (block, view) in enumerate(zip(module.transformer.resblocks, self._tower._blocks, strict=True)):
+            if deep is not None and 1 <= layer <= len(deep):
+                x = with_vectors(x, deep[layer - 1], start)
+            if updates is None:
+                x = block(x)
+            else:
+                query, key, value = view.query_key_value(view.normed(x), updates)
+                x = view.finish(x, F.scaled_dot_product_attention(query, key, value))
+        return module.ln_post(x)[:, 0] @ module.proj
+
+
+def with_vectors(x: Tensor, vectors: Tensor, start: int, over: int | None = None) -> Tensor:
+    """Tokens x (N, L, d) with vectors (n, d) or (N, n, d) from `start` on, in place of `over` tokens (default n)."""
+    vectors = vectors.expand(len(x), -1, -1)
+    end = start + (vectors.shape[1] if over is None else over)
+    return torch.cat([x[:, :start], vectors, x[:, end:]], dim=1)
+
+
+def plain_backbone(backbone: Backbone) -> Backbone:
+    """The same frozen model behind plain towers."""
+    plain: Any = copy(backbone)
+    plain.text, plain.vision = PlainTextTower(backbone.text), PlainVisionTower(backbone.vision)
+    return plain
+
+
+@contextmanager
+def on(method: Method[Any], backbone: Backbone) -> Iterator[None]:
+    """The method with another view of its backbone."""
+    held, method._held = method._held, (backbone,)
+    try:
+        yield
+    finally:
+        method._held = held

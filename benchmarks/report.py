@@ -1,0 +1,100 @@
+"""The measurements as Markdown, and where they are kept."""
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from benchmarks.growth import Growth
+from benchmarks.methods import Row
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def machine() -> str:
+    """Processor, threads, torch and date, in a line."""
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux, or a processor without a name
+    threads = torch.get_num_threads()
+    capability = torch.backends.cpu.get_cpu_capability()
+    return (
+        f"{processor} ({capability}), {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}, fp32, "
+        f"{datetime.now(UTC):%Y-%m-%d}"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left and the others to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def speed(rows: Sequence[Row], classes: int) -> str:
+    """The table of steps."""
+
+    def ratio(value: float | None, aim: float | None) -> str:
+        if value is None:
+            return "–"
+        text = f"{value:.1f}x"
+        if aim is None:
+            return text
+        return f"{text} of {aim:g}x" if value >= aim else f"**{text}** of {aim:g}x"
+
+    lines = [
+        [
+            f"`{row.case.method}`",
+            row.learned or "–",
+            str(row.case.batch),
+            f"{row.plain:.2f}",
+            f"{row.ours:.2f}",
+            ratio(row.ratio, row.case.aim),
+            f"{row.floor:.2f}",
+            f"{row.plain / row.floor:.1f}x",
+            "–" if row.cached is None else f"{row.cached:.2f}",
+            ratio(row.cached_ratio, row.case.cached_aim),
+        ]
+        for row in rows
+    ]
+    head = ["method", "n", "batch", "plain s", "ours s", "ratio of aim", "image tower s", "at most"]
+    return f"{classes} classes.\n\n" + table([*head, "cached s", "ratio of aim"], lines)
+
+
+def growth(found: Sequence[Growth]) -> str:
+    """Tables of growth, one for each method."""
+    parts = []
+    for each in found:
+        measured = {point.classes: point for point in each.plain}
+        lines = []
+        for point in each.ours:
+            plain = measured.get(point.classes)
+            line, note = (plain, "") if plain else (each.fitted(point.classes), " fitted")
+            lines.append(
+                [
+                    str(point.classes),
+                    f"{line.seconds:.1f}{note}",
+                    f"{point.seconds:.2f}",
+                    f"{line.seconds / point.seconds:.1f}x",
+                    f"{line.mb:.0f}{note}",
+                    f"{point.mb:.0f}",
+                    f"{line.mb / point.mb:.1f}x" if point.mb else "–",
+                ]
+            )
+        head = ["classes", "plain s", "ours s", "ratio", "plain MB", "ours MB", "ratio"]
+        counts = ", ".join(str(point.classes) for point in each.plain)
+        title = f"`{each.case.method}`, batch {each.case.batch}; the plain way measured at {counts} classes"
+        parts.append(f"{title}\n\n{table(head, lines)}")
+    return "\n\n".join(parts)
+
+
+def write(text: str) -> None:
+    """Put the text between the markers of the page."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")

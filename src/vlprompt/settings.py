@@ -1,0 +1,123 @@
+"""Where a run's settings come from (a recipe, options, `--set`), and what a run is called by those it ended with."""
+
+import json
+from functools import cache
+from typing import Any
+
+import yaml
+
+from vlprompt.config import RunConfig, parse_config
+from vlprompt.errors import VLPromptError
+from vlprompt.methods import METHODS
+from vlprompt.recipes import list_recipes, read_recipe
+
+UNIFIED, PAPER = "unified", "paper"
+
+# What a recipe says of the data; the rest of that section is which images they are.
+AUGMENTATION = ("crop_scale", "flip", "views")
+
+
+def resolve(
+    method: str, protocol: str, recipe: str | None, flags: dict[str, Any], settings: list[str]
+) -> dict[str, Any]:
+    """A run's values: the recipe, then flags that were given, then `--set`.
+
+    Args:
+        method: its name. A recipe that names a method itself overrules it.
+        protocol: likewise.
+        recipe: None or "paper" for METHOD/PROTOCOL, "unified", the name of another, or a .yaml file. One without a
+            method is laid over the method's own, section by section, so that nothing of the own `optim` stays.
+        flags: values by dotted key; None is not given.
+        settings: KEY=VALUE, as `--set` takes them.
+    """
+    values = _own_recipe(method, protocol) if recipe in (None, PAPER) else _laid_over(method, protocol, str(recipe))
+    for key, value in flags.items():
+        if value is not None:
+            put(values, key, value)
+    put_settings(values, settings)
+    return values
+
+
+def put_settings(values: dict[str, Any], settings: list[str]) -> None:
+    """Put every KEY=VALUE of `--set` into nested values."""
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise VLPromptError(f"--set {setting}: write it as KEY=VALUE, such as --set optim.epochs=20")
+        put(values, key, read_value(text))
+
+
+def put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Put one value under a dotted key into nested values."""
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise VLPromptError(f"--set {key}: {section!r} is a value, not a section")
+    values[last] = value
+
+
+def read_value(text: str) -> Any:
+    """A value as YAML reads it, or the text itself where that is not YAML, as "{} texture." is not."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def method_label(config: RunConfig, usual_template: str | list[str] | None = None) -> str:
+    """The method's name, with those options in brackets that are not its recipe's: "dapt[beta_text=0]".
+
+    Args:
+        config: of the run.
+        usual_template: the dataset's own, which is not worth a mention.
+    """
+    method, usual = config.method, _reference(config.method.name, config.protocol, PAPER).method.options
+    usual = {"template": usual_template, **usual}
+    own = [f"{key}={shown(value)}" for key, value in method.options.items() if value != usual.get(key)]
+    return method.name + (f"[{','.join(own)}]" if own else "")
+
+
+def recipe_label(config: RunConfig) -> str:
+    """The recipe that the optimiser and the images were set by, with what was changed: "unified, optim.epochs=1".
+
+    It is found by comparing, the nearest one wins: a name kept in the record could say what the settings do not.
+    """
+
+    def changes(recipe: str) -> list[str]:
+        usual = _reference(config.method.name, config.protocol, recipe)
+        return [
+            f"{section}.{key}={shown(value)}"
+            for section, keys in (("optim", tuple(type(config.optim).model_fields)), ("data", AUGMENTATION))
+            for key in keys
+            if (value := getattr(getattr(config, section), key)) != getattr(getattr(usual, section), key)
+        ]
+
+    label, *rest = min(([recipe, *changes(recipe)] for recipe in (UNIFIED, PAPER)), key=len)
+    return ", ".join([label, *rest])
+
+
+def shown(value: Any) -> str:
+    """A value as `--set` and `--methods` take it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
+    METHODS.get(method)
+    name = f"{method}/{protocol}"
+    return read_recipe(name) if name in list_recipes() else {"protocol": protocol, "method": {"name": method}}
+
+
+def _laid_over(method: str, protocol: str, recipe: str) -> dict[str, Any]:
+    values = read_recipe(f"{UNIFIED}/{protocol}" if recipe == UNIFIED else recipe)
+    if "method" in values:
+        return values
+    return {**_own_recipe(method, values.get("protocol", protocol)), **values}
+
+
+@cache
+def _reference(method: str, protocol: str, recipe: str) -> RunConfig:
+    """What a run with nothing but that recipe would be."""
+    return parse_config(resolve(method, protocol, recipe, {"data.source": ""}, []))

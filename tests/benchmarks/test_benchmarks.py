@@ -1,0 +1,55 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks import __main__ as command
+from benchmarks import growth, methods, report
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """Benchmarks set the number of threads; the other tests keep theirs."""
+    yield
+    torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(True)
+
+
+@pytest.mark.parametrize("case", methods.CASES, ids=lambda case: case.method)
+def test_both_sides_of_every_method_compute_the_same(case: methods.Case) -> None:
+    step = methods.Step(case, methods.backbone_of(quick=True), 5)
+    ours, plain = step.run(step.images), step.run(step.images, plain=True)
+    methods.check(case, ours, plain)
+    assert any(gradient.abs().max() > 0 for gradient in ours[1])
+    with pytest.raises(RuntimeError, match=case.method):
+        methods.check(case, (ours[0] + 0.1, ours[1]), plain)
+    with pytest.raises(RuntimeError, match="gradients"):
+        methods.check(case, (ours[0], [1.1 * gradient for gradient in ours[1]]), plain)
+
+
+def test_class_names_are_unique() -> None:
+    names = methods.class_names(1000)
+    assert len(set(names)) == 1000
+
+
+def test_what_the_plain_way_would_take_is_a_straight_line() -> None:
+    plain = [growth.Point(count, 2 + 0.1 * count, 50 + 3.0 * count) for count in (25, 50, 100)]
+    fitted = growth.Growth(methods.CASES[0], [], plain).fitted(1000)
+    assert (fitted.seconds, fitted.mb) == pytest.approx((102, 3050))
+
+
+def test_the_page_holds_the_tables_between_its_markers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(f"# Speed\n\n{report.BEGIN}\nan older table\n{report.END}\n\nafterwards\n")
+    monkeypatch.setattr(report, "PAGE", page)
+    monkeypatch.setattr(command.text_tower, "run", lambda backbone: [])
+    command.main("--quick --write --methods coop mudpt --classes 4 --repeats 1 --threads 1".split())
+    text = page.read_text()
+    assert (
+        "an older table" not in text and text.startswith("# Speed\n") and text.endswith(f"{report.END}\n\nafterwards\n")
+    )
+    assert "| `coop` | 16 | 4 |" in text and "| `mudpt` | 4 + 4 | 4 |" in text
+    assert "| 8 |" in text and "fitted" in text
+    assert "image tower alone" in capsys.readouterr().out

@@ -1,0 +1,191 @@
+"""Grids on tiny data: what is planned, skipped, gone on with, refused, and reported."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlprompt.errors import VLPromptError
+from vlprompt.progress import Reporter
+from vlprompt.protocols import grid as module
+from vlprompt.protocols.grid import Grid, about, numbers, plan, split_list
+from vlprompt.training.record import read_record
+
+FAST = ["optim.epochs=2", "optim.batch_size=4", "data.views=1"]
+
+
+@pytest.fixture
+def make(weights: Path, pictures: Path, tmp_path: Path) -> Any:
+    def planned(methods: list[str], protocol: str = "few-shot", **changes: Any) -> Grid:
+        values: dict[str, Any] = {"shots": [1], "seeds": [1, 2], "out": tmp_path / "grid", "settings": FAST, **changes}
+        values.setdefault("flags", {"backbone.source": str(weights)})
+        return plan(protocol, methods, values.pop("datasets", [str(pictures)]), **values)
+
+    return planned
+
+
+class Written(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_cells_have_readable_folders_and_go_seed_by_seed(make: Any, tmp_path: Path) -> None:
+    planned = make(["coop", "coop[n_ctx=4,ctx_init=null]", "zero-shot[template=a/the {}.]"], shots=[1, 2])
+    folders = [cell.folder.relative_to(tmp_path / "grid").as_posix() for cell in planned.cells]
+    assert len(folders) == len(set(folders)) == 3 * 2 * 2
+    assert folders[:2] == ["few-shot/pictures0/coop/shots-1/seed-1", "few-shot/pictures0/coop,n_ctx=4/shots-1/seed-1"]
+    assert folders[2].startswith("few-shot/pictures0/zero-shot,template=a_")
+    assert not set(" []{}") & set("".join(folders))
+    assert [cell.config.seed for cell in planned.cells] == [1] * 6 + [2] * 6
+    assert planned.cells[1].config.method.options["n_ctx"] == 4
+    assert planned.cells[4].label == "pictures0, coop[n_ctx=4], 2 shots, seed 1"
+    assert planned.cells[3].work == 2 * 4 * 2
+    assert planned.summary() == "12 cells: 0 finished, 12 to run"
+
+
+def test_finished_cells_are_skipped_and_times_are_learned_from(make: Any) -> None:
+    first = make(["zero-shot", "coop"], seeds=[1])
+    assert first.seconds_left() is None
+    reporter = Written()
+    assert first.run(reporter) == {}
+    assert [line.split("  ")[0] for line in reporter.lines] == ["1/2", "2/2"]
+    assert "coop, 1 shot, seed 1: test " in reporter.lines[1]
+    assert "less than a minute left" in reporter.lines[1]
+    before = {cell.folder: (cell.folder / "run.json").read_bytes() for cell in first.cells}
+
+    second = make(["zero-shot", "coop", "kgcoop"])
+    assert second.summary().startswith("6 cells: 2 finished, 4 to run; ")
+    rates = [sum(second.records[cell.folder].timings.values()) / cell.work for cell in first.cells]
+    work = second.cells[0].work
+    expected = work * (rates[0] + rates[1] + 2 * (rates[0] + rates[1]) / 2)  # KgCoOp is taken for an average one
+    assert second.seconds_left() == pytest.approx(expected)
+    assert second.run(Written()) == {}
+    assert len(second.finished) == 6
+    assert second.seconds_left() == 0
+    assert all((folder / "run.json").read_bytes() == content for folder, content in before.items())
+
+
+def test_an_interrupted_grid_goes_on_to_the_same_bytes(make: Any, tmp_path: Path) -> None:
+    last = tmp_path / "cut/few-shot/pictures0/coop/shots-1/seed-2"
+
+    class Impatient(Reporter):
+        @contextmanager
+        def bar(self, title: str, *, clock: bool = True) -> Any:
+            def move(done: int, total: int, note: str = "") -> None:
+                if title == "train" and done == 2 and last.exists():
+                    raise KeyboardInterrupt
+
+            yield move
+
+    whole = make(["zero-shot", "coop"], out=tmp_path / "whole")
+    whole.run(Written())
+    cut = make(["zero-shot", "coop"], out=tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt):
+        cut.run(Impatient(quiet=True))
+
+    again = make(["zero-shot", "coop"], out=tmp_path / "cut")
+    assert [again.state(cell) for cell in again.cells] == ["finished", "finished", "finished", "interrupted"]
+    assert again.summary().startswith("4 cells: 3 finished, 1 to go on with, 0 to run; ")
+    reporter = Written()
+    assert again.run(reporter) == {}
+    assert len(reporter.lines) == 1
+    for one, other in zip(whole.cells, again.cells, strict=True):
+        assert read_record(one.folder).metrics == read_record(other.folder).metrics
+        assert (one.folder / "prompts.safetensors").read_bytes() == (other.folder / "prompts.safetensors").read_bytes()
+
+
+def test_cells_of_other_settings_are_refused_before_work(make: Any, weights: Path) -> None:
+    make(["zero-shot"]).run(Written())
+    with pytest.raises(VLPromptError, match=r"seed-1 and 1 more hold runs with other settings, .* another --out"):
+        make(["coop", "zero-shot"], recipe="unified")
+    with pytest.raises(VLPromptError, match="other settings, images or weights"):
+        make(["zero-shot"], settings=[*FAST, "data.split_seed=2"])
+    flags = {"backbone.source": str(weights), "runtime.eval_batch_size": 7}
+    assert len(make(["zero-shot"], flags=flags).finished) == 2
+
+
+def test_methods_bound_to_classes_are_refused_together(make: Any, tmp_path: Path) -> None:
+    methods = ["coop", "coop[class_specific=true]", "linear-probe"]
+    with pytest.raises(VLPromptError, match=r"--methods coop\[class_specific=true\], linear-probe: .* new classes"):
+        make(methods, "base-to-new")
+    assert not (tmp_path / "grid").exists()
+    assert len(make(methods).cells) == 6
+
+
+def test_a_cell_that_fails_leaves_the_others_alone(make: Any) -> None:
+    planned = make(["zero-shot", "coop"], seeds=[1])
+    broken = planned.cells[0].folder
+    broken.mkdir(parents=True)
+    (broken / "run.json").write_text("{")
+    reporter = Written()
+    failed = planned.run(reporter)
+    assert list(failed) == [broken]
+    assert reporter.lines[0].startswith("failed: pictures0, zero-shot, 1 shot, seed 1: ")
+    assert "run.json cannot be read" in reporter.lines[0]
+    assert planned.finished == planned.cells[1:]
+
+
+def test_a_line_says_the_accuracy_of_every_test(make: Any) -> None:
+    reporter = Written()
+    planned = make(["zero-shot"], "base-to-new", seeds=[1])
+    planned.run(reporter)
+    metrics = planned.records[planned.cells[0].folder].metrics
+    assert f": base {metrics['base']['accuracy']:.1f}%, new {metrics['new']['accuracy']:.1f}% in " in reporter.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("methods", "changes", "message"),
+    [
+        (["cooop"], {}, "unknown method 'cooop'; did you mean 'coop'?"),
+        (["coop[n_ctxx=4]"], {}, "method 'coop' has no option 'n_ctxx'"),
+        (["coop[n_ctx]"], {}, r"--methods coop\[n_ctx\]: write options as NAME\[KEY=VALUE,KEY=VALUE\]"),
+        (["coop]"], {}, r"--methods coop\]: write NAME or NAME\[KEY=VALUE"),
+        (["maple[depth=9]"], {}, "depth=9: the tower has 2 layers"),
+        (["coop", "coop[n_ctx=16]"], {}, "the grid has pictures0, coop, 1 shot, seed 1 twice"),
+        (["coop"], {"recipe": "dapt/few-shot"}, "--recipe dapt/few-shot is one method's"),
+        (["coop"], {"shots": []}, "give each at least one"),
+        (["coop"], {"seeds": [-1]}, "seed=-1: Input should be greater than or equal to 0"),
+        (["coop"], {"settings": ["optim.epoch=1"]}, "there is no option 'optim.epoch'"),
+        (["coop"], {"datasets": ["no-such"]}, "no-such is no folder here and no dataset"),
+    ],
+)
+def test_mistakes_are_found_before_work(
+    methods: list[str], changes: dict[str, Any], message: str, make: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(VLPromptError, match=message):
+        make(methods, **changes)
+    assert not (tmp_path / "grid").exists()
+
+
+def test_lists() -> None:
+    assert split_list("a, b[c=1,d=[2,3]],e") == ["a", "b[c=1,d=[2,3]]", "e"]
+    assert numbers("--shots", "1,4, 16") == [1, 4, 16]
+    with pytest.raises(VLPromptError, match="a bracket is not closed"):
+        split_list("a,b[c=1")
+    with pytest.raises(VLPromptError, match="--seeds 1,x: write whole numbers"):
+        numbers("--seeds", "1,x")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "unknown time"), (20, "less than a minute"), (600, "about 10 min"), (7800, "about 2 h 10 min")],
+)
+def test_times_are_said_as_people_say_them(seconds: float | None, words: str) -> None:
+    assert about(seconds) == words
+
+
+def test_a_label_that_no_file_can_have_is_told_apart() -> None:
+    one, other = (module._file_name(f"zero-shot[template={text}]") for text in ("a/b", "a:b"))
+    assert one != other
+    assert one.startswith("zero-shot,template=a_b-")
+    assert module._file_name("dapt[beta_text=0,n_text=4]") == "dapt,beta_text=0,n_text=4"

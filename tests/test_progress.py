@@ -1,0 +1,46 @@
+import io
+
+from rich.console import Console
+
+from vlprompt.progress import Reporter
+
+
+def terminal(reporter: Reporter) -> io.StringIO:
+    shown = io.StringIO()
+    reporter.console = Console(file=shown, force_terminal=True, width=120, color_system=None)
+    return shown
+
+
+def last_line(shown: io.StringIO) -> str:
+    return [line for line in shown.getvalue().splitlines() if "━" in line][-1]
+
+
+def test_a_bar_within_a_bar_stands_below_it_and_goes() -> None:
+    reporter = Reporter()
+    shown = terminal(reporter)
+    with reporter.bar("cells", clock=False) as cells:
+        cells(1, 3, "dapt[beta_text=0]")
+        with reporter.bar("train") as train:
+            train(2, 8, "epoch 1/4")
+            assert reporter._shown is not None
+            assert [task.description for task in reporter._shown.tasks] == ["cells", "train"]
+        assert [task.description for task in reporter._shown.tasks] == ["cells"]
+        cells(3, 3, "dapt[beta_text=0]")
+    last = last_line(shown)
+    assert "cells" in last
+    assert "3/3" in last
+    assert "dapt[beta_text=0]" in last
+    assert "0:00:00" not in last
+    with reporter.bar("train") as train:
+        train(1, 1)
+    assert "0:00:00" in last_line(shown)
+
+
+def test_a_quiet_reporter_warns_only() -> None:
+    reporter = Reporter(quiet=True)
+    shown = terminal(reporter)
+    with reporter.bar("cells") as cells:
+        cells(1, 2)
+        reporter.say("done")
+        reporter.warn("failed: coop[n_ctx=4]")
+    assert shown.getvalue() == "failed: coop[n_ctx=4]\n"

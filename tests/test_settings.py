@@ -1,0 +1,102 @@
+"""Recipes laid over one another, and what runs are called by what came of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlprompt.config import RunConfig, parse_config
+from vlprompt.errors import VLPromptError
+from vlprompt.methods import list_methods
+from vlprompt.settings import UNIFIED, method_label, read_value, recipe_label, resolve
+
+
+def make(method: str = "dapt", protocol: str = "few-shot", recipe: str | None = None, *settings: str) -> RunConfig:
+    return parse_config(resolve(method, protocol, recipe, {"data.source": "openmoji"}, list(settings)))
+
+
+@pytest.mark.parametrize("protocol", ["few-shot", "base-to-new"])
+@pytest.mark.parametrize("method", list_methods())
+def test_the_unified_recipe_changes_all_but_the_method(method: str, protocol: str) -> None:
+    own, unified = make(method, protocol), make(method, protocol, UNIFIED)
+    assert unified.method == own.method
+    assert unified.protocol == protocol
+    coop = make("coop", protocol, UNIFIED)
+    assert (unified.optim, unified.data) == (coop.optim, coop.data)
+    assert unified.optim.optimizer == "adamw"
+
+
+def test_paper_is_the_methods_own_recipe() -> None:
+    assert make("coop", recipe="paper") == make("coop") == make("coop", recipe="coop/few-shot")
+
+
+def test_settings_go_over_flags_and_flags_over_recipes(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("optim: {epochs: 3, lr: 0.5}\ndata: {shots: 2}\n")
+    values: dict[str, Any] = resolve(
+        "coop", "few-shot", str(tmp_path / "mine.yaml"), {"data.shots": 4, "seed": None}, ["optim.lr=1"]
+    )
+    assert values["method"] == {"name": "coop", "n_ctx": 16}
+    assert values["optim"] == {"epochs": 3, "lr": 1}  # CoOp's own batch size went with its section
+    assert values["data"] == {"shots": 4}
+    assert "seed" not in values
+
+
+def test_a_recipe_that_names_a_method_is_not_laid_over_another() -> None:
+    assert make("coop", recipe="dapt/few-shot").method.name == "dapt"
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ([], "dapt"),
+        (["method.beta_text=1"], "dapt"),
+        (["method.beta_text=0"], "dapt[beta_text=0]"),
+        (["method.beta_visual=0.5", "method.n_text=8"], "dapt[n_text=8,beta_visual=0.5]"),
+        (["method.template=x {}"], "dapt[template=x {}]"),
+    ],
+)
+def test_a_method_is_called_by_what_its_recipe_does_not_say(settings: list[str], label: str) -> None:
+    assert method_label(make("dapt", "few-shot", UNIFIED, *settings)) == label
+
+
+def test_a_label_can_be_given_back() -> None:
+    label = method_label(make("coop", "base-to-new", None, "method.ctx_init=null", "method.class_specific=true"))
+    assert label == "coop[ctx_init=null,class_specific=true]"
+    again = [f"method.{option}" for option in label.removeprefix("coop[").removesuffix("]").split(",")]
+    assert method_label(make("coop", "base-to-new", None, *again)) == label
+
+
+def test_the_datasets_own_template_is_not_worth_a_mention() -> None:
+    config = make().with_template("an icon of a {}.")
+    assert method_label(config, "an icon of a {}.") == "dapt"
+    assert method_label(config, "a photo of a {}.") == "dapt[template=an icon of a {}.]"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "label"),
+    [
+        ("unified", [], "unified"),
+        ("paper", [], "paper"),
+        ("paper", ["method.n_text=8", "data.shots=2", "runtime.threads=1", "seed=3"], "paper"),
+        ("unified", ["optim.epochs=1"], "unified, optim.epochs=1"),
+        ("paper", ["optim.lr=0.1", "data.views=0"], "paper, optim.lr=0.1, data.views=0"),
+        ("paper", ["data.crop_scale=[0.5, 1.0]"], "unified"),  # of DAPT, which is then the same
+    ],
+)
+def test_a_recipe_is_known_by_its_settings(recipe: str, settings: list[str], label: str) -> None:
+    assert recipe_label(make("dapt", "few-shot", recipe, *settings)) == label
+
+
+def test_values_are_yaml_or_text() -> None:
+    assert [read_value(text) for text in ("1", "1e-3", "[1, 2]", "null", "{} texture.")] == [
+        1, "1e-3", [1, 2], None, "{} texture.",
+    ]  # fmt: skip
+
+
+def test_mistakes() -> None:
+    with pytest.raises(VLPromptError, match="unknown method 'cooop'"):
+        resolve("cooop", "few-shot", UNIFIED, {}, [])
+    with pytest.raises(VLPromptError, match=r"have: .*unified/few-shot"):
+        resolve("coop", "one-shot", UNIFIED, {}, [])
+    with pytest.raises(VLPromptError, match="write it as KEY=VALUE"):
+        resolve("coop", "few-shot", None, {}, ["optim.lr"])
