@@ -126,6 +126,7 @@ def tune(
     folder = out or Path("runs") / f"{Path(data).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
     if dry_run:
         task = open_task(config)
+        task.check(task.method())
         if not quiet:
             shots_, dataset = task.shots, task.dataset
             print(

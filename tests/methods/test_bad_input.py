@@ -48,7 +48,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, tmp_path: Path) -> Call:
-    """Run `tune` where encoding or training anything is itself an error: its one line of error output."""
+    """Run `tune` where encoding or training anything is itself an error: its one line of error, as of `--dry-run`."""
 
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work has started")
@@ -58,17 +58,21 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], p
 
     def run(*words: object) -> str:
         line = ["vlprompt", "tune", pictures, "--shots", 2, "--device", "cpu", "--out", tmp_path / "run", *words]
-        monkeypatch.setattr(sys, "argv", list(map(str, line)))
-        before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        signal.signal(signal.SIGTERM, before)
-        out, err = capsys.readouterr()
-        assert (stop.value.code, out) == (2, "")
-        *_, error = err.splitlines()
+        errors = set()
+        for arguments in ([*line, "--dry-run"], line):
+            monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+            before = signal.getsignal(signal.SIGTERM)
+            with pytest.raises(SystemExit) as stop:
+                cli.main()
+            signal.signal(signal.SIGTERM, before)
+            out, err = capsys.readouterr()
+            assert (stop.value.code, out) == (2, "")
+            assert "Traceback" not in err
+            assert not (tmp_path / "run").exists()
+            errors.add(err.splitlines()[-1])
+        assert len(errors) == 1
+        error: str = errors.pop()
         assert error.startswith("error: ")
-        assert "Traceback" not in err
-        assert not (tmp_path / "run").exists()
         return error
 
     return run

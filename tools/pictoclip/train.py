@@ -263,6 +263,7 @@ class Trainer:
         scores: dict[str, float] = {}
         subgroup_ranks, name_ranks = [], []
         for kind, held_out in data.held_out.items():
+            held_out = held_out[position[data.subgroups[held_out]] >= 0]  # a few subgroups have no phrase
             image = torch.cat([self._image_features(part) for part in held_out.split(250)])
             ranks = _ranks(image @ phrases.T, position[data.subgroups[held_out]])
             scores[kind] = float((ranks == 1).float().mean())

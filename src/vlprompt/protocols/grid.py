@@ -243,7 +243,7 @@ def _check_methods(configs: list[RunConfig], backbone: Backbone, pool: Dataset) 
     bound = []
     for config in configs:
         task = open_task(config, backbone, pool)
-        if task.method(task.shots.class_names).class_bound and "new" in PROTOCOLS[config.protocol].tests:
+        if task.method().class_bound and "new" in PROTOCOLS[config.protocol].tests:
             bound.append(method_label(config))
     if bound:
         raise VLPromptError(

@@ -2,7 +2,6 @@
 
 import io
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,11 +50,22 @@ class Task:
         """Of everything that the result depends on."""
         return self.config.result_hash(self.backbone.weight_hash, self.dataset.split_hash())
 
-    def method(self, class_names: Sequence[str]) -> Method[Any]:
-        """The configured method, its parameters drawn from the run's seed."""
+    def method(self) -> Method[Any]:
+        """The configured method for the classes that are learned, its parameters drawn from the run's seed."""
         config = self.config
         torch.manual_seed(derived_seed("start", config.seed))
-        return create_method(config.method.name, self.backbone, class_names, **config.method.options)
+        return create_method(config.method.name, self.backbone, self.shots.class_names, **config.method.options)
+
+    def check(self, method: Method[Any]) -> None:
+        """VLPromptError where the method cannot do the protocol's tests, or cannot read the names in them."""
+        protocol, tests = self.config.protocol, PROTOCOLS[self.config.protocol].tests
+        if method.class_bound and "new" in tests:
+            raise VLPromptError(
+                f"method {method.name!r} with these options cannot name new classes, which protocol {protocol!r} "
+                "tests; use protocol few-shot, or options that share the prompts among classes"
+            )
+        for classes in tests.values():
+            method.check_names(self.dataset.subset(classes).class_names)
 
 
 def open_task(config: RunConfig, backbone: Backbone | None = None, pool: Dataset | None = None) -> Task:
@@ -110,14 +120,8 @@ def tune(
         if earlier.status == "finished":
             return earlier
 
-    method = task.method(task.shots.class_names)
-    if method.class_bound and "new" in PROTOCOLS[config.protocol].tests:
-        raise VLPromptError(
-            f"method {method.name!r} with these options cannot name new classes, which protocol "
-            f"{config.protocol!r} tests; use protocol few-shot, or options that share the prompts among classes"
-        )
-    for classes in PROTOCOLS[config.protocol].tests.values():
-        method.check_names(task.dataset.subset(classes).class_names)  # those of new classes too, before training
+    method = task.method()
+    task.check(method)
     record = _new_record(task, method, result_hash)
     record.write(folder)
     try:
