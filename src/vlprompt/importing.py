@@ -130,12 +130,7 @@ def import_prompts(
         status="imported",
         config=config,
         result_hash=config.result_hash(frozen.weight_hash, hashlib.sha256(source.read_bytes()).hexdigest()),
-        backbone=BackboneRecord(
-            name=frozen.name,
-            weight_hash=frozen.weight_hash,
-            embed_dim=frozen.embed_dim,
-            image_size=frozen.image_size,
-        ),
+        backbone=BackboneRecord.of(frozen),
         class_names=list(tuned.class_names),
         split=SplitRecord(hash="", train=0, val=0, test=0),
         trainable_parameters=tuned.trainable,

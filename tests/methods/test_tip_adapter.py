@@ -1,6 +1,5 @@
 """Tip-Adapter with and without learned keys, and whole runs of the methods that hold on to their classes."""
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ from safetensors.torch import load_file
 from torch.utils.data import TensorDataset
 
 import vlprompt
+from tests.impatient import Impatient
 from tests.methods.shapes import JOINT, NAMES, uneven
 from tests.methods.test_linear_probe import shots
 from vlprompt import VLPromptError
 from vlprompt.config import RunConfig, parse_config
 from vlprompt.methods.linear_probe import validation_quality
 from vlprompt.methods.tip_adapter import ALPHA, BETA, GRID
-from vlprompt.protocols import run as module
 from vlprompt.training.record import read_record
 
 BOTH = pytest.mark.parametrize("name", ["tip-adapter", "tip-adapter-f"])
@@ -124,17 +123,8 @@ def test_an_interrupted_run_of_learned_keys_goes_on_bit_for_bit(optimizer: str, 
     assert whole.trainable_parameters == 4 * 4 * 32
     assert whole.history[-1].losses["total"] < whole.history[0].losses["total"]
 
-    class Impatient(module.Reporter):
-        @contextmanager
-        def bar(self, title: str) -> Any:
-            def move(done: int, total: int, note: str = "") -> None:
-                if title == "train" and done == 8:  # three batches an epoch: in the middle of the third
-                    raise KeyboardInterrupt
-
-            yield move
-
-    with pytest.raises(KeyboardInterrupt):
-        vlprompt.tune(settings, tmp_path / "cut", reporter=Impatient(quiet=True))
+    with pytest.raises(KeyboardInterrupt):  # three batches an epoch: in the middle of the third
+        vlprompt.tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
     again = vlprompt.tune(settings, tmp_path / "cut", resume=True)
     assert [epoch.losses for epoch in again.history] == [epoch.losses for epoch in whole.history]
     assert again.metrics == whole.metrics

@@ -1,11 +1,11 @@
 """Grids on tiny data: what is planned, skipped, gone on with, refused, and reported."""
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.impatient import Impatient
 from vlprompt.errors import VLPromptError
 from vlprompt.progress import Reporter
 from vlprompt.protocols import grid as module
@@ -78,20 +78,11 @@ def test_finished_cells_are_skipped_and_times_are_learned_from(make: Any) -> Non
 def test_an_interrupted_grid_goes_on_to_the_same_bytes(make: Any, tmp_path: Path) -> None:
     last = tmp_path / "cut/few-shot/pictures0/coop/shots-1/seed-2"
 
-    class Impatient(Reporter):
-        @contextmanager
-        def bar(self, title: str, *, clock: bool = True) -> Any:
-            def move(done: int, total: int, note: str = "") -> None:
-                if title == "train" and done == 2 and last.exists():
-                    raise KeyboardInterrupt
-
-            yield move
-
     whole = make(["zero-shot", "coop"], out=tmp_path / "whole")
     whole.run(Written())
     cut = make(["zero-shot", "coop"], out=tmp_path / "cut")
     with pytest.raises(KeyboardInterrupt):
-        cut.run(Impatient(quiet=True))
+        cut.run(Impatient(after=2, when=last.exists))
 
     again = make(["zero-shot", "coop"], out=tmp_path / "cut")
     assert [again.state(cell) for cell in again.cells] == ["finished", "finished", "finished", "interrupted"]

@@ -1,7 +1,6 @@
 """Whole runs on tiny data: what they leave, how they go on, and what they refuse."""
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import pytest
 from safetensors.torch import load_file
 
 import vlprompt
+from tests.impatient import Impatient
 from vlprompt import VLPromptError
 from vlprompt.config import RunConfig, parse_config
-from vlprompt.protocols import run as module
 from vlprompt.training.record import RunRecord, read_record
 
 
@@ -74,17 +73,8 @@ def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, con
     settings = config(method, optim={"optimizer": optimizer})
     whole = vlprompt.tune(settings, tmp_path / "whole")
 
-    class Impatient(module.Reporter):
-        @contextmanager
-        def bar(self, title: str) -> Any:
-            def move(done: int, total: int, note: str = "") -> None:
-                if title == "train" and done == 8:  # three batches an epoch: in the middle of the third
-                    raise KeyboardInterrupt
-
-            yield move
-
-    with pytest.raises(KeyboardInterrupt):
-        vlprompt.tune(settings, tmp_path / "cut", reporter=Impatient(quiet=True))
+    with pytest.raises(KeyboardInterrupt):  # three batches an epoch: in the middle of the third
+        vlprompt.tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
     cut = read_record(tmp_path / "cut")
     assert (cut.status, cut.metrics) == ("interrupted", {})
     assert without_times(cut) == without_times(whole)[:2]

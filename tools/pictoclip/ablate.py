@@ -93,8 +93,8 @@ def _train(work: Path, name: str, seed: int) -> dict[str, Any]:
     data = TrainingSet(corpus.load(work / "packages", work / "corpus"))
     trainer, folder = Trainer(data, recipe, torch.float32, variant.shape), result.with_suffix("")
     resume_or_start(trainer, folder)
-    run(trainer, folder, validate_every=samples)
-    found = {"variant": name, "seed": seed, "samples": samples, **trainer.validate()}
+    scores = run(trainer, folder, validate_every=samples)
+    found = {"variant": name, "seed": seed, "samples": samples, **scores}
     export(trainer, folder / "model.safetensors")
     atomic_write(result, json.dumps(found) + "\n")
     return found

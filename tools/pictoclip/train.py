@@ -308,8 +308,11 @@ def run(
     checkpoint_every: int = 10_000,
     validate_every: int = 50_000,
     on_checkpoint: Callable[[Trainer], object] | None = None,
-) -> None:
-    """Train to the end of the budget: `state.safetensors`, `log.jsonl` in `folder`, a line of progress now and then."""
+) -> dict[str, float]:
+    """Train to the end of the budget: `state.safetensors`, `log.jsonl` in `folder`, a line of progress now and then.
+
+    Returns what `validate` says at the end.
+    """
     start, first = time.perf_counter(), trainer.seen
     recent: list[dict[str, float]] = []
     while not trainer.finished:
@@ -323,8 +326,11 @@ def run(
             trainer.save(folder / "state.safetensors")
             if on_checkpoint:
                 on_checkpoint(trainer)
-        if crossed[1]:
+        if crossed[1] and not trainer.finished:
             _log(folder, {"seen": trainer.seen, **trainer.validate()})
+    scores = trainer.validate()
+    _log(folder, {"seen": trainer.seen, **scores})
+    return scores
 
 
 def _header(checkpoint: Path) -> dict[str, Any]:

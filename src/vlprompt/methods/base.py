@@ -81,6 +81,11 @@ class Options(BaseModel):
             raise ValueError("a template needs {} once, where the class name goes")
         return value
 
+    @property
+    def own_templates(self) -> list[str]:
+        """`template` as a list, whether it is one sentence or an ensemble."""
+        return [self.template] if isinstance(self.template, str) else self.template
+
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 ImageSet = Dataset[Any]
@@ -226,8 +231,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         if text is not None:
             self.backbone.text.check_names(text, words)
             return
-        template = self.options.template
-        for sentence in [template] if isinstance(template, str) else template:
+        for sentence in self.options.own_templates:
             self.backbone.tokenize([sentence.format(word) for word in words])
 
     def set_class_names(self, names: Sequence[str]) -> None:

@@ -68,9 +68,9 @@ class CLIPLoRA(Method[CLIPLoRAOptions]):
         )
 
     def _text_features(self, prompts: TextPrompts | None) -> Tensor:
-        template, updates = self.options.template, self.updates()[0]
+        updates = self.updates()[0]
         total = torch.zeros((), device=self.backbone.device)
-        for sentence in [template] if isinstance(template, str) else template:
+        for sentence in self.options.own_templates:
             tokens = self.backbone.tokenize([sentence.format(name) for name in self.class_names])
             total = total + F.normalize(self.backbone.text(tokens, updates), dim=-1)
         return F.normalize(total, dim=-1)

@@ -79,8 +79,7 @@ class E2MIM(Method[E2MIMOptions]):
     def template_features(self) -> Tensor:
         """The hand-crafted view, unit text features (C, D) of the ensemble of all templates."""
         if self._template_features is None:
-            own = self.options.template
-            sentences = [*([own] if isinstance(own, str) else own), *self.options.templates]
+            sentences = [*self.options.own_templates, *self.options.templates]
             self._template_features = self.backbone.template_features(sentences, self.class_names)
         return self._template_features
 

@@ -10,11 +10,10 @@ from rich.markup import escape
 
 from vlprompt.backbones import Backbone, load_backbone
 from vlprompt.config import RunConfig, parse_config
-from vlprompt.data import Dataset, load_dataset
+from vlprompt.data import Dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.progress import Reporter
-from vlprompt.protocols.protocol import PROTOCOLS
-from vlprompt.protocols.run import open_task, tune
+from vlprompt.protocols.run import load_pool, open_task, tune
 from vlprompt.settings import method_label, put_settings, read_value, resolve
 from vlprompt.training.record import RunRecord, read_record
 
@@ -159,9 +158,8 @@ def plan(
     ]
     if not configs:
         raise VLPromptError("a grid needs a method, a dataset, a number of shots and a seed; give each at least one")
-    data, base = configs[0].data, configs[0].backbone
-    class_names = Path(data.class_names) if data.class_names else None
-    pools = {source: load_dataset(source, split_seed=data.split_seed, class_names=class_names) for source in datasets}
+    base = configs[0].backbone
+    pools = {source: load_pool(data) for source, data in {c.data.source: c.data for c in configs}.items()}
     backbone = load_backbone(base.source, base.precision, configs[0].runtime.device)
     _check_methods(configs[: len(methods)], backbone, pools[datasets[0]])
 
@@ -243,7 +241,7 @@ def _check_methods(configs: list[RunConfig], backbone: Backbone, pool: Dataset) 
     bound = []
     for config in configs:
         task = open_task(config, backbone, pool)
-        if task.method().class_bound and "new" in PROTOCOLS[config.protocol].tests:
+        if task.cannot_name_new(task.method()):
             bound.append(method_label(config))
     if bound:
         raise VLPromptError(

@@ -11,7 +11,7 @@ import torch
 
 from vlprompt.backbones import Backbone, load_backbone
 from vlprompt.backbones.backbone import resolve_device
-from vlprompt.config import RunConfig
+from vlprompt.config import DataConfig, RunConfig
 from vlprompt.data import Dataset, load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write
@@ -56,16 +56,26 @@ class Task:
         torch.manual_seed(derived_seed("start", config.seed))
         return create_method(config.method.name, self.backbone, self.shots.class_names, **config.method.options)
 
+    def cannot_name_new(self, method: Method[Any]) -> bool:
+        """Whether the protocol tests new classes, and the method has something for its own alone."""
+        return method.class_bound and "new" in PROTOCOLS[self.config.protocol].tests
+
     def check(self, method: Method[Any]) -> None:
         """VLPromptError where the method cannot do the protocol's tests, or cannot read the names in them."""
-        protocol, tests = self.config.protocol, PROTOCOLS[self.config.protocol].tests
-        if method.class_bound and "new" in tests:
+        protocol = self.config.protocol
+        if self.cannot_name_new(method):
             raise VLPromptError(
                 f"method {method.name!r} with these options cannot name new classes, which protocol {protocol!r} "
                 "tests; use protocol few-shot, or options that share the prompts among classes"
             )
-        for classes in tests.values():
+        for classes in PROTOCOLS[protocol].tests.values():
             method.check_names(self.dataset.subset(classes).class_names)
+
+
+def load_pool(data: DataConfig) -> Dataset:
+    """The configured dataset, whole, before shots are drawn from it."""
+    class_names = None if data.class_names is None else Path(data.class_names)
+    return load_dataset(data.source, split_seed=data.split_seed, class_names=class_names)
 
 
 def open_task(config: RunConfig, backbone: Backbone | None = None, pool: Dataset | None = None) -> Task:
@@ -74,7 +84,7 @@ def open_task(config: RunConfig, backbone: Backbone | None = None, pool: Dataset
     resolve_device(runtime.device, config.backbone.precision)  # before images are read and weights are loaded
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    pool = pool or load_dataset(data.source, split_seed=data.split_seed, class_names=_path(data.class_names))
+    pool = pool or load_pool(data)
     if not pool.test:
         raise VLPromptError(f"dataset {data.source!r} has no test images; add a test/ folder or more images per class")
     backbone = backbone or load_backbone(config.backbone.source, config.backbone.precision, runtime.device)
@@ -174,8 +184,7 @@ def evaluate(
     if data is not None:
         other = config.data.model_copy(update={"source": data, "class_names": class_names})
         config = config.model_copy(update={"data": other, "protocol": "few-shot"})
-    loaded = config.data
-    dataset = load_dataset(loaded.source, split_seed=loaded.split_seed, class_names=_path(loaded.class_names))
+    dataset = load_pool(config.data)
     found = run_tests(config, dataset, method, reporter)
     metrics = summarise(config.protocol, found)
     return {"run": str(run), "dataset": dataset.name, "method": method.name, **metrics}
@@ -264,12 +273,7 @@ def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
     return RunRecord(
         config=task.config,
         result_hash=result_hash,
-        backbone=BackboneRecord(
-            name=backbone.name,
-            weight_hash=backbone.weight_hash,
-            embed_dim=backbone.embed_dim,
-            image_size=backbone.image_size,
-        ),
+        backbone=BackboneRecord.of(backbone),
         class_names=list(shots.class_names),
         split=SplitRecord(
             hash=task.dataset.split_hash(),
@@ -281,7 +285,3 @@ def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
         ),
         trainable_parameters=method.trainable,
     )
-
-
-def _path(name: str | None) -> Path | None:
-    return None if name is None else Path(name)

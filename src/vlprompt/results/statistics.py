@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +50,6 @@ def average(samples: Sequence[Sample]) -> Sample:
         np.mean([sample.values for sample in samples], axis=0),
         np.mean(replicates, axis=0) if len(replicates) == len(samples) else None,
     )
-
-
-def harmonic(one: Any, other: Any) -> Any:
-    """Harmonic mean of numbers or arrays; 0 where one of them is 0."""
-    product, total = np.multiply(one, other), np.add(one, other)
-    return np.where(product == 0, 0.0, 2 * product / np.where(product == 0, 1.0, total))
 
 
 def seed_weights(seeds: int, rng: np.random.Generator) -> Floats:

@@ -18,10 +18,10 @@ from vlprompt.results.statistics import (
     Floats,
     Sample,
     average,
-    harmonic,
     redrawn_accuracies,
     seed_weights,
 )
+from vlprompt.training.evaluation import harmonic_mean
 from vlprompt.training.fit import derived_seed
 
 AVERAGE = "average"
@@ -222,8 +222,8 @@ def _samples(runs: list[Run], intervals: bool) -> dict[str, Sample]:
 
     samples = {test: sample(accuracies[test], redrawn.get(test)) for test in tests}
     if {"base", "new"} <= samples.keys():
-        both = harmonic(redrawn["base"], redrawn["new"]) if redrawn else None
-        samples[OF_HARMONICS] = sample(harmonic(accuracies["base"], accuracies["new"]), both)
+        both = harmonic_mean(redrawn["base"], redrawn["new"]) if redrawn else None
+        samples[OF_HARMONICS] = sample(harmonic_mean(accuracies["base"], accuracies["new"]), both)
         samples[OF_AVERAGES] = _of_averages(samples)
     samples[PARAMETERS] = Sample(np.array([float(record.trainable_parameters) for record in records]))
     seconds = [sum(record.timings.get(part, 0.0) for part in ("prepare", "train")) for record in records]
@@ -236,8 +236,8 @@ def _of_averages(samples: dict[str, Sample]) -> Sample:
     base, new = samples["base"], samples["new"]
     drawn = None
     if base.replicates is not None and new.replicates is not None:
-        drawn = harmonic(base.replicates, new.replicates)
-    return Sample(np.array([harmonic(base.mean, new.mean)]), drawn)
+        drawn = harmonic_mean(base.replicates, new.replicates)
+    return Sample(np.array([harmonic_mean(base.mean, new.mean)]), drawn)
 
 
 def _averages(rows: list[Row], method: str, datasets: list[str], columns: list[Column]) -> Row:

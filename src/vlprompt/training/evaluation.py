@@ -1,10 +1,12 @@
 """Predictions on a test set, and the metrics that are computed from them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import polars
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
@@ -66,6 +68,12 @@ def predict_set(
     return Predictions(torch.cat(probabilities), torch.cat(labels), paths)
 
 
-def harmonic_mean(base: float, new: float) -> float:
-    """Harmonic mean of base and new accuracy; 0 where one of them is 0."""
-    return 0.0 if base * new == 0 else 2 * base * new / (base + new)
+@overload
+def harmonic_mean(base: float, new: float) -> float: ...
+@overload
+def harmonic_mean(base: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def harmonic_mean(base: Any, new: Any) -> Any:
+    """Harmonic mean of base and new accuracy, numbers or arrays of one shape; 0 where one of them is 0."""
+    product, total = np.multiply(base, new), np.add(base, new)
+    mean = np.where(product == 0, 0.0, 2 * product / np.where(product == 0, 1.0, total))
+    return mean if mean.ndim else float(mean)

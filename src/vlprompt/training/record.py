@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from vlprompt.backbones import Backbone
 from vlprompt.config import RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write
@@ -33,6 +34,16 @@ class BackboneRecord(BaseModel):
     weight_hash: str
     embed_dim: int
     image_size: int
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "BackboneRecord":
+        """That of a loaded backbone."""
+        return cls(
+            name=backbone.name,
+            weight_hash=backbone.weight_hash,
+            embed_dim=backbone.embed_dim,
+            image_size=backbone.image_size,
+        )
 
 
 class SplitRecord(BaseModel):
