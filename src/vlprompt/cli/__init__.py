@@ -1,0 +1,63 @@
+"""The command line: one thin function per command."""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from vlprompt.cli import grids, showing, tuning, using
+from vlprompt.errors import VLPromptError
+
+# torch and open_clip take seconds to import, so every command imports what it runs, and --help is instant.
+
+app = typer.Typer(
+    name="vlprompt",
+    help="Prompt tuning of vision-language models: from a handful of images per class to a classifier.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# In the order that --help shows.
+COMMANDS: dict[str, Callable[..., None]] = {
+    "tune": tuning.tune,
+    "evaluate": tuning.evaluate,
+    "predict": using.predict,
+    "run": grids.run,
+    "table": grids.table,
+    "import": tuning.import_,
+    "list": showing.list_,
+    "info": showing.info,
+    "quickstart": tuning.quickstart,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+# typer carries click inside or beside it, as its version has it; this is click's UsageError in both.
+UsageError: Any = typer.BadParameter.__base__
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 some images or cells failed, 2 a wrong call, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = app(standalone_mode=False)
+    except VLPromptError as error:
+        _fail(str(error))
+    except UsageError as error:
+        _fail(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

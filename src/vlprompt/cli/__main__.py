@@ -1,0 +1,5 @@
+"""`python -m vlprompt.cli`."""
+
+from vlprompt.cli import main
+
+main()
