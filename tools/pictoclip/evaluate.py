@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
+from open_clip.model import build_model_from_openai_state_dict
 from PIL import Image
-from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
-from tools.pictoclip.model import HEAD_WIDTH
+from tools.pictoclip.export import expanded
 from tools.pictoclip.names import SUBGROUP_PHRASES, Concepts, plain_code
 from tools.pictoclip.views import normalise
 from torch import Tensor
@@ -50,30 +50,8 @@ class Pictures:
 
 
 def load_model(path: Path) -> open_clip.CLIP:
-    """The asset in open_clip's own model, the token table expanded to 49,408 rows."""
-    weights = {name: tensor.float() for name, tensor in load_file(path).items()}
-    rows, ids = weights.pop("token_embedding.rows"), weights.pop("token_embedding.ids").long()
-    table = torch.zeros(49408, rows.shape[1])
-    table[ids] = rows
-    weights["token_embedding.weight"] = table
-    image_width, patch = weights["visual.conv1.weight"].shape[0], weights["visual.conv1.weight"].shape[-1]
-    positions, text_width = len(weights["visual.positional_embedding"]) - 1, rows.shape[1]
-    model = open_clip.CLIP(
-        embed_dim=weights["text_projection"].shape[1],
-        vision_cfg=open_clip.CLIPVisionCfg(
-            layers=_layers(weights, "visual.transformer"),
-            width=image_width,
-            head_width=HEAD_WIDTH,
-            patch_size=patch,
-            image_size=int(positions**0.5) * patch,
-        ),
-        text_cfg=open_clip.CLIPTextCfg(
-            layers=_layers(weights, "transformer"), width=text_width, heads=text_width // HEAD_WIDTH
-        ),
-        quick_gelu=True,
-    )
-    model.load_state_dict(weights)
-    return model.eval()
+    """The asset in open_clip's own model."""
+    return build_model_from_openai_state_dict(expanded(path)).float()
 
 
 def load_pictures(packages: Path) -> Pictures:
@@ -94,18 +72,30 @@ def load_pictures(packages: Path) -> Pictures:
 def evaluate(path: Path, packages: Path) -> dict[str, float | int]:
     """Percentages: top-1 among subgroups with one template and with six, and a 16-shot linear probe (3 seeds)."""
     model, pictures = load_model(path), load_pictures(packages)
-    features = {
+    features = image_features(model, pictures)
+    report: dict[str, float | int] = {"drawings": len(pictures.labels), "subgroups": len(pictures.subgroups)}
+    for kind, templates in (("single", SINGLE), ("ensemble", ENSEMBLE)):
+        for style, guesses in zero_shot(model, features, pictures, templates).items():
+            report[f"{style}_{kind}"] = round(100 * float((guesses == pictures.labels).float().mean()), 1)
+    return report | _linear_probe(features, pictures.labels)
+
+
+@torch.no_grad()
+def image_features(model: open_clip.CLIP, pictures: Pictures) -> dict[str, Tensor]:
+    """Normalised features (N, D) of every style."""
+    return {
         style: torch.cat([F.normalize(model.encode_image(part), dim=-1) for part in images.split(250)])
         for style, images in pictures.images.items()
     }
-    phrases = [SUBGROUP_PHRASES[subgroup][0] for subgroup in pictures.subgroups]
-    report: dict[str, float | int] = {"drawings": len(pictures.labels), "subgroups": len(phrases)}
-    for kind, templates in (("single", SINGLE), ("ensemble", ENSEMBLE)):
-        text = text_features(model, phrases, templates)
-        for style, image in features.items():
-            right = (image @ text.T).argmax(1) == pictures.labels
-            report[f"{style}_{kind}"] = round(100 * float(right.float().mean()), 1)
-    return report | _linear_probe(features, pictures.labels)
+
+
+@torch.no_grad()
+def zero_shot(
+    model: open_clip.CLIP, features: dict[str, Tensor], pictures: Pictures, templates: Sequence[str]
+) -> dict[str, Tensor]:
+    """The subgroup (N,) that each drawing is taken for, in every style."""
+    text = text_features(model, [SUBGROUP_PHRASES[subgroup][0] for subgroup in pictures.subgroups], templates)
+    return {style: (image @ text.T).argmax(1) for style, image in features.items()}
 
 
 def text_features(model: open_clip.CLIP, names: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -132,10 +122,6 @@ def _linear_probe(features: dict[str, Tensor], labels: Tensor) -> dict[str, floa
 def _stacked(drawings: Sequence[str]) -> Tensor:
     pictures = [np.asarray(Image.open(BytesIO(render(drawing))).convert("RGB")) for drawing in drawings]
     return normalise(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255)
-
-
-def _layers(weights: dict[str, Tensor], prefix: str) -> int:
-    return len({name for name in weights if name.startswith(f"{prefix}.resblocks.") and name.endswith("ln_1.weight")})
 
 
 def main() -> None:

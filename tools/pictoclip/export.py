@@ -1,4 +1,4 @@
-"""From training weights to the asset: OpenAI's names, QuickGELU unfolded, half precision, used token rows only."""
+"""From training weights to the asset (OpenAI's names, QuickGELU unfolded, half precision, used token rows) and back."""
 
 import hashlib
 import json
@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from tools.pictoclip.model import QUICK_GELU
 from tools.pictoclip.train import RECIPE_VERSION, Trainer
 from torch import Tensor
 
 from vlprompt.files import atomic_write
+
+VOCABULARY_SIZE = 49_408
 
 
 def unfold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -46,3 +48,11 @@ def export(trainer: Trainer, path: Path) -> str:
     atomic_write(path, content)
     atomic_write(path.with_suffix(".sha256"), f"{digest}  {path.name}\n")
     return digest
+
+
+def expanded(path: Path) -> dict[str, Tensor]:
+    """The asset under OpenAI's names with all 49,408 token rows, those that are not stored as zeros."""
+    weights = load_file(path)
+    rows, ids = weights.pop("token_embedding.rows"), weights.pop("token_embedding.ids").long()
+    weights["token_embedding.weight"] = rows.new_zeros(VOCABULARY_SIZE, rows.shape[1]).index_copy(0, ids, rows)
+    return weights
