@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import growth, methods, report, text_tower
+from benchmarks import growth, methods, report
 
 COUNTS = [10, 25, 100, 200, 500, 1000]
 PLAIN_COUNTS = [25, 50, 100, 200]
@@ -38,9 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.write:
         parts = [report.machine() + ".", report.speed(rows, options.classes)]
         report.write("\n\n".join([*parts, *([report.growth(found)] if found else [])]))
-
-    print("\nText tower, forward and backward", flush=True)
-    text_tower.run(backbone)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,6 @@ def test_the_page_holds_the_tables_between_its_markers(
     page = tmp_path / "performance.md"
     page.write_text(f"# Speed\n\n{report.BEGIN}\nan older table\n{report.END}\n\nafterwards\n")
     monkeypatch.setattr(report, "PAGE", page)
-    monkeypatch.setattr(command.text_tower, "run", lambda backbone: [])
     command.main("--quick --write --methods coop mudpt --classes 4 --repeats 1 --threads 1".split())
     text = page.read_text()
     assert (
