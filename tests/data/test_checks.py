@@ -1,5 +1,6 @@
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,21 @@ def test_a_cache_that_cannot_be_written_does_not_matter(
     (tmp_path / "file").touch()
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "file"))
     assert unreadable(tree, ["ant/0.png"]) == {}
+
+
+def test_an_interrupted_check_goes_on_where_it_was(
+    tree: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.png"))
+
+    def interrupted(root: Path, fresh: list[str]) -> Iterator[str]:
+        for path in fresh[:10]:
+            yield checks._decode(root / path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "_decode_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            unreadable(tree, paths)
+    assert unreadable(tree, paths) == {}
+    assert sorted(path.relative_to(tree).as_posix() for path in decoded) == paths, "each one once"

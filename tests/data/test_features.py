@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vlprompt.data import FeatureSet, ImageSet, Item, encode_features, transforms
+from vlprompt.data import FeatureSet, ImageSet, Item, encode_features, feature_cache, transforms
+from vlprompt.errors import VLPromptError
 from vlprompt.files import cache_dir
 
 HALF = (0.5, 0.5, 0.5)
@@ -29,13 +32,19 @@ def image_set(tree: Path) -> ImageSet:
     return ImageSet(items, tree, transforms.train_transform(8, HALF, HALF), seed=3)
 
 
-@pytest.fixture
-def key(request: pytest.FixtureRequest) -> str:
-    return f"test-{request.node.name}"
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))
 
 
-def cache_file(key: str) -> Path:
-    return cache_dir() / "features" / f"{key}.safetensors"
+def shards() -> list[Path]:
+    return sorted((cache_dir() / "features").rglob("*.safetensors"))
+
+
+def colours(root: Path, paths: list[str]) -> ImageSet:
+    """The pictures under a transform without randomness."""
+    items = [Item(path, label) for label, path in enumerate(paths)]
+    return ImageSet(items, root, transforms.test_transform(8, HALF, HALF))
 
 
 def test_each_view_is_the_image_set_in_that_epoch(image_set: ImageSet) -> None:
@@ -53,13 +62,53 @@ def test_each_view_is_the_image_set_in_that_epoch(image_set: ImageSet) -> None:
     assert torch.equal(features.features[7, 2], image_set[7][0].mean(dim=(1, 2)).bfloat16().float())
 
 
-def test_the_cache_is_read_the_second_time(image_set: ImageSet, key: str) -> None:
+def test_the_cache_is_read_the_second_time(image_set: ImageSet) -> None:
     encoder = Encoder()
-    first = encode_features(image_set, encoder, views=2, batch_size=4, key=key)
-    second = encode_features(image_set, encoder, views=2, batch_size=3, key=key)
+    first = encode_features(image_set, encoder, views=2, batch_size=4, key="x")
+    second = encode_features(image_set, encoder, views=2, batch_size=3, key="x")
     assert encoder.images == 20
     assert torch.equal(first.features, second.features)
-    assert load_file(cache_file(key))["features"].shape == (10, 2, 3)
+    assert torch.equal(first.features, encode_features(image_set, encoder, views=2, batch_size=4).features)
+    (shard,) = shards()
+    assert load_file(shard)["features"].shape == (20, 3)
+
+
+def test_a_picture_is_encoded_once_wherever_it_lies(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "copy.png").write_bytes((tree / "oak/1.png").read_bytes())
+    encoder = Encoder()
+    encode_features(colours(tree, ["ant/1.png", "oak/1.png"]), encoder, views=1, batch_size=4, key="x")
+    there = encode_features(colours(tmp_path / "other", ["copy.png"]), encoder, views=1, batch_size=4, key="x")
+    assert encoder.images == 2
+    done: list[tuple[int, int]] = []
+    both = encode_features(
+        colours(tree, ["ant/2.png", "oak/1.png", "ant/2.png"]),
+        encoder,
+        views=1,
+        batch_size=4,
+        key="x",
+        progress=lambda *counts: done.append(counts),
+    )
+    assert encoder.images == 3
+    assert done == [(2, 2)]
+    assert torch.equal(both.features[1], there.features[0])
+    assert torch.equal(both.features[0], both.features[2])
+
+
+def test_other_weights_transforms_seeds_and_contents_are_told_apart(image_set: ImageSet, tree: Path) -> None:
+    encoder = Encoder()
+    encode_features(image_set, encoder, views=1, batch_size=4, key="x")
+    encode_features(image_set, encoder, views=1, batch_size=4, key="y")
+    image_set.seed = 4
+    encode_features(image_set, encoder, views=1, batch_size=4, key="x")
+    items = image_set.items
+    fixed = ImageSet(items, tree, transforms.test_transform(8, HALF, HALF))
+    encode_features(fixed, encoder, views=1, batch_size=4, key="x")
+    assert encoder.images == 40
+    (tree / items[0].path).write_bytes((tree / items[1].path).read_bytes())
+    features = encode_features(fixed, encoder, views=1, batch_size=4, key="x").features
+    assert encoder.images == 40
+    assert torch.equal(features[0], features[1])
 
 
 def test_without_a_key_nothing_is_kept(image_set: ImageSet) -> None:
@@ -69,39 +118,108 @@ def test_without_a_key_nothing_is_kept(image_set: ImageSet) -> None:
     assert encoder.images == 20
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\0\0\0\0\0\0\0{}      "])
-def test_a_damaged_cache_is_computed_again(
-    image_set: ImageSet, key: str, content: bytes, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"\x08\0\0\0\0\0\0\0{}      ", None])
+def test_a_damaged_shard_is_computed_again(
+    image_set: ImageSet, damage: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = encode_features(image_set, Encoder(), views=1, batch_size=4, key=key)
-    cache_file(key).write_bytes(content)
+    first = encode_features(image_set, Encoder(), views=1, batch_size=4, key="x")
+    (shard,) = shards()
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage is None else damage)
     encoder = Encoder()
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
-        again = encode_features(image_set, encoder, views=1, batch_size=4, key=key)
+        again = encode_features(image_set, encoder, views=1, batch_size=4, key="x")
     assert encoder.images == 10
     assert torch.equal(first.features, again.features)
     assert "damaged" in caplog.text
-    assert load_file(cache_file(key))["features"].shape == (10, 1, 3)
+    assert [path.read_bytes() for path in shards()] == [content]
 
 
-def test_a_cache_of_another_shape_is_computed_again(
-    image_set: ImageSet, key: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    encode_features(image_set, Encoder(), views=1, batch_size=4, key=key)
-    with caplog.at_level(logging.WARNING, logger="vlprompt"):
-        features = encode_features(image_set, Encoder(), views=2, batch_size=4, key=key)
-    assert features.features.shape == (10, 2, 3)
-    assert "shape (10, 1, 3)" in caplog.text
-
-
-def test_a_cache_that_cannot_be_written_is_only_a_warning(
-    image_set: ImageSet, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_cache_that_cannot_be_written_is_one_warning(
+    image_set: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(feature_cache, "SHARD", 3)
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
-        assert len(encode_features(image_set, Encoder(), views=1, batch_size=4, key=key)) == 10
-    assert "not cached" in caplog.text
+        assert len(encode_features(image_set, Encoder(), views=1, batch_size=4, key="x")) == 10
+    assert [record.getMessage()[:24] for record in caplog.records] == ["features are not cached "]
+
+
+def test_what_was_not_used_for_longest_goes_first(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("a", "b"):
+        encode_features(image_set, Encoder(), views=1, batch_size=4, key=key)
+    a, b = sorted(shards(), key=lambda path: path.stat().st_mtime_ns)
+    left_by_a_kill = b.with_name(f".{b.name}.x1")
+    left_by_a_kill.write_bytes(bytes(100))
+    encode_features(image_set, Encoder(), views=1, batch_size=4, key="a")  # read, so b is the oldest now
+    monkeypatch.setenv("VLPROMPT_CACHE_GB", str(2.5 * a.stat().st_size / 1e9))
+    encode_features(image_set, Encoder(), views=1, batch_size=4, key="c")
+    assert a.exists() and not b.exists() and left_by_a_kill.exists()
+    assert len(shards()) == 2
+    monkeypatch.setenv("VLPROMPT_CACHE_GB", "0")
+    encode_features(image_set, Encoder(), views=1, batch_size=4, key="d")
+    assert shards() == [] and not left_by_a_kill.exists()
+
+
+@pytest.mark.parametrize("text", ["20GB", "-1", "nan"])
+def test_a_bound_that_is_no_number_is_an_error(text: str, image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLPROMPT_CACHE_GB", text)
+    with pytest.raises(VLPromptError, match=f"VLPROMPT_CACHE_GB={text} is no number of gigabytes"):
+        encode_features(image_set, Encoder(), views=1, batch_size=4, key="x")
+
+
+def test_an_interrupted_encoding_goes_on_where_it_was(image_set: ImageSet) -> None:
+    class Interrupted(Encoder):
+        def __call__(self, images: Tensor) -> Tensor:
+            if self.images == 8:
+                raise KeyboardInterrupt
+            return super().__call__(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_features(image_set, Interrupted(), views=2, batch_size=4, key="x")
+    encoder = Encoder()
+    again = encode_features(image_set, encoder, views=2, batch_size=4, key="x")
+    assert encoder.images == 12
+    assert torch.equal(again.features, encode_features(image_set, Encoder(), views=2, batch_size=4).features)
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from vlprompt.data import ImageSet, Item, encode_features, feature_cache, transforms
+feature_cache.SHARD = 3
+count = 0
+def encode(images):
+    global count
+    count += len(images)
+    time.sleep(0.02)
+    return images.mean(dim=(2, 3))
+root = Path(sys.argv[1])
+items = [Item(path, 0) for path in sys.argv[2:]]
+images = ImageSet(items, root, transforms.test_transform(8, (0.5,) * 3, (0.5,) * 3))
+print("ready", flush=True)
+sys.stdin.readline()
+features = encode_features(images, encode, views=1, batch_size=1, key="x").features
+print(count, features.sum().item())
+"""
+
+
+def test_writers_at_the_same_time_share_the_work(tree: Path) -> None:
+    paths = [f"{name}/{number}.png" for name in ("ant", "oak") for number in range(5)]
+    command = [sys.executable, "-c", SLOW, str(tree), *paths]
+    writers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(3)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+    answers = [writer.communicate(timeout=60)[0].split() for writer in writers]
+    assert sum(int(count) for count, _ in answers) == 10
+    assert len({total for _, total in answers}) == 1
+    assert not list((cache_dir() / "features").rglob("*.lock"))
 
 
 def test_a_failing_encoder_leaves_the_epoch_as_it_was(image_set: ImageSet) -> None:

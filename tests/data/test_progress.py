@@ -20,3 +20,8 @@ def test_a_bar_on_a_terminal_a_line_elsewhere_and_nothing_for_few(
     assert ("checking images" in shown.getvalue()) == bar
     assert bool(shown.getvalue().strip()) == bar
     assert caplog.messages == ["checking images: 501 files"] * line
+
+
+def test_threads_keep_the_order_of_more_items_than_they_are_given_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "CHUNK", 7)
+    assert list(progress.in_threads(lambda number: -number, range(30), "counting")) == [-n for n in range(30)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from vlprompt.cli import grids, showing, tuning, using
+from vlprompt.cli import data, grids, results, showing, splits, tuning, using
 from vlprompt.errors import VLPromptError
 
 # torch and open_clip take seconds to import, so every command imports what it runs, and --help is instant.
@@ -28,7 +28,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": tuning.evaluate,
     "predict": using.predict,
     "run": grids.run,
-    "table": grids.table,
+    "table": results.table,
+    "plot": results.plot,
+    "report": results.report,
     "import": tuning.import_,
     "list": showing.list_,
     "info": showing.info,
@@ -36,6 +38,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+data.app.command()(splits.split)
+data.app.command()(splits.verify)
+app.add_typer(data.app)
 
 # typer carries click inside or beside it, as its version has it; this is click's UsageError in both.
 UsageError: Any = typer.BadParameter.__base__

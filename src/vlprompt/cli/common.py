@@ -12,6 +12,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for sc
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 RunDevice = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as `tune` leaves it.")]
+PROTOCOLS = "few-shot, base-to-new, cross-dataset or domain-generalization."
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A dataset's name, a folder, a .csv, .parquet or .jsonl file, or hf:NAME.")
+]
+Targets = Annotated[
+    str | None, typer.Option(help="What else to test on, with commas between: names or paths, as DATA is.")
+]
+Root = Annotated[
+    str | None, typer.Option(help="Folder of the datasets that have a name, or of a .jsonl file's images.")
+]
 Backbone = Annotated[str | None, typer.Option(help="embedded, an open_clip pair like ViT-B-16/openai, or a path.")]
 
 

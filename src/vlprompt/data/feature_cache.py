@@ -1,0 +1,191 @@
+"""The cache of frozen features: shards that never change, shared by any number of processes and machines.
+
+A shard is a safetensors file with up to 4,096 entries, `names` (E, 16) uint8 and `features` (E, D), and its own name is
+the hash of its bytes. So two writers cannot disturb one another, damage shows, and no index can be out of date. Those
+of one backbone under one transform share a folder. A shard's modification time is when it was last used.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vlprompt.errors import VLPromptError
+from vlprompt.files import atomic_write, cache_dir
+from vlprompt.locks import Lock, holder, lock, try_lock
+
+logger = logging.getLogger("vlprompt")
+
+NAME = 16  # bytes
+SHARD = 4096  # entries
+USUAL_GB = 20.0
+
+Compute = Callable[[Sequence[int]], Iterable[Tensor]]
+Progress = Callable[[int, int], None]
+
+
+def entry_name(about: str) -> bytes:
+    """The name of an entry: a hash of what its feature is of."""
+    return hashlib.sha256(about.encode()).digest()[:NAME]
+
+
+def cached(shelf: str, names: Sequence[bytes], compute: Compute, progress: Progress) -> Tensor:
+    """Features (E, D) of E entries; what the cache does not hold is computed, and kept.
+
+    Processes that ask for the same entries at the same time compute each of them once.
+
+    Args:
+        shelf: says all that a feature depends on besides its entry.
+        names: of the entries; the same name may come twice.
+        compute: features (P, D) of the entries at these positions, in batches.
+        progress: called with (features there, features in all) after each batch.
+    """
+    positions: dict[bytes, int] = {}
+    for position, name in enumerate(names):
+        positions.setdefault(name, position)
+    table = _Table(positions)
+    shards = _Shards(cache_dir() / "features" / _hash(shelf.encode()), _limit())
+    table.fill(shards.unread(table.missing))
+    distinct = list(positions)
+    for begin in range(0, len(distinct), SHARD):
+        part = distinct[begin : begin + SHARD]
+        if table.missing.isdisjoint(part):
+            continue
+        with shards.claim(part):
+            table.fill(shards.unread(table.missing))  # what others have computed meanwhile
+            left = [name for name in part if name in table.missing]
+            batches: list[Tensor] = []
+            try:
+                for batch in compute([positions[name] for name in left]) if left else ():
+                    batches.append(batch)
+                    there = len(distinct) - len(table.missing) + sum(map(len, batches))
+                    progress(there, len(distinct))
+            finally:  # an interrupted encoding goes on where it was
+                if batches:
+                    features = torch.cat(batches)
+                    done = left[: len(features)]
+                    table.fill([(done, features)])
+                    shards.write(done, features)
+    shards.evict()
+    return table.features(names)
+
+
+class _Table:
+    """Features of the entries as they come in."""
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        self._rows = {name: row for row, name in enumerate(names)}
+        self.missing = set(self._rows)
+        self._values: Tensor | None = None  # (distinct entries, D)
+
+    def fill(self, found: Iterable[tuple[list[bytes], Tensor]]) -> None:
+        for names, features in found:
+            if self._values is None:
+                self._values = features.new_empty(len(self._rows), features.shape[1])
+            self._values[[self._rows[name] for name in names]] = features
+            self.missing.difference_update(names)
+
+    def features(self, names: Sequence[bytes]) -> Tensor:
+        assert self._values is not None and not self.missing
+        return self._values[[self._rows[name] for name in names]]
+
+
+class _Shards:
+    """A folder of shards."""
+
+    def __init__(self, folder: Path, limit: float) -> None:
+        self.folder = folder
+        self.limit = limit
+        self._read: set[Path] = set()
+        self._wrote = False
+        self._broken = False
+
+    def unread(self, wanted: set[bytes]) -> Iterator[tuple[list[bytes], Tensor]]:
+        """Names that are wanted and their features, from every shard that has come since this was asked last."""
+        for path in sorted(set(self.folder.glob("*.safetensors")) - self._read):
+            self._read.add(path)
+            try:
+                with safe_open(path, "pt") as file:
+                    names = _split(file.get_tensor("names"))
+                rows = [row for row, name in enumerate(names) if name in wanted]
+                if not rows:
+                    continue
+                content = path.read_bytes()
+                if _hash(content) != path.stem:
+                    raise ValueError("its bytes have changed")
+                features = load(content)["features"]
+            except FileNotFoundError:
+                continue  # evicted meanwhile
+            except Exception as error:  # whatever a damaged file leads the parser to
+                logger.warning("cached features %s are damaged (%s); computing them again", path, error)
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+                continue
+            with suppress(OSError):
+                os.utime(path)
+            yield [names[row] for row in rows], features[rows]
+
+    def claim(self, part: Sequence[bytes]) -> Lock:
+        """What is held while these entries are computed."""
+        path = self.folder / f"{_hash(b''.join(part))}.lock"
+        held = try_lock(path)
+        if held is None:
+            logger.info("waiting for %s, which encodes the same images", holder(path))
+        return held or lock(path)
+
+    def write(self, names: list[bytes], features: Tensor) -> None:
+        """Keep the features; one warning where they cannot be."""
+        if self._broken:
+            return
+        table = torch.frombuffer(bytearray(b"".join(names)), dtype=torch.uint8).view(-1, NAME)
+        content = save({"names": table, "features": features})
+        path = self.folder / f"{_hash(content)}.safetensors"
+        try:
+            atomic_write(path, content)
+        except OSError as error:
+            logger.warning("features are not cached in %s: %s", self.folder.parent, error)
+            self._broken = True
+        self._read.add(path)
+        self._wrote = True
+
+    def evict(self) -> None:
+        """If something was written, remove what was not used for longest, in all folders, until the rest fits."""
+        if not self._wrote:
+            return
+        files = []
+        for path in self.folder.parent.rglob("*.safetensors*"):  # what killed writers left is among them
+            with suppress(OSError):
+                found = path.stat()
+                files.append((found.st_mtime_ns, found.st_size, path))
+        excess = sum(size for _, size, _ in files) - self.limit
+        for _, size, path in sorted(files):
+            if excess <= 0:
+                break
+            with suppress(OSError):
+                path.unlink()
+            excess -= size
+
+
+def _limit() -> float:
+    """Bytes that the cache may take."""
+    text = os.environ.get("VLPROMPT_CACHE_GB") or str(USUAL_GB)
+    with suppress(ValueError):
+        if (limit := 1e9 * float(text)) >= 0:
+            return limit
+    raise VLPromptError(f"VLPROMPT_CACHE_GB={text} is no number of gigabytes; write one, such as 20")
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _split(names: Tensor) -> list[bytes]:
+    joined = names.numpy().tobytes()
+    return [joined[begin : begin + NAME] for begin in range(0, len(joined), NAME)]
