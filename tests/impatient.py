@@ -8,7 +8,7 @@ from vlprompt.progress import Reporter
 
 
 class Impatient(Reporter):
-    """Raises KeyboardInterrupt after step `after` of the training bar, once `when` says so."""
+    """Raises KeyboardInterrupt from step `after` on of the training bar, once `when` says so."""
 
     def __init__(self, after: int, when: Callable[[], bool] = lambda: True) -> None:
         super().__init__(quiet=True)
@@ -17,7 +17,7 @@ class Impatient(Reporter):
     @contextmanager
     def bar(self, title: str, *, clock: bool = True) -> Any:
         def move(done: int, total: int, note: str = "") -> None:
-            if title == "train" and done == self.after and self.when():
+            if title == "train" and done >= self.after and self.when():
                 raise KeyboardInterrupt
 
         yield move

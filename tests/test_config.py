@@ -13,11 +13,13 @@ def test_the_hash_covers_results_and_not_where_or_how_fast() -> None:
     run = make()
     base = run.result_hash("weights", "split")
     assert make(runtime={"threads": 2, "device": "cpu"}).result_hash("weights", "split") == base
-    assert make(data={"source": "elsewhere"}).result_hash("weights", "split") == base
+    elsewhere = {"source": "elsewhere", "targets": ["there"], "root": "data"}
+    assert make(data=elsewhere).result_hash("weights", "split") == base
     assert make(backbone={"source": "a/copy"}).result_hash("weights", "split") == base
     others = [
         run.result_hash("other weights", "split"),
         run.result_hash("weights", "other split"),
+        run.result_hash("weights", "split", {"open": "tests"}),
         make(seed=2).result_hash("weights", "split"),
         make(protocol="base-to-new").result_hash("weights", "split"),
         make(optim={"lr": 1}).result_hash("weights", "split"),
@@ -26,7 +28,26 @@ def test_the_hash_covers_results_and_not_where_or_how_fast() -> None:
         make(data={"source": "openmoji", "flip": False}).result_hash("weights", "split"),
         run.with_template("a {}.").result_hash("weights", "split"),
     ]
-    assert len({base, *others}) == 10
+    assert len({base, *others}) == 11
+
+
+def test_runs_that_learn_the_same_have_the_same_training_hash() -> None:
+    base = make().training_hash("weights", "shots")
+    for same in (
+        make(protocol="cross-dataset"),
+        make(data={"source": "elsewhere", "targets": ["a"], "root": "b", "shots": 20, "split_seed": 3}),
+        make(runtime={"threads": 2}),
+    ):
+        assert same.training_hash("weights", "shots") == base
+    others = [
+        make().training_hash("other weights", "shots"),
+        make().training_hash("weights", "other shots"),
+        make(seed=2).training_hash("weights", "shots"),
+        make(optim={"lr": 1}).training_hash("weights", "shots"),
+        make(data={"source": "openmoji", "views": 1}).training_hash("weights", "shots"),
+        make().with_template("a {}.").training_hash("weights", "shots"),
+    ]
+    assert len({base, *others}) == 7
 
 
 def test_a_run_survives_being_written_down() -> None:

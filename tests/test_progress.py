@@ -1,8 +1,10 @@
 import io
+from typing import Any
 
+import pytest
 from rich.console import Console
 
-from vlprompt.progress import Reporter
+from vlprompt.progress import Relay, Reporter
 
 
 def terminal(reporter: Reporter) -> io.StringIO:
@@ -44,3 +46,16 @@ def test_a_quiet_reporter_warns_only() -> None:
         reporter.say("done")
         reporter.warn("failed: coop[n_ctx=4]")
     assert shown.getvalue() == "failed: coop[n_ctx=4]\n"
+
+
+def test_a_relay_sends_warnings_and_a_step_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+    clock = iter([10.0, 10.0, 10.1, 10.3, 10.3])
+    monkeypatch.setattr("vlprompt.progress.time.monotonic", lambda: next(clock))
+    relay = Relay(sent.append)
+    relay.say("not this")
+    relay.warn("this")
+    with relay.bar("train") as bar:
+        for step in range(1, 4):
+            bar(step, 3, f"step {step}")
+    assert sent == [{"warn": "this"}, {"step": ["train", 1, 3, "step 1"]}, {"step": ["train", 3, 3, "step 3"]}]

@@ -8,6 +8,8 @@ import pytest
 from vlprompt.config import RunConfig, parse_config
 from vlprompt.errors import VLPromptError
 from vlprompt.methods import list_methods
+from vlprompt.protocols.protocol import PROTOCOLS
+from vlprompt.recipes import read_recipe
 from vlprompt.settings import UNIFIED, method_label, read_value, recipe_label, resolve
 
 
@@ -15,7 +17,7 @@ def make(method: str = "dapt", protocol: str = "few-shot", recipe: str | None = 
     return parse_config(resolve(method, protocol, recipe, {"data.source": "openmoji"}, list(settings)))
 
 
-@pytest.mark.parametrize("protocol", ["few-shot", "base-to-new"])
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
 @pytest.mark.parametrize("method", list_methods())
 def test_the_unified_recipe_changes_all_but_the_method(method: str, protocol: str) -> None:
     own, unified = make(method, protocol), make(method, protocol, UNIFIED)
@@ -28,6 +30,24 @@ def test_the_unified_recipe_changes_all_but_the_method(method: str, protocol: st
 
 def test_paper_is_the_methods_own_recipe() -> None:
     assert make("coop", recipe="paper") == make("coop") == make("coop", recipe="coop/few-shot")
+
+
+@pytest.mark.parametrize(
+    ("method", "protocol", "recipe"),
+    [
+        ("maple", "cross-dataset", "maple/cross-dataset"),
+        ("maple", "domain-generalization", "maple/cross-dataset"),
+        ("coop", "cross-dataset", "coop/base-to-new"),
+        ("vpt", "domain-generalization", "vpt/base-to-new"),
+        ("tip-adapter-f", "domain-generalization", "tip-adapter-f/few-shot"),
+        ("tip-adapter-f", "base-to-new", None),
+    ],
+)
+def test_another_protocols_recipe_stands_in(method: str, protocol: str, recipe: str | None) -> None:
+    expected = read_recipe(recipe) if recipe else {"method": {"name": method}}
+    assert resolve(method, protocol, None, {}, []) == {**expected, "protocol": protocol}
+    assert method_label(make(method, protocol)) == method
+    assert recipe_label(make(method, protocol)) == "paper"
 
 
 def test_settings_go_over_flags_and_flags_over_recipes(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlprompt.errors import VLPromptError
 from vlprompt.methods import method_options
+
+# `protocols.protocol.PROTOCOLS` says what they are.
+ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-generalization"]
 
 
 class Section(BaseModel):
@@ -53,7 +57,11 @@ class MethodConfig(BaseModel):
 class DataConfig(Section):
     """The images, and how many of them are seen how often."""
 
-    source: str = Field(description="A dataset's name, a folder, or a .csv/.parquet manifest.")
+    source: str = Field(description="A dataset's name, a folder, or a .csv, .parquet or .jsonl file.")
+    targets: tuple[str, ...] = Field(
+        (), description="Other datasets to test on, for the protocols that do; each as `source`."
+    )
+    root: str | None = Field(None, description="Folder of the datasets that have a name, or of a .jsonl file's images.")
     shots: int = Field(16, ge=1, description="Training images of each class.")
     split_seed: int = Field(1, description="Seed of the train/val/test split where the source has none.")
     class_names: str | None = Field(None, description="File that maps folder names to words.")
@@ -94,6 +102,7 @@ class RuntimeConfig(Section):
     """What changes how fast a run is, never what comes out."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    devices: int = Field(1, ge=1, description="How many to train on, each with its share of every batch.")
     threads: int | None = Field(None, ge=1, description="CPU threads; None: PyTorch's default.")
     workers: int = Field(0, ge=0, description="Processes that read images; 0: the main one.")
     eval_batch_size: int = Field(100, ge=1, description="Images at a time in evaluation.")
@@ -106,9 +115,7 @@ class RunConfig(Section):
     """Everything that a run depends on."""
 
     seed: int = Field(1, ge=0, description="Draws the shots, starts the prompts, orders and augments the images.")
-    protocol: Literal["few-shot", "base-to-new"] = Field(
-        "few-shot", description="few-shot: all classes. base-to-new: tuned on the first half, tested on both."
-    )
+    protocol: ProtocolName = Field("few-shot", description="Which classes are learned, and what is tested.")
     backbone: BackboneConfig = BackboneConfig()
     method: MethodConfig
     data: DataConfig
@@ -120,13 +127,30 @@ class RunConfig(Section):
         options = {"template": template, **self.method.options}
         return self.model_copy(update={"method": MethodConfig(name=self.method.name, **options)})
 
-    def result_hash(self, weight_hash: str, split_hash: str) -> str:
-        """SHA-256 over all that the result depends on: not runtime, not paths, but what lies behind them."""
-        content = self.model_dump(mode="json", exclude={"runtime": True, "backbone": {"source"}})
-        for key in ("source", "class_names"):
-            del content["data"][key]
-        content["weights"], content["split"] = weight_hash, split_hash
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    def result_hash(self, weight_hash: str, split_hash: str, tests: Mapping[str, str] | None = None) -> str:
+        """SHA-256 over all that the result depends on: not runtime, not paths, but what lies behind them.
+
+        Args:
+            weight_hash: of the backbone.
+            split_hash: of the drawn shots and the test images.
+            tests: hash of every test's images and classes, by its name.
+        """
+        content = {"weights": weight_hash, "split": split_hash, "tests": dict(tests or {})}
+        return _hash({**self._content(), **content})
+
+    def training_hash(self, weight_hash: str, shots_hash: str) -> str:
+        """The same over all that the learned prompts depend on: not the protocol, but the shots that it learns from."""
+        content = {**self._content(), "weights": weight_hash, "shots": shots_hash}
+        del content["protocol"], content["data"]["shots"], content["data"]["split_seed"]
+        return _hash(content)
+
+    def _content(self) -> dict[str, Any]:
+        paths = {"source", "targets", "root", "class_names"}
+        return self.model_dump(mode="json", exclude={"runtime": True, "backbone": {"source"}, "data": paths})
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def parse_config(values: dict[str, Any]) -> RunConfig:

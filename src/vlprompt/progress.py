@@ -1,8 +1,9 @@
 """Progress of long work, on the terminal or nowhere."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -63,6 +64,31 @@ class Reporter:
             TextColumn("{task.fields[note]}", markup=False),
         )
         return Progress(*columns, console=self.console, disable=self.quiet)
+
+
+class Relay(Reporter):
+    """Sends what a reporter would show to another process: warnings, and bars at most five times a second."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(quiet=True)
+        self._send = send
+
+    def warn(self, line: str) -> None:
+        """Send the line."""
+        self._send({"warn": line})
+
+    @contextmanager
+    def bar(self, title: str, *, clock: bool = True) -> Iterator[Bar]:
+        """A bar whose steps are sent as [title, done, total, note]."""
+        sent = 0.0
+
+        def move(done: int, total: int, note: str = "") -> None:
+            nonlocal sent
+            if time.monotonic() - sent >= 0.2:
+                sent = time.monotonic()
+                self._send({"step": [title, done, total, note]})
+
+        yield move
 
 
 class _TimeLeft(TimeRemainingColumn):

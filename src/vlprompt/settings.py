@@ -9,6 +9,7 @@ import yaml
 from vlprompt.config import RunConfig, parse_config
 from vlprompt.errors import VLPromptError
 from vlprompt.methods import METHODS
+from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.recipes import list_recipes, read_recipe
 
 UNIFIED, PAPER = "unified", "paper"
@@ -25,8 +26,9 @@ def resolve(
     Args:
         method: its name. A recipe that names a method itself overrules it.
         protocol: likewise.
-        recipe: None or "paper" for METHOD/PROTOCOL, "unified", the name of another, or a .yaml file. One without a
-            method is laid over the method's own, section by section, so that nothing of the own `optim` stays.
+        recipe: None or "paper" for METHOD/PROTOCOL, or what stands in for it (`Protocol.recipes`); "unified", the name
+            of another, or a .yaml file. One without a method is laid over the method's own, section by section, so
+            that nothing of the own `optim` stays.
         flags: values by dotted key; None is not given.
         settings: KEY=VALUE, as `--set` takes them.
     """
@@ -106,15 +108,24 @@ def shown(value: Any) -> str:
 
 def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
     METHODS.get(method)
-    name = f"{method}/{protocol}"
-    return read_recipe(name) if name in list_recipes() else {"protocol": protocol, "method": {"name": method}}
+    name = _recipe_name(method, protocol)
+    return {**(read_recipe(name) if name else {"method": {"name": method}}), "protocol": protocol}
 
 
 def _laid_over(method: str, protocol: str, recipe: str) -> dict[str, Any]:
-    values = read_recipe(f"{UNIFIED}/{protocol}" if recipe == UNIFIED else recipe)
+    if recipe == UNIFIED:
+        unified = read_recipe(_recipe_name(UNIFIED, protocol) or f"{UNIFIED}/{protocol}")
+        return {**_own_recipe(method, protocol), **unified, "protocol": protocol}
+    values = read_recipe(recipe)
     if "method" in values:
         return values
     return {**_own_recipe(method, values.get("protocol", protocol)), **values}
+
+
+def _recipe_name(owner: str, protocol: str) -> str | None:
+    """The recipe for the protocol, or the first of those that stand in for it."""
+    recipes, wanted = list_recipes(), PROTOCOLS[protocol].recipes if protocol in PROTOCOLS else ()
+    return next((name for name in (f"{owner}/{part}" for part in wanted) if name in recipes), None)
 
 
 @cache

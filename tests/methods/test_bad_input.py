@@ -53,8 +53,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], p
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work has started")
 
-    for step in ("test_inputs", "training_inputs", "fit"):
-        monkeypatch.setattr(module, step, work)
+    monkeypatch.setattr(module, "train", work)
 
     def run(*words: object) -> str:
         line = ["vlprompt", "tune", pictures, "--shots", 2, "--device", "cpu", "--out", tmp_path / "run", *words]

@@ -236,4 +236,4 @@ def test_without_its_parts_it_is_coop_bit_for_bit(weights: Path, pictures: Path,
 def test_a_whole_run_lowers_the_loss_and_is_read_again(weights: Path, pictures: Path, tmp_path: Path) -> None:
     record = tuned("e2mim", tmp_path / "run", weights, pictures, lr=5e-4)
     assert record.history[-1].losses["total"] < record.history[0].losses["total"] - 0.05
-    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == pytest.approx(record.metrics["test"])
+    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]

@@ -1,5 +1,7 @@
 """Grids on tiny data: what is planned, skipped, gone on with, refused, and reported."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,59 @@ def test_a_line_says_the_accuracy_of_every_test(make: Any) -> None:
     planned = make(["zero-shot"], "base-to-new", seeds=[1])
     planned.run(reporter)
     metrics = planned.records[planned.cells[0].folder].metrics
-    assert f": base {metrics['base']['accuracy']:.1f}%, new {metrics['new']['accuracy']:.1f}% in " in reporter.lines[0]
+    tests = ", ".join(f"{name} {metrics[name]['accuracy']:.1f}%" for name in ("base", "new", "open-base", "open-new"))
+    assert f": {tests} in " in reporter.lines[0]
+
+
+@pytest.fixture
+def three(pictures: Path, tmp_path: Path) -> list[str]:
+    """Three datasets of the same four classes."""
+    for name in ("copy", "again"):
+        shutil.copytree(pictures, tmp_path / name)
+    return [str(pictures), str(tmp_path / "copy"), str(tmp_path / "again")]
+
+
+def test_each_dataset_is_tested_on_the_others_unless_targets_are_named(make: Any, three: list[str]) -> None:
+    one, two, other = three
+    across = make(["zero-shot"], "cross-dataset", datasets=[one, two], seeds=[1])
+    assert [cell.config.data.targets for cell in across.cells] == [(two,), (one,)]
+    named = make(["zero-shot"], "cross-dataset", datasets=[one, two], seeds=[1], targets=[two, other])
+    assert [cell.config.data.targets for cell in named.cells] == [(two, other), (other,)]
+    assert set(named.pools) == set(three)
+    for targets in (None, [one]):
+        with pytest.raises(VLPromptError, match="tests other datasets than 'pictures0'; name them with --targets A,B"):
+            make(["zero-shot"], "cross-dataset", datasets=[one], targets=targets)
+
+
+def test_what_was_learned_under_another_protocol_is_not_learned_again(
+    make: Any, three: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = ["zero-shot", "kgcoop"]
+    first = make(methods)
+    assert first.run(Written()) == {}
+    assert {cell.prompts_from for cell in first.cells} == {None}
+
+    again = make(methods, "domain-generalization", targets=three[1:])
+    donors = [cell.folder if cell.method == "kgcoop" else None for cell in first.cells]
+    assert [cell.prompts_from for cell in again.cells] == donors
+    assert again.summary().startswith("4 cells: 0 finished, 4 to run, 2 of them with prompts that another run learned")
+    again.cells = [cell for cell in again.cells if cell.prompts_from]
+    monkeypatch.setattr("vlprompt.protocols.run.train", None)
+    assert again.run(Written()) == {}
+    assert [again.records[cell.folder].prompts_from for cell in again.cells] == [
+        f"../../../../../few-shot/pictures0/kgcoop/shots-1/seed-{seed}" for seed in (1, 2)
+    ]
+
+
+def test_a_cell_that_need_not_learn_is_taken_to_last_as_long_as_its_tests(make: Any) -> None:
+    grid = make(["coop"], seeds=[1])
+    grid.run(Written())
+    (done,) = grid.cells
+    timings = grid.records[done.folder].timings
+    ahead = replace(done, folder=done.folder / "other", work=2 * done.work)
+    learning = sum(timings.values()) - timings["test"]
+    assert grid.seconds_left([ahead]) == pytest.approx(timings["test"] + 2 * learning)
+    assert grid.seconds_left([replace(ahead, prompts_from=done.folder)]) == pytest.approx(timings["test"])
 
 
 @pytest.mark.parametrize(

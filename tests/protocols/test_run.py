@@ -1,6 +1,8 @@
 """Whole runs on tiny data: what they leave, how they go on, and what they refuse."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import vlprompt
 from tests.impatient import Impatient
 from vlprompt import VLPromptError
 from vlprompt.config import RunConfig, parse_config
+from vlprompt.data import load_dataset
+from vlprompt.data.splits import read_split, write_split
+from vlprompt.protocols.task import open_task
 from vlprompt.training.record import RunRecord, read_record
 
 
@@ -39,7 +44,7 @@ def without_times(record: RunRecord) -> list[Any]:
 def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
     record = vlprompt.tune(config("dapt"), tmp_path / "run")
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert files == ["predictions.parquet", "prompts.safetensors", "run.json"]
+    assert files == ["predictions.parquet", "prompts.safetensors", "run.json", "split.jsonl"]
     assert read_record(tmp_path / "run") == record
     assert record.status == "finished"
     assert record.class_names == ["blue sky", "green leaf", "night", "red apple"]
@@ -60,6 +65,12 @@ def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) ->
     right = (table["label"] == table["prediction"]).mean()
     assert record.metrics["test"]["accuracy"] == pytest.approx(100 * right)
     assert all((pictures / path).exists() for path in table["path"])
+    assert record.tests["test"].model_dump(exclude={"hash"}) == {
+        "dataset": pictures.name,
+        "classes": 4,
+        "images": record.split.test,
+    }
+    assert len((tmp_path / "run" / "run.json").read_text().splitlines()) == len(RunRecord.model_fields)
 
 
 def test_training_lowers_the_loss(config: Any, tmp_path: Path) -> None:
@@ -115,13 +126,147 @@ def test_a_damaged_state_is_an_error(config: Any, tmp_path: Path) -> None:
         vlprompt.tune(settings, tmp_path / "run", resume=True)
 
 
+def test_the_shots_are_in_the_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
+    record = vlprompt.tune(config(protocol="base-to-new"), tmp_path / "run")
+    split = read_split(tmp_path / "run" / "split.jsonl", pictures)
+    assert (len(split.train), len(split.val), len(split.test)) == (record.split.train, record.split.val, 0)
+    assert list(split.class_names) == record.class_names
+    assert record.split.content == json.loads((tmp_path / "run" / "split.jsonl").open().readline())["content"]
+
+
+def test_a_split_file_gives_the_same_run(config: Any, tmp_path: Path, pictures: Path) -> None:
+    settings = config(data={"shots": 2}, seed=3)
+    record = vlprompt.tune(settings, tmp_path / "run")
+    write_split(load_dataset(pictures).few_shot(2, seed=3), tmp_path / "split.jsonl")
+    theirs = config(data={"shots": 2, "source": str(tmp_path / "split.jsonl"), "root": str(pictures)}, seed=3)
+    again = vlprompt.tune(theirs, tmp_path / "again")
+    assert again.result_hash == record.result_hash
+    assert again.training_hash == record.training_hash
+    assert (again.split.hash, again.split.content) == (record.split.hash, record.split.content)
+    one, other = ((tmp_path / name / "prompts.safetensors").read_bytes() for name in ("run", "again"))
+    assert one == other
+    assert again.metrics == record.metrics
+
+
+def test_classes_with_fewer_images_than_shots_are_named_in_the_record(
+    config: Any, tmp_path: Path, pictures: Path
+) -> None:
+    shutil.copytree(pictures, tmp_path / "few")
+    for file in sorted((tmp_path / "few" / "night").iterdir())[4:]:
+        file.unlink()
+    settings = config("zero-shot", data={"source": str(tmp_path / "few"), "shots": 5})
+    assert vlprompt.tune(settings, tmp_path / "run").split.short == {"night": 2}
+    base = vlprompt.tune(config("zero-shot", protocol="base-to-new"), tmp_path / "base")
+    assert base.split.short == {}
+
+
 def test_base_to_new_tests_both_halves(config: Any, tmp_path: Path) -> None:
     record = vlprompt.tune(config(protocol="base-to-new"), tmp_path / "run")
     assert record.class_names == ["blue sky", "green leaf"]
     base, new = record.metrics["base"]["accuracy"], record.metrics["new"]["accuracy"]
     expected = 0 if base * new == 0 else 2 * base * new / (base + new)
     assert record.metrics["harmonic_mean"] == pytest.approx(expected)
-    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["base"] == pytest.approx(record.metrics["base"])
+    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["base"] == record.metrics["base"]
+
+
+@pytest.fixture
+def others(tmp_path: Path, pictures: Path) -> dict[str, Path]:
+    """Other pictures: of two of the four classes, of other classes, and none of them for tests."""
+    made = {
+        "shifted": {"red_apple": "night", "night": "red_apple"},
+        "foreign": {"wet_sand": "night", "red_apple": "red_apple"},
+    }
+    for name, classes in made.items():
+        for new, old in classes.items():
+            shutil.copytree(pictures / old, tmp_path / name / "test" / new)
+    (tmp_path / "untested" / "train").mkdir(parents=True)
+    return {name: tmp_path / name for name in made}
+
+
+def test_other_datasets_are_tested_under_their_own_names(
+    config: Any, tmp_path: Path, others: dict[str, Path], pictures: Path
+) -> None:
+    targets = [str(path) for path in others.values()]
+    record = vlprompt.tune(config(protocol="cross-dataset", data={"targets": targets}), tmp_path / "run")
+    assert list(record.tests) == ["source", "shifted", "foreign"]
+    assert [test.dataset for test in record.tests.values()] == [pictures.name, "shifted", "foreign"]
+    assert list(record.metrics) == ["source", "shifted", "foreign", "target_average"]
+    assert list(record.metrics["foreign"]["class_accuracy"]) == ["red apple", "wet sand"]
+    assert record.metrics["foreign"]["images"] == 24
+    accuracies = [record.metrics[name]["accuracy"] for name in ("shifted", "foreign")]
+    assert record.metrics["target_average"] == pytest.approx(sum(accuracies) / 2)
+    assert list(record.config.data.targets) == targets
+    found = vlprompt.evaluate(tmp_path / "run", device="cpu")
+    assert {name: found[name] for name in record.metrics} == record.metrics
+    alone = vlprompt.evaluate(tmp_path / "run", str(others["foreign"]), device="cpu")
+    assert alone["test"] == record.metrics["foreign"]
+    one, other = (config(protocol="cross-dataset", data={"targets": some}) for some in (targets, targets[:1]))
+    assert open_task(one).result_hash == record.result_hash != open_task(other).result_hash
+
+
+def test_a_shifted_domain_is_the_datasets_own_unless_given(
+    config: Any, tmp_path: Path, others: dict[str, Path], pictures: Path
+) -> None:
+    pools = {str(pictures): replace(load_dataset(pictures), shifted=(str(others["shifted"]),))}
+    settings = config("linear-probe", protocol="domain-generalization")
+    record = vlprompt.tune(settings, tmp_path / "run", pools=pools)
+    assert record.config.data.targets == (str(others["shifted"]),)
+    assert list(record.metrics["shifted"]["class_accuracy"]) == ["night", "red apple"]
+    given = config("linear-probe", protocol="domain-generalization", data={"targets": [str(others["shifted"])]})
+    assert open_task(given).result_hash == record.result_hash
+
+
+@pytest.mark.parametrize(
+    ("protocol", "targets", "message"),
+    [
+        ("few-shot", ["shifted"], "--targets .*shifted: protocol 'few-shot' tests the dataset it learns from alone"),
+        ("cross-dataset", [], "protocol 'cross-dataset' tests other datasets than 'pictures0'; .* --targets A,B"),
+        ("domain-generalization", [], "tests other datasets than 'pictures0'; name them with --targets"),
+        ("domain-generalization", ["foreign"], "'pictures0' has no class 'wet sand', .*; use cross-dataset"),
+        ("cross-dataset", ["shifted", "shifted"], "two tests would be called 'shifted'"),
+        ("cross-dataset", ["pictures"], "is the dataset that is learned from"),
+        ("cross-dataset", ["no-such"], "no-such is no folder here"),
+    ],
+)
+def test_targets_that_do_not_do(
+    protocol: str,
+    targets: list[str],
+    message: str,
+    config: Any,
+    tmp_path: Path,
+    others: dict[str, Path],
+    pictures: Path,
+) -> None:
+    paths = [str(pictures if name == "pictures" else others.get(name, name)) for name in targets]
+    with pytest.raises(VLPromptError, match=message):
+        vlprompt.tune(config(protocol=protocol, data={"targets": paths}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["coop", "dapt", "promptsrc", "tip-adapter-f", "e2mim"])
+def test_prompts_of_a_run_with_the_same_training_are_taken(
+    method: str, config: Any, tmp_path: Path, others: dict[str, Path]
+) -> None:
+    shifted = config(method, protocol="domain-generalization", data={"targets": [str(others["shifted"])]})
+    first = vlprompt.tune(config(method), tmp_path / "few-shot" / "run")
+    whole = vlprompt.tune(shifted, tmp_path / "whole")
+    taken = vlprompt.tune(shifted, tmp_path / "taken", prompts_from=tmp_path / "few-shot" / "run")
+    assert first.training_hash == whole.training_hash == taken.training_hash
+    assert (whole.prompts_from, taken.prompts_from) == (None, "../few-shot/run")
+    assert taken.metrics == whole.metrics
+    assert taken.metrics["source"] == first.metrics["test"]
+    assert taken.history == first.history
+    assert taken.trainable_parameters == whole.trainable_parameters
+    assert taken.timings["train"] == first.timings["train"]
+    one, other = ((tmp_path / name / "prompts.safetensors").read_bytes() for name in ("whole", "taken"))
+    assert one == other
+
+
+def test_prompts_of_another_training_are_not_taken(config: Any, tmp_path: Path) -> None:
+    vlprompt.tune(config(seed=2), tmp_path / "other")
+    record = vlprompt.tune(config(), tmp_path / "run", prompts_from=tmp_path / "other")
+    assert record.prompts_from is None
+    assert vlprompt.tune(config(), tmp_path / "again", prompts_from=tmp_path / "gone").metrics == record.metrics
 
 
 def test_class_specific_context_is_refused_before_training(config: Any, tmp_path: Path) -> None:
@@ -144,7 +289,7 @@ def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
 def test_zero_shot_is_a_run_without_training(config: Any, tmp_path: Path) -> None:
     record = vlprompt.tune(config("zero-shot"), tmp_path / "run")
     assert (record.status, record.history, record.trainable_parameters) == ("finished", [], 0)
-    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == pytest.approx(record.metrics["test"])
+    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]
 
 
 def test_evaluating_other_data_names_its_classes(config: Any, tmp_path: Path, pictures: Path) -> None:

@@ -1,31 +1,36 @@
-"""Commands of many runs: run, table."""
+"""Commands of many runs: run."""
 
 import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlprompt.cli.common import Backbone, Quiet, RunDevice, Verbose, set_up_logging
+from vlprompt.cli.common import PROTOCOLS, Backbone, Quiet, Root, RunDevice, Targets, Verbose, set_up_logging
+from vlprompt.errors import VLPromptError
+
+if TYPE_CHECKING:
+    from vlprompt.protocols.engines import Engine
 
 
-class TableFormat(StrEnum):
-    """How `vlprompt table` prints."""
+class EngineName(StrEnum):
+    """What can run the cells of a grid."""
 
-    terminal = "terminal"
-    markdown = "markdown"
-    csv = "csv"
+    local = "local"
+    ray = "ray"
 
 
 def run(
-    protocol: Annotated[str, typer.Argument(help="few-shot or base-to-new.")],
+    protocol: Annotated[str, typer.Argument(help=PROTOCOLS)],
     methods: Annotated[str, typer.Option(help="Names with commas between them, options in brackets: `coop,dapt`.")],
     datasets: Annotated[str, typer.Option(help="Names or paths, with commas between them.")],
     out: Annotated[Path, typer.Option(help="The grid's folder, with a run's folder for each cell.")],
     shots: Annotated[str, typer.Option(help="Training images of each class.")] = "16",
     seeds: Annotated[str, typer.Option(help="A run for each.")] = "1,2,3",
+    targets: Targets = None,
+    root: Root = None,
     recipe: Annotated[
         str,
         typer.Option(help="paper (each method's own), unified (one for all), or a .yaml file without a method."),
@@ -35,6 +40,15 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, for every cell.")
     ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="What runs the cells: this machine, or a Ray cluster.")
+    ] = EngineName.local,
+    workers: Annotated[int | None, typer.Option(min=1, help="local: cells at a time, each in a process.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="ray: HOST:PORT of the cluster, or auto; default one on this machine.")
+    ] = None,
+    cpus_per_cell: Annotated[float | None, typer.Option(min=1, help="ray: cores of a cell; default 1.")] = None,
+    gpus_per_cell: Annotated[float | None, typer.Option(min=0, help="ray: GPUs of a cell, 0.5 for two on one.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -50,8 +64,19 @@ def run(
         vlprompt run base-to-new --methods "dapt,dapt[beta_text=0]" --datasets openmoji,fontawesome --out runs/betas
 
         vlprompt run few-shot --methods coop,maple --datasets pictures/ --recipe unified --out runs/unified
+
+        vlprompt run cross-dataset --methods coop,maple --datasets openmoji,fontawesome --out runs/transfer
+
+        vlprompt run few-shot --methods coop,dapt --datasets openmoji --workers 4 --out runs/grid
+
+        vlprompt run few-shot --methods coop,dapt --datasets openmoji --engine ray --address auto --out runs/grid
     """
     set_up_logging(quiet, verbose, usual=logging.WARNING)
+    _check_engine(
+        engine,
+        {"--workers": workers},
+        {"--address": address, "--cpus-per-cell": cpus_per_cell, "--gpus-per-cell": gpus_per_cell},
+    )
     from vlprompt.progress import Reporter
     from vlprompt.protocols import grid
 
@@ -64,7 +89,12 @@ def run(
         seeds=grid.numbers("--seeds", seeds),
         out=out,
         recipe=recipe,
-        flags={"backbone.source": backbone, "runtime.device": device},
+        targets=None if targets is None else grid.split_list(targets),
+        flags={
+            "backbone.source": backbone,
+            "data.root": root,
+            "runtime.device": device,
+        },
         settings=set_,
     )
     if dry_run:
@@ -74,13 +104,23 @@ def run(
         return
     reporter.say(planned.summary())
     try:
-        failed = planned.run(reporter)
+        chosen: Engine | None = None
+        if engine is EngineName.ray:
+            from vlprompt.protocols.engines.cluster import Cluster
+
+            chosen = Cluster(address, 1 if cpus_per_cell is None else cpus_per_cell, gpus_per_cell or 0)
+        elif workers is not None and workers > 1:
+            from vlprompt.protocols.engines.local import Processes
+
+            chosen = Processes(workers, planned.cells[0].config.runtime)
+        failed = planned.run(reporter, chosen)
     except KeyboardInterrupt:
         print(f"interrupted; go on with the same command (--out {out})", file=sys.stderr)
         sys.exit(130)
     if planned.finished and not quiet:
         from vlprompt.results.collect import find_runs
-        from vlprompt.results.tables import make_tables, print_tables
+        from vlprompt.results.formats import print_tables
+        from vlprompt.results.tables import make_tables
 
         print_tables(make_tables(find_runs(cell.folder for cell in planned.cells if cell.folder.is_dir())[0]))
     if failed:
@@ -88,35 +128,9 @@ def run(
         raise typer.Exit(1)
 
 
-def table(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders with runs, at any depth.")],
-    format_: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.terminal,
-    intervals: Annotated[
-        bool, typer.Option("--intervals", help="Add 95% intervals by bootstrap over images and seeds.")
-    ] = False,
-) -> None:
-    """Tables of all finished runs under RUNS, from their records alone.
-
-    Runs of different protocols, recipes, splits or backbone weights never share a cell, and a cell whose seeds are not
-    all finished says so in place of a number.
-
-    Examples:
-
-        vlprompt table runs/grid
-
-        vlprompt table runs/unified runs/paper --format markdown --intervals > results.md
-
-        vlprompt table runs/grid --format csv > results.csv
-    """
-    from vlprompt.results.collect import find_runs
-    from vlprompt.results.tables import make_tables, print_tables, to_csv, to_markdown
-
-    found, problems = find_runs(runs)
-    for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    tables = make_tables(found, intervals=intervals)
-    if format_ is TableFormat.terminal:
-        print_tables(tables, intervals=intervals)
-    else:
-        text = to_csv(tables) if format_ is TableFormat.csv else to_markdown(tables, intervals=intervals)
-        print(text, end="")
+def _check_engine(engine: EngineName, of_local: dict[str, Any], of_ray: dict[str, Any]) -> None:
+    """VLPromptError where an option of the other engine is given."""
+    others, right = (of_local, EngineName.local) if engine is EngineName.ray else (of_ray, EngineName.ray)
+    for option, value in others.items():
+        if value is not None:
+            raise VLPromptError(f"{option} {value} belongs to --engine {right}; add that, or leave {option} out")

@@ -8,14 +8,28 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from vlprompt.cli.common import Backbone, Device, Json, Quiet, Run, RunDevice, Verbose, set_up_logging
+from vlprompt.cli.common import (
+    PROTOCOLS,
+    Backbone,
+    Data,
+    Device,
+    Json,
+    Quiet,
+    Root,
+    Run,
+    RunDevice,
+    Targets,
+    Verbose,
+    set_up_logging,
+)
 from vlprompt.errors import VLPromptError
 
 
 def tune(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A dataset's name, a folder, or a .csv/.parquet file.")],
+    data: Data,
     method: Annotated[str, typer.Option(help="See `vlprompt list methods`.")] = "dapt",
-    protocol: Annotated[str, typer.Option(help="few-shot (all classes) or base-to-new (half of them).")] = "few-shot",
+    protocol: Annotated[str, typer.Option(help=PROTOCOLS)] = "few-shot",
+    targets: Targets = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="Settings to start from; default METHOD/PROTOCOL. A name, `unified`, or a .yaml file."),
@@ -27,7 +41,9 @@ def tune(
     class_names: Annotated[
         Path | None, typer.Option(help="File (.json, .yaml, .csv) that maps folder names to words.")
     ] = None,
+    root: Root = None,
     device: RunDevice = None,
+    devices: Annotated[int | None, typer.Option(help="How many to train on, each with its share of a batch.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as optim.epochs=20.")
     ] = None,
@@ -46,21 +62,27 @@ def tune(
         vlprompt tune pictures/ --shots 8 --out runs/mine
 
         vlprompt tune openmoji --method coop --protocol base-to-new --set optim.epochs=20
+
+        vlprompt tune openmoji --protocol cross-dataset --targets fontawesome,pictures/
     """
     set_up_logging(quiet, verbose)
     from vlprompt.config import parse_config
     from vlprompt.progress import Reporter
-    from vlprompt.protocols.run import open_task
+    from vlprompt.protocols.grid import split_list
     from vlprompt.protocols.run import tune as run_tune
+    from vlprompt.protocols.task import open_task
     from vlprompt.settings import resolve
 
     flags = {
         "backbone.source": backbone,
         "data.source": data,
+        "data.targets": None if targets is None else split_list(targets),
         "data.shots": shots,
         "data.class_names": None if class_names is None else str(class_names),
+        "data.root": root,
         "seed": seed,
         "runtime.device": device,
+        "runtime.devices": devices,
     }
     config = parse_config(resolve(method, protocol, recipe, flags, set_ or []))
     folder = out or Path("runs") / f"{Path(data).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
@@ -69,9 +91,10 @@ def tune(
         task.check(task.method())
         if not quiet:
             shots_, dataset = task.shots, task.dataset
+            tests = ", ".join(f"{test.images} ({name})" for name, test in task.tests.items())
             print(
                 f"# {dataset.name}: {len(dataset.class_names)} classes; trains on {len(shots_.train)} images of "
-                f"{len(shots_.class_names)} classes, tests on up to {len(dataset.test)}; would write {folder}"
+                f"{len(shots_.class_names)} classes; tests on {tests}; would write {folder}"
             )
         print(yaml.safe_dump(task.config.model_dump(mode="json"), sort_keys=False), end="")
         return
@@ -95,6 +118,7 @@ def evaluate(
         str | None, typer.Argument(metavar="[DATA]", help="Another dataset or folder; default the run's own tests.")
     ] = None,
     class_names: Annotated[Path | None, typer.Option(help="File that maps DATA's folder names to words.")] = None,
+    root: Root = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -113,8 +137,14 @@ def evaluate(
     from vlprompt.protocols.run import evaluate as run_evaluate
     from vlprompt.results.terminal import print_metrics
 
-    names = None if class_names is None else str(class_names)
-    found = run_evaluate(run, data, class_names=names, device=device, reporter=Reporter(quiet=quiet or as_json))
+    found = run_evaluate(
+        run,
+        data,
+        class_names=None if class_names is None else str(class_names),
+        root=root,
+        device=device,
+        reporter=Reporter(quiet=quiet or as_json),
+    )
     if as_json:
         print(json.dumps(found))
         return

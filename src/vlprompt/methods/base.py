@@ -145,6 +145,14 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         return False
 
     @property
+    def whole_batch(self) -> bool:
+        """Whether the loss looks at a batch's images together, so that each of several devices needs those of all.
+
+        What the loss gets then is `classify` of their features, with `index` in its extras.
+        """
+        return False
+
+    @property
     def trainable(self) -> int:
         """Number of values that are learned."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
@@ -161,7 +169,11 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         """
 
     def text_features(self) -> Tensor:
-        """Unit text features of the classes, tensor with shape (C, D). VLPromptError where they need an image."""
+        """Unit text features of the classes, tensor with shape (C, D). VLPromptError where they need an image.
+
+        Outside of training a class's feature must not depend on the other classes that are named: tests among fewer
+        classes are read off the same logits.
+        """
         if self.instance_conditional:
             raise VLPromptError(f"text features of method {self.name!r} need an image; take a prediction's")
         return self._text_features(self.prompts()[0])

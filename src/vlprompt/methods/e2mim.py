@@ -76,6 +76,11 @@ class E2MIM(Method[E2MIMOptions]):
         self.register_buffer("shot_labels", torch.zeros(0, dtype=torch.int64), persistent=False)
 
     @property
+    def whole_batch(self) -> bool:
+        """Shots of the batch are left out of the virtual images of all its classes."""
+        return self.options.lambda_aug > 0
+
+    @property
     def template_features(self) -> Tensor:
         """The hand-crafted view, unit text features (C, D) of the ensemble of all templates."""
         if self._template_features is None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,13 @@ from vlprompt.backbones import Backbone, load_backbone
 from vlprompt.config import RunConfig, parse_config
 from vlprompt.data import Dataset
 from vlprompt.errors import VLPromptError
+from vlprompt.locks import Lock, holder, try_lock
 from vlprompt.progress import Reporter
-from vlprompt.protocols.run import load_pool, open_task, tune
+from vlprompt.protocols.engines import Engine, Job
+from vlprompt.protocols.engines.local import Here
+from vlprompt.protocols.engines.worker import Worker
+from vlprompt.protocols.protocol import PROTOCOLS
+from vlprompt.protocols.task import Task, load_pool, open_task
 from vlprompt.settings import method_label, put_settings, read_value, resolve
 from vlprompt.training.record import RunRecord, read_record
 
@@ -27,7 +34,8 @@ class Cell:
         method: with the options that are not its recipe's, such as "dapt[beta_text=0]".
         config: of the run.
         folder: of the run.
-        work: training images times epochs, which the time of a method's runs is taken to grow with.
+        work: training images times epochs, which the time of a method's training is taken to grow with.
+        prompts_from: a finished run under the same --out that learned what this one would learn.
     """
 
     label: str
@@ -35,6 +43,7 @@ class Cell:
     config: RunConfig
     folder: Path
     work: int
+    prompts_from: Path | None = None
 
 
 @dataclass
@@ -44,7 +53,7 @@ class Grid:
     Attributes:
         cells: in the order they are run: seed by seed, so that an interrupted grid holds whole seeds.
         backbone: loaded once for all.
-        pools: the datasets by their source, likewise.
+        pools: the datasets by their source, targets among them, likewise.
         records: of the cells that are there, by folder; those that are not finished will be gone on with.
     """
 
@@ -58,31 +67,65 @@ class Grid:
         """Cells whose finished record is there."""
         return [cell for cell in self.cells if self._finished(cell)]
 
-    def run(self, reporter: Reporter) -> dict[Path, str]:
-        """Run what is not finished, one cell after another.
+    def run(self, reporter: Reporter, engine: Engine | None = None) -> dict[Path, str]:
+        """Run what is not finished. A cell that another process runs meanwhile is left to it.
+
+        Args:
+            reporter: shows progress.
+            engine: what runs the cells; None: this process, one after another.
 
         Returns:
             what went wrong, by the cell's folder. Ctrl-C raises KeyboardInterrupt, and the same grid can go on.
         """
+        engine = engine or Here(Worker(self.backbone, self.pools))
         failed: dict[Path, str] = {}
+        running: dict[str, tuple[Cell, Lock]] = {}
         left = [cell for cell in self.cells if not self._finished(cell)]
-        begun = len(self.cells) - len(left)
+
+        def fail(cell: Cell, reason: str) -> None:
+            failed[cell.folder] = reason
+            reporter.warn(f"failed: {cell.label}: {reason}")
+
+        def show() -> None:
+            labels = [cell.label for cell, _ in running.values()]
+            note = f"{len(labels)} at work" if len(labels) > 1 else "".join(labels)
+            bar(len(self.cells) - len(left), len(self.cells), note)
+
+        def jobs() -> Iterator[Job]:
+            waiting = list(left)
+            for _ in range(2):  # those that another process holds come once more, after the others
+                held = []
+                for cell in waiting:
+                    lock = try_lock(_lock_file(cell))
+                    if lock is None:
+                        held.append(cell)
+                        continue
+                    running[str(cell.folder)] = cell, lock
+                    show()
+                    yield _job(cell)
+                waiting = held
+            for cell in waiting:
+                fail(cell, f"{holder(_lock_file(cell))} is at it")
+
         with reporter.bar("cells", clock=False) as bar:
-            for number, cell in enumerate(left, start=begun + 1):
-                bar(number - 1, len(self.cells), cell.label)
-                try:
-                    pool = self.pools[cell.config.data.source]
-                    record = tune(
-                        cell.config, cell.folder, resume=True, reporter=reporter, backbone=self.backbone, pool=pool
-                    )
-                except VLPromptError as error:
-                    failed[cell.folder] = str(error)
-                    reporter.warn(f"failed: {cell.label}: {error}")
-                    continue
-                self.records[cell.folder] = record
-                ahead = self.seconds_left(left[number - begun :])
-                reporter.say(escape(f"{number}/{len(self.cells)}  {_came_to(cell, record)}; {about(ahead)} left"))
-            bar(len(self.cells), len(self.cells))
+            try:
+                with closing(engine.run(jobs(), reporter)) as ended:
+                    for job, error in ended:
+                        cell, lock = running.pop(job["folder"])
+                        lock.release()
+                        left.remove(cell)
+                        show()
+                        if error is not None:
+                            fail(cell, error)
+                            continue
+                        record = self.records[cell.folder] = read_record(cell.folder)
+                        ahead = self.seconds_left(left)
+                        rest = about(ahead and ahead / engine.parallel)
+                        done = f"{len(self.cells) - len(left)}/{len(self.cells)}"
+                        reporter.say(escape(f"{done}  {_came_to(cell, record)}; {rest} left"))
+            finally:
+                for _, lock in running.values():
+                    lock.release()
         return failed
 
     def seconds_left(self, cells: list[Cell] | None = None) -> float | None:
@@ -94,21 +137,28 @@ class Grid:
             cells = [cell for cell in self.cells if not self._finished(cell)]
         if not cells:
             return 0.0
-        rates: dict[str, list[float]] = {}
+        rates: dict[str, list[tuple[float, float]]] = {}
         for cell in self.finished:
-            seconds = sum(self.records[cell.folder].timings.values())
-            rates.setdefault(cell.method, []).append(seconds / cell.work)
+            timings = self.records[cell.folder].timings
+            test = timings.get("test", 0.0)
+            rates.setdefault(cell.method, []).append(((sum(timings.values()) - test) / cell.work, test))
         if not rates:
             return None
-        means = {method: sum(rate) / len(rate) for method, rate in rates.items()}
-        average = sum(means.values()) / len(means)
-        return sum(cell.work * means.get(cell.method, average) for cell in cells)
+        means = {method: _means(found) for method, found in rates.items()}
+        average = _means(list(means.values()))
+        left = 0.0
+        for cell in cells:
+            rate, test = means.get(cell.method, average)
+            left += test if cell.prompts_from else test + rate * cell.work
+        return left
 
     def summary(self) -> str:
         """One line: how many cells, how many of them are finished or begun, and how long the rest may take."""
         done, begun = len(self.finished), len(self.records) - len(self.finished)
         states = [f"{done} finished"] + ([f"{begun} to go on with"] if begun else [])
         states.append(f"{len(self.cells) - done - begun} to run")
+        if learned := sum(cell.prompts_from is not None and not self._finished(cell) for cell in self.cells):
+            states.append(f"{learned} of them with prompts that another run learned")
         ahead = self.seconds_left()
         return f"{len(self.cells)} cells: {', '.join(states)}" + (f"; {about(ahead)}" if ahead else "")
 
@@ -129,6 +179,7 @@ def plan(
     seeds: list[int],
     out: Path,
     recipe: str | None = None,
+    targets: list[str] | None = None,
     flags: dict[str, Any] | None = None,
     settings: list[str] | None = None,
 ) -> Grid:
@@ -142,6 +193,8 @@ def plan(
         seeds: of the runs.
         out: the grid's folder; cells are PROTOCOL/DATASET/METHOD/shots-K/seed-S in it.
         recipe: as in `settings.resolve`; one that names a method is refused.
+        targets: names or paths of what is tested on besides; None: what the protocol takes, which is for
+            cross-dataset the other datasets.
         flags: values for every cell by dotted key, such as "backbone.source".
         settings: KEY=VALUE for every cell, over everything else.
 
@@ -149,8 +202,16 @@ def plan(
         VLPromptError: whatever is wrong with a method, dataset or option; a method that the protocol cannot test; or
             a cell that holds another run already.
     """
+    others = {source: _others(protocol, source, datasets, targets) for source in datasets}
+    given = flags or {}
     configs = [
-        _config(method, source, protocol, recipe, {**(flags or {}), "data.shots": count, "seed": seed}, settings or [])
+        _config(
+            method,
+            protocol,
+            recipe,
+            {**given, "data.source": source, "data.targets": others[source], "data.shots": count, "seed": seed},
+            settings or [],
+        )
         for seed in seeds
         for source in datasets
         for count in shots
@@ -161,14 +222,14 @@ def plan(
     base = configs[0].backbone
     pools = {source: load_pool(data) for source, data in {c.data.source: c.data for c in configs}.items()}
     backbone = load_backbone(base.source, base.precision, configs[0].runtime.device)
-    _check_methods(configs[: len(methods)], backbone, pools[datasets[0]])
+    _check_methods(configs[: len(methods)], backbone, pools)
 
-    grid = Grid([], backbone, pools)
+    grid, trained = Grid([], backbone, pools), _trained(out)
     folders: set[Path] = set()
-    others: list[Path] = []
+    strange: list[Path] = []
     for config in configs:
-        task = open_task(config, backbone, pools[config.data.source])
-        cell = _cell(config, task.dataset.name, len(task.shots.train), out)
+        task = _open(config, backbone, pools)
+        cell = _cell(config, task, out, trained.get(task.training_hash))
         if cell.folder in folders:
             raise VLPromptError(f"the grid has {cell.label} twice; leave one of the two out")
         folders.add(cell.folder)
@@ -176,9 +237,10 @@ def plan(
         record = _earlier(cell.folder)
         if record is not None:
             grid.records[cell.folder] = record
-            others += [cell.folder] * (record.result_hash != task.result_hash)
-    if others:
-        cells = f"{others[0]} holds a run" if len(others) == 1 else f"{others[0]} and {len(others) - 1} more hold runs"
+            strange += [cell.folder] * (record.result_hash != task.result_hash)
+    if strange:
+        more = len(strange) - 1
+        cells = f"{strange[0]} and {more} more hold runs" if more else f"{strange[0]} holds a run"
         raise VLPromptError(f"{cells} with other settings, images or weights; choose another --out")
     return grid
 
@@ -215,15 +277,13 @@ def about(seconds: float | None) -> str:
     return "about " + (f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min")
 
 
-def _config(
-    method: str, source: str, protocol: str, recipe: str | None, flags: dict[str, Any], settings: list[str]
-) -> RunConfig:
+def _config(method: str, protocol: str, recipe: str | None, flags: dict[str, Any], settings: list[str]) -> RunConfig:
     """A cell's run; the method's options in brackets go over its recipe's."""
     found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", method, re.DOTALL)
     if found is None:
         raise VLPromptError(f"--methods {method}: write NAME or NAME[KEY=VALUE,KEY=VALUE]")
     name, options = found[1].strip(), found[2]
-    values = resolve(name, protocol, recipe, {"data.source": source, **flags}, [])
+    values = resolve(name, protocol, recipe, flags, [])
     if values["method"]["name"] != name:
         raise VLPromptError(f"--recipe {recipe} is one method's; give a grid one without a section `method`")
     values["protocol"] = protocol
@@ -236,25 +296,49 @@ def _config(
     return parse_config(values)
 
 
-def _check_methods(configs: list[RunConfig], backbone: Backbone, pool: Dataset) -> None:
+def _others(protocol: str, source: str, datasets: list[str], targets: list[str] | None) -> list[str] | None:
+    """What a run on `source` is tested on besides; None leaves it to the protocol."""
+    if targets is None and protocol in PROTOCOLS and PROTOCOLS[protocol].targets == "own":
+        targets = datasets
+    return None if targets is None else [target for target in targets if target != source]
+
+
+def _open(config: RunConfig, backbone: Backbone, pools: dict[str, Dataset]) -> Task:
+    """A cell's ingredients; targets that had to be loaded join the pools."""
+    task = open_task(config, backbone, pools)
+    pools.update(zip(task.config.data.targets, task.targets.values(), strict=True))
+    return task
+
+
+def _trained(out: Path) -> dict[str, Path]:
+    """Folders of the finished runs under `out` that trained, by the hash of what they learned."""
+    found = {}
+    for path in sorted(out.rglob("run.json")):
+        record = _earlier(path.parent)
+        if record is not None and record.status == "finished" and record.history:
+            found[record.training_hash] = path.parent
+    return found
+
+
+def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> None:
     """Make every method once: options that do not fit the backbone, and methods that do not fit the protocol, fail."""
     bound = []
     for config in configs:
-        task = open_task(config, backbone, pool)
+        task = _open(config, backbone, pools)
         if task.cannot_name_new(task.method()):
             bound.append(method_label(config))
     if bound:
         raise VLPromptError(
             f"--methods {', '.join(bound)}: with these options they cannot name new classes, which protocol "
-            f"{configs[0].protocol!r} tests; leave them out, or use protocol few-shot"
+            f"{configs[0].protocol!r} tests; leave them out, or use protocol few-shot or domain-generalization"
         )
 
 
-def _cell(config: RunConfig, dataset: str, images: int, out: Path) -> Cell:
-    method, shots = method_label(config), config.data.shots
+def _cell(config: RunConfig, task: Task, out: Path, prompts_from: Path | None) -> Cell:
+    method, dataset, shots = method_label(config), task.dataset.name, config.data.shots
     folder = out / config.protocol / _file_name(dataset) / _file_name(method) / f"shots-{shots}" / f"seed-{config.seed}"
     label = f"{dataset}, {method}, {shots} shot{'s' * (shots > 1)}, seed {config.seed}"
-    return Cell(label, method, config, folder, images * config.optim.epochs)
+    return Cell(label, method, config, folder, len(task.shots.train) * config.optim.epochs, prompts_from)
 
 
 def _file_name(label: str) -> str:
@@ -269,6 +353,24 @@ def _earlier(folder: Path) -> RunRecord | None:
         return read_record(folder)
     except VLPromptError:
         return None  # there is none; or one that cannot be read, which is said when its turn comes
+
+
+def _job(cell: Cell) -> Job:
+    return {
+        "label": cell.label,
+        "config": cell.config.model_dump_json(),
+        "folder": str(cell.folder),
+        "prompts_from": None if cell.prompts_from is None else str(cell.prompts_from),
+    }
+
+
+def _lock_file(cell: Cell) -> Path:
+    return cell.folder.parent / f".{cell.folder.name}.lock"
+
+
+def _means(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    firsts, seconds = zip(*pairs, strict=True)
+    return sum(firsts) / len(pairs), sum(seconds) / len(pairs)
 
 
 def _came_to(cell: Cell, record: RunRecord) -> str:

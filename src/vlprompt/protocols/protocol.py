@@ -1,26 +1,115 @@
-"""The protocols: which classes are learned, and on which ones a run is tested."""
+"""The protocols: which classes are learned, and on which images and classes a run is tested."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from vlprompt.data.sampling import Classes
+from vlprompt.data import Dataset, Item
+from vlprompt.data.sampling import Classes, class_half
+from vlprompt.errors import VLPromptError
 from vlprompt.training.evaluation import harmonic_mean
+
+SOURCE = "source"
+
+
+@dataclass(frozen=True)
+class Test:
+    """Images that are classified, by their classes, and the classes that compete for them."""
+
+    images: Classes = "all"
+    classes: Classes = "all"
+
+    def labels(self, count: int) -> tuple[range, range]:
+        """Labels of the images, and labels that compete, of a dataset with `count` classes."""
+        return class_half(count, self.images), class_half(count, self.classes)
+
+    def of(self, dataset: Dataset) -> Dataset:
+        """What is tested of a dataset: its class names are those that compete, its test images those that count.
+
+        Raises:
+            VLPromptError: there are no such images.
+        """
+        images, classes = self.labels(len(dataset.class_names))
+        items = tuple(Item(item.path, classes.index(item.label)) for item in dataset.test if item.label in images)
+        if not items:
+            whose = "" if self.images == "all" else f" of its {self.images} classes"
+            raise VLPromptError(f"dataset {dataset.name!r} has no test images{whose}; add some to its test split")
+        return replace(
+            dataset, class_names=tuple(dataset.class_names[i] for i in classes), train=(), val=(), test=items
+        )
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Classes that are trained on, and the tests by name with the classes that compete in each."""
+    """Classes that are learned, and what is tested.
 
+    Attributes:
+        about: what it is, in a line.
+        train: classes whose shots are learned from.
+        tests: on the dataset that is learned from, by name.
+        targets: other datasets that are tested on, each as a test of its name. "own": with classes of their own.
+            "trained": theirs are among those that were learned. None: there are none.
+        recipes: the protocols whose recipes a run starts from: the first that there is one of.
+        means: numbers beside the tests: harmonic means of two of them.
+    """
+
+    about: str
     train: Classes
-    tests: dict[str, Classes]
+    tests: dict[str, Test]
+    recipes: tuple[str, ...]
+    targets: Literal["own", "trained"] | None = None
+    means: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def summary(self, metrics: dict[str, dict[str, float | int]]) -> dict[str, float]:
-        """What is computed from several tests: the harmonic mean of base and new accuracy."""
-        if not {"base", "new"} <= metrics.keys():
-            return {}
-        return {"harmonic_mean": harmonic_mean(metrics["base"]["accuracy"], metrics["new"]["accuracy"])}
+    @property
+    def names_new(self) -> bool:
+        """Whether classes are tested that are not learned, which a method bound to its classes cannot name."""
+        return self.targets == "own" or any(test.classes != self.train for test in self.tests.values())
+
+    def summary(self, metrics: dict[str, dict[str, Any]]) -> dict[str, float]:
+        """What is computed from several tests: harmonic means, and the mean accuracy of targets."""
+        numbers = {
+            name: harmonic_mean(metrics[one]["accuracy"], metrics[other]["accuracy"])
+            for name, (one, other) in self.means.items()
+        }
+        if self.targets:
+            targets = [values["accuracy"] for name, values in metrics.items() if name not in self.tests]
+            numbers["target_average"] = sum(targets) / len(targets)
+        return numbers
 
 
-PROTOCOLS = {
-    "few-shot": Protocol("all", {"test": "all"}),
-    "base-to-new": Protocol("base", {"base": "base", "new": "new"}),
+# A recipe that is to generalise stands in for another one of that kind before one that is made for the learned classes.
+_ELSEWHERE = ("cross-dataset", "base-to-new", "few-shot")
+
+PROTOCOLS: dict[str, Protocol] = {
+    "few-shot": Protocol(
+        about="all classes are learned and tested",
+        train="all",
+        tests={"test": Test()},
+        recipes=("few-shot",),
+    ),
+    "base-to-new": Protocol(
+        about="the first half of the classes (base) is learned; base and new are tested, apart and among one another",
+        train="base",
+        tests={
+            "base": Test("base", "base"),
+            "new": Test("new", "new"),
+            "open-base": Test("base", "all"),
+            "open-new": Test("new", "all"),
+        },
+        recipes=("base-to-new",),
+        means={"harmonic_mean": ("base", "new"), "open_harmonic_mean": ("open-base", "open-new")},
+    ),
+    "cross-dataset": Protocol(
+        about="all classes of one dataset are learned; it and others with classes of their own are tested",
+        train="all",
+        tests={SOURCE: Test()},
+        recipes=_ELSEWHERE,
+        targets="own",
+    ),
+    "domain-generalization": Protocol(
+        about="all classes are learned in one domain; it and others with the same classes, or some of them, are tested",
+        train="all",
+        tests={SOURCE: Test()},
+        recipes=("domain-generalization", *_ELSEWHERE),
+        targets="trained",
+    ),
 }

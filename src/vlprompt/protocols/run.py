@@ -1,97 +1,29 @@
 """One run from its configuration to its folder, and the same folder evaluated again."""
 
 import io
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars
-import torch
 
-from vlprompt.backbones import Backbone, load_backbone
-from vlprompt.backbones.backbone import resolve_device
-from vlprompt.config import DataConfig, RunConfig
-from vlprompt.data import Dataset, load_dataset
+from vlprompt.backbones import Backbone
+from vlprompt.config import RunConfig
+from vlprompt.data import Dataset
+from vlprompt.data.splits import write_split
 from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write
-from vlprompt.methods import Method, create_method
+from vlprompt.methods import Method
 from vlprompt.progress import Reporter
-from vlprompt.protocols.protocol import PROTOCOLS
-from vlprompt.training.evaluation import Predictions, predict_set
-from vlprompt.training.fit import derived_seed, fit
-from vlprompt.training.inputs import test_inputs, training_inputs
-from vlprompt.training.memory import peak_memory_mb
+from vlprompt.protocols.learning import train
+from vlprompt.protocols.task import Task, load_pool, load_targets, open_task
+from vlprompt.protocols.testing import run_tests, summarise
+from vlprompt.training.memory import peak_memory_mb, reset_peak_memory
 from vlprompt.training.record import BackboneRecord, RunRecord, SplitRecord, now, read_record
 from vlprompt.training.restore import restore
-from vlprompt.training.state import FILE, save_prompts
-
-
-@dataclass(frozen=True)
-class Task:
-    """A run's ingredients, loaded.
-
-    Attributes:
-        config: the run, its template filled in.
-        backbone: frozen.
-        pool: all images, which shots are drawn from.
-        dataset: the drawn shots of all classes, and all test images.
-        shots: the same of the classes that are learned.
-    """
-
-    config: RunConfig
-    backbone: Backbone
-    pool: Dataset
-    dataset: Dataset
-    shots: Dataset
-
-    @property
-    def result_hash(self) -> str:
-        """Of everything that the result depends on."""
-        return self.config.result_hash(self.backbone.weight_hash, self.dataset.split_hash())
-
-    def method(self) -> Method[Any]:
-        """The configured method for the classes that are learned, its parameters drawn from the run's seed."""
-        config = self.config
-        torch.manual_seed(derived_seed("start", config.seed))
-        return create_method(config.method.name, self.backbone, self.shots.class_names, **config.method.options)
-
-    def cannot_name_new(self, method: Method[Any]) -> bool:
-        """Whether the protocol tests new classes, and the method has something for its own alone."""
-        return method.class_bound and "new" in PROTOCOLS[self.config.protocol].tests
-
-    def check(self, method: Method[Any]) -> None:
-        """VLPromptError where the method cannot do the protocol's tests, or cannot read the names in them."""
-        protocol = self.config.protocol
-        if self.cannot_name_new(method):
-            raise VLPromptError(
-                f"method {method.name!r} with these options cannot name new classes, which protocol {protocol!r} "
-                "tests; use protocol few-shot, or options that share the prompts among classes"
-            )
-        for classes in PROTOCOLS[protocol].tests.values():
-            method.check_names(self.dataset.subset(classes).class_names)
-
-
-def load_pool(data: DataConfig) -> Dataset:
-    """The configured dataset, whole, before shots are drawn from it."""
-    class_names = None if data.class_names is None else Path(data.class_names)
-    return load_dataset(data.source, split_seed=data.split_seed, class_names=class_names)
-
-
-def open_task(config: RunConfig, backbone: Backbone | None = None, pool: Dataset | None = None) -> Task:
-    """Load what a run needs. A backbone and a dataset that are loaded already can be given."""
-    runtime, data = config.runtime, config.data
-    resolve_device(runtime.device, config.backbone.precision)  # before images are read and weights are loaded
-    if runtime.threads:
-        torch.set_num_threads(runtime.threads)
-    pool = pool or load_pool(data)
-    if not pool.test:
-        raise VLPromptError(f"dataset {data.source!r} has no test images; add a test/ folder or more images per class")
-    backbone = backbone or load_backbone(config.backbone.source, config.backbone.precision, runtime.device)
-    backbone.text.chunk_size = runtime.class_chunk
-    drawn = pool.few_shot(data.shots, config.seed)
-    shots = drawn.subset(PROTOCOLS[config.protocol].train)
-    return Task(config.with_template(pool.template), backbone, pool, drawn, shots)
+from vlprompt.training.state import FILE, load_prompts, save_prompts
 
 
 def tune(
@@ -101,7 +33,8 @@ def tune(
     resume: bool = False,
     reporter: Reporter | None = None,
     backbone: Backbone | None = None,
-    pool: Dataset | None = None,
+    pools: Mapping[str, Dataset] | None = None,
+    prompts_from: Path | None = None,
 ) -> RunRecord:
     """Run a configuration and leave its folder.
 
@@ -111,7 +44,8 @@ def tune(
         resume: go on with an unfinished run of the same configuration; a finished one is returned as it is.
         reporter: shows progress; none by default.
         backbone: one that is loaded already, to save the time.
-        pool: the configured dataset, likewise.
+        pools: datasets by their source, likewise.
+        prompts_from: folder of a run; if it is finished and its training was the same, its prompts are taken.
 
     Returns:
         the finished record. Ctrl-C raises KeyboardInterrupt and leaves an "interrupted" run that can go on.
@@ -119,7 +53,8 @@ def tune(
     reporter = reporter or Reporter(quiet=True)
     folder = Path(out)
     earlier = _earlier(folder, resume=resume)
-    task = open_task(config, backbone, pool)
+    task = open_task(config, backbone, pools)
+    reset_peak_memory(task.backbone.device)
     result_hash = task.result_hash
     if earlier is not None:
         if earlier.result_hash != result_hash:
@@ -134,10 +69,15 @@ def tune(
     task.check(method)
     record = _new_record(task, method, result_hash)
     record.write(folder)
+    record.split.content = write_split(task.learned, folder / "split.jsonl").content
+    learned = _same_training(prompts_from, record.training_hash)
     try:
-        seconds = _train(task, method, record, folder, reporter, resume=resume)
+        if prompts_from is None or learned is None:
+            seconds = train(task, method, record, folder, reporter, resume=resume)
+        else:
+            seconds = _take_over(prompts_from, learned, method, record, folder)
         begun = time.monotonic()
-        predictions = run_tests(task.config, task.dataset, method, reporter)
+        predictions = run_tests(task.config, task.dataset, task.targets, method, reporter)
         seconds["test"] = time.monotonic() - begun
     except KeyboardInterrupt:
         record.status = "interrupted"
@@ -149,7 +89,7 @@ def tune(
     table.write_parquet(buffer)
     atomic_write(folder / "predictions.parquet", buffer.getvalue())
     record.timings = {name: round(value, 3) for name, value in seconds.items()}
-    record.peak_memory_mb = peak_memory_mb(task.backbone.device)
+    record.peak_memory_mb = max(record.peak_memory_mb or 0, peak_memory_mb(task.backbone.device) or 0) or None
     record.status, record.ended = "finished", now()
     record.write(folder)
     (folder / FILE).unlink(missing_ok=True)
@@ -161,6 +101,7 @@ def evaluate(
     data: str | None = None,
     *,
     class_names: str | None = None,
+    root: str | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
@@ -170,6 +111,7 @@ def evaluate(
         run: the run's folder.
         data: another dataset, whose classes are named to the prompts; None for the run's own tests.
         class_names: file that maps that dataset's folder names to words.
+        root: folder of the datasets, where it is another one than the run's.
         device: as in `load_backbone`.
         reporter: shows progress; none by default.
 
@@ -181,77 +123,34 @@ def evaluate(
     config = record.config
     if data is None and record.status == "imported":
         raise VLPromptError(f"{run} was imported and has no test images of its own; say which: evaluate {run} DATA")
+    changes: dict[str, Any] = {} if root is None else {"root": root}
     if data is not None:
-        other = config.data.model_copy(update={"source": data, "class_names": class_names})
-        config = config.model_copy(update={"data": other, "protocol": "few-shot"})
+        changes |= {"source": data, "class_names": class_names, "targets": ()}
+        config = config.model_copy(update={"protocol": "few-shot"})
+    config = config.model_copy(update={"data": config.data.model_copy(update=changes)})
     dataset = load_pool(config.data)
-    found = run_tests(config, dataset, method, reporter)
+    found = run_tests(config, dataset, load_targets(config, dataset), method, reporter)
     metrics = summarise(config.protocol, found)
     return {"run": str(run), "dataset": dataset.name, "method": method.name, **metrics}
 
 
-def run_tests(config: RunConfig, dataset: Dataset, method: Method[Any], reporter: Reporter) -> dict[str, Predictions]:
-    """Predictions of every test of the protocol. The method ends with the classes it had."""
-    trained = method.class_names
-    runtime, found = config.runtime, {}
-    for test, classes in PROTOCOLS[config.protocol].tests.items():
-        part = dataset.subset(classes)
-        if not part.test:
-            raise VLPromptError(f"dataset {dataset.name!r} has no test images of its {classes} classes")
-        if part.class_names != trained:
-            method.set_class_names(part.class_names)
-        inputs = test_inputs(method, part.test, part.root, config, reporter, frozen=False)
-        with reporter.bar(f"test {test}" if test != "test" else "test") as bar:
-            found[test] = predict_set(
-                method,
-                inputs,
-                [item.path for item in part.test],
-                batch_size=runtime.eval_batch_size,
-                workers=runtime.workers,
-                bar=bar,
-            )
-        if part.class_names != trained:
-            method.set_class_names(trained)
-    return found
+def _same_training(folder: Path | None, training_hash: str) -> RunRecord | None:
+    """The record of a finished run that learned what a run with this hash would learn."""
+    if folder is None or not (folder / "run.json").exists():
+        return None
+    record = read_record(folder)
+    return record if record.status == "finished" and record.training_hash == training_hash else None
 
 
-def summarise(protocol: str, predictions: dict[str, Predictions]) -> dict[str, Any]:
-    """Metrics of every test by its name, and what the protocol computes from several."""
-    metrics = {test: found.metrics() for test, found in predictions.items()}
-    return {**metrics, **PROTOCOLS[protocol].summary(metrics)}
-
-
-def _train(
-    task: Task, method: Method[Any], record: RunRecord, folder: Path, reporter: Reporter, *, resume: bool
+def _take_over(
+    other: Path, learned: RunRecord, method: Method[Any], record: RunRecord, folder: Path
 ) -> dict[str, float]:
-    config, shots = task.config, task.shots
-    begun = time.monotonic()
-    if type(method).prepare is not Method.prepare:
-        prepared = [
-            test_inputs(method, items, shots.root, config, reporter, frozen=True) if items else None
-            for items in (shots.train, shots.val)
-        ]
-        assert prepared[0] is not None
-        method.prepare(prepared[0], prepared[1])
-    seconds = {"prepare": time.monotonic() - begun}
-    record.trainable_parameters = method.trainable  # a cache or a probe has its size from the shots
-    if not any(parameter.requires_grad for parameter in method.parameters()):
-        save_prompts(folder, method)
-        return seconds
-    inputs = training_inputs(method, shots.train, shots.root, config, reporter)
-    with reporter.bar("train") as bar:
-        fit(
-            method,
-            inputs,
-            config,
-            folder,
-            result_hash=record.result_hash,
-            resume=resume,
-            history=record.history,
-            seconds=seconds,
-            bar=bar,
-        )
-    return seconds
+    """Prompts of another run, and what its record says of how they were learned; returns the seconds of that."""
+    load_prompts(other, method)
+    save_prompts(folder, method)
+    record.prompts_from = Path(os.path.relpath(other, folder)).as_posix()
+    record.history, record.trainable_parameters = learned.history, learned.trainable_parameters
+    return {part: seconds for part, seconds in learned.timings.items() if part != "test"}
 
 
 def _earlier(folder: Path, *, resume: bool) -> RunRecord | None:
@@ -273,6 +172,7 @@ def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
     return RunRecord(
         config=task.config,
         result_hash=result_hash,
+        training_hash=task.training_hash,
         backbone=BackboneRecord.of(backbone),
         class_names=list(shots.class_names),
         split=SplitRecord(
@@ -282,6 +182,8 @@ def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
             val=len(shots.val),
             test=len(task.dataset.test),
             skipped=list(task.dataset.skipped),
+            short=shots.short_of(task.config.data.shots),
         ),
+        tests=task.tests,
         trainable_parameters=method.trainable,
     )

@@ -1,5 +1,6 @@
 """Predictions on a test set, and the metrics that are computed from them."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -20,23 +21,31 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities (N, C) of N test images, their labels (N,) and their paths."""
+    """Probabilities (N, C) of N test images among C classes, their labels (N,), their paths, and the classes' names."""
 
     probabilities: Tensor
     labels: Tensor
     paths: list[str]
+    class_names: tuple[str, ...]
 
-    def metrics(self) -> dict[str, float | int]:
-        """Top-1 accuracy, mean of per-class accuracies and expected calibration error, in percent; and N."""
-        classes = self.probabilities.shape[1]
+    def metrics(self) -> dict[str, Any]:
+        """Top-1 accuracy, mean of per-class accuracies and expected calibration error, in percent; N; and accuracies
+        of the classes that have test images, by name (and label, where ImageNet has two classes of one name).
+        """
+        classes = len(self.class_names)
         top1 = multiclass_accuracy(self.probabilities, self.labels, classes, average="micro")
-        macro = multiclass_accuracy(self.probabilities, self.labels, classes, average="macro")
         calibration = multiclass_calibration_error(self.probabilities, self.labels, classes, n_bins=BINS)
+        per_class = 100 * multiclass_accuracy(self.probabilities, self.labels, classes, average=None)
+        # A class may compete without images of its own; torchmetrics' own mean would count a wrong guess of it as 0%.
+        tested = self.labels.unique()
+        called = Counter(self.class_names)
+        names = [name if called[name] == 1 else f"{name} ({label})" for label, name in enumerate(self.class_names)]
         return {
             "accuracy": 100 * top1.item(),
-            "macro_accuracy": 100 * macro.item(),
+            "macro_accuracy": per_class[tested].mean().item(),
             "calibration_error": 100 * calibration.item(),
             "images": len(self.labels),
+            "class_accuracy": {names[i]: round(per_class[i].item(), 2) for i in tested.tolist()},
         }
 
     def table(self, test: str) -> polars.DataFrame:
@@ -53,19 +62,17 @@ class Predictions:
 
 
 @torch.no_grad()
-def predict_set(
-    method: Method[Any], test_set: ImageSet | FeatureSet, paths: list[str], *, batch_size: int, workers: int, bar: Bar
-) -> Predictions:
-    """Probabilities for every item (image or frozen feature, label, index) of a set, classes encoded once."""
+def predict_logits(
+    method: Method[Any], test_set: ImageSet | FeatureSet, *, batch_size: int, workers: int, bar: Bar
+) -> Tensor:
+    """Logits (N, C), fp32 on the CPU, of N items (image or frozen feature, label, index); classes are encoded once."""
     method.eval()
     text_features = method.class_features()
-    probabilities, labels = [], []
-    for inputs, targets, _ in DataLoader(test_set, batch_size, num_workers=workers):
-        prediction = method(inputs.to(method.backbone.device), text_features)
-        probabilities.append(prediction.logits.float().softmax(-1).cpu())
-        labels.append(targets)
-        bar(sum(map(len, labels)), len(paths))
-    return Predictions(torch.cat(probabilities), torch.cat(labels), paths)
+    logits: list[Tensor] = []
+    for inputs, _, _ in DataLoader(test_set, batch_size, num_workers=workers):
+        logits.append(method(inputs.to(method.backbone.device), text_features).logits.float().cpu())
+        bar(sum(map(len, logits)), len(test_set))
+    return torch.cat(logits)
 
 
 @overload

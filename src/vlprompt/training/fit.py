@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader
@@ -16,6 +17,7 @@ from vlprompt.config import OptimConfig, RunConfig
 from vlprompt.data.epochs import EpochDataset
 from vlprompt.methods import Method
 from vlprompt.progress import Bar
+from vlprompt.training.parallel import MeanGradients, average_gradients, gather_batch, own_share
 from vlprompt.training.record import Epoch
 from vlprompt.training.schedule import learning_rate
 from vlprompt.training.state import FILE, load_state, save_prompts, save_state
@@ -35,8 +37,22 @@ def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:
 
 
 def make_fabric(config: RunConfig, device: torch.device) -> Fabric:
-    """Fabric on the backbone's device. fp16 runs under AMP with loss scaling; the others need neither."""
+    """Fabric on the backbone's device, or on as many as the run has, each in a process that is told its rank.
+
+    fp16 runs under AMP with loss scaling; the other precisions need neither.
+    """
     precision: Literal["16-mixed", "32-true"] = "16-mixed" if config.backbone.precision == "fp16" else "32-true"
+    if config.runtime.devices > 1:
+        # A cluster's own variables say how the run was started, not how its devices share the work.
+        fabric = Fabric(
+            accelerator=device.type,
+            strategy=MeanGradients(),
+            devices=config.runtime.devices,
+            precision=precision,
+            plugins=LightningEnvironment(),
+        )
+        fabric.launch()
+        return fabric
     devices: int | list[int] = [device.index or 0] if device.type == "cuda" else 1
     return Fabric(accelerator=device.type, devices=devices, precision=precision)
 
@@ -83,16 +99,17 @@ def fit(
         history.append(_epoch(epoch, method, wrapped, wrapped_optimizer, fabric, train_set, config, bar))
         method.on_epoch_end(epoch + 1)
         seconds["train"] = before + time.monotonic() - begun
-        save_prompts(folder, method)
-        save_state(
-            folder,
-            method,
-            optimizer,
-            history,
-            result_hash=result_hash,
-            seconds=seconds,
-            scaler={} if scaler is None else scaler.state_dict(),
-        )
+        if fabric.is_global_zero:
+            save_prompts(folder, method)
+            save_state(
+                folder,
+                method,
+                optimizer,
+                history,
+                result_hash=result_hash,
+                seconds=seconds,
+                scaler={} if scaler is None else scaler.state_dict(),
+            )
 
 
 def batches(count: int, batch_size: int, seed: int) -> list[list[int]]:
@@ -121,30 +138,35 @@ def _epoch(
     order = batches(len(train_set), config.optim.batch_size, seed)  # type: ignore[arg-type]
     totals: dict[str, Tensor] = {}
     correct, images, begun = torch.zeros((), device=fabric.device), 0, time.monotonic()
-    for step, (inputs, labels, index) in enumerate(_loaded(train_set, order, config, fabric.device), start=1):
+    own = own_share(order, fabric)
+    for step, (inputs, labels, index) in enumerate(_loaded(train_set, own, config, fabric.device), start=1):
         optimizer.zero_grad(set_to_none=True)
         prediction = wrapped(inputs)
         prediction.extras["index"] = index
+        if method.whole_batch and fabric.world_size > 1:
+            prediction, labels = gather_batch(method, prediction, labels, fabric)
         terms = method.loss(prediction, labels)
         method.backward(terms, fabric)
+        average_gradients(method, fabric)
         optimizer.step()
         for name, value in terms.items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * len(labels)
         correct += (prediction.logits.argmax(1) == labels).sum()
         images += len(labels)
-        rate = images / (time.monotonic() - begun)
+        rate = step * len(order[0]) / (time.monotonic() - begun)
         losses = {name: (value / images).item() for name, value in totals.items()}
         shown = "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in losses.items())
         note = f"epoch {epoch + 1}/{config.optim.epochs}  {shown}  {rate:.0f} images/s"
         bar(epoch * len(order) + step, config.optim.epochs * len(order), note)
     elapsed = time.monotonic() - begun
+    correct, *sums = fabric.all_reduce(torch.stack([correct, *totals.values()]), reduce_op="mean")
     return Epoch(
         epoch=epoch + 1,
         lr=lr,
         accuracy=correct.item() / images,
-        losses=losses,
+        losses={name: (value / images).item() for name, value in zip(totals, sums, strict=True)},
         seconds=round(elapsed, 3),
-        images_per_second=round(images / elapsed, 1),
+        images_per_second=round(len(order) * len(order[0]) / elapsed, 1),
     )
 
 

@@ -1,6 +1,5 @@
 """What a method is fed with: images, or cached frozen features where it leaves the image tower alone."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,18 +47,7 @@ def _encoded(
             encode,
             views=views,
             batch_size=config.runtime.eval_batch_size,
-            key=_cache_key(backbone, images, views),
+            key=f"{backbone.weight_hash} {backbone.precision} {backbone.device.type}",
             progress=bar,
             workers=config.runtime.workers,
         )
-
-
-def _cache_key(backbone: Backbone, images: ImageSet, views: int) -> str:
-    """Of weights, precision, device, transform, seed, views, and every file with its size and time of change."""
-    about = (backbone.weight_hash, backbone.precision, backbone.device.type, images.transform, images.seed, views)
-    digest = hashlib.sha256(repr(about).encode())
-    for item in images.items:
-        path = images.root / item.path
-        file = path.stat()
-        digest.update(f"{path}\0{item.label}\0{file.st_size}\0{file.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

@@ -49,15 +49,28 @@ class BackboneRecord(BaseModel):
 class SplitRecord(BaseModel):
     """Which images were used: the hash of the drawn split, the number in each part, and what could not be read.
 
-    `pool` is the hash of all images that shots are drawn from; other seeds and shots have the same.
+    `pool` is the hash of all images that shots are drawn from; other seeds and shots have the same. `content` is that
+    of the learned images in the run's `split.jsonl`. `short` has the classes with fewer images than shots were asked
+    for, and how many.
     """
 
     hash: str
     pool: str = ""
+    content: str = ""
+    short: dict[str, int] = {}
     train: int
     val: int
     test: int
     skipped: list[tuple[str, str]] = []
+
+
+class TestRecord(BaseModel):
+    """What was tested: the dataset's name, the hash of images and competing classes, and their numbers."""
+
+    dataset: str
+    hash: str
+    classes: int
+    images: int
 
 
 class Epoch(BaseModel):
@@ -77,9 +90,14 @@ class RunRecord(BaseModel):
     status: Literal["running", "interrupted", "finished", "imported"] = "running"
     config: RunConfig
     result_hash: str
+    training_hash: str = Field("", description="Runs that have the same have learned the same prompts.")
+    prompts_from: str | None = Field(
+        None, description="The run that learned the prompts, seen from this one's folder; None: this one did."
+    )
     backbone: BackboneRecord
     class_names: list[str]
     split: SplitRecord
+    tests: dict[str, TestRecord] = {}
     trainable_parameters: int
     history: list[Epoch] = []
     metrics: dict[str, Any] = {}
@@ -90,8 +108,9 @@ class RunRecord(BaseModel):
     ended: str | None = None
 
     def write(self, folder: Path) -> None:
-        """Write `run.json` into the run's folder."""
-        atomic_write(folder / "run.json", json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
+        """Write `run.json` into the run's folder, a field a line."""
+        fields = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.model_dump(mode="json").items()]
+        atomic_write(folder / "run.json", "{" + ",\n ".join(fields) + "}\n")
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -75,6 +75,13 @@ def load_state(
     return history, json.loads(about["seconds"]), json.loads(about["scaler"])
 
 
+def read_progress(folder: Path) -> tuple[list[Epoch], dict[str, float]]:
+    """History and seconds spent, as the saved state has them."""
+    with safe_open(folder / FILE, "pt") as file:
+        about = file.metadata()
+    return [Epoch(**epoch) for epoch in json.loads(about["history"])], json.loads(about["seconds"])
+
+
 def save_prompts(folder: Path, method: Method[Any]) -> None:
     """Write `prompts.safetensors`: parameters and buffers of the method, never the backbone."""
     tensors = {name: value.contiguous().cpu() for name, value in method.state_dict().items()}

@@ -1,0 +1,155 @@
+"""A run's ingredients, loaded: backbone, shots, tests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlprompt.backbones import Backbone, load_backbone
+from vlprompt.backbones.backbone import resolve_device
+from vlprompt.config import DataConfig, RunConfig
+from vlprompt.data import Dataset, load_dataset
+from vlprompt.errors import VLPromptError
+from vlprompt.methods import Method, create_method
+from vlprompt.methods.base import as_words
+from vlprompt.protocols.protocol import PROTOCOLS
+from vlprompt.protocols.testing import describe_tests, new_names
+from vlprompt.training.fit import derived_seed
+from vlprompt.training.parallel import check_devices
+from vlprompt.training.record import TestRecord
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run's ingredients, loaded.
+
+    Attributes:
+        config: the run, its template and targets filled in.
+        backbone: frozen.
+        pool: all images, which shots are drawn from.
+        dataset: the drawn shots of all classes, and all test images.
+        shots: the same of the classes that are learned.
+        targets: other datasets that are tested on, by the names of their tests.
+        tests: what every test is of, by its name.
+    """
+
+    config: RunConfig
+    backbone: Backbone
+    pool: Dataset
+    dataset: Dataset
+    shots: Dataset
+    targets: dict[str, Dataset]
+    tests: dict[str, TestRecord]
+
+    @property
+    def result_hash(self) -> str:
+        """Of everything that the result depends on."""
+        tests = {name: test.hash for name, test in self.tests.items()}
+        return self.config.result_hash(self.backbone.weight_hash, self.dataset.split_hash(), tests)
+
+    @property
+    def training_hash(self) -> str:
+        """Of everything that the learned prompts depend on."""
+        return self.config.training_hash(self.backbone.weight_hash, self.learned.split_hash())
+
+    @property
+    def learned(self) -> Dataset:
+        """The shots without test images: what is learned from."""
+        return replace(self.shots, test=())
+
+    def method(self) -> Method[Any]:
+        """The configured method for the classes that are learned, its parameters drawn from the run's seed."""
+        config = self.config
+        torch.manual_seed(derived_seed("start", config.seed))
+        return create_method(config.method.name, self.backbone, self.shots.class_names, **config.method.options)
+
+    def cannot_name_new(self, method: Method[Any]) -> bool:
+        """Whether the protocol tests new classes, and the method has something for its own alone."""
+        return method.class_bound and PROTOCOLS[self.config.protocol].names_new
+
+    def check(self, method: Method[Any]) -> None:
+        """VLPromptError where the method cannot do the protocol's tests, or cannot read the names in them."""
+        if self.cannot_name_new(method):
+            raise VLPromptError(
+                f"method {method.name!r} with these options cannot name new classes, which protocol "
+                f"{self.config.protocol!r} tests; use protocol few-shot or domain-generalization, or options that "
+                "share the prompts among classes"
+            )
+        check_devices(self.config, len(self.shots.train), self.backbone.device)
+        for dataset in (self.dataset, *self.targets.values()):
+            if names := new_names(method, dataset):
+                method.check_names(names)
+
+
+def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
+    """The configured dataset, or another one under the same settings, whole, before shots are drawn from it."""
+    return load_dataset(
+        source or data.source,
+        split_seed=data.split_seed,
+        class_names=None if data.class_names is None else Path(data.class_names),
+        root=None if data.root is None else Path(data.root),
+    )
+
+
+def load_targets(config: RunConfig, pool: Dataset, pools: Mapping[str, Dataset] | None = None) -> dict[str, Dataset]:
+    """The datasets that are tested on besides, by their names, which are those of their tests.
+
+    Args:
+        config: of the run; where it names no targets, they are `Dataset.shifted`, if the protocol tests those.
+        pool: the dataset that is learned from.
+        pools: datasets that are loaded already, by source.
+
+    Raises:
+        VLPromptError: the protocol needs targets and there are none, or has none and they are given; one of them has
+            no test images, the name of another, or classes that the protocol does not allow.
+    """
+    protocol, given = PROTOCOLS[config.protocol], config.data.targets
+    if protocol.targets is None:
+        if given:
+            raise VLPromptError(
+                f"--targets {','.join(given)}: protocol {config.protocol!r} tests the dataset it learns from alone; "
+                "leave them out, or use cross-dataset or domain-generalization"
+            )
+        return {}
+    sources = given or (pool.shifted if protocol.targets == "trained" else ())
+    if not sources:
+        raise VLPromptError(
+            f"protocol {config.protocol!r} tests other datasets than {pool.name!r}; name them with --targets A,B"
+        )
+    targets: dict[str, Dataset] = {}
+    for source in sources:
+        if source == config.data.source:
+            raise VLPromptError(
+                f"--targets {source} is the dataset that is learned from, and tested anyway; leave it out"
+            )
+        target = (pools or {}).get(source) or load_pool(config.data, source)
+        if target.name in (*protocol.tests, *targets):
+            raise VLPromptError(f"--targets {source}: two tests would be called {target.name!r}; rename a folder")
+        lacking = set(as_words(target.class_names)) - set(as_words(pool.class_names))
+        if protocol.targets == "trained" and lacking:
+            raise VLPromptError(
+                f"--targets {source}: {pool.name!r} has no class {min(lacking)!r}, and protocol {config.protocol!r} "
+                "tests classes that were learned; use cross-dataset"
+            )
+        targets[target.name] = target
+    return targets
+
+
+def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mapping[str, Dataset] | None = None) -> Task:
+    """Load what a run needs. A backbone, and datasets by their source, that are loaded already can be given."""
+    runtime, data = config.runtime, config.data
+    resolve_device(runtime.device, config.backbone.precision)  # before images are read and weights are loaded
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    pool = (pools or {}).get(data.source) or load_pool(data)
+    targets = load_targets(config, pool, pools)
+    tests = describe_tests(config.protocol, pool, targets)
+    backbone = backbone or load_backbone(config.backbone.source, config.backbone.precision, runtime.device)
+    backbone.text.chunk_size = runtime.class_chunk
+    drawn = pool.few_shot(data.shots, config.seed)
+    shots = drawn.subset(PROTOCOLS[config.protocol].train)
+    if targets and not data.targets:
+        config = config.model_copy(update={"data": data.model_copy(update={"targets": pool.shifted})})
+    return Task(config.with_template(pool.template), backbone, pool, drawn, shots, targets, tests)
