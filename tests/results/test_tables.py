@@ -11,7 +11,9 @@ import pytest
 from tests.results.records import write_run
 from vlprompt.errors import VLPromptError
 from vlprompt.results.collect import find_runs
-from vlprompt.results.tables import Table, make_tables, print_tables, to_csv, to_markdown
+from vlprompt.results.formats import print_sheets, tables_to_csv, to_markdown
+from vlprompt.results.sheets import table_sheet
+from vlprompt.results.tables import Table, make_tables
 
 
 def tables(folder: Path, *, intervals: bool = False) -> list[Table]:
@@ -20,9 +22,13 @@ def tables(folder: Path, *, intervals: bool = False) -> list[Table]:
     return make_tables(found, intervals=intervals)
 
 
+def markdown(found: list[Table]) -> str:
+    return to_markdown([table_sheet(table) for table in found])
+
+
 def lines(folder: Path, *, intervals: bool = False) -> list[list[str]]:
     """Cells of the rows of all tables, in Markdown."""
-    text = to_markdown(tables(folder, intervals=intervals), intervals=intervals)
+    text = markdown(tables(folder, intervals=intervals))
     rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
@@ -38,7 +44,7 @@ def test_few_shot(tmp_path: Path) -> None:
     # 50, 60 and 85: mean 65, deviations -15, -5 and 20, variance 650 / 2
     assert coop == ["", "`coop`", "65.0 ± 18.0", "70.0 ± 18.0", "512", "40", "3/3"]
     (table,) = tables(tmp_path)
-    assert table.title == "few-shot, recipe unified, backbone pictoclip fp32 (weights)"
+    assert table.section.title == "few-shot, recipe unified, backbone pictoclip fp32 (weights)"
 
 
 def test_base_to_new_with_both_harmonic_means(tmp_path: Path) -> None:
@@ -54,7 +60,57 @@ def test_base_to_new_with_both_harmonic_means(tmp_path: Path) -> None:
     assert fontawesome[2:6] == ["80.0 ± 28.3", "35.0 ± 21.2", "48.7", "48.3 ± 25.9"]
     # by seed: base 90 and 50, new 35 and 30, H 49.3 and 35; of the averages 70 and 32.5: 44.4
     assert average == ["average", "`coop`", "70.0 ± 28.3", "32.5 ± 3.5", "44.4", "42.2 ± 10.1", "512", "4.0", "–"]
-    assert "base-to-new, 16 shots, recipe unified" in tables(tmp_path)[0].title
+    assert "base-to-new, 16 shots, recipe unified" in tables(tmp_path)[0].section.title
+
+
+def test_base_and_new_in_one_label_space(tmp_path: Path) -> None:
+    for seed, (open_base, open_new) in enumerate(((15, 5), (5, 5)), start=1):
+        tests = {"base": 16, "new": 8, "open-base": open_base, "open-new": open_new}
+        write_run(tmp_path / f"a{seed}", seed=seed, protocol="base-to-new", **tests)
+        record = write_run(tmp_path / f"b{seed}", "dapt", seed=seed, protocol="base-to-new", base=16, new=8)
+        record.tests = {}  # as records were before they had these tests
+        record.write(tmp_path / f"b{seed}")
+    head, coop, dapt = lines(tmp_path)
+    assert head[6:9] == ["open-base", "open-new", "average open H"]
+    # 75 and 25 (H 37.5), 25 and 25 (H 25)
+    assert coop[6:9] == ["50.0 ± 35.4", "25.0 ± 0.0", "31.2 ± 8.8"]
+    assert dapt[2:4] == ["80.0 ± 0.0", "40.0 ± 0.0"]
+    assert dapt[6:9] == ["–", "–", "–"]
+
+
+def test_targets_are_columns_and_averaged_without_the_source(tmp_path: Path) -> None:
+    for seed, (source, digits, signs) in enumerate(((20, 10, 4), (20, 12, 8)), start=1):
+        tests = {"source": source, "digits": digits, "signs": signs}
+        write_run(tmp_path / f"a{seed}", seed=seed, protocol="cross-dataset", **tests)
+    head, coop = lines(tmp_path)
+    assert head[2:6] == ["source", "digits", "signs", "target average"]
+    # by seed 50 and 20, 60 and 40: 35 and 50
+    assert coop[2:6] == ["100.0 ± 0.0", "55.0 ± 7.1", "30.0 ± 14.1", "42.5 ± 10.6"]
+    (table,) = tables(tmp_path, intervals=True)
+    values = {column.quantity: value.sample for column, value in table.rows[0].values.items()}
+    targets = [values[name] for name in ("digits", "signs", "target average")]
+    widths = [sample.interval[1] - sample.interval[0] for sample in targets if sample and sample.interval]
+    assert widths[2] < min(widths[:2]), "two targets' images are drawn independently"
+    assert table.section.title.startswith("cross-dataset to digits, signs, 1 shot, recipe")
+
+
+def test_other_targets_are_another_table(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", protocol="cross-dataset", source=10, digits=10)
+    write_run(tmp_path / "b", "dapt", protocol="cross-dataset", source=10, signs=10)
+    assert len(tables(tmp_path)) == 2
+    record = write_run(tmp_path / "c", "dapt", protocol="cross-dataset", source=10, digits=12)
+    record.tests["digits"].hash = "other images"
+    record.write(tmp_path / "c")
+    found = tables(tmp_path)[0]
+    assert len(found.datasets) == 2, "targets with other images do not share a row"
+
+
+@pytest.mark.parametrize(("metric", "shown"), [("macro_accuracy", "60.0"), ("calibration_error", "12.5")])
+def test_other_metrics(metric: str, shown: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "a", test=12)
+    (table,) = make_tables(find_runs([tmp_path])[0], metric=metric)
+    assert [cell.text for cell in table_sheet(table).lines[0]] == ["openmoji", "coop", shown, "1/1"]
+    assert not any(cell.best for cell in table_sheet(table).lines[0])
 
 
 def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
@@ -103,7 +159,7 @@ def test_what_may_not_be_compared_stands_apart(tmp_path: Path) -> None:
     found = tables(tmp_path)
     assert len(found) == 7
     assert all(len(table.rows) == 1 for table in found)
-    assert any("recipe unified, optim.epochs=1, backbone pictoclip fp32" in table.title for table in found)
+    assert any("recipe unified, optim.epochs=1, backbone pictoclip fp32" in table.section.title for table in found)
 
 
 @pytest.mark.parametrize("differs", ["pool", "draw"])
@@ -166,8 +222,8 @@ def test_intervals_are_those_of_redrawn_images_and_seeds(tmp_path: Path) -> None
     means = [100 * right_answers[rng.integers(3, size=3)][:, rng.integers(20, size=20)].mean() for _ in range(4000)]
     expected = np.percentile(means, [2.5, 97.5])
     assert (low, high) == pytest.approx(expected, abs=2.5)
-    assert f"65.0 ± 18.0 [{low:.1f}, {high:.1f}]" in to_markdown([found], intervals=True)
-    assert to_csv(tables(tmp_path, intervals=True)) == to_csv([found])
+    assert f"65.0 ± 18.0 [{low:.1f}, {high:.1f}]" in markdown([found])
+    assert tables_to_csv(tables(tmp_path, intervals=True)) == tables_to_csv([found])
 
 
 def test_intervals_of_harmonic_means_and_averages(tmp_path: Path) -> None:
@@ -194,7 +250,9 @@ def test_intervals_need_predictions_of_the_same_images(tmp_path: Path) -> None:
         write_run(tmp_path / f"a{seed}", seed=seed, test=10)
     (tmp_path / "a2" / "predictions.parquet").write_bytes(b"x")
     assert lines(tmp_path)[1][2] == "50.0 ± 0.0"
-    with pytest.raises(VLPromptError, match=r"a2 has no predictions that can be read; leave --intervals out"):
+    with pytest.raises(
+        VLPromptError, match=r"a2 has no predictions that can be read, which intervals and paired tests are made of"
+    ):
         tables(tmp_path, intervals=True)
 
 
@@ -202,7 +260,7 @@ def test_csv_says_everything_of_every_number(tmp_path: Path) -> None:
     for seed, right in ((1, 10), (2, 12)):
         write_run(tmp_path / f"a{seed}", "dapt", settings=["method.beta_text=0"], seed=seed, test=right)
         write_run(tmp_path / f"b{seed}", seed=seed, test=9, status="finished" if seed == 1 else "running")
-    rows = list(csv.DictReader(io.StringIO(to_csv(tables(tmp_path)))))
+    rows = list(csv.DictReader(io.StringIO(tables_to_csv(tables(tmp_path)))))
     coop, dapt = (row for row in rows if row["quantity"] == "test")
     assert (coop["mean"], coop["have"], coop["need"], coop["of"]) == ("", "1", "2", "seeds")
     assert (float(dapt["mean"]), float(dapt["std"])) == pytest.approx((55, 50**0.5))
@@ -215,7 +273,8 @@ def test_the_terminal_shows_brackets_and_never_wraps_what_is_piped(
 ) -> None:
     for seed in (1, 2):
         write_run(tmp_path / f"a{seed}", "dapt", settings=["method.beta_text=0"], seed=seed, test=10)
-    print_tables(tables(tmp_path, intervals=True), intervals=True)
+    found = tables(tmp_path, intervals=True)
+    print_sheets([table_sheet(table) for table in found])
     out = capsys.readouterr().out
     assert "dapt[beta_text=0]" in out
     assert "50.0 ± 0.0 [" in out

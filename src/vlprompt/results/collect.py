@@ -1,5 +1,6 @@
 """Which runs there are under a folder, and which of them may stand beside one another."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Section:
         precision: of the frozen weights.
         recipe: "unified" or "paper", and what was changed.
         shots: of the runs, where the columns are the protocol's tests; 0 where they are numbers of shots.
+        targets: names of the other datasets that the runs are tested on.
     """
 
     protocol: str
@@ -30,6 +32,16 @@ class Section:
     precision: str
     recipe: str
     shots: int = 0
+    targets: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """All of it, in a line."""
+        shots = f", {self.shots} shot{'s' * (self.shots > 1)}" if self.shots else ""
+        backbone = f"{self.backbone} {self.precision} ({self.weights[:8]})"
+        few = len(self.targets) <= 4
+        targets = f" to {', '.join(self.targets) if few else f'{len(self.targets)} datasets'}" if self.targets else ""
+        return f"{self.protocol}{targets}{shots}, recipe {self.recipe}, backbone {backbone}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,11 @@ class Run:
     def finished(self) -> bool:
         """Only then it has metrics."""
         return self.record.status == "finished"
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Names of the run's tests, in their order."""
+        return tests_of(self.record)
 
     @property
     def shots(self) -> int:
@@ -88,16 +105,23 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
     return _named(list(found.values())), problems
 
 
+def tests_of(record: RunRecord) -> tuple[str, ...]:
+    """Names of a record's tests; of one from before records listed them, those it has metrics of, or the protocol's."""
+    measured = [test for test, values in record.metrics.items() if isinstance(values, dict)]
+    return tuple(record.tests or measured or PROTOCOLS[record.config.protocol].tests)
+
+
 def _named(found: list[tuple[Path, RunRecord]]) -> list[Run]:
     splits = _splits([record for _, record in found])
-    names = {split: _dataset(record) for split, (_, record) in zip(splits, found, strict=True)}
-    several = {name for name, count in Counter(names.values()).items() if count > 1}
+    same_name: dict[tuple[str, ...], set[str]] = {}
+    for split, (_, record) in zip(splits, found, strict=True):
+        same_name.setdefault(_name(record), set()).add(split)
     templates: dict[str, Counter[str]] = {}
     for split, (_, record) in zip(splits, found, strict=True):
         templates.setdefault(split, Counter())[repr(record.config.method.options.get("template"))] += 1
     runs = []
     for split, (folder, record) in zip(splits, found, strict=True):
-        config, backbone, name = record.config, record.backbone, names[split]
+        config, backbone, name = record.config, record.backbone, _dataset(record)
         template = config.method.options.get("template")
         # Records do not say whether a template was given or the dataset's own; the usual one is taken for the latter.
         usual = repr(template) == templates[split].most_common(1)[0][0]
@@ -107,15 +131,16 @@ def _named(found: list[tuple[Path, RunRecord]]) -> list[Run]:
             weights=backbone.weight_hash,
             precision=config.backbone.precision,
             recipe=recipe_label(config),
-            shots=config.data.shots if len(PROTOCOLS[config.protocol].tests) > 1 else 0,
+            shots=0 if tests_of(record) == ("test",) else config.data.shots,
+            targets=_targets(record),
         )
-        dataset = f"{name} (split {split[:8].strip()})" if name in several else name
+        dataset = f"{name} (split {split[:8].strip()})" if len(same_name[_name(record)]) > 1 else name
         runs.append(Run(folder, record, section, dataset, method_label(config, template if usual else None)))
     return runs
 
 
 def _splits(records: list[RunRecord]) -> list[str]:
-    """What tells the split of each record from others: the pool that shots are drawn from.
+    """What tells the split of each record from others: the images that shots are drawn from, and the targets'.
 
     Where the same pool, shots and seed were drawn differently all the same, the draw itself.
     """
@@ -123,14 +148,29 @@ def _splits(records: list[RunRecord]) -> list[str]:
     for record in records:
         draws.setdefault(_draw(record), set()).add(record.split.hash)
     return [
-        record.split.hash if len(draws[_draw(record)]) > 1 else f"{record.split.pool or 'unknown'} {_dataset(record)}"
+        record.split.hash if len(draws[_draw(record)]) > 1 else f"{_images(record) or 'unknown'} {_dataset(record)}"
         for record in records
     ]
 
 
+def _name(record: RunRecord) -> tuple[str, ...]:
+    """What must not be called the same where splits differ: a dataset in tables of one kind."""
+    return record.config.protocol, _dataset(record), *_targets(record)
+
+
 def _draw(record: RunRecord) -> tuple[str, str, int, int]:
     config = record.config
-    return _dataset(record), record.split.pool, config.data.shots, config.seed
+    return _dataset(record), _images(record), config.data.shots, config.seed
+
+
+def _images(record: RunRecord) -> str:
+    """Hash of all images that shots are drawn from and, where there are other datasets to test on, of theirs."""
+    others = [record.tests[test].hash for test in _targets(record) if test in record.tests]
+    return hashlib.sha256(" ".join([record.split.pool, *others]).encode()).hexdigest() if others else record.split.pool
+
+
+def _targets(record: RunRecord) -> tuple[str, ...]:
+    return tuple(test for test in tests_of(record) if test not in PROTOCOLS[record.config.protocol].tests)
 
 
 def _dataset(record: RunRecord) -> str:

@@ -1,0 +1,180 @@
+"""Two methods on the same images and seeds: how far apart they are, and whether that could be chance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vlprompt.errors import VLPromptError
+from vlprompt.results.collect import Run, Section
+from vlprompt.results.quantities import OF_AVERAGES, measured, quantities, right_answers
+from vlprompt.results.statistics import Sample, average, holm, redrawn_means, seed_weights, sign_flip_p
+from vlprompt.results.tables import AVERAGE, by_section, finished_by_seed, may_average, method_order, shots_title
+from vlprompt.training.fit import derived_seed
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's accuracy less that of the one it is compared with, on the same images and seeds.
+
+    Attributes:
+        dataset: or "average".
+        quantity: as tables call it; "16 shots" where those are the columns.
+        method: what is compared.
+        ours, theirs: percent, of the method and of what it is compared with.
+        sample: of the difference in points, with its bootstrap replicates.
+        p: of `sign_flip_p`; None for what is computed from several tests.
+        corrected: the same by Holm for all tests of the section.
+        have, need: seeds that are compared, and those that either method has; datasets in an average.
+    """
+
+    dataset: str
+    quantity: str
+    method: str
+    ours: float
+    theirs: float
+    sample: Sample
+    p: float | None
+    corrected: float | None
+    have: int
+    need: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The differences of a section, all with the same method.
+
+    Attributes:
+        section: of the runs.
+        against: the method.
+        differences: by dataset and test.
+        left_out: a line for each run that has no counterpart on the same split and seed.
+    """
+
+    section: Section
+    against: str
+    differences: list[Difference]
+    left_out: list[str]
+
+    @property
+    def tests(self) -> int:
+        """How many p-values they were corrected for."""
+        return sum(difference.p is not None for difference in self.differences)
+
+
+def compare(runs: Sequence[Run], methods: Sequence[str]) -> list[Comparison]:
+    """Every other method's difference with the first one, section by section.
+
+    Args:
+        runs: as `find_runs` gave them.
+        methods: as tables call them; the first is what the others are compared with.
+
+    Raises:
+        VLPromptError: a method that no run has, fewer than two of them, or predictions that cannot be read.
+    """
+    known = sorted({run.method for run in runs}, key=method_order)
+    unknown = [method for method in methods if method not in known]
+    if unknown:
+        raise VLPromptError(f"there are no runs of {', '.join(unknown)}; there are some of: {', '.join(known)}")
+    against, *others = dict.fromkeys(methods)
+    if not others:
+        raise VLPromptError("a comparison takes two methods or more with commas between them, such as coop,dapt")
+    comparisons = []
+    for section, found in by_section(runs).items():
+        differences: list[Difference] = []
+        left_out: list[str] = []
+        for method in others:
+            own, alone = _differences(section, found, method, against)
+            differences += own
+            left_out += alone
+        if differences or left_out:
+            comparisons.append(Comparison(section, against, _corrected(_ordered(differences)), left_out))
+    return comparisons
+
+
+def _differences(section: Section, runs: list[Run], method: str, against: str) -> tuple[list[Difference], list[str]]:
+    """Of one method, with averages over datasets where it has all of them; and what has no counterpart."""
+    if {method, against} - {run.method for run in runs}:
+        return [], []
+    places = sorted({(run.dataset, run.shots) for run in runs if run.method in (method, against)})
+    differences, alone = [], []
+    for dataset, shots in places:
+        here = [run for run in runs if (run.dataset, run.shots) == (dataset, shots)]
+        ours, theirs = (finished_by_seed(run for run in here if run.method == name) for name in (method, against))
+        seeds = [seed for seed in ours if seed in theirs and _same_split(ours[seed], theirs[seed])]
+        seeds_of_either = {run.seed for run in here if run.method in (method, against)}
+        for run in here:
+            if run.method in (method, against) and run.seed not in seeds:
+                missing = f"no finished run of {method if run.method == against else against} on the same split"
+                reason = missing if run.finished else run.record.status
+                alone.append(f"{run.method} on {dataset}, {shots_title(shots)}, seed {run.seed}: {reason}")
+        if seeds:
+            pair = ([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+            differences += _paired(section, dataset, method, *pair, need=len(seeds_of_either))
+    datasets = {dataset for dataset, _ in places}
+    if may_average(datasets):
+        for quantity in dict.fromkeys(difference.quantity for difference in differences):
+            of_quantity = [difference for difference in differences if difference.quantity == quantity]
+            differences += _averaged(of_quantity, len(datasets))
+    return differences, list(dict.fromkeys(alone))
+
+
+def _same_split(one: Run, other: Run) -> bool:
+    """Whether two runs learned from the same images and are tested alike."""
+    tests = one.record.tests, other.record.tests
+    alike = all(tests[0][name].hash == tests[1][name].hash for name in tests[0].keys() & tests[1].keys())
+    return one.record.split.hash == other.record.split.hash and alike
+
+
+def _paired(
+    section: Section, dataset: str, method: str, ours: list[Run], theirs: list[Run], *, need: int
+) -> list[Difference]:
+    """The differences of all quantities that the runs of both have; seed by seed, images and seeds drawn together."""
+    count = len(ours)
+    values = [measured(runs) for runs in (ours, theirs)]
+    tests = [test for test in values[0] if test in values[1]]
+    right = right_answers([*ours, *theirs], tests)  # (2S, N)
+    rng = np.random.default_rng(derived_seed("paired", *(run.record.result_hash for run in (*ours, *theirs))))
+    weights = seed_weights(count, rng)
+    redrawn = {test: redrawn_means(right[test], rng) for test in tests}
+    own, other = (
+        quantities(
+            section, {test: found[test] for test in tests}, {test: redrawn[test][:, part] for test in tests}, weights
+        )
+        for found, part in zip(values, (slice(count), slice(count, None)), strict=True)
+    )
+    differences = []
+    for quantity in own:
+        if quantity == OF_AVERAGES:  # a number without seeds; the average of their harmonic means has them
+            continue
+        a, b = own[quantity], other[quantity]
+        assert a.replicates is not None and b.replicates is not None
+        sample = Sample(a.values - b.values, a.replicates - b.replicates)
+        p = None
+        if quantity in tests:
+            p = sign_flip_p(right[quantity][:count].astype(np.int8) - right[quantity][count:])
+        name = shots_title(ours[0].shots) if section.shots == 0 else quantity
+        differences.append(Difference(dataset, name, method, a.mean, b.mean, sample, p, None, count, need))
+    return differences
+
+
+def _averaged(differences: list[Difference], datasets: int) -> list[Difference]:
+    """Their average over datasets, if all of them are there and whole; it is no single test, so it has no p-value."""
+    whole = len(differences) == datasets and all(found.have == found.need for found in differences)
+    if not whole or len({found.have for found in differences}) > 1:
+        return []
+    ours, theirs = (float(np.mean([getattr(found, name) for found in differences])) for name in ("ours", "theirs"))
+    sample = average([found.sample for found in differences])
+    first = differences[0]
+    return [Difference(AVERAGE, first.quantity, first.method, ours, theirs, sample, None, None, datasets, datasets)]
+
+
+def _ordered(differences: list[Difference]) -> list[Difference]:
+    """By dataset, the average last, and by test, so that methods stand below one another."""
+    tests = list(dict.fromkeys(found.quantity for found in differences))
+    return sorted(differences, key=lambda found: (found.dataset == AVERAGE, found.dataset, tests.index(found.quantity)))
+
+
+def _corrected(differences: list[Difference]) -> list[Difference]:
+    corrected = iter(holm([found.p for found in differences if found.p is not None]))
+    return [found if found.p is None else replace(found, corrected=next(corrected)) for found in differences]

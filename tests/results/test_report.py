@@ -1,0 +1,203 @@
+"""The page as a document: what is in it, what may not be, and that it needs nothing else."""
+
+import base64
+import hashlib
+import json
+import re
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.results.grids import HOSTILE, METHODS
+from tests.results.records import write_run
+from vlprompt.errors import VLPromptError
+from vlprompt.results.collect import find_runs
+from vlprompt.results.report import make_report
+from vlprompt.results.reproduce import command
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, its tables as texts, and what is in its scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.scripts: list[str] = []
+        self.inside: list[str] = []
+        self.feed(text)
+        assert self.inside == [], "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "input", "wbr"):
+            self.inside.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.inside.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "script" in self.inside:
+            self.scripts[-1] += data
+        elif "td" in self.inside or "th" in self.inside:
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def page(report: Path) -> str:
+    return report.read_text()
+
+
+def write_pair(folder: Path) -> None:
+    for method, right in (("zero-shot", 5), ("coop", 9)):
+        for seed in (1, 2):
+            write_run(folder / f"{method}{seed}", method, seed=seed, test=right)
+
+
+def test_what_was_run(page: str) -> None:
+    total = 2 * 4 * 2 * 3 + 4
+    assert f"{total - 1} finished of {total} (1 interrupted)" in page
+    assert f"openmoji: fewer training images than shots: {HOSTILE} (2 of 4)" in unescape(page)
+    rows = Page(page).rows
+    assert ["finished runs of", "fontawesome", "openmoji"] in rows
+    assert ["maple", "4/4", "3/4"] in rows
+    assert "vlprompt 0." in page and "torch 2." in page
+
+
+def test_tables_have_intervals_and_say_what_is_missing(page: str) -> None:
+    rows = Page(page).rows
+    assert any(re.fullmatch(r"55\.0 ± 0\.0\[\d+\.\d, \d+\.\d\]", cell) for row in rows for cell in row)
+    assert any(row[0] == "maple" and "1/2 seeds" in row for row in rows)
+    assert "bootstrap over images and seeds" in page
+
+
+def test_comparisons_and_their_baseline(page: str, tmp_path: Path) -> None:
+    assert "Paired comparisons with zero-shot" in page
+    assert "Gain over zero-shot" in page
+    assert "left out: maple on openmoji, 4 shots, seed 2: interrupted" in page
+    write_pair(tmp_path)
+    runs, _ = find_runs([tmp_path])
+    other = make_report(runs, "coop")
+    assert "Paired comparisons with coop" in other
+    assert "Gain over coop" in other
+    assert "Paired comparisons with zero-shot" not in other
+    with pytest.raises(VLPromptError, match="no runs of kgcoop"):
+        make_report(runs, "kgcoop")
+
+
+def test_plots_are_in_it_and_can_be_read_aloud(page: str) -> None:
+    drawn = [attributes for tag, attributes in Page(page).elements if tag == "svg" and attributes.get("role") == "img"]
+    assert len(drawn) == 3 + 3 + 3 + 4 + 1 + 3 + 3 + 3
+    assert all(attributes["aria-label"] for attributes in drawn)
+    ids = [attributes["id"] for _, attributes in Page(page).elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+
+
+def test_classes_are_means_over_seeds(tmp_path: Path) -> None:
+    for seed, right in ((1, [True, False, True, False]), (2, [True, True, False, False])):
+        write_run(tmp_path / f"{seed}", seed=seed, class_names=("apple", "pear"), test=right)
+    rows = Page(make_report(find_runs([tmp_path])[0])).rows
+    # apple's images are the first and third: both right, then one; pear's: none, then one
+    assert ["apple", "75.0"] in rows
+    assert ["pear", "25.0"] in rows
+
+
+def test_it_needs_nothing_from_elsewhere(page: str) -> None:
+    parsed = Page(page)
+    assert "://" not in page
+    for tag, attributes in parsed.elements:
+        assert tag not in ("img", "iframe", "object", "embed", "base", "form")
+        for name in ("href", "src", "srcset", "action", "data", "poster"):
+            assert attributes.get(name, "#").startswith(("#", "data:,")), (tag, attributes)
+    assert "@import" not in page
+    assert not [where for where in re.findall(r"url\(([^)]*)\)", page) if not where.startswith("#")]
+    (policy,) = (attributes["content"] for tag, attributes in parsed.elements if attributes.get("http-equiv"))
+    assert policy is not None and "default-src 'none'" in policy
+    allowed = base64.b64encode(hashlib.sha256(parsed.scripts[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}'" in policy
+
+
+def test_the_same_records_make_the_same_page(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    assert make_report(find_runs([tmp_path])[0]) == make_report(find_runs([tmp_path])[0])
+
+
+def test_records_are_in_it(page: str) -> None:
+    records = json.loads(Page(page).scripts[0])
+    assert len(records) == 52
+    found = [record for record in records if record["protocol"] == "base-to-new" and record["method"] == "coop"]
+    assert {record["metrics"]["base"]["accuracy"] for record in found} == {50}
+    assert found[0]["metrics"]["harmonic_mean"] == pytest.approx(2 * 50 * 45 / 95)
+    assert "class_accuracy" not in json.dumps(records)
+
+
+def test_hostile_names_are_only_text(tmp_path: Path) -> None:
+    dataset = HOSTILE.replace("/", "")
+    text = '<img src=x onerror="alert(1)">{}--></script>'
+    for method in ("zero-shot", "coop"):
+        write_run(tmp_path / method, method, dataset=dataset, class_names=(HOSTILE, "b"), short={HOSTILE: 1}, test=10)
+    write_run(tmp_path / "more", "coop", backbone=text, settings=[f"method.template={text}"], test=10)
+    page = make_report(find_runs([tmp_path])[0])
+    parsed = Page(page)
+    tags = [tag for tag, _ in parsed.elements]
+    assert tags.count("script") == 2
+    assert "img" not in tags
+    assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
+    assert any(HOSTILE in row for row in parsed.rows), "as a class's name, letter by letter"
+    assert any(record["dataset"] == dataset for record in json.loads(parsed.scripts[0]))
+    assert page.count("<script") == 2 and page.count("</script") == 2
+
+
+def test_no_folder_of_a_machine(tmp_path: Path) -> None:
+    for method in METHODS:
+        source, targets = str(tmp_path / "pictures"), {str(tmp_path / "others"): 10}
+        write_run(tmp_path / method, method, dataset=source, protocol="cross-dataset", source=10, **targets)
+    page = make_report(find_runs([tmp_path])[0])
+    assert "--datasets pictures" in unescape(page)
+    assert "--targets others" in unescape(page)
+    assert str(tmp_path.parent) not in command(find_runs([tmp_path])[0])
+
+
+def test_records_without_predictions_make_a_page_without_intervals(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    (tmp_path / "coop1" / "predictions.parquet").unlink()
+    page = make_report(find_runs([tmp_path])[0])
+    assert "There are no intervals and no paired tests" in page
+    assert any(row[:2] == ["coop", "45.0 ± 0.0"] for row in Page(page).rows)
+    assert "Paired comparisons" not in page
+
+
+def test_unfinished_runs_alone_make_a_page(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", status="interrupted", test=10)
+    assert "0 finished of 1 (1 interrupted)" in make_report(find_runs([tmp_path])[0])
+
+
+def test_the_command_says_all_that_differs_from_the_usual(tmp_path: Path) -> None:
+    changes = ["optim.epochs=1", "data.crop_scale=[0.5,0.9]", "backbone.precision=bf16", "data.split_seed=3"]
+    for seed in (1, 2):
+        write_run(tmp_path / f"a{seed}", "dapt", seed=seed, settings=[*changes, "method.beta_text=0"], test=10)
+        write_run(tmp_path / f"b{seed}", "coop", seed=seed, shots=4, settings=changes, test=10)
+    assert command(find_runs([tmp_path])[0]).split(" \\\n    ") == [
+        "vlprompt run few-shot",
+        "--methods 'coop,dapt[beta_text=0]'",
+        "--datasets openmoji",
+        "--shots 1,4",
+        "--seeds 1,2",
+        "--recipe unified",
+        "--set optim.epochs=1",
+        "--set 'data.crop_scale=[0.5, 0.9]'",
+        "--set backbone.precision=bf16",
+        "--set data.split_seed=3",
+        "--out runs",
+    ]

@@ -1,0 +1,79 @@
+"""The commands of the reproduction guide are executed by a shell, and planned as they stand, on tiny stand-ins."""
+
+import re
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vlprompt import cli
+from vlprompt.config import DataConfig
+from vlprompt.data import Dataset, load_dataset
+from vlprompt.protocols import grid, task
+
+PAGE = Path(__file__).parents[1] / "docs" / "reproduce.md"
+
+
+@pytest.fixture(scope="module")
+def commands() -> list[list[str]]:
+    """What a shell makes of the page: the words of every call of vlprompt."""
+    script = "\n".join(re.findall(r"^    (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    stubs = "pip() { :; }\nvlprompt() { printf '%s\\0' \"$@\"; echo; }\n"
+    done = subprocess.run(["bash", "-eu"], input=stubs + script, capture_output=True, text=True, check=True)
+    return [line.rstrip("\0").split("\0") for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def three_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a tower that is deep enough for every recipe."""
+    torch.manual_seed(0)
+    image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3}
+    model = open_clip.CLIP(32, image, {"width": 64, "heads": 1, "layers": 3}, quick_gelu=True)
+    path = tmp_path_factory.mktemp("weights") / "three.safetensors"
+    save_file(model.state_dict(), path)
+    return path
+
+
+def test_every_command_plans_its_cells(
+    commands: list[list[str]],
+    three_layers: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = load_dataset(pictures)
+
+    def stand_in(data: DataConfig, source: str | None = None) -> Dataset:
+        shifted = ("imagenet-v2", "imagenet-r") if data.source == "imagenet" else ()
+        return replace(known, name=source or data.source, shifted=shifted)
+
+    for module in (grid, task):
+        monkeypatch.setattr(module, "load_pool", stand_in)
+    monkeypatch.chdir(tmp_path)
+    cells: Counter[str] = Counter()
+    for words in commands:
+        if words[0] != "run":
+            continue
+        here = ["--backbone", str(three_layers), "--device", "cpu", "--dry-run"]
+        monkeypatch.setattr("sys.argv", ["vlprompt", *words, *here])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert ended.value.code == 0, f"{words}\n{err}"
+        cells.update(Path(line.split()[0]).parts[1] for line in out.splitlines())
+    seeds, datasets, methods = 3, 11, 9
+    assert cells["base-to-new"] == seeds * datasets * methods
+    assert cells["dapt"] == seeds * datasets * 5
+    assert cells["mudpt"] == seeds * (datasets * 5 + 2)
+
+
+def test_the_other_commands_are_there(commands: list[list[str]]) -> None:
+    called = Counter(" ".join(words[: 1 + (words[0] == "data")]) for words in commands)
+    assert called["data check"] == 11
+    assert set(called) == {"data check", "run", "table"}
