@@ -14,8 +14,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from tests.calling import Call, caller
+
 # The models of the tests are tiny: one thread is faster than two, and sums in one order.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the command line in this process: exit code, stdout, stderr."""
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,34 +1,20 @@
 """`vlprompt data` as scripts see it."""
 
 import json
-import signal
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from torchvision import datasets
 
+from tests.calling import Call, caller
 from tests.data.known import trees
-from vlprompt import cli
-
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vlprompt", "data", *map(str, words)])
-        before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        signal.signal(signal.SIGTERM, before)
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+    """As in `tests.calling`, of `vlprompt data`."""
+    return partial(caller(monkeypatch, capsys), "data")
 
 
 def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vlprompt import cli
+from tests.calling import Call
 from vlprompt.config import DataConfig
 from vlprompt.data import Dataset, load_dataset
 from vlprompt.protocols import grid, task
@@ -45,7 +45,7 @@ def test_every_command_plans_its_cells(
     pictures: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    call: Call,
 ) -> None:
     known = load_dataset(pictures)
 
@@ -61,11 +61,8 @@ def test_every_command_plans_its_cells(
         if words[0] != "run":
             continue
         here = ["--backbone", str(three_layers), "--device", "cpu", "--dry-run"]
-        monkeypatch.setattr("sys.argv", ["vlprompt", *words, *here])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert ended.value.code == 0, f"{words}\n{err}"
+        code, out, err = call(*words, *here)
+        assert code == 0, f"{words}\n{err}"
         cells.update(Path(line.split()[0]).parts[1] for line in out.splitlines())
     seeds, datasets, methods = 3, 11, 9
     assert cells["base-to-new"] == seeds * datasets * methods
