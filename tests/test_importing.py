@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.testing import assert_close
 
 from tests.methods.golden import GOLDEN, NAMES, Case, backbone, read_case
-from tests.test_cli import Call, call  # noqa: F401
+from tests.calling import Call
 from vlprompt import VLPromptError
 from vlprompt.importing import RENAMED, import_prompts, importable, read_names
 from vlprompt.methods import Method
