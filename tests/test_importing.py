@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.testing import assert_close
 
-from tests.methods.golden import GOLDEN, NAMES, Case, backbone, read_case
 from tests.calling import Call
+from tests.methods.golden import GOLDEN, NAMES, Case, backbone, read_case
 from vlprompt import VLPromptError
 from vlprompt.importing import RENAMED, import_prompts, importable, read_names
 from vlprompt.methods import Method
@@ -282,7 +282,7 @@ def test_class_names_that_are_none(tmp_path: Path) -> None:
 
 
 def test_the_command_line_imports_evaluates_and_predicts(
-    call: Call,  # noqa: F811
+    call: Call,
     backbones: dict[str, str],
     pictures: Path,
     tmp_path: Path,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from vlprompt import cli
+from tests.calling import Call
 from vlprompt.config import RunConfig, RuntimeConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.locks import lock
@@ -279,24 +279,17 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.fixture
-def command(
-    weights: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Any:
+def command(call: Call, weights: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Calls `vlprompt run` with options; returns the engine that it chose, or its line of error."""
     engines: list[Any] = []
     monkeypatch.setattr(Grid, "run", lambda self, reporter, engine: engines.append(engine) or {})
+    grid = ["--methods", "zero-shot", "--datasets", pictures, "--shots", 1, "--seeds", 1, "--out", tmp_path / "grid"]
 
-    def call(*options: str) -> Any:
-        line = ["vlprompt", "run", "few-shot", "--methods", "zero-shot", "--datasets", str(pictures), "--shots", "1"]
-        line += ["--seeds", "1", "--backbone", str(weights), "--device", "cpu", "--out", str(tmp_path / "grid")]
-        monkeypatch.setattr(sys, "argv", [*line, *options])
-        before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        signal.signal(signal.SIGTERM, before)
-        return engines.pop() if stop.value.code == 0 else capsys.readouterr().err.splitlines()[-1]
+    def run(*options: str) -> Any:
+        code, _, err = call("run", "few-shot", *grid, "--backbone", weights, "--device", "cpu", *options)
+        return err.splitlines()[-1] if code else engines.pop()
 
-    return call
+    return run
 
 
 def test_options_choose_the_engine(command: Any) -> None:
