@@ -32,9 +32,12 @@ def split(
     from vlprompt.data.splits import write_split
 
     dataset = load_dataset(data, root=root)
-    for item in (*dataset.train, *dataset.val, *dataset.test):
-        if Path(item.path).is_absolute():
-            raise VLPromptError(f"{data} has {item.path}, a path of this machine alone; write relative ones into it")
+    for items in dataset.splits().values():
+        for item in items:
+            if Path(item.path).is_absolute():
+                raise VLPromptError(
+                    f"{data} has {item.path}, a path of this machine alone; write relative ones into it"
+                )
     header = write_split(dataset if shots is None else dataset.few_shot(shots, seed), out)
     if not quiet:
         print(f"{out}: content {header.content}")

@@ -3,11 +3,12 @@
 import hashlib
 import logging
 import random
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from vlprompt.data.sampling import Classes, class_half, group_by_label, sample_shots
+from vlprompt.data.sampling import Classes, class_half, sample_shots
 from vlprompt.errors import VLPromptError
 
 logger = logging.getLogger("vlprompt")
@@ -46,6 +47,10 @@ class Dataset:
     shifted: tuple[str, ...] = ()
     drawn: tuple[int, int] | None = None
 
+    def splits(self) -> dict[str, tuple[Item, ...]]:
+        """The images of train, val and test, by these names."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
     def few_shot(self, shots: int, seed: int) -> "Dataset":
         """The dataset with `shots` training and min(shots, 4) validation images of each class.
 
@@ -69,8 +74,8 @@ class Dataset:
 
     def short_of(self, shots: int) -> dict[str, int]:
         """Classes with training images, but fewer than `shots`: how many, by name."""
-        groups = group_by_label(self.train).items()
-        return {self.class_names[label]: len(group) for label, group in groups if len(group) < shots}
+        counts = Counter(item.label for item in self.train)
+        return {self.class_names[label]: count for label, count in counts.items() if count < shots}
 
     def subset(self, classes: Classes) -> "Dataset":
         """The dataset of base classes (the first ceil(C / 2)) or new ones (the rest), relabelled from 0."""
@@ -96,7 +101,7 @@ class Dataset:
         digest = hashlib.sha256()
         for name in self.class_names:
             digest.update(f"class\0{name}\n".encode())
-        for split, items in (("train", self.train), ("val", self.val), ("test", self.test)):
+        for split, items in self.splits().items():
             for item in items:
                 digest.update(f"{split}\0{item.path}\0{item.label}\n".encode())
         return digest.hexdigest()

@@ -106,8 +106,7 @@ def _how_to_fetch(known: OnDisk, root: Path | None) -> dict[str, tuple[str, ...]
 
 
 def _splits(dataset: Dataset) -> dict[str, tuple[Item, ...]]:
-    parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    return {split: items for split, items in parts.items() if items}
+    return {split: items for split, items in dataset.splits().items() if items}
 
 
 def _count(report: Report, dataset: Dataset) -> None:

@@ -57,7 +57,7 @@ Line = TypeVar("Line", Header, Row)
 
 def write_split(dataset: Dataset, path: Path) -> Header:
     """Write the images of all splits to a file, drawn shots as they are drawn. Every image is read for its hash."""
-    items = [(split, item) for split in SPLITS for item in getattr(dataset, split)]
+    items = [(split, item) for split, part in dataset.splits().items() for item in part]
     hashes = file_hashes(dataset.root, [item.path for _, item in items])
     rows = [
         Row(path=item.path, label=item.label, class_name=dataset.class_names[item.label], split=split, sha256=found)

@@ -21,8 +21,8 @@ from vlprompt.protocols.engines.local import Here
 from vlprompt.protocols.engines.worker import Worker
 from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.protocols.task import Task, load_pool, open_task
-from vlprompt.settings import method_label, put_settings, read_value, resolve
-from vlprompt.training.record import RunRecord, read_record
+from vlprompt.settings import AUGMENTATION, method_label, put_settings, read_value, resolve
+from vlprompt.training.record import RunRecord, read_record, read_records
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,9 @@ class Grid:
             return 0.0
         rates: dict[str, list[tuple[float, float]]] = {}
         for cell in self.finished:
-            timings = self.records[cell.folder].timings
-            test = timings.get("test", 0.0)
-            rates.setdefault(cell.method, []).append(((sum(timings.values()) - test) / cell.work, test))
+            record = self.records[cell.folder]
+            times = record.training_seconds / cell.work, record.timings.get("test", 0.0)
+            rates.setdefault(cell.method, []).append(times)
         if not rates:
             return None
         means = {method: _means(found) for method, found in rates.items()}
@@ -224,17 +224,21 @@ def plan(
     backbone = load_backbone(base.source, base.precision, configs[0].runtime.device)
     _check_methods(configs[: len(methods)], backbone, pools)
 
-    grid, trained = Grid([], backbone, pools), _trained(out)
+    grid, (records, _) = Grid([], backbone, pools), read_records(out)
+    trained = {
+        record.training_hash: folder
+        for folder, record in records.items()
+        if record.status == "finished" and record.history
+    }
     folders: set[Path] = set()
     strange: list[Path] = []
-    for config in configs:
-        task = _open(config, backbone, pools)
+    for config, task in zip(configs, _tasks(configs, backbone, pools), strict=True):
         cell = _cell(config, task, out, trained.get(task.training_hash))
         if cell.folder in folders:
             raise VLPromptError(f"the grid has {cell.label} twice; leave one of the two out")
         folders.add(cell.folder)
         grid.cells.append(cell)
-        record = _earlier(cell.folder)
+        record = records.get(cell.folder)  # of one that cannot be read it is said when its turn comes
         if record is not None:
             grid.records[cell.folder] = record
             strange += [cell.folder] * (record.result_hash != task.result_hash)
@@ -303,28 +307,27 @@ def _others(protocol: str, source: str, datasets: list[str], targets: list[str] 
     return None if targets is None else [target for target in targets if target != source]
 
 
-def _open(config: RunConfig, backbone: Backbone, pools: dict[str, Dataset]) -> Task:
-    """A cell's ingredients; targets that had to be loaded join the pools."""
-    task = open_task(config, backbone, pools)
-    pools.update(zip(task.config.data.targets, task.targets.values(), strict=True))
-    return task
+def _tasks(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> Iterator[Task]:
+    """Every cell's ingredients; targets that had to be loaded join the pools.
 
-
-def _trained(out: Path) -> dict[str, Path]:
-    """Folders of the finished runs under `out` that trained, by the hash of what they learned."""
-    found = {}
-    for path in sorted(out.rglob("run.json")):
-        record = _earlier(path.parent)
-        if record is not None and record.status == "finished" and record.history:
-            found[record.training_hash] = path.parent
-    return found
+    Methods follow one another on the same images, which are drawn once for all of them: ImageNet's take seconds.
+    """
+    drawn, task = "", None
+    for config in configs:
+        images = f"{config.seed} {config.data.model_dump_json(exclude=set(AUGMENTATION))}"
+        if task is None or images != drawn:
+            task = open_task(config, backbone, pools)
+            pools.update(zip(task.config.data.targets, task.targets.values(), strict=True))
+            drawn = images
+        else:
+            task = task.of(config)
+        yield task
 
 
 def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> None:
     """Make every method once: options that do not fit the backbone, and methods that do not fit the protocol, fail."""
     bound = []
-    for config in configs:
-        task = _open(config, backbone, pools)
+    for config, task in zip(configs, _tasks(configs, backbone, pools), strict=True):
         if task.cannot_name_new(task.method()):
             bound.append(method_label(config))
     if bound:
@@ -346,13 +349,6 @@ def _file_name(label: str) -> str:
     plain = label.replace("[", ",").replace("]", "")
     safe = re.sub(r"[^\w.,=+-]+", "_", plain)[:80].lstrip(".")
     return safe if safe == plain else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
-
-
-def _earlier(folder: Path) -> RunRecord | None:
-    try:
-        return read_record(folder)
-    except VLPromptError:
-        return None  # there is none; or one that cannot be read, which is said when its turn comes
 
 
 def _job(cell: Cell) -> Job:

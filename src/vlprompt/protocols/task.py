@@ -43,6 +43,12 @@ class Task:
     targets: dict[str, Dataset]
     tests: dict[str, TestRecord]
 
+    def of(self, config: RunConfig) -> "Task":
+        """The task of another method on the same images."""
+        data = config.data.model_copy(update={"targets": self.config.data.targets})
+        config = config.model_copy(update={"data": data})
+        return replace(self, config=config.with_template(self.pool.template))
+
     @property
     def result_hash(self) -> str:
         """Of everything that the result depends on."""
@@ -89,7 +95,7 @@ def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
         source or data.source,
         split_seed=data.split_seed,
         class_names=None if data.class_names is None else Path(data.class_names),
-        root=None if data.root is None else Path(data.root),
+        root=data.root,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vlprompt.errors import VLPromptError
 from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.settings import method_label, recipe_label
-from vlprompt.training.record import RunRecord, read_record
+from vlprompt.training.record import RunRecord, read_records
 
 
 @dataclass(frozen=True, order=True)
@@ -87,19 +87,16 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
         VLPromptError: a folder is not there, or there is no run at all.
     """
     found: dict[str, tuple[Path, RunRecord]] = {}
-    problems = []
+    problems: list[str] = []
     for folder in folders:
         if not folder.is_dir():
             raise VLPromptError(f"{folder} is no folder; give one that `vlprompt run` or `vlprompt tune` wrote into")
-        for path in sorted(folder.rglob("run.json")):
-            try:
-                record = read_record(path.parent)
-            except VLPromptError as error:
-                problems.append(str(error))
-                continue
+        records, unreadable = read_records(folder)
+        problems += unreadable
+        for place, record in records.items():
             known = found.get(record.result_hash)
             if record.status != "imported" and (known is None or known[1].status != "finished"):
-                found[record.result_hash] = (path.parent, record)
+                found[record.result_hash] = (place, record)
     if not found:
         raise VLPromptError(f"there are no runs under {', '.join(map(str, folders))}; make some with `vlprompt run`")
     return _named(list(found.values())), problems

@@ -51,9 +51,7 @@ def quantities(
         for mean, (base, new) in PROTOCOLS[section.protocol].means.items():
             if base in found and new in found:
                 every[MEANS[mean]] = harmonic_mean(found[base], found[new])
-        if section.targets and all(target in found for target in section.targets):
-            every[TARGETS] = np.mean([found[target] for target in section.targets], axis=0)
-        return every
+        return every | target_average(section, found)
 
     drawn = {} if redrawn is None else all_of(redrawn)
     samples = {
@@ -63,6 +61,13 @@ def quantities(
     if OF_HARMONICS in samples:
         samples[OF_AVERAGES] = of_averages(samples["base"], samples["new"])
     return samples
+
+
+def target_average(section: Section, found: Mapping[str, Floats]) -> dict[str, Floats]:
+    """The mean over targets by its name; nothing where there are none, or one of them is not there."""
+    if not section.targets or not found.keys() >= set(section.targets):
+        return {}
+    return {TARGETS: np.mean([found[target] for target in section.targets], axis=0)}
 
 
 def of_averages(base: Sample, new: Sample) -> Sample:

@@ -246,7 +246,7 @@ def _environment(runs: Sequence[Run]) -> str:
     for run in runs:
         record = run.record
         words = [run.section.title, run.method, run.dataset, record.status, record.started[:16].replace("T", " ")]
-        taken = record.timings.get("prepare", 0.0) + record.timings.get("train", 0.0)
+        taken = record.training_seconds
         rows.append(
             [
                 *map(Text, [*words, record.split.hash[:12], record.result_hash[:12]]),

@@ -18,6 +18,7 @@ from vlprompt.results.quantities import (
     of_averages,
     quantities,
     right_answers,
+    target_average,
 )
 from vlprompt.results.statistics import Floats, Sample, average, redrawn_means, seed_weights
 from vlprompt.training.fit import derived_seed
@@ -191,10 +192,7 @@ def _samples(section: Section, runs: list[Run], intervals: bool, metric: str) ->
     """Every quantity of the runs of all seeds of a cell."""
     values = measured(runs, metric)
     if metric != "accuracy":
-        samples = {test: Sample(found) for test, found in values.items()}
-        if section.targets and values.keys() >= set(section.targets):
-            samples[TARGETS] = Sample(np.mean([values[target] for target in section.targets], axis=0))
-        return samples
+        return {name: Sample(found) for name, found in (values | target_average(section, values)).items()}
     records = [run.record for run in runs]
     redrawn: dict[str, Floats] | None = None
     weights: Floats | None = None
@@ -204,8 +202,7 @@ def _samples(section: Section, runs: list[Run], intervals: bool, metric: str) ->
         redrawn = {test: redrawn_means(right, rng) for test, right in right_answers(runs, list(values)).items()}
     samples = quantities(section, values, redrawn, weights)
     samples[PARAMETERS] = Sample(np.array([float(record.trainable_parameters) for record in records]))
-    seconds = [sum(record.timings.get(part, 0.0) for part in ("prepare", "train")) for record in records]
-    samples[SECONDS] = Sample(np.array(seconds))
+    samples[SECONDS] = Sample(np.array([record.training_seconds for record in records]))
     return samples
 
 

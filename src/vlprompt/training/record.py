@@ -107,6 +107,11 @@ class RunRecord(BaseModel):
     started: str = Field(default_factory=now)
     ended: str | None = None
 
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of preparing and training."""
+        return sum(self.timings.get(part, 0.0) for part in ("prepare", "train"))
+
     def write(self, folder: Path) -> None:
         """Write `run.json` into the run's folder, a field a line."""
         fields = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.model_dump(mode="json").items()]
@@ -122,3 +127,14 @@ def read_record(folder: Path) -> RunRecord:
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise VLPromptError(f"{folder / 'run.json'} cannot be read ({where}: {error.errors()[0]['msg']})") from error
+
+
+def read_records(folder: Path) -> tuple[dict[Path, RunRecord], list[str]]:
+    """The records of all runs at any depth of a folder, by their folders; and a line for each that cannot be read."""
+    records, problems = {}, []
+    for path in sorted(folder.rglob("run.json")):
+        try:
+            records[path.parent] = read_record(path.parent)
+        except VLPromptError as error:
+            problems.append(str(error))
+    return records, problems
