@@ -8,13 +8,12 @@ os.environ["MPLBACKEND"] = "Agg"
 from collections.abc import Iterator
 from pathlib import Path
 
-import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from tests.calling import Call, caller
+from tests.weights import write_weights
 
 # The models of the tests are tiny: one thread is faster than two, and sums in one order.
 torch.set_num_threads(1)
@@ -36,13 +35,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of random weights in OpenAI's naming: 32 px, patch 8, both widths 64, 2 layers."""
-    torch.manual_seed(0)
-    image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2}
-    model = open_clip.CLIP(32, image, {"width": 64, "heads": 1, "layers": 2}, quick_gelu=True)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file(model.state_dict(), path)
-    return path
+    """Those of `write_weights`, with 2 layers."""
+    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors", layers=2)
 
 
 @pytest.fixture(scope="session")

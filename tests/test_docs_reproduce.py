@@ -6,12 +6,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import open_clip
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from tests.calling import Call
+from tests.weights import write_weights
 from vlprompt.config import DataConfig
 from vlprompt.data import Dataset, load_dataset
 from vlprompt.protocols import grid, task
@@ -31,12 +29,7 @@ def commands() -> list[list[str]]:
 @pytest.fixture(scope="module")
 def three_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a tower that is deep enough for every recipe."""
-    torch.manual_seed(0)
-    image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3}
-    model = open_clip.CLIP(32, image, {"width": 64, "heads": 1, "layers": 3}, quick_gelu=True)
-    path = tmp_path_factory.mktemp("weights") / "three.safetensors"
-    save_file(model.state_dict(), path)
-    return path
+    return write_weights(tmp_path_factory.mktemp("weights") / "three.safetensors", layers=3)
 
 
 def test_every_command_plans_its_cells(

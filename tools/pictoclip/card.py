@@ -17,7 +17,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
-from tools.pictoclip import corpus, views
+from tools.pictoclip import corpus
 from tools.pictoclip.captions import EVALUATION_TEMPLATE
 from tools.pictoclip.data import TrainingSet
 from tools.pictoclip.evaluate import (
@@ -110,9 +110,7 @@ def styles(model: open_clip.CLIP, data: TrainingSet) -> str:
     rows: dict[tuple[str, str], list[bool]] = {}
     for kind, held_out in data.held_out.items():
         for part in held_out.split(250):
-            images = views.normalise(
-                views.plain_view(torch.from_numpy(data.corpus.pictures[part.numpy()]), model.visual.image_size[0])
-            )
+            images = data.plain(part, model.visual.image_size[0])
             best = (F.normalize(model.encode_image(images), dim=-1) @ text.T).argmax(1)
             for i, guess in zip(part.tolist(), best.tolist(), strict=True):
                 if int(data.subgroups[i]) in groups:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from tools.pictoclip import views
 from tools.pictoclip.captions import Caption, Mix, sample_caption
 from tools.pictoclip.corpus import Corpus
 from tools.pictoclip.sources import UNSEEN_STYLES
@@ -97,6 +98,11 @@ class TrainingSet:
             weights = np.array([_FLAG_WEIGHT if self._is_flag(i) else 1.0 for i in pool])
             weighted.append((np.array(pool), weights / max(weights.sum(), 1)))
         return weighted
+
+    def plain(self, index: Tensor, size: int) -> Tensor:
+        """Drawings (B,) as evaluation sees them: on white, normalised, (B, 3, size, size)."""
+        pictures = torch.from_numpy(self.corpus.pictures[index.numpy()])
+        return views.normalise(views.plain_view(pictures, size))
 
     def batch(self, size: int, shares: tuple[float, float], mix: Mix, key: tuple[int, ...]) -> Batch:
         """`size` drawings and captions; the same key gives the same ones.

@@ -274,8 +274,7 @@ class Trainer:
         return scores
 
     def _image_features(self, index: Tensor) -> Tensor:
-        pictures = torch.from_numpy(self.data.corpus.pictures[index.numpy()])
-        images = views.normalise(views.plain_view(pictures, self.shape.image_size))
+        images = self.data.plain(index, self.shape.image_size)
         return F.normalize(self.model.encode_image(images.to(self.precision)).float(), dim=-1)
 
     def _text_features(self, names: list[str]) -> Tensor:

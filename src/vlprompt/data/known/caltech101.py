@@ -1,25 +1,15 @@
 """Caltech101 in 100 classes, as the field has it."""
 
-from pathlib import Path
-
-from vlprompt.data.known.base import Classes, Size
-from vlprompt.data.known.files import class_folders, strange_folders
-from vlprompt.data.known.on_disk import Layout, Listing, OnDisk
+from vlprompt.data.known.base import Size
+from vlprompt.data.known.on_disk import Layout, OnDisk
 from vlprompt.data.known.split_json import split_json
-from vlprompt.data.known.splitting import split_in_three
+from vlprompt.data.known.splitting import read_in_three
 
 IMAGES = "101_ObjectCategories"
 # The field leaves out the clutter, and the second folder of faces.
 IGNORED = frozenset({"BACKGROUND_Google", "Faces_easy"})
 SIZES = {"train": Size(4128), "val": Size(1649), "test": Size(2465)}
 FETCH = (f"{IMAGES}/ from caltech-101.zip, https://data.caltech.edu/records/mzrjq-6wc02",)
-
-
-def read_folders(root: Path, classes: Classes) -> Listing:
-    """Class folders, split in three."""
-    items, problems = class_folders(root, IMAGES, classes)
-    problems += strange_folders(root / IMAGES, classes, IGNORED)
-    return split_in_three(Listing(root, problems=problems, listed=False), items)
 
 
 class Caltech101(OnDisk):
@@ -37,7 +27,7 @@ class Caltech101(OnDisk):
             title="class folders, split here",
             folders=("caltech-101", "caltech101"),
             needs=(IMAGES,),
-            read=read_folders,
+            read=read_in_three(IMAGES, IGNORED),
             sizes=SIZES,
             fetch=FETCH,
             standard=False,

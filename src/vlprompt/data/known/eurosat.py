@@ -1,23 +1,13 @@
 """EuroSAT in colour."""
 
-from pathlib import Path
-
-from vlprompt.data.known.base import Classes, Size
-from vlprompt.data.known.files import class_folders, strange_folders
-from vlprompt.data.known.on_disk import Layout, Listing, OnDisk
+from vlprompt.data.known.base import Size
+from vlprompt.data.known.on_disk import Layout, OnDisk
 from vlprompt.data.known.split_json import split_json
-from vlprompt.data.known.splitting import split_in_three
+from vlprompt.data.known.splitting import read_in_three
 
 IMAGES = "2750"
 SIZES = {"train": Size(13500, (1000, 1500)), "val": Size(5400, (400, 600)), "test": Size(8100, (600, 900))}
 FETCH = (f"{IMAGES}/ from EuroSAT.zip (the one in RGB), https://github.com/phelber/EuroSAT",)
-
-
-def read_folders(root: Path, classes: Classes) -> Listing:
-    """Class folders, split in three."""
-    items, problems = class_folders(root, IMAGES, classes)
-    problems += strange_folders(root / IMAGES, classes)
-    return split_in_three(Listing(root, problems=problems, listed=False), items)
 
 
 class EuroSAT(OnDisk):
@@ -34,7 +24,7 @@ class EuroSAT(OnDisk):
             title="class folders, split here",
             folders=("eurosat",),
             needs=(IMAGES,),
-            read=read_folders,
+            read=read_in_three(IMAGES),
             sizes=SIZES,
             fetch=FETCH,
             standard=False,

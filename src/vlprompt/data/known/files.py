@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vlprompt.data.dataset import Item
 from vlprompt.data.images import SUFFIXES
 from vlprompt.data.known.base import Classes
@@ -25,8 +28,8 @@ def read_json(path: Path) -> Any:
         raise broken(path, f"it is not JSON: {error}") from error
 
 
-def read_mat(path: Path) -> dict[str, Any]:
-    """Variables of a MATLAB file, with dimensions of length 1 taken out."""
+def read_mat(path: Path, *names: str) -> list[NDArray[Any]]:
+    """These variables of a MATLAB file, with dimensions of length 1 taken out, but for one."""
     from scipy.io import loadmat
 
     try:
@@ -35,7 +38,10 @@ def read_mat(path: Path) -> dict[str, Any]:
         raise broken(path, error.strerror or "it cannot be opened") from error
     except Exception as error:  # whatever a damaged file leads the parser to
         raise broken(path, f"it is no MATLAB file ({' '.join(str(error).split())})") from error
-    return content
+    absent = [name for name in names if name not in content]
+    if absent:
+        raise broken(path, f"it has no variable {absent[0]!r}")
+    return [np.atleast_1d(content[name]) for name in names]
 
 
 def broken(path: Path, reason: str) -> VLPromptError:

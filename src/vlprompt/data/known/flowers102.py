@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from vlprompt.data.dataset import Item
 from vlprompt.data.known.base import Classes, Size
 from vlprompt.data.known.files import broken, read_mat
@@ -21,15 +19,13 @@ def read_official(root: Path, classes: Classes) -> Listing:
     """`imagelabels.mat` (`labels` from 1) and `setid.mat` (`trnid`, `valid` and `tstid`, numbers of images from 1)."""
     items = _read_labels(root, classes)
     path = root / SPLITS
-    content = read_mat(path)
+    variables = ("trnid", "valid", "tstid")
     listing = Listing(root)
-    for split, variable in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
-        if variable not in content:
-            raise broken(path, f"it has no variable {variable!r}")
-        numbers = np.atleast_1d(content[variable]).tolist()
+    for variable, found, part in zip(variables, read_mat(path, *variables), listing.splits().values(), strict=True):
+        numbers = found.tolist()
         if not all(1 <= number <= len(items) for number in numbers):
             raise broken(path, f"{variable!r} has numbers outside of 1 to {len(items)}")
-        listing.splits()[split] += [items[number - 1] for number in numbers]
+        part += [items[number - 1] for number in numbers]
     return listing
 
 
@@ -40,10 +36,7 @@ def read_labels(root: Path, classes: Classes) -> Listing:
 
 def _read_labels(root: Path, classes: Classes) -> list[Item]:
     path = root / LABELS
-    content = read_mat(path)
-    if "labels" not in content:
-        raise broken(path, "it has no variable 'labels'")
-    labels = np.atleast_1d(content["labels"]).tolist()
+    labels = read_mat(path, "labels")[0].tolist()
     if not all(1 <= label <= len(classes.keys) for label in labels):
         raise broken(path, f"it has labels outside of 1 to {len(classes.keys)}")
     return [Item(f"jpg/image_{number:05}.jpg", int(label) - 1) for number, label in enumerate(labels, start=1)]

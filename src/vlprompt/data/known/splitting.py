@@ -1,8 +1,11 @@
 """The splits that the field makes where a dataset has none. Which image goes where is ours, by a fixed seed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from vlprompt.data.dataset import Item
+from vlprompt.data.known.base import Classes
+from vlprompt.data.known.files import class_folders, strange_folders
 from vlprompt.data.known.on_disk import Listing
 from vlprompt.data.sampling import group_by_label, split_order
 
@@ -29,3 +32,14 @@ def split_in_three(listing: Listing, items: Iterable[Item]) -> Listing:
         for item in group:
             (listing.train, listing.val, listing.test)[place[item.path]].append(item)
     return listing
+
+
+def read_in_three(images: str, ignored: frozenset[str] = frozenset()) -> Callable[[Path, Classes], Listing]:
+    """A reader of the class folders in the folder `images`, split in three; those that are `ignored` may be there."""
+
+    def read(root: Path, classes: Classes) -> Listing:
+        items, problems = class_folders(root, images, classes)
+        problems += strange_folders(root / images, classes, ignored)
+        return split_in_three(Listing(root, problems=problems, listed=False), items)
+
+    return read

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from vlprompt.data.dataset import Item
 from vlprompt.data.known.base import Classes, Size
 from vlprompt.data.known.files import broken, check_keys, read_mat
@@ -19,13 +17,13 @@ IMAGES = ("cars_train/ and cars_test/ from a mirror: the original page is gone",
 def read_annotations(root: Path, classes: Classes) -> Listing:
     """The official MATLAB files: `class_names` of the devkit, and `annotations` with `fname` and `class` from 1."""
     meta = root / META
-    check_keys(meta, [str(name) for name in np.atleast_1d(_variable(meta, "class_names"))], classes)
+    check_keys(meta, [str(name) for name in read_mat(meta, "class_names")[0]], classes)
     train, val = split_off_val(_read_annotations(root / TRAIN, "cars_train", classes))
     return Listing(root, train, val, _read_annotations(root / TEST, "cars_test", classes))
 
 
 def _read_annotations(path: Path, folder: str, classes: Classes) -> list[Item]:
-    found = np.atleast_1d(_variable(path, "annotations"))
+    (found,) = read_mat(path, "annotations")
     if not {"fname", "class"} <= set(found.dtype.names or ()):
         raise broken(path, "its annotations lack `fname` or `class`; the file with labels is needed")
     items = [Item(f"{folder}/{row['fname']}", int(row["class"]) - 1) for row in found]
@@ -33,13 +31,6 @@ def _read_annotations(path: Path, folder: str, classes: Classes) -> list[Item]:
     if wrong is not None:
         raise broken(path, f"{wrong.path} has class {wrong.label + 1} of {len(classes.keys)}")
     return items
-
-
-def _variable(path: Path, name: str) -> np.ndarray:
-    content = read_mat(path)
-    if name not in content:
-        raise broken(path, f"it has no variable {name!r}")
-    return np.asarray(content[name])
 
 
 class StanfordCars(OnDisk):
