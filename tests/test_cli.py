@@ -47,19 +47,6 @@ def test_tune_then_evaluate_agree(call: Call, run: Path) -> None:
     assert found["test"] == record["metrics"]["test"]
 
 
-def test_predict_answers_every_image_and_names_the_broken_one(call: Call, run: Path, pictures: Path) -> None:
-    good, broken = pictures / "night" / "00.png", run / "run.json"
-    code, out, _ = call("predict", run, good, broken, good, "--json", "--device", "cpu")
-    answers = [json.loads(line) for line in out.splitlines()]
-    assert code == 1
-    assert [answer["image"] for answer in answers] == [str(good), str(broken), str(good)]
-    assert answers[0] == answers[2]
-    assert sum(answers[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert answers[0]["probability"] == max(answers[0]["probabilities"].values())
-    assert "not an image" in answers[1]["error"]
-    assert call("predict", run, good)[1].startswith(f"{good}: {answers[0]['label']} (")
-
-
 def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     code, out, _ = call("tune", pictures, "--backbone", weights, "--method", "coop", "--shots", 2, "--dry-run")
     resolved = yaml.safe_load(out)

@@ -8,10 +8,12 @@ from vlprompt.errors import VLPromptError
 if TYPE_CHECKING:
     from vlprompt.backbones import Backbone, load_backbone
     from vlprompt.data import Dataset, list_datasets, load_dataset
-    from vlprompt.deploy.classifier import Classifier, load
+    from vlprompt.deploy.classifier import Classifier, Guess, load
+    from vlprompt.deploy.estimator import PromptClassifier
+    from vlprompt.deploy.tuning import tune
     from vlprompt.methods import LossTerms, Method, Prediction, create_method, list_methods
     from vlprompt.prompts import LowRankUpdates, TextPrompts, VisualPrompts
-    from vlprompt.protocols import evaluate, tune
+    from vlprompt.protocols import evaluate
 
 __version__ = "0.1.0"
 
@@ -19,10 +21,12 @@ __all__ = [
     "Backbone",
     "Classifier",
     "Dataset",
+    "Guess",
     "LossTerms",
     "LowRankUpdates",
     "Method",
     "Prediction",
+    "PromptClassifier",
     "TextPrompts",
     "VLPromptError",
     "VisualPrompts",
@@ -39,10 +43,12 @@ __all__ = [
 _HOMES = {
     "vlprompt.backbones": ("Backbone", "load_backbone"),
     "vlprompt.data": ("Dataset", "list_datasets", "load_dataset"),
-    "vlprompt.deploy.classifier": ("Classifier", "load"),
+    "vlprompt.deploy.classifier": ("Classifier", "Guess", "load"),
+    "vlprompt.deploy.estimator": ("PromptClassifier",),
+    "vlprompt.deploy.tuning": ("tune",),
     "vlprompt.methods": ("LossTerms", "Method", "Prediction", "create_method", "list_methods"),
     "vlprompt.prompts": ("LowRankUpdates", "TextPrompts", "VisualPrompts"),
-    "vlprompt.protocols": ("evaluate", "tune"),
+    "vlprompt.protocols": ("evaluate",),
 }
 
 

@@ -9,14 +9,13 @@ from rich.table import Table
 from vlprompt.backbones import Backbone, load_backbone
 from vlprompt.config import parse_config
 from vlprompt.data import load_dataset
-from vlprompt.deploy.classifier import Classifier
+from vlprompt.deploy.classifier import load
 from vlprompt.files import atomic_write
 from vlprompt.progress import Reporter
 from vlprompt.protocols import tune
 from vlprompt.recipes import read_recipe
 from vlprompt.results.gallery import Shown, gallery
 from vlprompt.training.record import RunRecord
-from vlprompt.training.restore import restore
 
 DATA = "openmoji"
 METHODS = ("zero-shot", "coop", "dapt")
@@ -66,10 +65,10 @@ def _picture(out: Path, backbone: Backbone) -> bytes:
     """Some base test pictures under what zero-shot and DAPT say of them."""
     dataset = load_dataset(DATA).subset("base")
     items = dataset.test[:: max(1, len(dataset.test) // PICTURES)][:PICTURES]
-    classifiers = {name: Classifier(restore(out / name, backbone=backbone)[1]) for name in ("zero-shot", "dapt")}
+    classifiers = {name: load(out / name, backbone=backbone) for name in ("zero-shot", "dapt")}
     shown = []
     for item in items:
         path = dataset.root / item.path
-        guesses = {name: classifier.predict(path).label for name, classifier in classifiers.items()}
+        guesses = {name: classifier.predict(path)[0].label for name, classifier in classifiers.items()}
         shown.append(Shown(path, dataset.class_names[item.label], guesses))
     return gallery(shown, credit="Pictures: OpenMoji, CC BY-SA 4.0")

@@ -17,6 +17,7 @@ from tests.methods.shapes import JOINT, NAMES, uneven
 from vlprompt import Method, Prediction
 from vlprompt.config import parse_config
 from vlprompt.methods.mutual_information import CRITICS, ESTIMATORS
+from vlprompt.protocols import tune
 from vlprompt.training.record import RunRecord
 
 SHOTS = 4
@@ -220,7 +221,7 @@ def tuned(name: str, folder: Path, weights: Path, pictures: Path, lr: float = 0.
             "optim": {"epochs": 4, "batch_size": 5, "lr": lr},
         }
     )
-    return vlprompt.tune(config, folder)
+    return tune(config, folder)
 
 
 def test_without_its_parts_it_is_coop_bit_for_bit(weights: Path, pictures: Path, tmp_path: Path) -> None:

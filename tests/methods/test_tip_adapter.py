@@ -16,6 +16,7 @@ from vlprompt import VLPromptError
 from vlprompt.config import RunConfig, parse_config
 from vlprompt.methods.linear_probe import validation_quality
 from vlprompt.methods.tip_adapter import ALPHA, BETA, GRID
+from vlprompt.protocols import tune
 from vlprompt.training.record import read_record
 
 BOTH = pytest.mark.parametrize("name", ["tip-adapter", "tip-adapter-f"])
@@ -119,13 +120,13 @@ def test_learned_keys_train_at_the_papers_values_and_are_searched_after_every_ep
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_interrupted_run_of_learned_keys_goes_on_bit_for_bit(optimizer: str, config: Any, tmp_path: Path) -> None:
     settings = config("tip-adapter-f", optim={"optimizer": optimizer, "epochs": 4, "batch_size": 5, "lr": 0.1})
-    whole = vlprompt.tune(settings, tmp_path / "whole")
+    whole = tune(settings, tmp_path / "whole")
     assert whole.trainable_parameters == 4 * 4 * 32
     assert whole.history[-1].losses["total"] < whole.history[0].losses["total"]
 
     with pytest.raises(KeyboardInterrupt):  # three batches an epoch: in the middle of the third
-        vlprompt.tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
-    again = vlprompt.tune(settings, tmp_path / "cut", resume=True)
+        tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
+    again = tune(settings, tmp_path / "cut", resume=True)
     assert [epoch.losses for epoch in again.history] == [epoch.losses for epoch in whole.history]
     assert again.metrics == whole.metrics
     one, other = ((tmp_path / name / "prompts.safetensors").read_bytes() for name in ("whole", "cut"))
@@ -134,7 +135,7 @@ def test_an_interrupted_run_of_learned_keys_goes_on_bit_for_bit(optimizer: str, 
 
 @pytest.mark.parametrize("name", ["linear-probe", "tip-adapter", "tip-adapter-f"])
 def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, pictures: Path) -> None:
-    record = vlprompt.tune(config(name), tmp_path / "run")
+    record = tune(config(name), tmp_path / "run")
     assert record.trainable_parameters == {"linear-probe": 4 * 33, "tip-adapter": 0, "tip-adapter-f": 16 * 32}[name]
     assert len(record.history) == (4 if name == "tip-adapter-f" else 0)
     assert record.metrics["test"]["accuracy"] > 90  # colours that even random weights tell apart
@@ -148,12 +149,12 @@ def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, picture
 @pytest.mark.parametrize("name", ["linear-probe", "tip-adapter", "tip-adapter-f"])
 def test_new_classes_are_refused_before_work_starts(name: str, config: Any, tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=f"'{name}' .*cannot name new classes.*; use protocol few-shot"):
-        vlprompt.tune(config(name, protocol="base-to-new"), tmp_path / "run")
+        tune(config(name, protocol="base-to-new"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_the_record_is_that_of_a_run_without_training(config: Any, tmp_path: Path) -> None:
-    vlprompt.tune(config("tip-adapter"), tmp_path / "run")
+    tune(config("tip-adapter"), tmp_path / "run")
     record = read_record(tmp_path / "run")
     assert (record.status, record.history) == ("finished", [])
     assert set(record.timings) == {"prepare", "test"}

@@ -16,6 +16,7 @@ from vlprompt import VLPromptError
 from vlprompt.config import RunConfig, parse_config
 from vlprompt.data import load_dataset
 from vlprompt.data.splits import read_split, write_split
+from vlprompt.protocols import tune
 from vlprompt.protocols.task import open_task
 from vlprompt.training.record import RunRecord, read_record
 
@@ -42,7 +43,7 @@ def without_times(record: RunRecord) -> list[Any]:
 
 
 def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
-    record = vlprompt.tune(config("dapt"), tmp_path / "run")
+    record = tune(config("dapt"), tmp_path / "run")
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert files == ["predictions.parquet", "prompts.safetensors", "run.json", "split.jsonl"]
     assert read_record(tmp_path / "run") == record
@@ -74,7 +75,7 @@ def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) ->
 
 
 def test_training_lowers_the_loss(config: Any, tmp_path: Path) -> None:
-    record = vlprompt.tune(config("coop", optim={"epochs": 30, "lr": 1.0}), tmp_path / "run")
+    record = tune(config("coop", optim={"epochs": 30, "lr": 1.0}), tmp_path / "run")
     assert record.history[-1].losses["total"] < record.history[0].losses["total"] - 0.2
 
 
@@ -82,17 +83,17 @@ def test_training_lowers_the_loss(config: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, config: Any, tmp_path: Path) -> None:
     settings = config(method, optim={"optimizer": optimizer})
-    whole = vlprompt.tune(settings, tmp_path / "whole")
+    whole = tune(settings, tmp_path / "whole")
 
     with pytest.raises(KeyboardInterrupt):  # three batches an epoch: in the middle of the third
-        vlprompt.tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
+        tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
     cut = read_record(tmp_path / "cut")
     assert (cut.status, cut.metrics) == ("interrupted", {})
     assert without_times(cut) == without_times(whole)[:2]
     assert (tmp_path / "cut" / "state.safetensors").exists()
     assert vlprompt.evaluate(tmp_path / "cut", device="cpu")["test"]["images"] == whole.split.test
 
-    again = vlprompt.tune(settings, tmp_path / "cut", resume=True)
+    again = tune(settings, tmp_path / "cut", resume=True)
     assert without_times(again) == without_times(whole)
     assert again.metrics == whole.metrics
     one, other = ((tmp_path / name / "prompts.safetensors").read_bytes() for name in ("whole", "cut"))
@@ -101,33 +102,33 @@ def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, con
 
 def test_resuming_refuses_another_run(config: Any, tmp_path: Path, pictures: Path) -> None:
     settings = config()
-    record = vlprompt.tune(settings, tmp_path / "run")
+    record = tune(settings, tmp_path / "run")
     with pytest.raises(VLPromptError, match=r"holds a run already \(finished\); add --resume"):
-        vlprompt.tune(settings, tmp_path / "run")
-    assert vlprompt.tune(settings, tmp_path / "run", resume=True) == record
+        tune(settings, tmp_path / "run")
+    assert tune(settings, tmp_path / "run", resume=True) == record
     faster = config(runtime={"eval_batch_size": 7})
-    assert vlprompt.tune(faster, tmp_path / "run", resume=True) == record
+    assert tune(faster, tmp_path / "run", resume=True) == record
     for other in (config(seed=2), config(optim={"lr": 0.2}), config("dapt"), config(data={"shots": 3})):
         with pytest.raises(VLPromptError, match="other settings, images or weights"):
-            vlprompt.tune(other, tmp_path / "run", resume=True)
+            tune(other, tmp_path / "run", resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
     with pytest.raises(VLPromptError, match="exists and is not a run"):
-        vlprompt.tune(settings, tmp_path / "full")
+        tune(settings, tmp_path / "full")
 
 
 def test_a_damaged_state_is_an_error(config: Any, tmp_path: Path) -> None:
     settings = config()
-    vlprompt.tune(settings, tmp_path / "run")
+    tune(settings, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "status": "running"}))
     (tmp_path / "run" / "state.safetensors").write_bytes(b"\x00" * 20)
     with pytest.raises(VLPromptError, match=r"state.safetensors is damaged"):
-        vlprompt.tune(settings, tmp_path / "run", resume=True)
+        tune(settings, tmp_path / "run", resume=True)
 
 
 def test_the_shots_are_in_the_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
-    record = vlprompt.tune(config(protocol="base-to-new"), tmp_path / "run")
+    record = tune(config(protocol="base-to-new"), tmp_path / "run")
     split = read_split(tmp_path / "run" / "split.jsonl", pictures)
     assert (len(split.train), len(split.val), len(split.test)) == (record.split.train, record.split.val, 0)
     assert list(split.class_names) == record.class_names
@@ -136,10 +137,10 @@ def test_the_shots_are_in_the_folder(config: Any, tmp_path: Path, pictures: Path
 
 def test_a_split_file_gives_the_same_run(config: Any, tmp_path: Path, pictures: Path) -> None:
     settings = config(data={"shots": 2}, seed=3)
-    record = vlprompt.tune(settings, tmp_path / "run")
+    record = tune(settings, tmp_path / "run")
     write_split(load_dataset(pictures).few_shot(2, seed=3), tmp_path / "split.jsonl")
     theirs = config(data={"shots": 2, "source": str(tmp_path / "split.jsonl"), "root": str(pictures)}, seed=3)
-    again = vlprompt.tune(theirs, tmp_path / "again")
+    again = tune(theirs, tmp_path / "again")
     assert again.result_hash == record.result_hash
     assert again.training_hash == record.training_hash
     assert (again.split.hash, again.split.content) == (record.split.hash, record.split.content)
@@ -155,13 +156,13 @@ def test_classes_with_fewer_images_than_shots_are_named_in_the_record(
     for file in sorted((tmp_path / "few" / "night").iterdir())[4:]:
         file.unlink()
     settings = config("zero-shot", data={"source": str(tmp_path / "few"), "shots": 5})
-    assert vlprompt.tune(settings, tmp_path / "run").split.short == {"night": 2}
-    base = vlprompt.tune(config("zero-shot", protocol="base-to-new"), tmp_path / "base")
+    assert tune(settings, tmp_path / "run").split.short == {"night": 2}
+    base = tune(config("zero-shot", protocol="base-to-new"), tmp_path / "base")
     assert base.split.short == {}
 
 
 def test_base_to_new_tests_both_halves(config: Any, tmp_path: Path) -> None:
-    record = vlprompt.tune(config(protocol="base-to-new"), tmp_path / "run")
+    record = tune(config(protocol="base-to-new"), tmp_path / "run")
     assert record.class_names == ["blue sky", "green leaf"]
     base, new = record.metrics["base"]["accuracy"], record.metrics["new"]["accuracy"]
     expected = 0 if base * new == 0 else 2 * base * new / (base + new)
@@ -187,7 +188,7 @@ def test_other_datasets_are_tested_under_their_own_names(
     config: Any, tmp_path: Path, others: dict[str, Path], pictures: Path
 ) -> None:
     targets = [str(path) for path in others.values()]
-    record = vlprompt.tune(config(protocol="cross-dataset", data={"targets": targets}), tmp_path / "run")
+    record = tune(config(protocol="cross-dataset", data={"targets": targets}), tmp_path / "run")
     assert list(record.tests) == ["source", "shifted", "foreign"]
     assert [test.dataset for test in record.tests.values()] == [pictures.name, "shifted", "foreign"]
     assert list(record.metrics) == ["source", "shifted", "foreign", "target_average"]
@@ -209,7 +210,7 @@ def test_a_shifted_domain_is_the_datasets_own_unless_given(
 ) -> None:
     pools = {str(pictures): replace(load_dataset(pictures), shifted=(str(others["shifted"]),))}
     settings = config("linear-probe", protocol="domain-generalization")
-    record = vlprompt.tune(settings, tmp_path / "run", pools=pools)
+    record = tune(settings, tmp_path / "run", pools=pools)
     assert record.config.data.targets == (str(others["shifted"]),)
     assert list(record.metrics["shifted"]["class_accuracy"]) == ["night", "red apple"]
     given = config("linear-probe", protocol="domain-generalization", data={"targets": [str(others["shifted"])]})
@@ -239,7 +240,7 @@ def test_targets_that_do_not_do(
 ) -> None:
     paths = [str(pictures if name == "pictures" else others.get(name, name)) for name in targets]
     with pytest.raises(VLPromptError, match=message):
-        vlprompt.tune(config(protocol=protocol, data={"targets": paths}), tmp_path / "run")
+        tune(config(protocol=protocol, data={"targets": paths}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -248,9 +249,9 @@ def test_prompts_of_a_run_with_the_same_training_are_taken(
     method: str, config: Any, tmp_path: Path, others: dict[str, Path]
 ) -> None:
     shifted = config(method, protocol="domain-generalization", data={"targets": [str(others["shifted"])]})
-    first = vlprompt.tune(config(method), tmp_path / "few-shot" / "run")
-    whole = vlprompt.tune(shifted, tmp_path / "whole")
-    taken = vlprompt.tune(shifted, tmp_path / "taken", prompts_from=tmp_path / "few-shot" / "run")
+    first = tune(config(method), tmp_path / "few-shot" / "run")
+    whole = tune(shifted, tmp_path / "whole")
+    taken = tune(shifted, tmp_path / "taken", prompts_from=tmp_path / "few-shot" / "run")
     assert first.training_hash == whole.training_hash == taken.training_hash
     assert (whole.prompts_from, taken.prompts_from) == (None, "../few-shot/run")
     assert taken.metrics == whole.metrics
@@ -263,22 +264,22 @@ def test_prompts_of_a_run_with_the_same_training_are_taken(
 
 
 def test_prompts_of_another_training_are_not_taken(config: Any, tmp_path: Path) -> None:
-    vlprompt.tune(config(seed=2), tmp_path / "other")
-    record = vlprompt.tune(config(), tmp_path / "run", prompts_from=tmp_path / "other")
+    tune(config(seed=2), tmp_path / "other")
+    record = tune(config(), tmp_path / "run", prompts_from=tmp_path / "other")
     assert record.prompts_from is None
-    assert vlprompt.tune(config(), tmp_path / "again", prompts_from=tmp_path / "gone").metrics == record.metrics
+    assert tune(config(), tmp_path / "again", prompts_from=tmp_path / "gone").metrics == record.metrics
 
 
 def test_class_specific_context_is_refused_before_training(config: Any, tmp_path: Path) -> None:
     settings = config(protocol="base-to-new", method={"class_specific": True})
     with pytest.raises(VLPromptError, match="cannot name new classes"):
-        vlprompt.tune(settings, tmp_path / "run")
+        tune(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
-    exact = vlprompt.tune(config("dapt"), tmp_path / "exact")
-    rounded = vlprompt.tune(config("dapt", backbone={"precision": "bf16"}), tmp_path / "rounded")
+    exact = tune(config("dapt"), tmp_path / "exact")
+    rounded = tune(config("dapt", backbone={"precision": "bf16"}), tmp_path / "rounded")
     assert rounded.history[-1].losses["total"] == pytest.approx(exact.history[-1].losses["total"], rel=0.05)
     assert rounded.backbone == exact.backbone
     assert rounded.result_hash != exact.result_hash
@@ -287,13 +288,13 @@ def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
 
 
 def test_zero_shot_is_a_run_without_training(config: Any, tmp_path: Path) -> None:
-    record = vlprompt.tune(config("zero-shot"), tmp_path / "run")
+    record = tune(config("zero-shot"), tmp_path / "run")
     assert (record.status, record.history, record.trainable_parameters) == ("finished", [], 0)
     assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]
 
 
 def test_evaluating_other_data_names_its_classes(config: Any, tmp_path: Path, pictures: Path) -> None:
-    vlprompt.tune(config(), tmp_path / "run")
+    tune(config(), tmp_path / "run")
     for name in ("red_apple", "night"):
         (tmp_path / "other" / name).mkdir(parents=True)
         for file in (pictures / name).iterdir():
@@ -306,7 +307,7 @@ def test_evaluating_other_data_names_its_classes(config: Any, tmp_path: Path, pi
 def test_other_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -> None:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(weights.read_bytes())
-    vlprompt.tune(config(backbone={"source": str(copy)}), tmp_path / "run")
+    tune(config(backbone={"source": str(copy)}), tmp_path / "run")
     content = bytearray(copy.read_bytes())
     content[-1] ^= 1
     copy.write_bytes(bytes(content))
@@ -315,10 +316,10 @@ def test_other_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -
 
 
 def test_online_images_and_workers_change_nothing_that_they_should_not(config: Any, tmp_path: Path) -> None:
-    alone = vlprompt.tune(config("dapt"), tmp_path / "alone")
-    together = vlprompt.tune(config("dapt", runtime={"workers": 2}), tmp_path / "together")
+    alone = tune(config("dapt"), tmp_path / "alone")
+    together = tune(config("dapt", runtime={"workers": 2}), tmp_path / "together")
     assert without_times(alone) == without_times(together)
     assert alone.result_hash == together.result_hash
-    online = vlprompt.tune(config("coop", data={"views": 0}), tmp_path / "online")
+    online = tune(config("coop", data={"views": 0}), tmp_path / "online")
     assert online.status == "finished"
-    assert online.result_hash != vlprompt.tune(config("coop"), tmp_path / "cached").result_hash
+    assert online.result_hash != tune(config("coop"), tmp_path / "cached").result_hash

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-import vlprompt
 from tests.impatient import Impatient
 from tests.training.shares import CASES, train
 from vlprompt import VLPromptError
 from vlprompt.config import RunConfig, parse_config
+from vlprompt.protocols import tune
 from vlprompt.training.parallel import check_devices
 from vlprompt.training.record import Epoch, read_record
 from vlprompt.training.state import read_progress
@@ -66,16 +66,16 @@ def config(weights: Path, pictures: Path) -> Any:
 
 
 def test_an_interrupted_run_goes_on_with_any_number_of_devices(config: Any, tmp_path: Path) -> None:
-    whole = vlprompt.tune(config(1), tmp_path / "whole")
+    whole = tune(config(1), tmp_path / "whole")
     folder = tmp_path / "cut"
     reporter = Impatient(after=1, when=(folder / "state.safetensors").exists)
     with pytest.raises(KeyboardInterrupt):
-        vlprompt.tune(config(2), folder, reporter=reporter)
+        tune(config(2), folder, reporter=reporter)
     cut = read_record(folder)
     assert cut.status == "interrupted"
     assert cut.result_hash == whole.result_hash
     assert 0 < len(cut.history) < 30
-    again = vlprompt.tune(config(1), folder, resume=True)
+    again = tune(config(1), folder, resume=True)
     assert agree(whole.history, again.history)
     one, other = (load_file(tmp_path / name / "prompts.safetensors") for name in ("whole", "cut"))
     assert difference(one, other) < 1e-6

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -25,6 +26,7 @@ class Backbone:
 
     Attributes:
         name: short identity, such as "ViT-B-16/openai" or "pictoclip".
+        source: what `load_backbone` was given, where that was a name or a path, else the name.
         embed_dim: D, the joint dimension.
         image_size: side of the square input in pixels.
         logit_scale: the model's own log scale s; logits are exp(s) times the cosine.
@@ -32,9 +34,12 @@ class Backbone:
         test_transform, train_transform: PIL image to normalised tensor (3, image_size, image_size).
     """
 
-    def __init__(self, loaded: LoadedModel, *, precision: Precision, device: torch.device) -> None:
+    def __init__(
+        self, loaded: LoadedModel, *, precision: Precision, device: torch.device, source: str | None = None
+    ) -> None:
         self.model = loaded.model.requires_grad_(False).eval()
         self.name = loaded.name
+        self.source = source or loaded.name
         self.precision = precision
         self.device = device
         if precision != "fp32":
@@ -50,6 +55,10 @@ class Backbone:
         size, mean, std, interpolation = loaded.image_size, loaded.mean, loaded.std, loaded.interpolation
         self.test_transform = test_transform(size, mean, std, interpolation=interpolation, squash=loaded.squash)
         self.train_transform = train_transform(size, mean, std, interpolation=interpolation)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Backbone":
+        """Itself: nothing in it changes, and copies of what holds it need no weights of their own."""
+        return self
 
     @cached_property
     def weight_hash(self) -> str:
@@ -110,7 +119,8 @@ def load_backbone(
     """
     chosen = resolve_device(device, precision)
     loaded = load_model(source, heads=heads, quick_gelu=quick_gelu, tokenizer=tokenizer)
-    return Backbone(loaded, precision=precision, device=chosen)
+    named = str(source) if isinstance(source, str | Path) else None
+    return Backbone(loaded, precision=precision, device=chosen, source=named)
 
 
 def resolve_device(device: str | torch.device, precision: Precision) -> torch.device:

@@ -108,7 +108,8 @@ def tune(
     elif not quiet:
         from vlprompt.results.terminal import print_metrics
 
-        print_metrics(record.metrics, title=f"{config.method.name} on {data}")
+        if record.metrics:
+            print_metrics(record.metrics, title=f"{config.method.name} on {data}")
         print(f"run: {folder}   next: vlprompt predict {folder} IMAGES...")
 
 

@@ -1,20 +1,28 @@
 """Commands that use a run: predict."""
 
-import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vlprompt.cli.common import Device, Json, Quiet, Run, Verbose, set_up_logging
+from vlprompt.cli.common import Device, Quiet, Run, Verbose, set_up_logging
 from vlprompt.errors import VLPromptError
 
 
 def predict(
     run: Run,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGES...", help="Files, folders, patterns in quotes, or - for a list on stdin."),
+    ],
+    form: Annotated[str, typer.Option("--format", help="table, jsonl (a JSON object a line) or csv.")] = "table",
+    top: Annotated[int, typer.Option(min=1, help="Classes to show of each image, likeliest first.")] = 1,
+    sheet: Annotated[
+        Path | None, typer.Option(help="PNG file for a contact sheet: small pictures with their labels.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time in the image tower.")] = 32,
     device: Device = "auto",
-    as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -24,25 +32,24 @@ def predict(
 
         vlprompt predict runs/mine holiday.jpg
 
-        vlprompt predict runs/mine *.png --json > answers.jsonl
+        vlprompt predict runs/mine pictures/ --top 3 --sheet sheet.png
+
+        vlprompt predict runs/mine "shots/**/*.png" --format jsonl > answers.jsonl
+
+        find . -name "*.jpg" | vlprompt predict runs/mine - --format csv
     """
     set_up_logging(quiet, verbose)
+    from vlprompt.deploy.answers import FORMATS, answer
     from vlprompt.deploy.classifier import load
+    from vlprompt.deploy.sources import find_pictures
+    from vlprompt.progress import Reporter
 
-    classifier = load(run, device=device)
-    failed = False
-    for image in images:
-        try:
-            guess = classifier.predict(image)
-        except VLPromptError as error:
-            failed = True
-            reason = str(error)
-            print(json.dumps({"image": str(image), "error": reason}) if as_json else f"{image}: error: {reason}")
-            continue
-        if as_json:
-            answer = {"image": str(image), "label": guess.label, "probability": guess.probability}
-            print(json.dumps({**answer, "probabilities": guess.probabilities}), flush=True)
-        else:
-            print(f"{image}: {guess.label} ({guess.probability:.1%})", flush=True)
+    if form not in FORMATS:
+        raise VLPromptError(f"--format {form}: use {', '.join(FORMATS)}")
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise VLPromptError(f"--sheet {sheet}: the contact sheet is a PNG; name a file that ends in .png")
+    paths = find_pictures(images)
+    classifier, reporter = load(run, device=device), Reporter(quiet=quiet)
+    failed = answer(classifier, paths, sys.stdout, reporter, form=form, top=top, batch_size=batch_size, sheet=sheet)
     if failed:
         raise typer.Exit(1)

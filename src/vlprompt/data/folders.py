@@ -28,7 +28,7 @@ def read_folder(root: Path, *, split_seed: int = 1, class_names: Mapping[str, st
     for folder, split in parts.items() or ((root, None),):
         for class_folder in _folders(folder):
             classes.add(class_folder.name)
-            entries += [Entry(path, class_folder.name, split) for path in _image_paths(class_folder, root)]
+            entries += [Entry(path, class_folder.name, split) for path in image_paths(class_folder, root)]
     if not classes:
         loose = any(_is_image(path) for path in root.iterdir())
         hint = "images lie in it directly; " if loose else ""
@@ -57,7 +57,7 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _image_paths(folder: Path, root: Path, above: frozenset[Path] = frozenset()) -> Iterator[str]:
+def image_paths(folder: Path, root: Path, above: frozenset[Path] = frozenset()) -> Iterator[str]:
     """Paths relative to `root` of all images below `folder`, sorted within each folder."""
     real = folder.resolve()
     if real in above:  # a symbolic link that leads back up
@@ -66,6 +66,6 @@ def _image_paths(folder: Path, root: Path, above: frozenset[Path] = frozenset())
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _image_paths(path, root, above | {real})
+            yield from image_paths(path, root, above | {real})
         elif path.suffix.lower() in SUFFIXES:
             yield path.relative_to(root).as_posix()

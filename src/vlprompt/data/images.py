@@ -40,12 +40,20 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
             raise ImageError("the file is empty", path)
         with Image.open(source, formats=FORMATS) as image:
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-            image.load()
-            return _to_rgb(_upright(image))
-    except ImageError:
-        raise
+            return to_rgb(image)
+    except ImageError as error:
+        raise ImageError(error.reason, path) from error
     except Exception as error:  # decoders raise whatever a broken file leads them to
         raise ImageError(_reason(error), path) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A PIL image as `read_image` gives it: RGB, upright, on white. ImageError if it cannot be decoded."""
+    try:
+        image.load()
+        return _to_rgb(_upright(image))
+    except Exception as error:
+        raise ImageError(_reason(error)) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:

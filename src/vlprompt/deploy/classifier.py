@@ -1,53 +1,272 @@
-"""A tuned classifier: images in, class names and probabilities out."""
+"""A tuned classifier: pictures in, class names and probabilities out."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
-from PIL import Image
+from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vlprompt.data import read_image
-from vlprompt.methods import Method
+from vlprompt.backbones import Backbone
+from vlprompt.config import MethodConfig
+from vlprompt.data import ImageError
+from vlprompt.deploy.card import model_card
+from vlprompt.deploy.reading import Picture, as_image, as_many, read_ahead
+from vlprompt.errors import VLPromptError
+from vlprompt.methods import Method, create_method
+from vlprompt.methods.base import as_words
+from vlprompt.training.record import RunRecord, read_record
 from vlprompt.training.restore import restore
+from vlprompt.training.state import save_prompts
+
+BATCH = 32
 
 
 @dataclass(frozen=True)
 class Guess:
-    """The answer to one image: the likeliest class, its probability, and the probabilities of all classes."""
+    """The answer to one picture.
+
+    Attributes:
+        label: the likeliest class.
+        probability: of that class.
+        top: the likeliest classes and their probabilities, likeliest first.
+        probabilities: of all classes, in the order of the classifier's `class_names`, (C,) float32.
+    """
 
     label: str
     probability: float
-    probabilities: dict[str, float]
+    top: tuple[tuple[str, float], ...]
+    probabilities: NDArray[np.float32] = field(repr=False, compare=False)
 
 
-class Classifier:
-    """A method with its prompts, ready for images; the classes are encoded once."""
+class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-classification", tags=["clip"]):
+    """A method with its prompts, ready for pictures; the classes are encoded once.
 
-    def __init__(self, method: Method[Any]) -> None:
+    `vlprompt.tune` and `vlprompt.load` make one. `save_pretrained`, `from_pretrained` and `push_to_hub` are those of
+    every model on the Hugging Face hub; what they save is a run's folder, with a model card.
+
+    Attributes:
+        record: of the run that tuned it.
+        method: in eval mode.
+    """
+
+    # Its presence in a folder is what the hub counts downloads by.
+    _hub_mixin_config = {"model_type": "vlprompt"}  # noqa: RUF012 - the mixin's own, and not typed as a class variable
+
+    def __init__(self, record: RunRecord, method: Method[Any]) -> None:
+        self.record = record
         self.method = method.eval()
-        with torch.no_grad():
-            self._text_features: Tensor | None = method.class_features()
+        self._text_features = self._encode_classes()
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """C names as words, in the order of the labels."""
         return self.method.class_names
 
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by: that of the run's calibration on held-out shots, or 1 where it had none."""
+        return self.record.calibration.temperature if self.record.calibration else 1.0
+
+    def predict(self, images: Picture | Iterable[Picture], *, top: int = 5, batch_size: int = BATCH) -> list[Guess]:
+        """Classify pictures.
+
+        Args:
+            images: one or many of: a file's path, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4) of bytes or of
+                floats from 0 to 1.
+            top: how many classes `Guess.top` has at most.
+            batch_size: pictures at a time in the image tower.
+
+        Returns:
+            a guess for each, in order.
+
+        Raises:
+            ImageError: one of them cannot be read; nothing is fetched from a URL. `predict_each` goes on instead.
+        """
+        guesses = []
+        for guess in self.predict_each(as_many(images), top=top, batch_size=batch_size):
+            if isinstance(guess, ImageError):
+                raise guess
+            guesses.append(guess)
+        return guesses
+
+    def predict_each(
+        self, images: Iterable[Picture], *, top: int = 5, batch_size: int = BATCH
+    ) -> Iterator[Guess | ImageError]:
+        """As `predict`, one by one, and with the ImageError of a picture that cannot be read in its place."""
+        for batch in read_ahead(images, self.pixels, batch_size):
+            good = [pixels for pixels in batch if isinstance(pixels, Tensor)]
+            guesses = iter(self.guess(torch.stack(good), top=top) if good else ())
+            for pixels in batch:
+                yield pixels if isinstance(pixels, ImageError) else next(guesses)
+
+    def pixels(self, image: Picture) -> Tensor:
+        """One picture as the image tower takes it, (3, S, S). Threads may call it. ImageError if it cannot be read."""
+        return self.method.backbone.test_transform(as_image(image), random.Random(0))
+
     @torch.no_grad()
-    def predict(self, image: str | Path | Image.Image) -> Guess:
-        """Classify one image, given as a path or as a PIL image. VLPromptError if it cannot be read."""
-        picture = image.convert("RGB") if isinstance(image, Image.Image) else read_image(Path(image))
-        backbone = self.method.backbone
-        pixels = backbone.test_transform(picture, random.Random(0))[None].to(backbone.device)  # (1, 3, S, S)
-        probabilities = self.method(pixels, self._text_features).logits[0].softmax(-1).tolist()
-        by_name = sorted(zip(self.class_names, probabilities, strict=True), key=lambda pair: -pair[1])
-        label, probability = by_name[0]
-        return Guess(label, probability, dict(by_name))
+    def guess(self, pixels: Tensor, *, top: int = 5) -> list[Guess]:
+        """The model's part of `predict`, for pixels (B, 3, S, S)."""
+        logits = self.method(pixels.to(self.method.backbone.device), self._text_features).logits
+        probabilities = (logits.float() / self.temperature).softmax(-1).cpu()  # (B, C)
+        likeliest = probabilities.topk(min(top, len(self.class_names)))
+        guesses = []
+        for row, values, labels in zip(probabilities.numpy(), *(part.tolist() for part in likeliest), strict=True):
+            ranked = tuple((self.class_names[label], value) for label, value in zip(labels, values, strict=True))
+            guesses.append(Guess(*ranked[0], ranked, row))
+        return guesses
+
+    @torch.no_grad()
+    def features(self, images: Picture | Iterable[Picture], *, batch_size: int = BATCH) -> NDArray[np.float32]:
+        """Unit features of pictures, as the prompts make them, (N, D). ImageError as in `predict`."""
+        found = [np.empty((0, self.method.backbone.embed_dim), np.float32)]
+        for batch in read_ahead(as_many(images), self.pixels, batch_size):
+            for pixels in batch:
+                if isinstance(pixels, ImageError):
+                    raise pixels
+            device = self.method.backbone.device
+            features = self.method.image_features(torch.stack(batch).to(device))  # type: ignore[arg-type]
+            found.append(features.float().cpu().numpy())
+        return np.concatenate(found)
+
+    def add_classes(self, names: Sequence[str]) -> None:
+        """Let more classes compete, by their names alone; the prompts stay.
+
+        Raises:
+            VLPromptError: an empty name, one that is there, one that is too long for the text tower, or a method that
+                learned something for each of its classes.
+        """
+        _refuse_word(names)
+        before, known = self.class_names, self._text_features
+        every = as_words((*before, *names))
+        # Features of a class do not depend on the others, so only the new ones are computed.
+        self.method.set_class_names(names)
+        fresh = self._encode_classes()
+        self.method.set_class_names(every)
+        self._text_features = None if known is None or fresh is None else torch.cat([known, fresh])
+
+    def remove_classes(self, names: Sequence[str]) -> None:
+        """Let classes compete no more. VLPromptError: a name that is not there, or none would be left."""
+        _refuse_word(names)
+        gone = as_words(names)
+        if unknown := set(gone) - set(self.class_names):
+            raise VLPromptError(f"there is no class {min(unknown)!r}; classes: {', '.join(self.class_names[:20])}")
+        kept = [place for place, name in enumerate(self.class_names) if name not in gone]
+        if not kept:
+            raise VLPromptError("no class would be left; add others first")
+        self.method.set_class_names([self.class_names[place] for place in kept])
+        if self._text_features is not None:
+            self._text_features = self._text_features[kept]
+
+    def zero_shot(self) -> "Classifier":
+        """The frozen model with the hand-crafted prompt and the same classes, to compare with."""
+        template = self.method.options.template
+        method = create_method("zero-shot", self.method.backbone, self.class_names, template=template)
+        config = self.record.config.model_copy(update={"method": MethodConfig(name="zero-shot", template=template)})
+        return Classifier(self.record.model_copy(update={"config": config, "metrics": {}, "calibration": None}), method)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the prompts and the record, for `vlprompt.load` and every command that takes a run.
+
+        The record says which backbone it takes, but not where the images were.
+
+        Raises:
+            VLPromptError: the folder is not empty, and not one that was saved before.
+        """
+        folder = Path(folder)
+        _check_free(folder)
+        save_prompts(folder, self.method)
+        self._portable_record().write(folder)
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> str | None:
+        """As `save`, with a model card; arguments are those of `huggingface_hub.ModelHubMixin.save_pretrained`."""
+        _check_free(Path(save_directory))  # before the mixin removes a config.json there
+        return super().save_pretrained(save_directory, *args, **kwargs)
+
+    def generate_model_card(self, *args: Any, licence: str | None = None, **kwargs: Any) -> ModelCard:
+        """The card that `save_pretrained` and `push_to_hub` write: method, data, metrics, licence, how to use.
+
+        Args:
+            *args: not used.
+            licence: of the prompts, as the hub names it ("apache-2.0"); `model_card_kwargs={"licence": ...}` of
+                `save_pretrained` and `push_to_hub`.
+            **kwargs: what a template would take; not used.
+        """
+        return model_card(self._portable_record(), self.class_names, licence)
+
+    def _portable_record(self) -> RunRecord:
+        """The record without the paths of this machine's pictures."""
+        now, config = list(self.class_names), self.record.config
+        data = {"source": Path(config.data.source).name, "root": None, "class_names": None, "targets": ()}
+        changes = {
+            "status": "saved",
+            "config": config.model_copy(update={"data": config.data.model_copy(update=data)}),
+            "classes_now": None if now == self.record.class_names else now,
+            "split": self.record.split.model_copy(update={"skipped": []}),
+            "prompts_from": None,
+        }
+        return self.record.model_copy(update=changes)
+
+    def _encode_classes(self) -> Tensor | None:
+        with torch.no_grad():
+            return self.method.class_features()
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.save(save_directory)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        device: str = "auto",
+        backbone: Backbone | None = None,
+        **unused: Any,
+    ) -> Self:
+        folder = model_id
+        if not Path(model_id).is_dir():
+            folder = snapshot_download(
+                model_id,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+            )
+        return cls(*restore(folder, device=device, backbone=backbone))
 
 
-def load(run: str | Path, *, device: str = "auto") -> Classifier:
-    """The classifier that a run's folder holds. VLPromptError if there is none, or its weights have changed."""
-    return Classifier(restore(run, device=device)[1])
+def load(run: str | Path, *, device: str = "auto", backbone: Backbone | None = None) -> Classifier:
+    """The classifier that a run's folder holds.
+
+    Args:
+        run: the folder, as `tune`, `Classifier.save` or `save_pretrained` left it.
+        device: as in `load_backbone`.
+        backbone: the one it was tuned on, if it is loaded already or lies elsewhere now.
+
+    Raises:
+        VLPromptError: no run there, no prompts yet, or other weights than it was tuned on.
+    """
+    return Classifier(*restore(run, device=device, backbone=backbone))
+
+
+def _refuse_word(names: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise VLPromptError(f"give a list of class names, such as [{names!r}], not one word")
+
+
+def _check_free(folder: Path) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "run.json").exists() or read_record(folder).status != "saved":
+        raise VLPromptError(f"{folder} exists and holds something else; choose another folder")

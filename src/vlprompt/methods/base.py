@@ -4,6 +4,7 @@ A new method usually writes `prompts` and `loss` and nothing else.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -330,7 +331,7 @@ def as_words(names: Sequence[str]) -> tuple[str, ...]:
     words = tuple(name.replace("_", " ").strip() for name in names)
     if not words or not all(words):
         raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
-    twice = next((word for i, word in enumerate(words) if word in words[:i]), None)
+    twice = next((word for word, count in Counter(words).items() if count > 1), None)
     if twice is not None:
         raise VLPromptError(f"class_names holds {twice!r} twice; give each class a name of its own")
     return words

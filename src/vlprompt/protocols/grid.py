@@ -317,6 +317,10 @@ def _tasks(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Datase
         images = f"{config.seed} {config.data.model_dump_json(exclude=set(AUGMENTATION))}"
         if task is None or images != drawn:
             task = open_task(config, backbone, pools)
+            if not task.tests:
+                raise VLPromptError(
+                    f"dataset {task.dataset.name!r} has no test images; add some, or use `vlprompt tune`"
+                )
             pools.update(zip(task.config.data.targets, task.targets.values(), strict=True))
             drawn = images
         else:

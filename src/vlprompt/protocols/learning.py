@@ -17,6 +17,8 @@ from vlprompt.methods import Method
 from vlprompt.processes import Child, Message
 from vlprompt.progress import Relay, Reporter
 from vlprompt.protocols.task import Task, open_task
+from vlprompt.training.calibration import Calibration, calibrate
+from vlprompt.training.evaluation import predict_logits
 from vlprompt.training.fit import fit
 from vlprompt.training.inputs import test_inputs, training_inputs
 from vlprompt.training.memory import peak_memory_mb
@@ -47,6 +49,17 @@ def train(
                 seconds |= spent
         load_prompts(folder, method)
     return seconds
+
+
+def held_out(task: Task, method: Method[Any], reporter: Reporter) -> Calibration | None:
+    """The temperature that the held-out shots ask for; None where there are none."""
+    shots, runtime = task.shots, task.config.runtime
+    if not shots.val:
+        return None
+    inputs = test_inputs(method, shots.val, shots.root, task.config, reporter, frozen=False)
+    with reporter.bar("calibrate") as bar:
+        logits = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
+    return calibrate(logits, torch.tensor([item.label for item in shots.val]))
 
 
 def _prepare(task: Task, method: Method[Any], reporter: Reporter) -> dict[str, float]:

@@ -4,6 +4,7 @@ import io
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,20 @@ from vlprompt.config import RunConfig
 from vlprompt.data import Dataset
 from vlprompt.data.splits import write_split
 from vlprompt.errors import VLPromptError
-from vlprompt.files import atomic_write
+from vlprompt.files import atomic_write, leftovers, remove_leftovers
 from vlprompt.methods import Method
 from vlprompt.progress import Reporter
-from vlprompt.protocols.learning import train
+from vlprompt.protocols.learning import held_out, train
 from vlprompt.protocols.task import Task, load_pool, load_targets, open_task
 from vlprompt.protocols.testing import run_tests, summarise
 from vlprompt.training.memory import peak_memory_mb, reset_peak_memory
 from vlprompt.training.record import BackboneRecord, RunRecord, SplitRecord, now, read_record
 from vlprompt.training.restore import restore
 from vlprompt.training.state import FILE, load_prompts, save_prompts
+
+PREDICTIONS = "predictions.parquet"
+# All that a run's folder may hold.
+FILES = ("run.json", "split.jsonl", "prompts.safetensors", FILE, PREDICTIONS)
 
 
 def tune(
@@ -63,8 +68,10 @@ def tune(
                 "or choose another --out"
             )
         if earlier.status == "finished":
+            _tidy(folder)
             return earlier
 
+    remove_leftovers(folder, FILES)
     method = task.method()
     task.check(method)
     record = _new_record(task, method, result_hash)
@@ -76,6 +83,7 @@ def tune(
             seconds = train(task, method, record, folder, reporter, resume=resume)
         else:
             seconds = _take_over(prompts_from, learned, method, record, folder)
+        record.calibration = held_out(task, method, reporter)
         begun = time.monotonic()
         predictions = run_tests(task.config, task.dataset, task.targets, method, reporter)
         seconds["test"] = time.monotonic() - begun
@@ -83,16 +91,16 @@ def tune(
         record.status = "interrupted"
         record.write(folder)
         raise
-    record.metrics = summarise(config.protocol, predictions)
-    table = polars.concat([found.table(test) for test, found in predictions.items()])
-    buffer = io.BytesIO()
-    table.write_parquet(buffer)
-    atomic_write(folder / "predictions.parquet", buffer.getvalue())
+    record.metrics = summarise(config.protocol, predictions, record.calibration)
+    if predictions:
+        buffer = io.BytesIO()
+        polars.concat([found.table(test) for test, found in predictions.items()]).write_parquet(buffer)
+        atomic_write(folder / PREDICTIONS, buffer.getvalue())
     record.timings = {name: round(value, 3) for name, value in seconds.items()}
     record.peak_memory_mb = max(record.peak_memory_mb or 0, peak_memory_mb(task.backbone.device) or 0) or None
     record.status, record.ended = "finished", now()
     record.write(folder)
-    (folder / FILE).unlink(missing_ok=True)
+    _tidy(folder)
     return record
 
 
@@ -121,8 +129,8 @@ def evaluate(
     reporter = reporter or Reporter(quiet=True)
     record, method = restore(run, device=device)
     config = record.config
-    if data is None and record.status == "imported":
-        raise VLPromptError(f"{run} was imported and has no test images of its own; say which: evaluate {run} DATA")
+    if data is None and record.status in ("imported", "saved"):
+        raise VLPromptError(f"{run} was {record.status} without test images of its own; say which: evaluate {run} DATA")
     changes: dict[str, Any] = {} if root is None else {"root": root}
     if data is not None:
         changes |= {"source": data, "class_names": class_names, "targets": ()}
@@ -130,7 +138,9 @@ def evaluate(
     config = config.model_copy(update={"data": config.data.model_copy(update=changes)})
     dataset = load_pool(config.data)
     found = run_tests(config, dataset, load_targets(config, dataset), method, reporter)
-    metrics = summarise(config.protocol, found)
+    if not found:
+        raise VLPromptError(f"dataset {dataset.name!r} has no test images; add some to its test split")
+    metrics = summarise(config.protocol, found, record.calibration)
     return {"run": str(run), "dataset": dataset.name, "method": method.name, **metrics}
 
 
@@ -156,7 +166,8 @@ def _take_over(
 def _earlier(folder: Path, *, resume: bool) -> RunRecord | None:
     """The record in the folder, if there is one and `resume` allows to go on with it."""
     if not (folder / "run.json").exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # A run that was killed while it wrote its first record is one that can go on.
+        if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - leftovers(folder, FILES)):
             raise VLPromptError(f"--out {folder} exists and is not a run; choose another folder")
         return None
     record = read_record(folder)
@@ -165,6 +176,13 @@ def _earlier(folder: Path, *, resume: bool) -> RunRecord | None:
             f"--out {folder} holds a run already ({record.status}); add --resume to go on with it, or choose another"
         )
     return record
+
+
+def _tidy(folder: Path) -> None:
+    """Remove from a finished run's folder what only an unfinished one needs, and what killed writers left."""
+    with suppress(OSError):
+        (folder / FILE).unlink(missing_ok=True)
+    remove_leftovers(folder, FILES)
 
 
 def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:

@@ -13,6 +13,7 @@ from vlprompt.methods import Method
 from vlprompt.methods.base import as_words
 from vlprompt.progress import Reporter
 from vlprompt.protocols.protocol import PROTOCOLS, Test
+from vlprompt.training.calibration import Calibration
 from vlprompt.training.evaluation import Predictions, predict_logits
 from vlprompt.training.inputs import test_inputs
 from vlprompt.training.record import TestRecord
@@ -61,9 +62,12 @@ def run_tests(
     return found
 
 
-def summarise(protocol: str, predictions: dict[str, Predictions]) -> dict[str, Any]:
+def summarise(
+    protocol: str, predictions: dict[str, Predictions], calibration: Calibration | None = None
+) -> dict[str, Any]:
     """Metrics of every test by its name, and what the protocol computes from several."""
-    metrics = {test: found.metrics() for test, found in predictions.items()}
+    temperature = calibration.temperature if calibration else None
+    metrics = {test: found.metrics(temperature) for test, found in predictions.items()}
     return {**metrics, **PROTOCOLS[protocol].summary(metrics)}
 
 
@@ -84,7 +88,8 @@ def columns(names: Sequence[str], among: Sequence[str]) -> list[int]:
 def _by_dataset(
     protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]
 ) -> Iterator[tuple[Dataset, dict[str, Test]]]:
-    yield dataset, PROTOCOLS[protocol].tests
+    if dataset.test or protocol != "few-shot":  # a user's few pictures may all be needed to learn from
+        yield dataset, PROTOCOLS[protocol].tests
     for name, target in targets.items():
         yield target, {name: Test()}
 

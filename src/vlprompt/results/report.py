@@ -26,6 +26,11 @@ from vlprompt.results.tables import Table, by_section, finished_by_seed, make_ta
 from vlprompt.training.record import RunRecord
 
 TITLE = "vlprompt benchmark report"
+OTHER_METRICS = {
+    "macro_accuracy": "Macro accuracy",
+    "calibration_error": "Calibration error",
+    "calibrated_error": "Calibration error after temperature scaling",
+}
 NAMES = {
     "shots": "Accuracy against shots",
     "base-new": "Base against new",
@@ -188,7 +193,7 @@ def _completeness(runs: Sequence[Run], table: Table) -> str:
 
 def _other_metrics(runs: Sequence[Run], name: str, styles: Looks) -> list[str]:
     parts = []
-    for metric, title in (("macro_accuracy", "Macro accuracy"), ("calibration_error", "Calibration error")):
+    for metric, title in OTHER_METRICS.items():
         (table,) = make_tables(runs, metric=metric)
         if any(value.sample for row in table.rows for value in row.values.values()):
             sheet = table_sheet(table)

@@ -14,6 +14,7 @@ METRICS = {
     "accuracy": "Accuracy",
     "macro_accuracy": "Macro accuracy",
     "calibration_error": "Expected calibration error",
+    "calibrated_error": "Expected calibration error after temperature scaling",
 }
 SURE = 0.05
 COMPARED = [
@@ -134,7 +135,7 @@ def _table_legend(table: Table) -> list[str]:
 
 def _best(table: Table) -> dict[tuple[str, Column], str]:
     """The best number of each column of a dataset as it is shown, where not all are the same."""
-    if table.metric == "calibration_error":
+    if table.metric in ("calibration_error", "calibrated_error"):
         return {}
     found: dict[tuple[str, Column], list[float]] = {}
     for row in table.rows:

@@ -14,15 +14,24 @@ from vlprompt.recipes import list_recipes
 from vlprompt.training.record import RunRecord
 
 
+COLUMNS = {
+    "accuracy": "accuracy %",
+    "macro_accuracy": "macro %",
+    "calibration_error": "calibration error %",
+    "calibrated_error": "after temperature",
+}
+
+
 def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
     """A table of a run's metrics, one row a test."""
+    tests = [values for values in metrics.values() if isinstance(values, dict)]
+    columns = [key for key in COLUMNS if all(key in values for values in tests)]
     table = Table(title=title, title_justify="left")
-    for column in ("test", "accuracy %", "macro %", "calibration error %", "images"):
+    for column in ("test", *(COLUMNS[key] for key in columns), "images"):
         table.add_column(column, justify="left" if column == "test" else "right")
     for test, values in metrics.items():
         if isinstance(values, dict):
-            shown = [f"{values[key]:.1f}" for key in ("accuracy", "macro_accuracy", "calibration_error")]
-            table.add_row(test, *shown, str(values["images"]))
+            table.add_row(test, *(f"{values[key]:.1f}" for key in columns), str(values["images"]))
         else:
             table.add_row(test.replace("_", " "), f"{values:.1f}")
     Console().print(table)
@@ -35,10 +44,10 @@ def print_record(record: RunRecord, run: Path) -> None:
     backbone = (
         f"backbone {record.backbone.name}, {config.backbone.precision}; {record.trainable_parameters:,} parameters"
     )
-    if record.status == "imported":
-        print(f"{run}: imported, {method.name} from {data.source}")
+    if record.status in ("imported", "saved"):
+        print(f"{run}: {record.status}, {method.name} from {data.source}")
         print(f"  {backbone}")
-        print(f"  {len(record.class_names)} classes")
+        print(f"  {len(record.classes_now or record.class_names)} classes")
     else:
         print(f"{run}: {record.status}, {len(record.history)} of {config.optim.epochs} epochs")
         print(f"  {method.name} on {data.source}, {config.protocol}, {data.shots} shots, seed {config.seed}")
@@ -55,6 +64,11 @@ def print_record(record: RunRecord, run: Path) -> None:
         print(f"  last epoch: {losses}, training accuracy {last.accuracy:.1%}, {last.images_per_second:.0f} images/s")
     if record.timings:
         print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in record.timings.items()))
+    if found := record.calibration:
+        print(
+            f"  temperature {found.temperature:.2f}: calibration error of {found.images} held-out images "
+            f"{found.error_before:.1f}% before, {found.error_after:.1f}% after"
+        )
     if record.metrics:
         print_metrics(record.metrics, title="metrics")
 

@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from vlprompt.data import FeatureSet, ImageSet
 from vlprompt.methods import Method
 from vlprompt.progress import Bar
-
-BINS = 15
+from vlprompt.training.calibration import expected_error
 
 
 @dataclass(frozen=True)
@@ -28,22 +27,27 @@ class Predictions:
     paths: list[str]
     class_names: tuple[str, ...]
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self, temperature: float | None = None) -> dict[str, Any]:
         """Top-1 accuracy, mean of per-class accuracies and expected calibration error, in percent; N; and accuracies
         of the classes that have test images, by name (and label, where ImageNet has two classes of one name).
+
+        With a temperature, also the calibration error once logits are divided by it.
         """
         classes = len(self.class_names)
         top1 = multiclass_accuracy(self.probabilities, self.labels, classes, average="micro")
-        calibration = multiclass_calibration_error(self.probabilities, self.labels, classes, n_bins=BINS)
         per_class = 100 * multiclass_accuracy(self.probabilities, self.labels, classes, average=None)
         # A class may compete without images of its own; torchmetrics' own mean would count a wrong guess of it as 0%.
         tested = self.labels.unique()
         called = Counter(self.class_names)
         names = [name if called[name] == 1 else f"{name} ({label})" for label, name in enumerate(self.class_names)]
+        errors = {"calibration_error": expected_error(self.probabilities, self.labels)}
+        if temperature is not None:
+            scaled = (self.probabilities.double().log() / temperature).softmax(-1)
+            errors["calibrated_error"] = expected_error(scaled, self.labels)
         return {
             "accuracy": 100 * top1.item(),
             "macro_accuracy": per_class[tested].mean().item(),
-            "calibration_error": 100 * calibration.item(),
+            **errors,
             "images": len(self.labels),
             "class_accuracy": {names[i]: round(per_class[i].item(), 2) for i in tested.tolist()},
         }

@@ -13,6 +13,7 @@ from vlprompt.backbones import Backbone
 from vlprompt.config import RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write
+from vlprompt.training.calibration import Calibration
 
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
 
@@ -85,9 +86,11 @@ class Epoch(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """A run's record. Only a finished one holds metrics; an imported one has prompts from elsewhere."""
+    """A run's record. Only a finished one holds metrics, and one that a classifier saved, from its run; an imported one
+    has prompts from elsewhere.
+    """
 
-    status: Literal["running", "interrupted", "finished", "imported"] = "running"
+    status: Literal["running", "interrupted", "finished", "imported", "saved"] = "running"
     config: RunConfig
     result_hash: str
     training_hash: str = Field("", description="Runs that have the same have learned the same prompts.")
@@ -96,11 +99,15 @@ class RunRecord(BaseModel):
     )
     backbone: BackboneRecord
     class_names: list[str]
+    classes_now: list[str] | None = Field(
+        None, description="The classes that a saved classifier names; None: those of `class_names`."
+    )
     split: SplitRecord
     tests: dict[str, TestRecord] = {}
     trainable_parameters: int
     history: list[Epoch] = []
     metrics: dict[str, Any] = {}
+    calibration: Calibration | None = None
     timings: dict[str, float] = Field(default={}, description="Seconds of prepare, train and test, over all sessions.")
     peak_memory_mb: float | None = None
     versions: dict[str, str] = Field(default_factory=versions)
@@ -120,13 +127,18 @@ class RunRecord(BaseModel):
 
 def read_record(folder: Path) -> RunRecord:
     """The record of a run's folder. VLPromptError if there is none, or not one that this version reads."""
+    path = folder / "run.json"
     try:
-        return RunRecord.model_validate_json((folder / "run.json").read_text())
-    except FileNotFoundError as error:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise VLPromptError(f"{folder} is not a run: it has no run.json; make one with `vlprompt tune`") from error
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise VLPromptError(f"{folder / 'run.json'} cannot be read ({where}: {error.errors()[0]['msg']})") from error
+        raise VLPromptError(f"{path} cannot be read ({where}: {error.errors()[0]['msg']})") from error
+    except VLPromptError as error:  # of the method, or of its options
+        raise VLPromptError(f"{path} cannot be read ({error})") from error
+    except OSError as error:
+        raise VLPromptError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def read_records(folder: Path) -> tuple[dict[Path, RunRecord], list[str]]:

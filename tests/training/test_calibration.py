@@ -1,0 +1,48 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlprompt.training.calibration import LIMIT, calibrate, expected_error
+
+
+def drawn(count: int, temperature: float, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and labels drawn with the probabilities that the logits have at a temperature."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(count, 5, generator=generator)
+    labels = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
+    return logits, labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_labels_were_drawn_with_is_found(temperature: float) -> None:
+    logits, labels = drawn(20_000, temperature)
+    found = calibrate(logits, labels)
+    assert found.temperature == pytest.approx(temperature, rel=0.05)
+    assert found.images == 20_000
+    assert found.loss_after <= found.loss_before
+    assert found.error_after < 2
+    if temperature != 1:
+        assert found.error_before > 3 * found.error_after
+
+
+@given(st.integers(1, 12), st.integers(0, 1_000), st.floats(0.001, 1_000))
+@settings(max_examples=50, deadline=None)
+def test_the_loss_never_rises_and_the_temperature_has_bounds(count: int, seed: int, scale: float) -> None:
+    logits, labels = drawn(count, 1.0, seed)
+    found = calibrate(scale * logits, labels)
+    assert 1 / LIMIT <= found.temperature <= LIMIT
+    assert math.isfinite(found.loss_after)
+    assert found.loss_after <= found.loss_before + 1e-6
+
+
+def test_images_that_are_all_right_end_at_the_bound() -> None:
+    found = calibrate(torch.eye(4), torch.arange(4))
+    assert found.temperature == pytest.approx(1 / LIMIT, rel=1e-3)
+
+
+def test_the_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    probabilities = torch.tensor([[0.8, 0.2]] * 10)
+    assert expected_error(probabilities, torch.tensor([0] * 5 + [1] * 5)) == pytest.approx(30, abs=1e-4)
