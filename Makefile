@@ -15,7 +15,7 @@ quickstart: $(VENV)/.installed-pictures  ## install, then tune prompts on real p
 	$(BIN)/vlprompt quickstart
 
 test: $(VENV)/.installed-dev  ## all tests, with coverage
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy; changes nothing
 	$(BIN)/ruff check .
