@@ -31,7 +31,7 @@ class TextTower:
         depth: number of layers.
         causal: whether a token sees only what stands before it. A bidirectional tower (SigLIP) shares nothing.
         chunk_size: how many sentences are run at once. With more of them and gradients on, each chunk is computed
-            again in the backward pass, so that memory stays bounded.
+            again in the backward pass, so that memory stays bounded. None: all at once, however many images there are.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
@@ -50,7 +50,7 @@ class TextTower:
         else:
             self.embed_dim = self.width if projection is None else projection.shape[1]
         self.context_length: int = tower.positional_embedding.shape[0]
-        self.chunk_size = 256
+        self.chunk_size: int | None = 256
         self._sentences = lru_cache(maxsize=16)(self._arranged)
 
     @property
@@ -58,6 +58,12 @@ class TextTower:
         """Where the weights are."""
         device: torch.device = self._tower.token_embedding.weight.device
         return device
+
+    @property
+    def vocabulary(self) -> Tensor:
+        """Embeddings (V, d_t), fp32, of all V tokens; rows of zeros where weights are stored for some of them only."""
+        table: Tensor = self._tower.token_embedding.weight
+        return table.float()
 
     def words(self, text: str) -> Tensor:
         """Token embeddings (n, d_t), fp32, of a text without its special tokens; what `ctx_init` starts from."""
@@ -139,7 +145,7 @@ class TextTower:
         """Features (C, D) or (B, C, D) of C sentences."""
         sentences = sentences.to(self.device)
         start, total = sentences.start, len(sentences.lengths)
-        images = len(prompts.context) if prompts is not None and prompts.per == "image" else 1
+        images = prompts.context.shape[0] if prompts is not None and prompts.per == "image" else 1
         deep = None if prompts is None or prompts.deep is None else prompts.deep.to(self._dtype)
         cached = self._run_start(self._placed(start, prompts), deep, start, updates) if len(start.tokens) else []
 
@@ -148,7 +154,7 @@ class TextTower:
             x = self._placed(places, prompts).expand(images, -1, -1)
             return self._run_rests(x, cached, deep, places, runs, read, updates)
 
-        step = max(1, self.chunk_size // images)
+        step = total if self.chunk_size is None else max(1, self.chunk_size // images)
         bounds = [(begin, min(begin + step, total)) for begin in range(0, total, step)]
         if len(bounds) > 1 and torch.is_grad_enabled():
             features = torch.cat([checkpoint(run_part, *bound, use_reentrant=False) for bound in bounds], dim=1)

@@ -17,12 +17,13 @@ CLIP_VOCABULARY_SIZE = 49408
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """How text becomes tokens, and the tokens around it; `sos` is None where none is put in front."""
+    """How text becomes tokens and back, and the tokens around it; `sos` is None where none is put in front."""
 
     encode: Callable[[str], list[int]]
     sos: int | None
     eot: int
     pad: int
+    word: Callable[[int], str] = str
 
 
 class Tokenizer:
@@ -59,6 +60,10 @@ class Tokenizer:
         """Tokens of `text` alone, without special tokens; underscores are left as they are."""
         return list(self._tokens(text))
 
+    def word(self, token: int) -> str:
+        """What a token stands for; a hyphen at its end or start says that the word goes on there."""
+        return self._vocabulary.word(token)
+
     def __call__(self, texts: str | Sequence[str]) -> Tensor:
         """Tokens (N, context_length) of N texts, with special tokens and padding, as open_clip makes them.
 
@@ -93,7 +98,13 @@ def clip_tokenizer(context_length: int, clean: str = "lower") -> Tokenizer:
 
     def load() -> Vocabulary:
         bpe = clip_bpe(clean)
-        return Vocabulary(bpe.encode, sos=bpe.sot_token_id, eot=bpe.eot_token_id, pad=0)
+
+        def word(token: int) -> str:
+            text = bpe.decode([token])
+            whole = text.endswith(" ") or token >= bpe.sot_token_id
+            return text.rstrip(" ") if whole else f"{text}-"
+
+        return Vocabulary(bpe.encode, sos=bpe.sot_token_id, eot=bpe.eot_token_id, pad=0, word=word)
 
     return Tokenizer(context_length, load)
 
@@ -124,6 +135,11 @@ def _read_vocabulary(wrapped: HFTokenizer) -> Vocabulary:
         tokens = wrapped.tokenizer(wrapped.clean_fn(text), add_special_tokens=False).input_ids
         return [int(token) for token in tokens]
 
+    def word(token: int) -> str:
+        # "▁" opens a word in SentencePiece's vocabularies.
+        text = str(wrapped.tokenizer.convert_ids_to_tokens(token))
+        return text.removeprefix("▁") if text.startswith(("▁", "<", "[")) else f"-{text}"
+
     plain = encode("a")
     row = [int(token) for token in wrapped("a")[0]]
     front = 0 if row[: len(plain)] == plain else 1
@@ -132,4 +148,5 @@ def _read_vocabulary(wrapped: HFTokenizer) -> Vocabulary:
         sos=row[0] if front else None,
         eot=row[front + len(plain)],
         pad=row[-1],
+        word=word,
     )

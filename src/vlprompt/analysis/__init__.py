@@ -1,0 +1,1 @@
+"""What learned prompts do: the words and norms they have, the features they make, the attention they get."""

@@ -1,0 +1,93 @@
+"""How much of a tower's attention prompts get: that of the token whose feature is read, at every layer."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vlprompt.analysis.norms import prompted_layers
+from vlprompt.analysis.walks import prompt_start, text_steps, vision_steps
+from vlprompt.backbones.sentences import arrange
+from vlprompt.backbones.text import TextTower
+from vlprompt.backbones.vision import ViTTower
+from vlprompt.prompts import TextPrompts, VisualPrompts
+
+SENTENCES = 64  # that are run at once
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where the token that is read looks, mean over heads and over images or classes.
+
+    Attributes:
+        reader: what token that is.
+        to_prompts: share of each of the n prompts, for every layer (layers, n).
+        shares: of all tokens of a kind, by kind, for every layer, those of the prompts first; they add up to 1.
+        even: share that the prompts had if every token got the same.
+        own: layers J that prompts of their own are put in at; behind them stands what the tower made of the last.
+    """
+
+    reader: str
+    to_prompts: tuple[tuple[float, ...], ...]
+    shares: dict[str, tuple[float, ...]]
+    even: float
+    own: int
+
+
+@torch.no_grad()
+def image_attention(tower: ViTTower, prompts: VisualPrompts, batches: Iterable[Tensor]) -> Attention:
+    """That of the class token, on images (B, 3, S, S) batch by batch."""
+    n, start = len(prompts.context), prompt_start(tower, prompts)
+    weights, count = torch.zeros(()), 0
+    for images in batches:
+        steps = vision_steps(tower, images, prompts)
+        weights = weights + torch.stack([step.weights.mean(1).sum(0).cpu() for step in steps])
+        count += len(images)
+    mean = weights / count  # (layers, L)
+    to_prompts = mean[:, start : start + n]
+    shares = {"prompts": to_prompts.sum(1), "class token": mean[:, 0]}
+    shares["patches"] = 1 - shares["prompts"] - shares["class token"]
+    even, own = n / mean.shape[1], prompted_layers(prompts)
+    return Attention("class token", _rows(to_prompts), _lists(shares), even, own)
+
+
+@torch.no_grad()
+def text_attention(tower: TextTower, prompts: TextPrompts, names: Sequence[str]) -> Attention:
+    """That of the end token, on the sentences of C classes. Prompts are shared or per class."""
+    n = prompts.length
+    tokens, slots = arrange(
+        tower.tokenizer, names, length=n, position=prompts.position, frozen_words=prompts.frozen_words
+    )
+    read = tower.read_position(tokens)
+    weights, even = torch.zeros(tower.depth, n + 3), 0.0
+    for rows in torch.arange(len(names)).split(SENTENCES):
+        part = replace(prompts, context=prompts.context[rows]) if prompts.per == "class" else prompts
+        kinds = _kinds(tower, tokens[rows], slots[rows], read[rows], n)
+        for layer, step in enumerate(text_steps(tower, tokens[rows], slots[rows], part)):
+            of_heads = step.weights.mean(1).cpu()  # (C, L)
+            weights[layer] += torch.einsum("cl,clk->k", of_heads, kinds[:, : of_heads.shape[1]])
+        even += (n / (read[rows] + 1 if tower.causal else torch.full_like(rows, tokens.shape[1]))).sum().item()
+    mean = weights / len(names)
+    context = mean[:, :n]
+    shares = {"prompts": context.sum(1), "start": mean[:, n], "words": mean[:, n + 1], "end": mean[:, n + 2]}
+    even, own = even / len(names), prompted_layers(prompts)
+    return Attention("end token", _rows(context), _lists(shares), even, own)
+
+
+def _kinds(tower: TextTower, tokens: Tensor, slots: Tensor, read: Tensor, n: int) -> Tensor:
+    """Which of n + 3 kinds each place is (C, S, n + 3): a context vector, start token, any other, the token read."""
+    kinds = torch.where(slots >= 0, slots, n + 1)
+    if tower.tokenizer.sos is not None:
+        kinds[:, 0] = n
+    kinds[torch.arange(len(kinds)), read] = n + 2
+    return F.one_hot(kinds, n + 3).float()
+
+
+def _rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in values.tolist())
+
+
+def _lists(shares: dict[str, Tensor]) -> dict[str, tuple[float, ...]]:
+    return {kind: tuple(values.tolist()) for kind, values in shares.items()}
