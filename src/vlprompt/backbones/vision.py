@@ -71,7 +71,8 @@ class VisionTower:
 
 def insert(tokens: Tensor, context: Tensor, start: int) -> Tensor:
     """Tokens (B, L, d_v) with prompts (n, d_v) in front of position `start`: (B, L + n, d_v)."""
-    context = context.to(tokens.dtype).expand(len(tokens), -1, -1)
+    # Not len(tokens), which would be a constant in an exported graph.
+    context = context.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
     return torch.cat([tokens[:, :start], context, tokens[:, start:]], dim=1)
 
 

@@ -59,8 +59,11 @@ class TipAdapter(Method[Options]):
         self._choose()
 
     def load_prompts(self, state: dict[str, Tensor]) -> None:
-        """Take over a cache of any size."""
-        keys = state.get("keys", self.keys)
+        """Take over a cache of any size. ValueError where its features or labels are not of this backbone and classes."""
+        keys, labels = state.get("keys", self.keys), state.get("labels", self.labels)
+        known = (labels >= 0) & (labels < len(self.class_names))
+        if keys.ndim != 2 or keys.shape[1] != self.keys.shape[1] or not known.all():
+            raise ValueError("the cache is one of other classes, or of another backbone")
         # A cache that has the size already stays where it is, since an optimiser may hold it.
         if keys.shape != self.keys.shape:
             self._fill(torch.empty_like(keys, device=self.backbone.device), self.labels.new_empty(len(keys)))
@@ -75,7 +78,7 @@ class TipAdapter(Method[Options]):
     def _cached_logits(self, features: Tensor, beta: Tensor | float) -> Tensor:
         """Sum of affinities to the shots of each class, tensor with shape (B, C), for unit features (B, D)."""
         affinity = (-beta * (1 - features @ self.keys.T)).exp()  # (B, N)
-        return affinity.new_zeros(len(features), len(self.class_names)).index_add(1, self.labels, affinity)
+        return affinity.new_zeros(features.shape[0], len(self.class_names)).index_add(1, self.labels, affinity)
 
     @torch.no_grad()
     def _choose(self) -> None:
