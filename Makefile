@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format docs bench clean
+.PHONY: help quickstart test lint format docs bench soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # *' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -29,8 +29,11 @@ format: $(VENV)/.installed-dev  ## let ruff mend what it can
 docs: $(VENV)/.installed-docs  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.installed-pictures  ## measure speed and memory
+bench: $(VENV)/.installed-serve  ## measure speed and memory
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.installed-dev  ## kill runs a hundred times and go on with them (minutes)
+	$(BIN)/python -m tools.soak --kills 100
 
 clean:  ## remove .venv and everything built
 	rm -rf $(VENV) build dist site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

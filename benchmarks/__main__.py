@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import growth, methods, report
+from benchmarks import growth, methods, report, serving
 
 COUNTS = [10, 25, 100, 200, 500, 1000]
 PLAIN_COUNTS = [25, 50, 100, 200]
@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--classes", type=int, default=100, help="classes of the table of steps")
     parser.add_argument("--repeats", type=int, default=2, help="interleaved repeats whose median counts")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=10.0, help="that each number of clients loads the service")
     parser.add_argument("--quick", action="store_true", help="a tiny model: whether it runs, not how fast")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     options = parser.parse_args(arguments)
@@ -35,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # A context per image multiplies the plain way's sentences; 200 classes do not fit.
             counts = [count for count in plain if case.method != "cocoop" or count <= 100]
             found.append(growth.run(case, ours=ours, plain=counts, quick=options.quick, threads=options.threads))
+    print("\nThe web service", flush=True)
+    served = serving.run_all(quick=options.quick, threads=options.threads, seconds=options.seconds)
     if options.write:
         parts = [report.machine() + ".", report.speed(rows, options.classes)]
-        report.write("\n\n".join([*parts, *([report.growth(found)] if found else [])]))
+        report.write("\n\n".join([*parts, *([report.growth(found)] if found else []), report.serving(*served)]))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import torch
 
 from benchmarks.growth import Growth
 from benchmarks.methods import Row
+from benchmarks.serving import CLASSES, Drain
+from benchmarks.serving import Row as Load
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -91,6 +93,28 @@ def growth(found: Sequence[Growth]) -> str:
         title = f"`{each.case.method}`, batch {each.case.batch}; the plain way measured at {counts} classes"
         parts.append(f"{title}\n\n{table(head, lines)}")
     return "\n\n".join(parts)
+
+
+def serving(rows: Sequence[Load], drain: Drain) -> str:
+    """The table of the web service."""
+    lines = [
+        [
+            "one by one" if row.batch_size == 1 else f"up to {row.batch_size}",
+            str(row.clients),
+            f"{row.rate:.1f}",
+            f"{row.p50:.0f}",
+            f"{row.p99:.0f}",
+            str(sum(row.statuses.values()) - row.statuses.get(200, 0)),
+        ]
+        for row in rows
+    ]
+    head = ["pictures at a time", "clients", "answers a second", "p50 ms", "p99 ms", "refused"]
+    about = (
+        f"The web service: CoOp's prompts, {CLASSES} classes, a picture a request, clients on the same machine. Told "
+        f"to stop while {rows[-1].clients} of them sent, it had taken {drain.taken:,} requests, and {drain.arrived:,} "
+        f"answers arrived; the last ones took {drain.seconds:.1f} s."
+    )
+    return f"{about}\n\n{table(head, lines)}"
 
 
 def write(text: str) -> None:

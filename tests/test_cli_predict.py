@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,17 @@ def test_a_missing_file_and_a_url_are_rows(call: Call, run: Path) -> None:
     missing, url = (json.loads(line)["error"] for line in out.splitlines())
     assert (code, missing) == (1, "no such file")
     assert url == "a URL; nothing is fetched from the network, so download it first"
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+def test_a_name_that_is_not_utf8_is_written_all_the_same(
+    call: Call, run: Path, pictures: Path, tmp_path: Path, form: str
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.png")
+    odd.write_bytes((pictures / "night" / "00.png").read_bytes())
+    code, out, _ = call("predict", run, tmp_path, "--format", form, "--sheet", tmp_path / "sheet.png", "--quiet")
+    assert (code, "caf" in out) == (0, True)
+    out.encode()
 
 
 def test_a_contact_sheet_shows_every_image_with_its_label(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write, cache_dir
 
 
@@ -22,10 +23,19 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(VLPromptError, match=r"file cannot be written \(disk full\)"):
         atomic_write(target, "new")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for path in ("folder", ".", ""):
+        with pytest.raises(VLPromptError, match=r"cannot be written \("):
+            atomic_write(path, "new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 
 def test_the_cache_is_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,8 +104,8 @@ class RuntimeConfig(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     devices: int = Field(1, ge=1, description="How many to train on, each with its share of every batch.")
     threads: int | None = Field(None, ge=1, description="CPU threads; None: PyTorch's default.")
-    workers: int = Field(0, ge=0, description="Processes that read images; 0: the main one.")
-    eval_batch_size: int = Field(100, ge=1, description="Images at a time in evaluation.")
+    workers: int = Field(0, ge=0, le=1024, description="Processes that read images; 0: the main one.")
+    eval_batch_size: int = Field(100, ge=1, le=1_000_000, description="Images at a time in evaluation.")
     class_chunk: int = Field(
         256, ge=1, description="Classes at a time in the text tower; more classes are computed in chunks, twice."
     )
@@ -156,7 +156,9 @@ def _hash(content: dict[str, Any]) -> str:
 def parse_config(values: dict[str, Any]) -> RunConfig:
     """The validated run; VLPromptError names the first key that is wrong, and how."""
     try:
-        return RunConfig(**values)
+        config = RunConfig(**values)
+        config.model_dump_json()  # as a record is, later
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -166,6 +168,10 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
         if first["type"] == "missing":
             raise VLPromptError(f"option {key!r} is missing; give it with --set {key}=...") from error
         raise VLPromptError(f"{key}={first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from error
+    except ValueError as error:
+        raise VLPromptError(
+            "a name or path in the settings is not UTF-8, and no record could hold it; rename the file or folder"
+        ) from error
 
 
 def _owner(loc: tuple[int | str, ...]) -> str:

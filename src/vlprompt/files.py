@@ -1,25 +1,52 @@
 """Where vlprompt keeps files, and how it writes them so that no kill leaves half of one."""
 
 import os
-import tempfile
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+
+from vlprompt.errors import VLPromptError
+
+UNFINISHED = ".tmp"
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write `content` (str as UTF-8) to `path`: temporary name beside it, synced, renamed."""
+    """Write `content` (str as UTF-8) to `path`: temporary name beside it, synced, renamed.
+
+    Its permissions are those that the umask leaves.
+
+    Raises:
+        VLPromptError: it cannot be written; what was there is still there, and whole.
+    """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}{UNFINISHED}"
     try:
-        with os.fdopen(handle, "wb") as file:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
         os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            raise VLPromptError(f"{target} cannot be written ({reason}); mend that, or write elsewhere") from error
         raise
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed writers of files of these names left in a folder; nobody else may be writing them now."""
+    for path in leftovers(folder, names):
+        with suppress(OSError):
+            path.unlink()
+
+
+def leftovers(folder: Path, names: Iterable[str]) -> set[Path]:
+    """What killed writers of files of these names left in a folder."""
+    return {path for name in names for path in folder.glob(f".{name}.*{UNFINISHED}")}
 
 
 def cache_dir() -> Path:
@@ -28,3 +55,8 @@ def cache_dir() -> Path:
     if configured:
         return Path(configured).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vlprompt"
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path as text that can be printed and kept, with backslashes for what is not UTF-8 in it."""
+    return os.fspath(path).encode(errors="backslashreplace").decode()

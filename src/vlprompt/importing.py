@@ -15,8 +15,9 @@ import yaml
 from torch import Tensor
 
 from vlprompt.backbones import Backbone, load_backbone
+from vlprompt.backbones.checkpoints import is_plain
 from vlprompt.config import RunConfig, parse_config
-from vlprompt.data.class_names import read_class_names
+from vlprompt.data.class_names import is_word, read_class_names
 from vlprompt.errors import VLPromptError
 from vlprompt.methods import Method, create_method
 from vlprompt.training.record import BackboneRecord, RunRecord, SplitRecord, now
@@ -158,7 +159,7 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file ends in any of a dozen
         raise VLPromptError(f"{file} is damaged, or holds more than the tensors that are safe to read") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(map(is_plain, state.values())):
         raise VLPromptError(f"{file} has no state_dict; give the model.pth.tar file that the authors' program saved")
     return {str(name): value.float() for name, value in state.items()}
 
@@ -264,6 +265,8 @@ def check(method: Method[Any], learned: Mapping[str, Tensor], file: Path) -> Non
         lacks = f"lacks what becomes {', '.join(missing)}" if missing else f"holds {', '.join(unused)} besides"
         raise VLPromptError(f"{file} is no complete checkpoint of {method.name!r}: it {lacks}")
     for name, value in learned.items():
+        if value.isnan().any():
+            raise VLPromptError(f"{file} holds values that are no numbers, in what becomes {name}")
         if tuple(value.shape) != needed[name]:
             given = f"backbone {method.backbone.name} and {len(method.class_names)} classes"
             raise VLPromptError(
@@ -295,11 +298,12 @@ def read_names(file: Path) -> list[str]:
             content = read_class_names(file)
     except OSError as error:
         raise VLPromptError(f"--class-names {file} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise VLPromptError(f"--class-names {file} is broken: {' '.join(str(error).split())}") from error
     if isinstance(content, dict):
         content = list(content.values())
-    names = [str(name).strip() for name in content if str(name).strip()] if isinstance(content, list) else []
+    content = content if isinstance(content, list) and all(map(is_word, content)) else []
+    names = [str(name).strip() for name in content if str(name).strip()]
     if not names:
         raise VLPromptError(f"--class-names {file} holds no list of names; give a name for each class, in order")
     return names

@@ -61,7 +61,8 @@ def _take(path: Path, *, wait: bool) -> Lock | None:
     while fcntl is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            # A link in a folder that others write into, too, must not lead to a file of ours.
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError:
             break
         try:

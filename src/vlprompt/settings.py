@@ -63,7 +63,7 @@ def read_value(text: str) -> Any:
     """A value as YAML reads it, or the text itself where that is not YAML, as "{} texture." is not."""
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date of month 13 is a ValueError
         return text
 
 

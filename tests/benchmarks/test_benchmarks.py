@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,11 +45,15 @@ def test_the_page_holds_the_tables_between_its_markers(
     page = tmp_path / "performance.md"
     page.write_text(f"# Speed\n\n{report.BEGIN}\nan older table\n{report.END}\n\nafterwards\n")
     monkeypatch.setattr(report, "PAGE", page)
-    command.main("--quick --write --methods coop mudpt --classes 4 --repeats 1 --threads 1".split())
+    command.main("--quick --write --methods coop mudpt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
     text = page.read_text()
     assert (
         "an older table" not in text and text.startswith("# Speed\n") and text.endswith(f"{report.END}\n\nafterwards\n")
     )
     assert "| `coop` | 16 | 4 |" in text and "| `mudpt` | 4 + 4 | 4 |" in text
     assert "| 8 |" in text and "fitted" in text
-    assert "image tower alone" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "image tower alone" in out
+    assert "| one by one | 1 |" in text and "| up to 16 | 32 |" in text
+    taken, arrived = re.findall(r"stopped under load: (\d+) requests were taken, (\d+) answers arrived", out)[0]
+    assert int(taken) == int(arrived) > 20

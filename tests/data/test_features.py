@@ -143,7 +143,7 @@ def test_a_cache_that_cannot_be_written_is_one_warning(
     monkeypatch.setattr(feature_cache, "SHARD", 3)
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
         assert len(encode_features(image_set, Encoder(), views=1, batch_size=4, key="x")) == 10
-    assert [record.getMessage()[:24] for record in caplog.records] == ["features are not cached "]
+    assert [record.getMessage()[:24] for record in caplog.records] == ["features are not cached:"]
 
 
 def test_what_was_not_used_for_longest_goes_first(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,6 +176,22 @@ def test_classes_that_cannot_be_named_change_nothing(
     assert classifier.predict(path) == [guess]
 
 
+def test_classes_are_as_before_if_memory_runs_out(
+    classifier: Classifier, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before = pictures / "night" / "00.png", classifier.class_names
+    (guess,) = classifier.predict(path)
+
+    def fail(self: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(type(classifier.method), "class_features", fail)
+        classifier.add_classes(["fog"])
+    assert classifier.class_names == before
+    assert classifier.predict(path) == [guess]
+
+
 def test_a_method_bound_to_its_classes_says_so(weights: Path, pictures: Path) -> None:
     bound = vlprompt.tune(pictures, method="linear-probe", backbone=str(weights), shots=2, quiet=True)
     with pytest.raises(VLPromptError, match="learns something for each class"):

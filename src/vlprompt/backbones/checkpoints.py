@@ -1,15 +1,17 @@
 """State dicts from files: safetensors, PyTorch checkpoints, TorchScript archives."""
 
-import warnings
+import io
+import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.jit import _pickle as jit
 
 from vlprompt.errors import VLPromptError
 
@@ -18,27 +20,34 @@ _NOT_WEIGHTS = (
     "context_length",
     "vocab_size",
 )  # numbers OpenAI's archives keep as buffers
+# What stands around lists and mappings among a module's attributes; all of them give back what they are given.
+_CONTAINERS = (
+    jit.restore_type_tag,
+    jit.build_intlist,
+    jit.build_doublelist,
+    jit.build_boollist,
+    jit.build_tensorlist,
+)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint file, on the CPU, under the names they were stored with.
 
     A `{"state_dict": ...}` wrapper and a `module.` prefix are taken off. A PyTorch checkpoint is read with
-    `weights_only=True`. A TorchScript archive can't be: PyTorch deserialises its code together with its
-    weights, of which only the weights are used and nothing is called; take archives from sources you trust.
+    `weights_only=True`, and so are the weights of a TorchScript archive, whose code is left alone.
     Raises VLPromptError naming a file that can't be read.
     """
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except (SafetensorError, OSError) as error:
+        except Exception as error:  # of its header, or of a type that PyTorch has not
             raise VLPromptError(f"{path} is not a readable safetensors file ({first_line(error)})") from error
     try:
-        if is_torchscript(path):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # that archives are deprecated: OpenAI's stay ones
-                return unwrap(torch.jit.load(path, map_location="cpu").state_dict())
-        return unwrap(torch.load(path, map_location="cpu", weights_only=True))
+        read = _read_archive(path) if is_torchscript(path) else torch.load(path, map_location="cpu", weights_only=True)
+        state = unwrap(read)
+        if strange := [name for name, value in state.items() if not is_plain(value)]:
+            raise VLPromptError(f"{path} holds no values for {strange[0]!r}; save its state dict, best as .safetensors")
+        return state
     except VLPromptError:
         raise
     except Exception as error:  # whatever unpickling meets
@@ -50,10 +59,57 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 def is_torchscript(path: Path) -> bool:
     """Whether the file is a TorchScript archive, such as OpenAI's published CLIP files."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except Exception:  # no archive, or a damaged one: then whoever reads it as a checkpoint says so
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _read_archive(path: Path) -> dict[str, Tensor]:
+    """The weights of a TorchScript archive, under the names of its modules.
+
+    `torch.jit.load` would run the code by which an archive restores its modules. Here nothing of it but its data goes
+    to PyTorch's restricted reader, and empty classes stand for those of the modules.
+    """
+    data, modules = io.BytesIO(), set[str]()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(data, "w") as copy:
+        for entry in archive.infolist():
+            name = entry.filename.partition("/")[2]
+            if name in ("data.pkl", "version", "byteorder") or name.startswith("data/"):
+                copy.writestr(f"archive/{name}", content := archive.read(entry))
+            if name == "data.pkl":
+                named = {str(argument) for code, argument, _ in pickletools.genops(content) if code.name == "GLOBAL"}
+                modules |= {kind.replace(" ", ".") for kind in named if kind.startswith("__torch__")}
+    data.seek(0)
+    places = [name.rpartition(".") for name in modules]
+    stand_ins: list[Any] = [type(name, (_Module,), {"__module__": place}) for place, _, name in places]
+    with torch.serialization.safe_globals([*stand_ins, *_CONTAINERS]):
+        root = torch.load(data, map_location="cpu", weights_only=True)
+    state: dict[str, Tensor] = {}
+    left, seen = [("", root)], {id(root)}
+    while left:
+        prefix, module = left.pop()
+        for name, value in module.parts.items():
+            if isinstance(value, Tensor):
+                state[f"{prefix}{name}"] = value
+            elif isinstance(value, _Module):
+                if id(value) in seen:
+                    raise ValueError(f"{prefix}{name} is a module that is there twice")
+                seen.add(id(value))
+                left.append((f"{prefix}{name}.", value))
+    return state
+
+
+class _Module:
+    """Takes the place of a TorchScript module: its parameters, buffers and modules, and no code."""
+
+    parts: dict[str, Any]
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, dict):
+            raise ValueError("a module that is restored by code of its own")
+        self.parts = state
 
 
 def unwrap(content: Any) -> dict[str, Tensor]:
@@ -71,6 +127,20 @@ def unwrap(content: Any) -> dict[str, Tensor]:
     return state
 
 
+def is_plain(value: object) -> bool:
+    """Whether it is a tensor with a number of its own in each place, and so no larger than its file."""
+    return (
+        isinstance(value, Tensor)
+        and (value.device.type, value.layout) == ("cpu", torch.strided)
+        and not (value.is_quantized or value.is_complex())
+        and value.numel() <= value.untyped_storage().nbytes()
+    )
+
+
 def first_line(error: BaseException) -> str:
-    """What to quote of an error of another library."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    """What to quote of another library's error: its first line, or what PyTorch's restricted reader stumbled over."""
+    said = str(error).strip() or type(error).__name__
+    if asked := re.search(r"GLOBAL (\S+) w", said):
+        return f"it asks for {asked[1]}"
+    inner = re.search(r"WeightsUnpickler error: (.+)", said)
+    return (inner[1] if inner else said).splitlines()[0][:200]

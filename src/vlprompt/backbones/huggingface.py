@@ -128,6 +128,8 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             return read_state_dict(folder / name)
         if (folder / f"{name}.index.json").is_file():
             shards = sorted(set(_read_json(folder / f"{name}.index.json")["weight_map"].values()))
+            if outside := [shard for shard in shards if Path(shard).name != shard]:
+                raise VLPromptError(f"{folder / name}.index.json names {outside[0]!r}, which is not in that folder")
             return {key: value for shard in shards for key, value in read_state_dict(folder / shard).items()}
     raise VLPromptError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
 

@@ -11,7 +11,7 @@ from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 
 from vlprompt.backbones import pretrained
-from vlprompt.backbones.checkpoints import read_state_dict, unwrap
+from vlprompt.backbones.checkpoints import first_line, read_state_dict, unwrap
 from vlprompt.backbones.embedded import load_embedded
 from vlprompt.backbones.huggingface import load_folder
 from vlprompt.backbones.loaded import OPENAI_MEAN, OPENAI_STD, LoadedModel, square_size
@@ -47,7 +47,17 @@ def load_model(
     weights whose vocabulary isn't CLIP's 49,408 tokens, and replaces any other.
     Raises VLPromptError naming what is wrong with the source.
     """
-    loaded = _load(source, heads, quick_gelu, tokenizer)
+    try:
+        loaded = _load(source, heads, quick_gelu, tokenizer)
+    except VLPromptError:
+        raise
+    except Exception as error:
+        if isinstance(source, Mapping | nn.Module):
+            raise
+        # Whatever the sizes, names and options in somebody's file lead to.
+        raise VLPromptError(
+            f"backbone {str(source)!r} holds no model that can be built: {first_line(error)}"
+        ) from error
     if tokenizer is not None:
         loaded = replace(loaded, tokenizer=tokenizer)
     loaded.model.float().cpu().requires_grad_(False).eval()

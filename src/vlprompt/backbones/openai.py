@@ -133,9 +133,10 @@ def _shape(state: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int
 def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
     parts = {name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}
     indices = {int(part) for part in parts if part.isdecimal()}
-    if not indices:
-        raise VLPromptError(f"the weights have no {prefix + '0'!r}; {_LAYOUT_HINT}")
-    return max(indices) + 1
+    missing = next(index for index in range(len(indices) + 1) if index not in indices)
+    if missing < max(1, len(indices)):
+        raise VLPromptError(f"the weights have no {prefix + str(missing)!r}; {_LAYOUT_HINT}")
+    return len(indices)
 
 
 def _heads(width: int, heads: int | None, tower: str) -> int:

@@ -22,6 +22,7 @@ from vlprompt.errors import VLPromptError
 SUPPORTED = "CLIP ViT, CLIP ModifiedResNet, open_clip models with timm image towers, SigLIP"
 _HUB, _FOLDER = "hf-hub:", "local-dir:"
 _CONFIG = "open_clip_config.json"
+_TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}
 _FOLDER_WEIGHTS = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -212,6 +213,10 @@ def _tokenizer(config: dict[str, Any], hub_name: str | None) -> Tokenizer:
     text = config["text_cfg"]
     length: int = text.get("context_length", open_clip.CLIPTextCfg.context_length)
     options: dict[str, Any] = text.get("tokenizer_kwargs") or {}
+    if other := options.keys() - _TOKENIZER_OPTIONS:  # they would reach transformers, where some let a model bring code
+        raise VLPromptError(
+            f"the model's configuration has tokenizer options that are not taken: {', '.join(sorted(other))}"
+        )
     if hub_name:
         return hub_tokenizer(hub_name, length, **options)
     return clip_tokenizer(length, clean=options.get("clean", "lower"))

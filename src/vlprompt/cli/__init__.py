@@ -1,5 +1,6 @@
 """The command line: one thin function per command."""
 
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from typing import Any
 
 import typer
 
-from vlprompt.cli import data, grids, results, showing, splits, tuning, using
+from vlprompt.cli import data, exporting, grids, inspecting, results, serving, showing, splits, tuning, using
 from vlprompt.errors import VLPromptError
 
 # torch and open_clip take seconds to import, so every command imports what it runs, and --help is instant.
@@ -27,6 +28,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tune": tuning.tune,
     "evaluate": tuning.evaluate,
     "predict": using.predict,
+    "serve": serving.serve,
+    "export": exporting.export,
+    "inspect": inspecting.inspect,
     "run": grids.run,
     "table": results.table,
     "plot": results.plot,
@@ -49,6 +53,8 @@ UsageError: Any = typer.BadParameter.__base__
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 some images or cells failed, 2 a wrong call, 130 interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files can be what no terminal can show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
     except VLPromptError as error:
@@ -60,6 +66,8 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:  # of a disk or a folder, whose state is the user's
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     sys.exit(code or 0)
 
 

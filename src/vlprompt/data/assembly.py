@@ -11,6 +11,7 @@ from vlprompt.data.class_names import words_for
 from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.sampling import split_order, split_sizes
 from vlprompt.errors import VLPromptError
+from vlprompt.files import printable
 
 logger = logging.getLogger("vlprompt")
 
@@ -67,7 +68,7 @@ def assemble(
         val=items["val"],
         test=items["test"],
         source=str(source),
-        skipped=tuple(bad.items()),
+        skipped=tuple((printable(path), reason) for path, reason in bad.items()),
     )
 
 

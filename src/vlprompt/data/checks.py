@@ -7,6 +7,7 @@ from pathlib import Path
 from vlprompt.data.images import ImageError, read_image
 from vlprompt.data.progress import in_threads
 from vlprompt.data.remembered import remembered
+from vlprompt.files import printable
 
 logger = logging.getLogger("vlprompt")
 
@@ -25,7 +26,7 @@ def unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
     """The same; each of them is also named in the log."""
     bad = find_unreadable(root, paths)
     for path, reason in bad.items():
-        logger.warning("skipping %s: %s", root / path, reason)
+        logger.warning("skipping %s: %s", printable(root / path), reason)
     return bad
 
 
@@ -34,6 +35,8 @@ def _decode_all(root: Path, paths: Sequence[str]) -> Iterator[str]:
 
 
 def _decode(path: Path) -> str:
+    if printable(path) != str(path):  # as an archive from another system leaves behind; no record could hold it
+        return "its name is not UTF-8"
     try:
         read_image(path)
     except ImageError as error:

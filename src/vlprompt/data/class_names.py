@@ -50,7 +50,8 @@ def read_class_names(path: str | Path) -> dict[str, str]:
         case ".yaml" | ".yml":
             content = _parsed(path, text, yaml.safe_load)
         case ".csv":
-            rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+            parsed = _parsed(path, text, lambda text: list(csv.reader(text.splitlines())))
+            rows = [row for row in parsed if any(cell.strip() for cell in row)]
             wrong = next((row for row in rows if len(row) != 2), None)
             if wrong is not None:
                 raise VLPromptError(
@@ -59,15 +60,22 @@ def read_class_names(path: str | Path) -> dict[str, str]:
             content = {folder.strip(): words for folder, words in rows}
         case suffix:
             raise VLPromptError(f"--class-names takes a .json, .yaml or .csv file, not {suffix or path.name!r}")
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(map(is_word, content.values())):
         raise VLPromptError(f"--class-names {path} must map class folders to words, one to one")
     return {str(folder): str(words) for folder, words in content.items()}
+
+
+def is_word(value: object) -> bool:
+    """Whether a value of a JSON or YAML file can be a class's name: one value, and if it is text, then of Unicode."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode() == value
+    return not isinstance(value, list | dict | set | tuple | bytes | None)
 
 
 def _parsed(path: Path, text: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
         raise VLPromptError(f"--class-names {path} is broken: {' '.join(str(error).split())}") from error
 
 

@@ -149,8 +149,8 @@ class _Shards:
         path = self.folder / f"{_hash(content)}.safetensors"
         try:
             atomic_write(path, content)
-        except OSError as error:
-            logger.warning("features are not cached in %s: %s", self.folder.parent, error)
+        except VLPromptError as error:
+            logger.warning("features are not cached: %s", error)
             self._broken = True
         self._read.add(path)
         self._wrote = True

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write, cache_dir
 
 logger = logging.getLogger("vlprompt")
@@ -22,7 +24,7 @@ def remembered(
         paths: of files in it; they need not exist.
         find_out: called with the paths that nothing is known of; gives an answer for each.
     """
-    file = cache_dir() / kind / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]}.json"
+    file = cache_dir() / kind / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]}.json"
     known = _read(file)
     stamps = {path: _stamp(root / path) for path in paths}
     fresh = [path for path, stamp in stamps.items() if known.get(path, (-1, -1, ""))[:2] != stamp]
@@ -38,8 +40,8 @@ def remembered(
 def _write(file: Path, known: dict[str, tuple[int, int, str]]) -> None:
     try:
         atomic_write(file, json.dumps(known))
-    except OSError as error:
-        logger.debug("what was found out is not kept in %s: %s", file, error)
+    except VLPromptError as error:
+        logger.debug("what was found out is not kept: %s", error)
 
 
 def _read(file: Path) -> dict[str, tuple[int, int, str]]:
@@ -49,13 +51,13 @@ def _read(file: Path) -> dict[str, tuple[int, int, str]]:
             path: (int(size), int(time), str(answer))
             for path, (size, time, answer) in json.loads(file.read_text()).items()
         }
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, OverflowError):
         return {}
 
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # no file can be called that
         return 0, 0
     return found.st_size, found.st_mtime_ns

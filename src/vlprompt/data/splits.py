@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vlprompt.data.assembly import ALIASES, SPLITS, Entry, assemble
 from vlprompt.data.checks import unreadable
@@ -27,6 +27,9 @@ from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write
 
 SUFFIX = ".jsonl"
+# Of a line that users write.
+FIELDS = ("path", "label", "class_name", "split")
+OBJECT = TypeAdapter(dict[str, Any])
 
 
 class Header(BaseModel):
@@ -159,12 +162,11 @@ def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                content = json.loads(line)
-            except ValueError as error:
-                raise VLPromptError(f"line {number} of split file {path} is not JSON: {error}") from error
-            if not isinstance(content, dict):
-                raise VLPromptError(f"line {number} of split file {path} is no object; write {{...}}")
-            lines.append((number, content))
+                lines.append((number, OBJECT.validate_json(line)))
+            except ValidationError as error:
+                wrong = error.errors()[0]
+                reason = f"not JSON: {wrong['msg']}" if wrong["type"] == "json_invalid" else "no object; write {...}"
+                raise VLPromptError(f"line {number} of split file {path} is {reason}") from error
     if not lines:
         raise VLPromptError(f"split file {path} is empty")
     return lines
@@ -233,6 +235,8 @@ def _own_dataset(
         label, name = line.get("label"), line.get("class_name", line.get("label"))
         if not line.get("path") or name is None:
             raise VLPromptError(f"{where} needs `path`, and `class_name` or `label`")
+        if not isinstance(line["path"], str) or any(isinstance(line.get(key), list | dict) for key in FIELDS):
+            raise VLPromptError(f"{where}: write `path` as text, and the others as text or numbers")
         if ("split" in line) != with_split:
             raise VLPromptError(f"{where}: either all lines have `split`, or none has")
         split = ALIASES.get(line.get("split", ""), line.get("split"))

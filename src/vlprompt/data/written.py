@@ -1,8 +1,8 @@
 """Pictures that are no files yet, written into the cache once."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -28,14 +28,14 @@ def write_once(name: str, what: str, total: int, files: Callable[[], Iterable[tu
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        temporary = folder.with_name(f".{name}-{secrets.token_hex(4)}")
+        temporary.mkdir()
     except OSError as error:
         raise _unwritable(error) from error
     try:
         for path, content in tracked(files(), what, total):
             _write(temporary / path, content)
         os.sync()
-        temporary.chmod(0o755)
         try:
             temporary.rename(folder)
         except OSError as error:

@@ -10,6 +10,7 @@ from typing import Protocol, TextIO
 from vlprompt.data import ImageError
 from vlprompt.deploy.classifier import Classifier, Guess
 from vlprompt.deploy.sheet import Sheet
+from vlprompt.files import printable
 from vlprompt.progress import Reporter
 
 
@@ -51,7 +52,7 @@ def answer(
     with reporter.bar("predict") as bar:
         guesses = classifier.predict_each(paths, top=top, batch_size=batch_size)
         for number, (path, guess) in enumerate(zip(paths, guesses, strict=True), start=1):
-            write(path, guess)
+            write(printable(path), guess)
             failed += isinstance(guess, ImageError)
             if sheet is not None:
                 shown.add(path, guess)

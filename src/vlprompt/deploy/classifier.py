@@ -146,7 +146,11 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         every = as_words((*before, *names))
         # Features of a class do not depend on the others, so only the new ones are computed.
         self.method.set_class_names(names)
-        fresh = self._encode_classes()
+        try:
+            fresh = self._encode_classes()
+        except BaseException:
+            self.method.set_class_names(before)
+            raise
         self.method.set_class_names(every)
         self._text_features = None if known is None or fresh is None else torch.cat([known, fresh])
 

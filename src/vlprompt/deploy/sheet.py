@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vlprompt.data import ImageError, read_image
 from vlprompt.deploy.classifier import Guess
-from vlprompt.files import atomic_write
+from vlprompt.files import atomic_write, printable
 
 # In pixels. A line holds about 24 characters.
 SIDE, GAP, LINE = 176, 16, 18
@@ -37,7 +37,11 @@ class Sheet:
             small = ImageOps.contain(read_image(path), (SIDE, SIDE))
             tile.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
         for line, (text, font, fill) in enumerate(
-            ((said, self._bold, colour), (probability, self._plain, INK), (Path(path).name, self._plain, GREY))
+            (
+                (said, self._bold, colour),
+                (probability, self._plain, INK),
+                (printable(Path(path).name), self._plain, GREY),
+            )
         ):
             pen.text((0, SIDE + 2 + line * LINE), self._fitted(text, font), fill=fill, font=font)
         self.tiles.append(tile)

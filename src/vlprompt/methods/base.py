@@ -60,6 +60,9 @@ class SupportsBackward(Protocol):
         """One tensor from those of all devices, in place."""
 
 
+MOST = 4096  # vectors in a prompt; towers read fewer
+
+
 class Options(BaseModel):
     """Options of a method: typed, bounded and described in one place, each a keyword of `create_method`."""
 
@@ -80,6 +83,14 @@ class Options(BaseModel):
         missing = field.field_name == "template" and not named
         if missing or len(named) < len(templates) or any("{" in sentence or "}" in sentence for sentence in named):
             raise ValueError("a template needs {} once, where the class name goes")
+        return value
+
+    @field_validator("n_ctx", "n_text", "n_visual", "rank", check_fields=False)
+    @classmethod
+    def _fits_in_memory(cls, value: int) -> int:
+        """Refuse a number of which a record from anywhere could ask for terabytes."""
+        if value > MOST:
+            raise ValueError(f"Input should be at most {MOST}")
         return value
 
     @property

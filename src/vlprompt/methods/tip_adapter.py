@@ -59,7 +59,7 @@ class TipAdapter(Method[Options]):
         self._choose()
 
     def load_prompts(self, state: dict[str, Tensor]) -> None:
-        """Take over a cache of any size. ValueError where its features or labels are not of this backbone and classes."""
+        """Take over a cache of any size. ValueError: its features or labels are not of this backbone and classes."""
         keys, labels = state.get("keys", self.keys), state.get("labels", self.labels)
         known = (labels >= 0) & (labels < len(self.class_names))
         if keys.ndim != 2 or keys.shape[1] != self.keys.shape[1] or not known.all():

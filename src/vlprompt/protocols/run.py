@@ -24,7 +24,7 @@ from vlprompt.protocols.testing import run_tests, summarise
 from vlprompt.training.memory import peak_memory_mb, reset_peak_memory
 from vlprompt.training.record import BackboneRecord, RunRecord, SplitRecord, now, read_record
 from vlprompt.training.restore import restore
-from vlprompt.training.state import FILE, load_prompts, save_prompts
+from vlprompt.training.state import FILE, load_prompts, read_progress, save_prompts
 
 PREDICTIONS = "predictions.parquet"
 # All that a run's folder may hold.
@@ -71,10 +71,11 @@ def tune(
             _tidy(folder)
             return earlier
 
-    remove_leftovers(folder, FILES)
     method = task.method()
     task.check(method)
     record = _new_record(task, method, result_hash)
+    if (folder / FILE).exists():
+        record.history, _ = read_progress(folder)  # a damaged state is found before the old record is written over
     record.write(folder)
     record.split.content = write_split(task.learned, folder / "split.jsonl").content
     learned = _same_training(prompts_from, record.training_hash)

@@ -35,9 +35,11 @@ def read_recipe(name: str) -> dict[str, Any]:
             )
         path = Path(str(files(__package__) / f"{name}.yaml"))
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise VLPromptError(f"--recipe {name} is not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(values, dict):
+    except OSError as error:
+        raise VLPromptError(f"--recipe {name} cannot be read: {error.strerror}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise VLPromptError(f"--recipe {name} is not a mapping of sections (backbone, method, data, optim, runtime)")
     return values

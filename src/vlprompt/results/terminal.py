@@ -13,7 +13,6 @@ from vlprompt.methods import METHODS
 from vlprompt.recipes import list_recipes
 from vlprompt.training.record import RunRecord
 
-
 COLUMNS = {
     "accuracy": "accuracy %",
     "macro_accuracy": "macro %",
@@ -34,7 +33,7 @@ def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
             table.add_row(test, *(f"{values[key]:.1f}" for key in columns), str(values["images"]))
         else:
             table.add_row(test.replace("_", " "), f"{values:.1f}")
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # names are what users called them
 
 
 def print_record(record: RunRecord, run: Path) -> None:

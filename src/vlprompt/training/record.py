@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from vlprompt.backbones import Backbone
 from vlprompt.config import RunConfig
@@ -16,6 +16,7 @@ from vlprompt.files import atomic_write
 from vlprompt.training.calibration import Calibration
 
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
+LARGE = 1e300  # whole numbers have no end, but cannot be shown beyond a float's
 
 
 def now() -> str:
@@ -114,6 +115,19 @@ class RunRecord(BaseModel):
     started: str = Field(default_factory=now)
     ended: str | None = None
 
+    @field_validator("metrics")
+    @classmethod
+    def _are_numbers(cls, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what cannot be shown: a test's metrics are numbers by name, what is made of several tests is one."""
+        for test, values in metrics.items():
+            found = dict(values) if isinstance(values, dict) else {"accuracy": values, "images": 0}
+            by_class = found.pop("class_accuracy", {})
+            if not isinstance(by_class, dict) or not all(map(_is_number, [*found.values(), *by_class.values()])):
+                raise ValueError(f"{test!r:.40} holds what is no number")
+            if not {"accuracy", "images"} <= found.keys():
+                raise ValueError(f"{test!r:.40} lacks accuracy or images")
+        return metrics
+
     @property
     def training_seconds(self) -> float:
         """Seconds of preparing and training."""
@@ -123,6 +137,10 @@ class RunRecord(BaseModel):
         """Write `run.json` into the run's folder, a field a line."""
         fields = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.model_dump(mode="json").items()]
         atomic_write(folder / "run.json", "{" + ",\n ".join(fields) + "}\n")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not abs(value) > LARGE
 
 
 def read_record(folder: Path) -> RunRecord:

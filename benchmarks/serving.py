@@ -1,0 +1,202 @@
+"""Requests per second of the web service on its own machine, with batches and without, and what becomes of requests
+when it is told to stop.
+
+The service has a process of its own; the clients are threads of this one, each of which has a connection and sends its
+next picture as soon as it has the answer.
+"""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from io import BytesIO
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from statistics import median, quantiles
+from threading import Thread
+
+import torch
+from PIL import Image
+
+from benchmarks.growth import prepare
+from benchmarks.methods import backbone_of, class_names
+from vlprompt import Classifier, create_method
+from vlprompt.config import parse_config
+from vlprompt.deploy.serve.limits import Limits
+from vlprompt.deploy.serve.running import listen, run
+from vlprompt.deploy.serve.service import Service
+from vlprompt.training.record import BackboneRecord, RunRecord, SplitRecord
+
+CLASSES = 100
+BATCHES = [1, 16]
+CLIENTS = [1, 8, 32]
+HOST = "127.0.0.1"
+# In seconds; so long that a slow machine refuses nobody, and the table is about speed alone.
+TIMEOUT = 300.0
+BOUNDARY = "a-boundary"
+GONE = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What so many clients got from a server with batches of so many: predictions a second, milliseconds, statuses."""
+
+    batch_size: int
+    clients: int
+    rate: float
+    p50: float
+    p99: float
+    statuses: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Drain:
+    """A server that was stopped under load: requests it took, those whose answer arrived, and seconds it needed."""
+
+    taken: int
+    arrived: int
+    seconds: float
+
+
+def form() -> bytes:
+    """A form with a JPEG of 256 x 256 pixels."""
+    file = BytesIO()
+    torch.manual_seed(0)
+    noise = torch.randint(0, 256, (16, 16, 3), dtype=torch.uint8).numpy()
+    Image.fromarray(noise).resize((256, 256)).save(file, "JPEG", quality=90)
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'.encode()
+    return head + file.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+class Load:
+    """Clients that send until they are told to stop, or until the server is gone.
+
+    Attributes:
+        seconds: that each prediction took to arrive.
+        statuses: of all answers; `GONE` where there was none.
+    """
+
+    def __init__(self, port: int, clients: int) -> None:
+        self.seconds: list[float] = []
+        self.statuses: list[int] = []
+        self._port, self._body, self._going = port, form(), True
+        self._threads = [Thread(target=self._client, daemon=True) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let every client have its last answer."""
+        self._going = False
+        self.join()
+
+    def join(self) -> None:
+        """Wait until the server is gone."""
+        for thread in self._threads:
+            thread.join()
+
+    def _client(self) -> None:
+        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        connection = HTTPConnection(HOST, self._port, timeout=TIMEOUT)
+        while self._going:
+            begun = time.perf_counter()
+            try:
+                connection.request("POST", "/v1/predict", self._body, headers)
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, HTTPException):
+                self.statuses.append(GONE)
+                break
+            self.statuses.append(answer.status)
+            if answer.status == 200:
+                self.seconds.append(time.perf_counter() - begun)
+            else:
+                time.sleep(0.1)
+        connection.close()
+
+
+def measure(port: int, clients: int, seconds: float, batch_size: int) -> Row:
+    """What so many clients get in so many seconds."""
+    load, begun = Load(port, clients), time.perf_counter()
+    time.sleep(seconds)
+    load.stop()
+    rate = len(load.seconds) / (time.perf_counter() - begun)
+    times = [1000 * value for value in load.seconds]
+    p99 = quantiles(times, n=100)[-1] if len(times) > 1 else times[0]
+    return Row(batch_size, clients, rate, median(times), p99, dict(Counter(load.statuses)))
+
+
+def run_all(*, quick: bool, threads: int, seconds: float = 10.0) -> tuple[list[Row], Drain]:
+    """Every number of clients on every size of batches; then the last server is told to stop under load."""
+    rows: list[Row] = []
+    with _servers(quick, threads) as (pipe, process):
+        for batch_size in BATCHES:
+            port = pipe.recv()
+            # The first pictures take longer.
+            first, *found = (measure(port, clients, seconds, batch_size) for clients in (1, *CLIENTS))
+            print(*map(line, found), sep="\n", flush=True)
+            rows += found
+            answers = sum(sum(row.statuses.values()) for row in (first, *found))
+            if batch_size == BATCHES[-1]:
+                load = Load(port, CLIENTS[-1])
+                time.sleep(seconds / 2)
+            begun = time.perf_counter()
+            os.kill(process, signal.SIGTERM)
+            taken, drained = pipe.recv(), time.perf_counter() - begun
+    load.join()
+    drain = Drain(taken, answers + len(load.statuses) - load.statuses.count(GONE), drained)
+    print(f"stopped under load: {drain.taken} requests were taken, {drain.arrived} answers arrived", flush=True)
+    return rows, drain
+
+
+def line(row: Row) -> str:
+    """A row for people."""
+    return (
+        f"batches of {row.batch_size:2}, {row.clients:3} clients: {row.rate:7.1f} a second, p50 {row.p50:6.0f} ms, "
+        f"p99 {row.p99:6.0f} ms, statuses {row.statuses}"
+    )
+
+
+@contextmanager
+def _servers(quick: bool, threads: int) -> Iterator[tuple[Connection, int]]:
+    """A process with a server for each size of batches, one after the other: a pipe to it, and its number."""
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, quick, threads), daemon=True)
+    process.start()
+    there.close()  # so that its end is seen here
+    try:
+        assert process.pid is not None
+        yield here, process.pid
+    finally:
+        process.join(10)
+        process.kill()
+
+
+def _serve(pipe: Connection, quick: bool, threads: int) -> None:
+    """Send each server's port when it listens, and the number of its requests when it has stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    prepare(threads)
+    for batch_size in BATCHES:
+        service = Service(_classifier(quick), Limits(batch_size=batch_size, timeout=TIMEOUT))
+        with listen(HOST, 0) as listening:
+            pipe.send(listening.getsockname()[1])
+            run(service, listening, token=None, loopback=True)
+        pipe.send(service.counts.answered)
+
+
+def _classifier(quick: bool) -> Classifier:
+    """CoOp's prompts as they start, for 100 classes."""
+    backbone, names = backbone_of(quick), class_names(CLASSES)
+    record = RunRecord(
+        config=parse_config({"method": {"name": "coop"}, "data": {"source": "nothing"}}),
+        result_hash="",
+        backbone=BackboneRecord.of(backbone),
+        class_names=names,
+        split=SplitRecord(hash="", train=0, val=0, test=0),
+        trainable_parameters=0,
+    )
+    return Classifier(record, create_method("coop", backbone, names))

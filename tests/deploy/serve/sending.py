@@ -1,0 +1,53 @@
+"""Pictures, good and bad, and how they are sent."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+from fastapi.testclient import TestClient
+from PIL import Image
+
+TOKEN = "a-token-of-the-tests"
+
+# What the fixture `serve` is.
+Serve = Callable[..., TestClient]
+
+
+def ask(client: TestClient, *files: bytes, **fields: Any) -> Any:
+    """Send pictures as a form."""
+    return client.post("/v1/predict", files=[("image", ("a.png", file)) for file in files], data=fields)
+
+
+def results(client: TestClient, *files: bytes, **fields: Any) -> list[dict[str, Any]]:
+    """The answers to pictures that are sent as a form."""
+    response = ask(client, *files, **fields)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()["results"]
+    return found
+
+
+def png(colour: tuple[int, int, int], size: tuple[int, int] = (40, 36), form: str = "PNG") -> bytes:
+    """A picture of one colour."""
+    file = BytesIO()
+    Image.new("RGB", size, colour).save(file, form)
+    return file.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A small PNG that says it is huge, and would be: zeros, packed."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def noisy(side: int = 64) -> bytes:
+    """A JPEG long enough to be cut."""
+    file = BytesIO()
+    Image.effect_noise((side, side), 90).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
