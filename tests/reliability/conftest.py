@@ -1,0 +1,67 @@
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reliability.faults import Disk
+from tests.reliability.folders import content
+from tests.reliability.kills import draw
+from vlprompt.backbones import load_backbone
+from vlprompt.config import RunConfig, parse_config
+from vlprompt.protocols import tune
+from vlprompt.protocols.task import load_pool
+from vlprompt.training.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A run that takes no time.
+
+    Attributes:
+        words: that begin it on the command line, or go on with it, but for its folder.
+        config: the same.
+        loaded: backbone and images.
+        images: their folder.
+        folder: its own when nothing disturbs it.
+        expected: content of that folder.
+        steps: by which its files were written.
+    """
+
+    words: list[str]
+    config: RunConfig
+    loaded: dict[str, Any]
+    images: Path
+    folder: Path
+    expected: dict[str, Any]
+    steps: list[str]
+
+    def tune(self, folder: Path) -> RunRecord:
+        """Begin it, or go on with it."""
+        return tune(self.config, folder, resume=True, **self.loaded)
+
+
+@pytest.fixture(scope="session")
+def setting(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Setting:
+    root = tmp_path_factory.mktemp("setting")
+    images = draw(root / "images")
+    optim = {"epochs": 2, "batch_size": 3, "optimizer": "adamw"}
+    data = {"source": str(images), "shots": 1, "views": 1}
+    values = {
+        "backbone": {"source": str(weights)},
+        "method": {"name": "coop", "n_ctx": 2},
+        "data": data,
+        "optim": optim,
+        "runtime": {"device": "cpu"},
+    }
+    config = parse_config(values)
+    words = ["tune", str(images), "--method", "coop", "--backbone", str(weights), "--shots", "1", "--device", "cpu"]
+    for key, value in {"method.n_ctx": 2, "data.views": 1, **{f"optim.{k}": v for k, v in optim.items()}}.items():
+        words += ["--set", f"{key}={value}"]
+    loaded = {"backbone": load_backbone(weights, device="cpu"), "pools": {str(images): load_pool(config.data)}}
+    tune(config, root / "first", **loaded)  # fills the cache, which has no part in this
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Disk(patch, root / "whole")
+        tune(config, root / "whole", **loaded)
+    words += ["--quiet", "--resume", "--out"]
+    return Setting(words, config, loaded, images, root / "whole", content(root / "whole"), disk.steps)

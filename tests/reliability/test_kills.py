@@ -1,0 +1,40 @@
+"""Kills, and what goes on afterwards."""
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.conftest import Setting
+from tests.reliability.faults import Disk, Killed
+from tests.reliability.folders import check, content
+from tests.reliability.kills import kill
+from tests.reliability.nursery import Nursery
+
+
+def test_runs_that_are_killed_arrive_where_others_do(tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    sys.stdout.write(f"seed {seed}\n")  # shown where the test fails; `python -m tools.soak --seed` takes it
+    with Nursery() as nursery:
+        for moment in kill(tmp_path, nursery, "coop", 5, random.Random(seed)):
+            sys.stdout.write(f"killed {moment}\n")
+
+
+def test_a_kill_between_any_two_steps(setting: Setting, tmp_path: Path) -> None:
+    for at, step in enumerate(setting.steps, start=1):
+        folder = tmp_path / f"{at}"
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            Disk(patch, folder, at)
+            setting.tune(folder)
+        check(folder, setting.images)
+        setting.tune(folder)
+        assert content(folder) == setting.expected, step
+
+
+def test_every_file_of_a_run_is_among_them(setting: Setting) -> None:
+    written = [step.removeprefix("rename ") for step in setting.steps if step.startswith("rename")]
+    epoch = ["prompts.safetensors", "state.safetensors"]
+    assert written == ["run.json", "split.jsonl", *epoch, *epoch, "predictions.parquet", "run.json"]
+    assert setting.steps[-1] == "remove state.safetensors"
+    assert len(setting.steps) == 3 * len(written) + 1
