@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 
 import vlprompt
 from tests.deploy.serve.running import server
@@ -318,6 +319,19 @@ CONTRASTS = """() => {
   }
   return found;
 }"""
+
+
+def test_a_class_stays_though_a_broken_picture_is_asked_with_it_first(page: Page) -> None:
+    def slow(route: Route) -> None:
+        time.sleep(0.3)
+        route.continue_()
+
+    page.route("**/v1/predict", slow)
+    choose(page, ("red.png", RED), ("notes.png", b"no picture"))
+    add_class(page, "fog")
+    expect(page.locator(".tuned li.added")).to_have_count(1)
+    expect(page.locator("#own li")).to_have_count(1)
+    expect(page.get_by_text("This picture cannot be read")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -141,9 +141,13 @@ async function addOwn(event) {
   const readable = cards.filter((card) => !card.unreadable);
   if (!readable.length) return;
   look();
-  // The first picture says whether the server takes the class at all.
-  const error = await readable[0].ask();
-  if (error && [409, 422].includes(error.status) && own.includes(name)) {
+  // The first picture that can be read says whether the server takes the class at all.
+  let error = await readable[0].ask();
+  while (error?.unreadable && readable.length > 1) {
+    readable.shift();
+    error = await readable[0].ask();
+  }
+  if (error && !error.unreadable && [409, 422].includes(error.status) && own.includes(name)) {
     own = own.filter((other) => other !== name);
     showClasses();
     $("add-says").textContent = sentence(error.message);
