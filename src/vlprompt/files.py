@@ -49,6 +49,11 @@ def leftovers(folder: Path, names: Iterable[str]) -> set[Path]:
     return {path for name in names for path in folder.glob(f".{name}.*{UNFINISHED}")}
 
 
+def is_free(folder: Path, *, but: Iterable[Path] = ()) -> bool:
+    """Whether nothing is there, or a folder that holds nothing `but` these."""
+    return not folder.exists() or (folder.is_dir() and set(folder.iterdir()) <= set(but))
+
+
 def cache_dir() -> Path:
     """The folder for rendered pictures and frozen features: `VLPROMPT_CACHE`, else `~/.cache/vlprompt`."""
     configured = os.environ.get("VLPROMPT_CACHE")

@@ -19,6 +19,7 @@ from vlprompt.backbones.checkpoints import is_plain
 from vlprompt.config import RunConfig, parse_config
 from vlprompt.data.class_names import is_word, read_class_names
 from vlprompt.errors import VLPromptError
+from vlprompt.files import is_free
 from vlprompt.methods import Method, create_method
 from vlprompt.training.record import BackboneRecord, RunRecord, SplitRecord, now
 from vlprompt.training.state import save_prompts
@@ -106,7 +107,7 @@ def import_prompts(
     source, folder = Path(file), Path(out)
     if method not in RENAMED:
         raise VLPromptError(f"checkpoints of {method!r} cannot be imported; methods: {', '.join(importable())}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise VLPromptError(f"--out {folder} exists already; choose another folder")
     names = read_names(Path(class_names))
     theirs = read_checkpoint(source)

@@ -5,7 +5,7 @@ import pytest
 
 from tests.analysis.runs import Tuned
 from vlprompt import VLPromptError
-from vlprompt.analysis.images import evenly, find_images, spaced
+from vlprompt.analysis.images import evenly, find_images
 from vlprompt.data import Item
 from vlprompt.training.record import read_record
 
@@ -20,11 +20,6 @@ def test_as_many_of_each_class_spread_over_it() -> None:
     assert list(chosen) == sorted(chosen, key=ITEMS.index)
     assert Counter(item.label for item in evenly(ITEMS, 21)) == {0: 7, 1: 7, 2: 5}
     assert Counter(item.label for item in evenly(ITEMS, 1)) == {0: 1, 1: 1, 2: 1}
-
-
-def test_spaced() -> None:
-    assert spaced(10, 3) == [0, 3, 6]
-    assert spaced(3, 10) == [0, 1, 2]
 
 
 def test_a_run_is_looked_at_on_its_own_tests_of_its_own_classes(tuned: Tuned) -> None:

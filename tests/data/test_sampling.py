@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlprompt.data.dataset import Dataset, Item
-from vlprompt.data.sampling import class_half, group_by_label, image_rng, sample_shots, split_order, split_sizes
+from vlprompt.data.sampling import class_half, group_by_label, image_rng, sample_shots, spaced, split_order, split_sizes
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden" / "fewshot_splits.json").read_text())
 CASES = RECORDED["cases"]
@@ -121,3 +121,8 @@ def test_an_image_rng_is_the_same_everywhere() -> None:
 @given(st.tuples(*[st.integers(0, 10**6)] * 3), st.tuples(*[st.integers(0, 10**6)] * 3))
 def test_an_image_rng_is_its_own(one: tuple[int, int, int], other: tuple[int, int, int]) -> None:
     assert (image_rng(*one).random() == image_rng(*other).random()) == (one == other)
+
+
+def test_spaced() -> None:
+    assert spaced(10, 3) == [0, 3, 6]
+    assert spaced(3, 10) == [0, 1, 2]

@@ -13,9 +13,7 @@ from vlprompt.analysis.features import ClassFeatures
 from vlprompt.analysis.summaries import Change
 from vlprompt.errors import VLPromptError
 from vlprompt.protocols.protocol import PROTOCOLS
-from vlprompt.training.record import RunRecord
-
-FILE = "predictions.parquet"
+from vlprompt.training.record import PREDICTIONS, RunRecord
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Pair:
 
 def recorded_answers(folder: Path, record: RunRecord) -> Answers | None:
     """What the run said in its test of the classes that it learned; None where nothing is kept."""
-    path = folder / FILE
+    path = folder / PREDICTIONS
     if record.status != "finished" or not path.is_file():
         return None
     test = next(iter(PROTOCOLS[record.config.protocol].tests))

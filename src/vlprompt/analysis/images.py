@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from vlprompt.config import RunConfig
 from vlprompt.data import Dataset, Item
+from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.protocols.protocol import PROTOCOLS
-from vlprompt.protocols.task import load_pool
+from vlprompt.protocols.task import load_pool, on_data
 from vlprompt.training.record import RunRecord
 
 
@@ -45,14 +45,9 @@ def find_images(
     Raises:
         VLPromptError: the data is not there, or the run has none of its own.
     """
-    config = record.config
-    if data is None and record.status in ("imported", "saved"):
+    if data is None and not record.has_data:
         raise VLPromptError(f"the run was {record.status} without images of its own; name some with --data")
-    changes: dict[str, Any] = {} if root is None else {"root": root}
-    if data is not None:
-        changes |= {"source": data, "class_names": class_names, "targets": ()}
-        config = config.model_copy(update={"protocol": "few-shot"})
-    config = config.model_copy(update={"data": config.data.model_copy(update=changes)})
+    config = on_data(record.config, data, class_names=class_names, root=root)
     pool = load_pool(config.data)
     learned = pool.few_shot(config.data.shots, config.seed).subset(PROTOCOLS[config.protocol].train)
     if not learned.test:
@@ -78,9 +73,3 @@ def evenly(items: Sequence[Item], limit: int) -> tuple[Item, ...]:
     each = max(1, limit // len(by_class))
     chosen = [places[number] for places in by_class.values() for number in spaced(len(places), each)]
     return tuple(items[place] for place in sorted(chosen))
-
-
-def spaced(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of the numbers below `count`, evenly spaced."""
-    kept = min(count, wanted)
-    return [number * count // kept for number in range(kept)]

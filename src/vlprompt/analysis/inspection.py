@@ -14,13 +14,14 @@ from vlprompt.analysis.attention import Attention, image_attention, text_attenti
 from vlprompt.analysis.confusions import Answers, Pair, confused_pairs, recorded_answers
 from vlprompt.analysis.dispersion import image_dispersion, modality_gap, text_dispersion
 from vlprompt.analysis.features import ClassFeatures, ImageFeatures, class_features, image_features
-from vlprompt.analysis.images import Images, find_images, spaced
+from vlprompt.analysis.images import Images, find_images
 from vlprompt.analysis.norms import LayerNorms, image_norms, prompt_norms, text_norms
 from vlprompt.analysis.summaries import Change
 from vlprompt.analysis.walks import reads_class_token
 from vlprompt.analysis.words import Context, Table, Vocabulary
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.data import ImageSet
+from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.methods import Method
 from vlprompt.methods.base import as_words

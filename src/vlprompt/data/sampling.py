@@ -51,6 +51,12 @@ def sample_shots(items: Iterable[L], shots: int, rng: random.Random) -> list[L]:
     return sample
 
 
+def spaced(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of the numbers below `count`, evenly spaced."""
+    kept = min(count, wanted)
+    return [number * count // kept for number in range(kept)]
+
+
 def class_half(count: int, classes: Classes) -> range:
     """Labels of a subset of `count` classes: base is the first ceil(count / 2), new is the rest."""
     middle = (count + 1) // 2

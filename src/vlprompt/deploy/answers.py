@@ -10,7 +10,6 @@ from typing import Protocol, TextIO
 from vlprompt.data import ImageError
 from vlprompt.deploy.classifier import Classifier, Guess
 from vlprompt.deploy.sheet import Sheet
-from vlprompt.files import printable
 from vlprompt.progress import Reporter
 
 
@@ -52,7 +51,7 @@ def answer(
     with reporter.bar("predict") as bar:
         guesses = classifier.predict_each(paths, top=top, batch_size=batch_size)
         for number, (path, guess) in enumerate(zip(paths, guesses, strict=True), start=1):
-            write(printable(path), guess)
+            write(path, guess)
             failed += isinstance(guess, ImageError)
             if sheet is not None:
                 shown.add(path, guess)

@@ -18,6 +18,7 @@ from vlprompt.data import ImageError
 from vlprompt.deploy.card import model_card
 from vlprompt.deploy.reading import Picture, as_image, as_many, read_ahead
 from vlprompt.errors import VLPromptError
+from vlprompt.files import is_free
 from vlprompt.methods import Method, create_method
 from vlprompt.methods.base import as_words
 from vlprompt.training.record import RunRecord, read_record
@@ -110,10 +111,18 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         return self.method.backbone.test_transform(as_image(image), random.Random(0))
 
     @torch.no_grad()
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Logits of pixels (B, 3, S, S), divided by the temperature: (B, C), fp32, on the CPU.
+
+        The logit of a class does not depend on the others, so a softmax over some columns is the answer among these.
+        """
+        found = self.method(pixels.to(self.method.backbone.device), self._text_features).logits
+        scaled: Tensor = found.float().cpu() / self.temperature
+        return scaled
+
     def guess(self, pixels: Tensor, *, top: int = 5) -> list[Guess]:
         """The model's part of `predict`, for pixels (B, 3, S, S)."""
-        logits = self.method(pixels.to(self.method.backbone.device), self._text_features).logits
-        probabilities = (logits.float() / self.temperature).softmax(-1).cpu()  # (B, C)
+        probabilities = self.logits(pixels).softmax(-1)  # (B, C)
         likeliest = probabilities.topk(min(top, len(self.class_names)))
         guesses = []
         for row, values, labels in zip(probabilities.numpy(), *(part.tolist() for part in likeliest), strict=True):
@@ -270,7 +279,6 @@ def _refuse_word(names: Sequence[str]) -> None:
 
 
 def _check_free(folder: Path) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / "run.json").exists() or read_record(folder).status != "saved":
+    saved = (folder / "run.json").exists() and read_record(folder).status == "saved"
+    if not saved and not is_free(folder):
         raise VLPromptError(f"{folder} exists and holds something else; choose another folder")

@@ -61,7 +61,8 @@ def tune(
     for key, value in (settings or {}).items():
         put(values, key, value)
     config = parse_config(values)
-    pools = {config.data.source: data} if isinstance(data, Dataset) else {config.data.source: load_pool(config.data)}
+    # A mistake in the data is said before weights are loaded.
+    pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data)}
     loaded = loaded or load_backbone(config.backbone.source, config.backbone.precision, config.runtime.device)
     with TemporaryDirectory(prefix="vlprompt-") as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)

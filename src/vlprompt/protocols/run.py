@@ -15,18 +15,17 @@ from vlprompt.config import RunConfig
 from vlprompt.data import Dataset
 from vlprompt.data.splits import write_split
 from vlprompt.errors import VLPromptError
-from vlprompt.files import atomic_write, leftovers, remove_leftovers
+from vlprompt.files import atomic_write, is_free, leftovers, remove_leftovers
 from vlprompt.methods import Method
 from vlprompt.progress import Reporter
 from vlprompt.protocols.learning import held_out, train
-from vlprompt.protocols.task import Task, load_pool, load_targets, open_task
+from vlprompt.protocols.task import Task, load_pool, load_targets, on_data, open_task
 from vlprompt.protocols.testing import run_tests, summarise
 from vlprompt.training.memory import peak_memory_mb, reset_peak_memory
-from vlprompt.training.record import BackboneRecord, RunRecord, SplitRecord, now, read_record
+from vlprompt.training.record import PREDICTIONS, BackboneRecord, RunRecord, SplitRecord, now, read_record
 from vlprompt.training.restore import restore
 from vlprompt.training.state import FILE, load_prompts, read_progress, save_prompts
 
-PREDICTIONS = "predictions.parquet"
 # All that a run's folder may hold.
 FILES = ("run.json", "split.jsonl", "prompts.safetensors", FILE, PREDICTIONS)
 
@@ -129,14 +128,9 @@ def evaluate(
     """
     reporter = reporter or Reporter(quiet=True)
     record, method = restore(run, device=device)
-    config = record.config
-    if data is None and record.status in ("imported", "saved"):
+    if data is None and not record.has_data:
         raise VLPromptError(f"{run} was {record.status} without test images of its own; say which: evaluate {run} DATA")
-    changes: dict[str, Any] = {} if root is None else {"root": root}
-    if data is not None:
-        changes |= {"source": data, "class_names": class_names, "targets": ()}
-        config = config.model_copy(update={"protocol": "few-shot"})
-    config = config.model_copy(update={"data": config.data.model_copy(update=changes)})
+    config = on_data(record.config, data, class_names=class_names, root=root)
     dataset = load_pool(config.data)
     found = run_tests(config, dataset, load_targets(config, dataset), method, reporter)
     if not found:
@@ -168,7 +162,7 @@ def _earlier(folder: Path, *, resume: bool) -> RunRecord | None:
     """The record in the folder, if there is one and `resume` allows to go on with it."""
     if not (folder / "run.json").exists():
         # A run that was killed while it wrote its first record is one that can go on.
-        if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - leftovers(folder, FILES)):
+        if not is_free(folder, but=leftovers(folder, FILES)):
             raise VLPromptError(f"--out {folder} exists and is not a run; choose another folder")
         return None
     record = read_record(folder)

@@ -89,6 +89,22 @@ class Task:
                 method.check_names(names)
 
 
+def on_data(config: RunConfig, data: str | None, *, class_names: str | None, root: str | None) -> RunConfig:
+    """A run's configuration for images that lie elsewhere, or are others.
+
+    Args:
+        config: of the run.
+        data: another dataset, all of whose classes are tested; None for the run's own.
+        class_names: file that maps that dataset's folder names to words.
+        root: folder of the datasets, where it is another one than the run's.
+    """
+    changes: dict[str, Any] = {} if root is None else {"root": root}
+    if data is not None:
+        changes |= {"source": data, "class_names": class_names, "targets": ()}
+        config = config.model_copy(update={"protocol": "few-shot"})
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})
+
+
 def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
     """The configured dataset, or another one under the same settings, whole, before shots are drawn from it."""
     return load_dataset(

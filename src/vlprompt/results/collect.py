@@ -95,7 +95,7 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
         problems += unreadable
         for place, record in records.items():
             known = found.get(record.result_hash)
-            if record.status not in ("imported", "saved") and (known is None or known[1].status != "finished"):
+            if record.has_data and (known is None or known[1].status != "finished"):
                 found[record.result_hash] = (place, record)
     if not found:
         raise VLPromptError(f"there are no runs under {', '.join(map(str, folders))}; make some with `vlprompt run`")

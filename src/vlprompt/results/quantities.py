@@ -12,10 +12,10 @@ from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.results.collect import Run, Section
 from vlprompt.results.statistics import Floats, Sample
 from vlprompt.training.evaluation import harmonic_mean
+from vlprompt.training.record import PREDICTIONS
 
 OF_AVERAGES, OF_HARMONICS, OPEN_HARMONICS = "H of averages", "average H", "average open H"
 TARGETS = "target average"
-PREDICTIONS = "predictions.parquet"
 
 # What tables call the numbers that a record has beside its tests.
 MEANS = {"harmonic_mean": OF_HARMONICS, "open_harmonic_mean": OPEN_HARMONICS}

@@ -43,7 +43,7 @@ def print_record(record: RunRecord, run: Path) -> None:
     backbone = (
         f"backbone {record.backbone.name}, {config.backbone.precision}; {record.trainable_parameters:,} parameters"
     )
-    if record.status in ("imported", "saved"):
+    if not record.has_data:
         print(f"{run}: {record.status}, {method.name} from {data.source}")
         print(f"  {backbone}")
         print(f"  {len(record.classes_now or record.class_names)} classes")

@@ -16,6 +16,7 @@ from vlprompt.files import atomic_write
 from vlprompt.training.calibration import Calibration
 
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
+PREDICTIONS = "predictions.parquet"
 LARGE = 1e300  # whole numbers have no end, but cannot be shown beyond a float's
 
 
@@ -127,6 +128,11 @@ class RunRecord(BaseModel):
             if not {"accuracy", "images"} <= found.keys():
                 raise ValueError(f"{test!r:.40} lacks accuracy or images")
         return metrics
+
+    @property
+    def has_data(self) -> bool:
+        """Whether it was run where it is, on data that it names, and not brought from elsewhere."""
+        return self.status not in ("imported", "saved")
 
     @property
     def training_seconds(self) -> float:

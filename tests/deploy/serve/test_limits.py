@@ -20,13 +20,13 @@ RED = png((200, 20, 20))
 @pytest.fixture
 def gate(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     """The model answers while it is set."""
-    opened, guess = Event(), classifier.guess
+    opened, logits = Event(), classifier.logits
 
     def wait(*arguments: object, **options: object) -> object:
         assert opened.wait(20)
-        return guess(*arguments, **options)  # type: ignore[arg-type]
+        return logits(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(classifier, "guess", wait)
+    monkeypatch.setattr(classifier, "logits", wait)
     yield opened
     opened.set()
 

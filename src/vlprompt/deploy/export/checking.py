@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.data import load_dataset
+from vlprompt.data.sampling import spaced
 from vlprompt.deploy.classifier import Classifier
 from vlprompt.deploy.export.tracing import LOGITS, PIXELS, PROBABILITIES
 from vlprompt.deploy.sources import find_pictures
@@ -18,9 +19,9 @@ from vlprompt.errors import VLPromptError
 from vlprompt.protocols.task import load_pool
 
 PICTURES = 64
+BATCH = 16
 # Rounding gives 1e-5; a wrong graph gives more than this.
 EXACT = 1e-3
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,7 @@ def check_pixels(classifier: Classifier, images: Sequence[str]) -> tuple[str, Te
 
 def _pixels(classifier: Classifier, paths: Sequence[str]) -> Tensor:
     """Pixels of at most `PICTURES` of the paths, at equal distances, so that all classes are among them."""
-    count = min(PICTURES, len(paths))
-    chosen = [paths[number * len(paths) // count] for number in range(count)]
-    return torch.stack([classifier.pixels(path) for path in chosen])
-
-
-@torch.no_grad()
-def expected_logits(classifier: Classifier, pixels: Tensor) -> NDArray[np.float32]:
-    """What PyTorch says, (N, C), divided by the temperature."""
-    method = classifier.method
-    features = method.class_features()
-    logits = [method(batch, features).logits.float() / classifier.temperature for batch in pixels.split(BATCH)]
-    found: NDArray[np.float32] = torch.cat(logits).numpy()
-    return found
+    return torch.stack([classifier.pixels(paths[place]) for place in spaced(len(paths), PICTURES)])
 
 
 def compare(model: bytes, pixels: Tensor, expected: NDArray[np.float32], of: str) -> Agreement:

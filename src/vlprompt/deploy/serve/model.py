@@ -10,9 +10,7 @@ from itertools import takewhile
 from threading import Condition, Thread
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.deploy.classifier import Classifier
@@ -26,9 +24,6 @@ Watch = Callable[[int, float], None]
 BATCH_SECONDS = 0.5
 # How much the latest batch counts for the pace.
 LATEST = 0.3
-
-# Classes that a question does not name have left it less only where float32 cannot tell its own apart any more.
-LEAST = 1e-30
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +74,7 @@ class Ranker:
             self.classifier.add_classes(fresh)
 
     def forget(self, classes: Sequence[str], keep: int = REMEMBERED) -> None:
-        """Drop what is not among `classes`, but for the newest few."""
+        """Drop what is not among `classes`, but for the newest `keep`."""
         needed = set(classes)
         others = [name for name in self.classifier.class_names if name not in needed]
         if len(others) > keep:
@@ -87,28 +82,15 @@ class Ranker:
 
     def rank(self, questions: Sequence[Question], classes: tuple[str, ...]) -> list[Ranking]:
         """Answers among `classes` and those that each question names, all of which are known."""
-        rankings = self._rank(questions, classes)
-        for place, question in enumerate(questions):
-            if not rankings[place]:
-                self.forget((*classes, *question.extra), keep=0)
-                self.know(question.extra)
-                rankings[place] = self._rank([question], classes)[0]
-        return rankings
-
-    def _rank(self, questions: Sequence[Question], classes: tuple[str, ...]) -> list[Ranking]:
-        guesses = self.classifier.guess(torch.stack([question.pixels for question in questions]), top=1)
+        logits = self.classifier.logits(torch.stack([question.pixels for question in questions]))
         column = {name: number for number, name in enumerate(self.classifier.class_names)}
         rankings = []
-        for question, guess in zip(questions, guesses, strict=True):
+        for question, row in zip(questions, logits, strict=True):
             names = tuple(dict.fromkeys((*classes, *question.extra)))
-            own = guess.probabilities[[column[name] for name in names]].astype(np.float64)
-            rankings.append(_likeliest(names, own, question.top) if own.sum() > LEAST else ())
+            shares = row[[column[name] for name in names]].softmax(-1)
+            values, places = (part[: question.top].tolist() for part in shares.sort(descending=True, stable=True))
+            rankings.append(tuple((names[place], value) for place, value in zip(places, values, strict=True)))
         return rankings
-
-
-def _likeliest(names: tuple[str, ...], shares: NDArray[np.float64], top: int) -> Ranking:
-    order = np.argsort(-shares, kind="stable")[:top]
-    return tuple((names[place], float(shares[place] / shares.sum())) for place in order)
 
 
 @dataclass(frozen=True)
