@@ -109,6 +109,7 @@ class RuntimeConfig(Section):
     class_chunk: int = Field(
         256, ge=1, description="Classes at a time in the text tower; more classes are computed in chunks, twice."
     )
+    tensorboard: bool = Field(False, description="Also write every epoch's numbers for TensorBoard, beside the run.")
 
 
 class RunConfig(Section):

@@ -16,6 +16,7 @@ from vlprompt.methods import Method, create_method
 from vlprompt.methods.base import as_words
 from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.protocols.testing import describe_tests, new_names
+from vlprompt.training.events import check_tensorboard
 from vlprompt.training.fit import derived_seed
 from vlprompt.training.parallel import check_devices
 from vlprompt.training.record import TestRecord
@@ -162,7 +163,9 @@ def load_targets(config: RunConfig, pool: Dataset, pools: Mapping[str, Dataset] 
 def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mapping[str, Dataset] | None = None) -> Task:
     """Load what a run needs. A backbone, and datasets by their source, that are loaded already can be given."""
     runtime, data = config.runtime, config.data
-    resolve_device(runtime.device, config.backbone.precision)  # before images are read and weights are loaded
+    # Before images are read and weights are loaded.
+    resolve_device(runtime.device, config.backbone.precision)
+    check_tensorboard(runtime)
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     pool = (pools or {}).get(data.source) or load_pool(data)

@@ -17,6 +17,7 @@ from vlprompt.config import OptimConfig, RunConfig
 from vlprompt.data.epochs import EpochDataset
 from vlprompt.methods import Method
 from vlprompt.progress import Bar
+from vlprompt.training.events import event_loggers, scalars
 from vlprompt.training.parallel import MeanGradients, average_gradients, gather_batch, own_share
 from vlprompt.training.record import Epoch
 from vlprompt.training.schedule import learning_rate
@@ -36,12 +37,13 @@ def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:
     return AdamW(parameters, lr=optim.lr, eps=optim.eps, weight_decay=optim.weight_decay)
 
 
-def make_fabric(config: RunConfig, device: torch.device) -> Fabric:
+def make_fabric(config: RunConfig, device: torch.device, folder: Path) -> Fabric:
     """Fabric on the backbone's device, or on as many as the run has, each in a process that is told its rank.
 
     fp16 runs under AMP with loss scaling; the other precisions need neither.
     """
     precision: Literal["16-mixed", "32-true"] = "16-mixed" if config.backbone.precision == "fp16" else "32-true"
+    loggers = event_loggers(config.runtime, folder)
     if config.runtime.devices > 1:
         # A cluster's own variables say how the run was started, not how its devices share the work.
         fabric = Fabric(
@@ -50,11 +52,12 @@ def make_fabric(config: RunConfig, device: torch.device) -> Fabric:
             devices=config.runtime.devices,
             precision=precision,
             plugins=LightningEnvironment(),
+            loggers=loggers,
         )
         fabric.launch()
         return fabric
     devices: int | list[int] = [device.index or 0] if device.type == "cuda" else 1
-    return Fabric(accelerator=device.type, devices=devices, precision=precision)
+    return Fabric(accelerator=device.type, devices=devices, precision=precision, loggers=loggers)
 
 
 def fit(
@@ -82,7 +85,7 @@ def fit(
         seconds: time spent so far by kind of work; "train" is added to, and restored on resuming.
         bar: moved on after every step.
     """
-    fabric = make_fabric(config, method.backbone.device)
+    fabric = make_fabric(config, method.backbone.device, folder)
     optimizer = make_optimizer(method, config.optim)
     scaler = getattr(fabric._precision, "scaler", None)
     if resume and (folder / FILE).exists():
@@ -110,6 +113,9 @@ def fit(
                 seconds=seconds,
                 scaler={} if scaler is None else scaler.state_dict(),
             )
+        fabric.log_dict(scalars(history[-1]), step=epoch + 1)
+        for logger in fabric.loggers:
+            logger.save()
 
 
 def batches(count: int, batch_size: int, seed: int) -> list[list[int]]:

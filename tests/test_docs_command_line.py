@@ -1,0 +1,41 @@
+"""The overview of the command line names every command, and no option that is not there."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from vlprompt.cli import app
+
+PAGE = Path(__file__).parents[1] / "docs" / "command-line.md"
+OVERVIEW = re.findall(r"^    vlprompt (.+)$", PAGE.read_text(encoding="utf-8").split("\n## ")[0], re.MULTILINE)
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words, those of a group included."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", {})
+        found |= {f"{name} {part}": one for part, one in below.items()} if below else {name: command}
+    return found
+
+
+def test_every_command_is_there_once() -> None:
+    named = [next(name for name in commands() if f"{line} ".startswith(f"{name} ")) for line in OVERVIEW]
+    assert sorted(named) == sorted(commands())
+
+
+@pytest.mark.parametrize("line", OVERVIEW)
+def test_every_option_is_one_of_the_command(line: str) -> None:
+    command = next(one for name, one in commands().items() if f"{line} ".startswith(f"{name} "))
+    assert set(re.findall(r"--[a-z-]+", line)) <= {flag for option in command.params for flag in option.opts}
+
+
+def test_every_required_option_is_named() -> None:
+    for line in OVERVIEW:
+        name, command = next((name, one) for name, one in commands().items() if f"{line} ".startswith(f"{name} "))
+        required = {one.opts[0] for one in command.params if one.required and one.opts[0].startswith("--")}
+        bare = re.sub(r"\[[^\]]*\]", "", line)
+        assert required == set(re.findall(r"--[a-z-]+", bare)), name
