@@ -20,7 +20,7 @@ def fake() -> tuple[Pictures, dict[str, torch.Tensor]]:
     labels = torch.arange(3).repeat_interleave(10)
     images = {style: torch.randn(30, 3, 64, 64) for style in ("colour", "line")}
     guesses = {"colour": torch.where(torch.arange(30) < 10, labels, 0), "line": torch.zeros_like(labels)}
-    return Pictures(images, labels, SUBGROUPS), guesses
+    return Pictures(images, labels, SUBGROUPS, ["heart"] * 30), guesses
 
 
 def size(png: bytes) -> tuple[int, int]:

@@ -41,12 +41,13 @@ _PROBE_SEEDS = (0, 1, 2)
 class Pictures:
     """OpenMoji's drawings of Unicode subgroups of at least 12 drawings, flags left out.
 
-    `images` by style, each (N, 3, 64, 64) normalised; `labels` (N,) positions in `subgroups`.
+    `images` by style, each (N, 3, 64, 64) normalised; `labels` (N,) positions in `subgroups`; `names` of what each shows.
     """
 
     images: dict[str, Tensor]
     labels: Tensor
     subgroups: list[str]
+    names: list[str]
 
 
 def load_model(path: Path) -> open_clip.CLIP:
@@ -65,18 +66,25 @@ def load_pictures(packages: Path) -> Pictures:
     chosen = [code for code in shared if concepts[code].subgroup in subgroups]
     drawings = [found[code].read_text(encoding="utf-8") for code in chosen]
     images = {"colour": _stacked(drawings), "line": _stacked([line_art(drawing) for drawing in drawings])}
-    return Pictures(images, torch.tensor([subgroups.index(concepts[code].subgroup) for code in chosen]), subgroups)
+    labels = torch.tensor([subgroups.index(concepts[code].subgroup) for code in chosen])
+    return Pictures(images, labels, subgroups, [concepts[code].label for code in chosen])
 
 
 @torch.no_grad()
 def evaluate(path: Path, packages: Path) -> dict[str, float | int]:
-    """Percentages: top-1 among subgroups with one template and with six, and a 16-shot linear probe (3 seeds)."""
+    """Percentages: top-1 among subgroups with one template and with six, among the drawings' own names, and that of a
+    16-shot linear probe (3 seeds).
+    """
     model, pictures = load_model(path), load_pictures(packages)
     features = image_features(model, pictures)
     report: dict[str, float | int] = {"drawings": len(pictures.labels), "subgroups": len(pictures.subgroups)}
     for kind, templates in (("single", SINGLE), ("ensemble", ENSEMBLE)):
         for style, guesses in zero_shot(model, features, pictures, templates).items():
             report[f"{style}_{kind}"] = round(100 * float((guesses == pictures.labels).float().mean()), 1)
+    names = text_features(model, pictures.names, SINGLE)
+    for style, image in features.items():
+        right = (image @ names.T).argmax(1) == torch.arange(len(names))
+        report[f"{style}_names"] = round(100 * float(right.float().mean()), 1)
     return report | _linear_probe(features, pictures.labels)
 
 
