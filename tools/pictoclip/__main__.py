@@ -16,7 +16,7 @@ ASSET = Path(__file__).parents[2] / "src/vlprompt/assets/pictoclip.safetensors"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.pictoclip", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for packages, pictures, checkpoints")
-    parser.add_argument("--samples", type=int, default=600_064, help="budget (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=2_000_000, help="budget (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ASSET, help="the asset (default: the package's)")
     options = parser.parse_args()
