@@ -41,7 +41,7 @@ _PROBE_SEEDS = (0, 1, 2)
 class Pictures:
     """OpenMoji's drawings of Unicode subgroups of at least 12 drawings, flags left out.
 
-    `images` by style, each (N, 3, 64, 64) normalised; `labels` (N,) positions in `subgroups`; `names` of what they show.
+    `images` by style, each (N, 3, 64, 64) normalised; `labels` (N,) positions in `subgroups`; `names` of what they are.
     """
 
     images: dict[str, Tensor]
