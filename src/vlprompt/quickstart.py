@@ -17,7 +17,7 @@ from vlprompt.recipes import read_recipe
 from vlprompt.results.gallery import Shown, gallery
 from vlprompt.training.record import RunRecord
 
-DATA = "openmoji"
+DATA = "fontawesome"
 METHODS = ("zero-shot", "coop", "dapt")
 PICTURES = 12
 # The pictures are small drawings, of which the field's usual crops (from 8% of the area) leave too little.
@@ -71,4 +71,4 @@ def _picture(out: Path, backbone: Backbone) -> bytes:
         path = dataset.root / item.path
         guesses = {name: classifier.predict(path)[0].label for name, classifier in classifiers.items()}
         shown.append(Shown(path, dataset.class_names[item.label], guesses))
-    return gallery(shown, credit="Pictures: OpenMoji, CC BY-SA 4.0")
+    return gallery(shown, credit="Pictures: Font Awesome Free, CC BY 4.0")

@@ -122,6 +122,15 @@ def test_dapt_without_one_tower(backbone: Backbone) -> None:
         vlprompt.create_method("dapt", backbone, NAMES, n_text=0, n_visual=0)
 
 
+def test_dapt_starts_from_words_as_far_as_they_go(backbone: Backbone) -> None:
+    words = backbone.text.words("a photo of a")
+    few = vlprompt.create_method("dapt", backbone, NAMES, n_text=2, ctx_init="a photo of a")
+    many = vlprompt.create_method("dapt", backbone, NAMES, n_text=6, ctx_init="a photo of a")
+    torch.testing.assert_close(few.text_context, words[:2])
+    torch.testing.assert_close(many.text_context[:4], words)
+    assert many.text_context[4:].abs().max() < 0.2
+
+
 def test_dapt_with_one_class_has_no_dispersion(backbone: Backbone) -> None:
     method = vlprompt.create_method("dapt", backbone, ["dog"])
     terms = method.loss(method(torch.randn(2, 3, 32, 32)), torch.tensor([0, 0]))

@@ -71,7 +71,8 @@ def classes(pictures: Pictures, guesses: dict[str, Tensor]) -> bytes:
     rows = range(len(order))
     axes.hlines(rows, accuracy["colour"][order], accuracy["line"][order], color="#cccccc", lw=1, zorder=1)
     axes.scatter(accuracy["colour"][order], rows, color=BLUE, s=18, label="colour", zorder=2)
-    axes.scatter(accuracy["line"][order], rows, color=ORANGE, s=18, marker="D", label="line art", zorder=2)
+    hollow = {"edgecolors": ORANGE, "facecolors": "none"}  # where both styles score the same, both are seen
+    axes.scatter(accuracy["line"][order], rows, s=26, marker="D", label="line art", zorder=2, **hollow)
     axes.axvline(100 / len(order), color=GREY, lw=0.8, ls=":", label="chance")
     counts = pictures.labels.bincount().tolist()
     names = [f"{SUBGROUP_PHRASES[pictures.subgroups[row]][0]} ({counts[row]})" for row in order]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import METHODS, ImageSet, LossTerms, Method, Options, Prediction, frozen_features
-from vlprompt.methods.starts import initial_context
+from vlprompt.methods.starts import context_and_words
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 
@@ -17,6 +17,9 @@ class DAPTOptions(Options):
     """Options of DAPT. `n_visual=0` is the paper's text-only variant, `n_text=0` its visual-only one."""
 
     n_text: int = Field(16, ge=0, description="Context vectors of the text tower; 0: the template instead.")
+    ctx_init: str | None = Field(
+        None, description="Words whose first n_text embeddings start the text context; None: N(0, 0.02^2), as released."
+    )
     n_visual: int = Field(16, ge=0, description="Prompt tokens of the image tower; 0: the frozen tower.")
     beta_visual: float = Field(0.1, ge=0, description="Weight of intra-dispersion, the pull of images to prototypes.")
     beta_text: float = Field(0.1, ge=0, description="Weight of inter-dispersion, the push between class embeddings.")
@@ -45,12 +48,12 @@ class DAPT(Method[DAPTOptions]):
         return self.options.n_visual > 0
 
     def build(self) -> None:
-        """Create contexts, text from N(0, 0.02^2) and visual from VPT's uniform range, and empty prototypes."""
+        """Create contexts, text from words or N(0, 0.02^2) and visual from VPT's range, and empty prototypes."""
         options, backbone = self.options, self.backbone
         if options.n_text == options.n_visual == 0:
             raise VLPromptError("dapt with n_text=0 and n_visual=0 learns nothing; give one of them a length")
         if options.n_text:
-            self.text_context = nn.Parameter(initial_context(backbone, options.n_text, None))
+            self.text_context = nn.Parameter(context_and_words(backbone, options.n_text, options.ctx_init)[0])
         if options.n_visual:
             width, patch = backbone.vision.width, backbone.vision.patch_size
             assert width is not None and patch is not None
