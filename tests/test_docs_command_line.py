@@ -22,20 +22,26 @@ def commands() -> dict[str, Any]:
     return found
 
 
+def named(line: str) -> str:
+    """The command that a line of the overview is about."""
+    return next(name for name in commands() if f"{line} ".startswith(f"{name} "))
+
+
+def options(line: str) -> set[str]:
+    """Those that a line, or a part of one, names."""
+    return set(re.findall(r"--[a-z-]+", line))
+
+
 def test_every_command_is_there_once() -> None:
-    named = [next(name for name in commands() if f"{line} ".startswith(f"{name} ")) for line in OVERVIEW]
-    assert sorted(named) == sorted(commands())
+    assert sorted(map(named, OVERVIEW)) == sorted(commands())
 
 
 @pytest.mark.parametrize("line", OVERVIEW)
 def test_every_option_is_one_of_the_command(line: str) -> None:
-    command = next(one for name, one in commands().items() if f"{line} ".startswith(f"{name} "))
-    assert set(re.findall(r"--[a-z-]+", line)) <= {flag for option in command.params for flag in option.opts}
+    assert options(line) <= {flag for option in commands()[named(line)].params for flag in option.opts}
 
 
-def test_every_required_option_is_named() -> None:
-    for line in OVERVIEW:
-        name, command = next((name, one) for name, one in commands().items() if f"{line} ".startswith(f"{name} "))
-        required = {one.opts[0] for one in command.params if one.required and one.opts[0].startswith("--")}
-        bare = re.sub(r"\[[^\]]*\]", "", line)
-        assert required == set(re.findall(r"--[a-z-]+", bare)), name
+@pytest.mark.parametrize("line", OVERVIEW)
+def test_every_required_option_is_named_without_brackets(line: str) -> None:
+    required = {one.opts[0] for one in commands()[named(line)].params if one.required and one.opts[0].startswith("--")}
+    assert required == options(re.sub(r"\[[^\]]*\]", "", line))
