@@ -5,6 +5,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,16 @@ torch.set_num_threads(1)
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run the command line in this process: exit code, stdout, stderr."""
     return caller(monkeypatch, capsys)
+
+
+@pytest.fixture(autouse=True)
+def package_logger() -> Iterator[None]:
+    """The command line sets the package's logger up for its process, which is here the process of other tests too."""
+    logger = logging.getLogger("vlprompt")
+    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

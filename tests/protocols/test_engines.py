@@ -251,8 +251,6 @@ def test_a_ray_cluster_that_does_not_answer_is_named(address: str, monkeypatch: 
 def test_a_cell_on_a_cluster_comes_back_with_its_warnings(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker.logger, "handlers", [])
-    monkeypatch.setattr(worker.logger, "propagate", True)
     monkeypatch.chdir(tmp_path)
     loaded: list[str] = []
 
@@ -271,8 +269,6 @@ def test_a_cell_on_a_cluster_comes_back_with_its_warnings(
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker.logger, "handlers", [])
-    monkeypatch.setattr(worker.logger, "propagate", True)
     job = Job(label="a", config="", folder="a", prompts_from=None)
     (message,) = worker.run_remotely(job, str(tmp_path / "no"), 1)
     assert "is not on this machine (No such file or directory); put --out on storage" in message["ended"]
