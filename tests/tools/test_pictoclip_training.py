@@ -13,7 +13,7 @@ from tools.pictoclip.export import export
 from tools.pictoclip.model import CLIP, Shape, sincos_positions
 from tools.pictoclip.optim import Muon, orthogonalise
 from tools.pictoclip.sources import UNSEEN_STYLES
-from tools.pictoclip.train import Recipe, Trainer, _ranks, fast_precision, run, stored_precision
+from tools.pictoclip.train import Recipe, Trainer, _HeldOut, _ranks, fast_precision, run, stored_precision
 from torch.nn import functional as F
 
 TINY = Shape(image_size=32, image_width=64, image_layers=2, text_width=64, text_layers=2, joint=32)
@@ -235,6 +235,19 @@ def test_a_run_learns_logs_and_exports_for_any_clip_code(data: TrainingSet, tmp_
         text = text_features(released, words, ["a photo of a {}."])
         torch.testing.assert_close(text, subject._text_features(words), atol=5e-3, rtol=0)
     assert released.logit_scale.item() == pytest.approx(float(subject.weights["logit_scale"].detach()), abs=2e-3)
+
+
+def test_the_logit_scale_is_the_one_that_held_out_drawings_deserve(
+    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, rng = trainer(data), torch.Generator().manual_seed(1)
+    cosines = torch.rand(20_000, 10, generator=rng) * 2 - 1
+    truth = torch.multinomial((7 * cosines).softmax(1), 1, generator=rng)[:, 0]
+    monkeypatch.setattr(subject, "_held_out", lambda: [("line", _HeldOut(cosines, cosines, truth, truth))])
+    scale = subject.calibrated_logit_scale()
+    assert scale == pytest.approx(7, rel=0.03)
+    export(subject, tmp_path / "asset.safetensors", scale)
+    assert load_model(tmp_path / "asset.safetensors").logit_scale.exp().item() == pytest.approx(scale, rel=2e-3)
 
 
 def test_a_rank_counts_what_scores_higher() -> None:

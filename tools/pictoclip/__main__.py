@@ -33,7 +33,7 @@ def main() -> None:
     trainer = Trainer(data, recipe, precision, Shape())
     resume_or_start(trainer, checkpoint.parent)
     run(trainer, checkpoint.parent, on_checkpoint=lambda now: export(now, work / "latest.safetensors"))
-    print(export(trainer, options.out))
+    print(export(trainer, options.out, trainer.calibrated_logit_scale()))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,8 +34,11 @@ def packed(weights: Mapping[str, Tensor], token_ids: Sequence[int]) -> dict[str,
     return tensors
 
 
-def export(trainer: Trainer, path: Path) -> str:
-    """Write the asset and its checksum beside it; returns the SHA-256."""
+def export(trainer: Trainer, path: Path, logit_scale: float | None = None) -> str:
+    """Write the asset and its checksum beside it; returns the SHA-256.
+
+    `logit_scale` is the factor on cosines, in place of the one that training ended with.
+    """
     facts = {
         "recipe_version": RECIPE_VERSION,
         "samples": trainer.seen,
@@ -43,7 +47,10 @@ def export(trainer: Trainer, path: Path) -> str:
     }
     # One entry: safetensors writes several in no fixed order, and the checksum should be repeatable.
     metadata = {"pictoclip": json.dumps(facts)}
-    content = save(packed(trainer.weights, trainer.vocabulary.ids), metadata)
+    weights = dict(trainer.weights)
+    if logit_scale is not None:
+        weights["logit_scale"] = torch.tensor(math.log(logit_scale))
+    content = save(packed(weights, trainer.vocabulary.ids), metadata)
     digest = hashlib.sha256(content).hexdigest()
     atomic_write(path, content)
     atomic_write(path.with_suffix(".sha256"), f"{digest}  {path.name}\n")

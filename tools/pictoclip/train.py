@@ -4,7 +4,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any
 import safetensors
 import torch
 from safetensors.torch import load_file, save
+from scipy.optimize import minimize_scalar
 from tools.pictoclip import views
 from tools.pictoclip.captions import EVALUATION_TEMPLATE, Mix, Vocabulary, every_text
 from tools.pictoclip.data import Batch, TrainingSet
@@ -254,24 +255,42 @@ class Trainer:
         Top-1 accuracy among subgroups; and the mean reciprocal ranks of the right subgroup and of the right name
         among all concepts' names, averaged over kinds, which differ less by chance.
         """
-        data, concepts = self.data, list(self.data.corpus.concepts.by_code.values())
-        groups = [row for row, name in enumerate(data.subgroup_names) if name in SUBGROUP_PHRASES]
-        phrases = self._text_features([SUBGROUP_PHRASES[data.subgroup_names[row]][0] for row in groups])
-        names = self._text_features([concept.label for concept in concepts])
-        position = torch.full((len(data.subgroup_names),), -1)
-        position[groups] = torch.arange(len(groups))
+        names = self._text_features([concept.label for concept in self.data.corpus.concepts.by_code.values()])
         scores: dict[str, float] = {}
         subgroup_ranks, name_ranks = [], []
-        for kind, held_out in data.held_out.items():
-            held_out = held_out[position[data.subgroups[held_out]] >= 0]  # a few subgroups have no phrase
-            image = torch.cat([self._image_features(part) for part in held_out.split(250)])
-            ranks = _ranks(image @ phrases.T, position[data.subgroups[held_out]])
+        for kind, held_out in self._held_out():
+            ranks = _ranks(held_out.cosines, held_out.subgroups)
             scores[kind] = float((ranks == 1).float().mean())
             subgroup_ranks.append(float((1 / ranks).mean()))
-            name_ranks.append(float((1 / _ranks(image @ names.T, data.concepts[held_out])).mean()))
+            name_ranks.append(float((1 / _ranks(held_out.images @ names.T, held_out.concepts)).mean()))
         scores["subgroup_rank"] = sum(subgroup_ranks) / len(subgroup_ranks)
         scores["name_rank"] = sum(name_ranks) / len(name_ranks)
         return scores
+
+    @torch.no_grad()
+    def calibrated_logit_scale(self) -> float:
+        """The factor on cosines that makes the held-out drawings' subgroups likeliest, kinds weighing the same.
+
+        The one that training ends with suits drawings that it has seen many times.
+        """
+        held_out = [drawings for _, drawings in self._held_out()]
+
+        def surprise(scale: float) -> float:
+            return sum(float(F.cross_entropy(scale * part.cosines, part.subgroups)) for part in held_out)
+
+        return float(minimize_scalar(surprise, bounds=(1.0, 100.0), method="bounded").x)
+
+    def _held_out(self) -> Iterator[tuple[str, "_HeldOut"]]:
+        """The held-out drawings of each kind beside the phrases of all subgroups."""
+        data = self.data
+        groups = [row for row, name in enumerate(data.subgroup_names) if name in SUBGROUP_PHRASES]
+        phrases = self._text_features([SUBGROUP_PHRASES[data.subgroup_names[row]][0] for row in groups])
+        position = torch.full((len(data.subgroup_names),), -1)
+        position[groups] = torch.arange(len(groups))
+        for kind, index in data.held_out.items():
+            index = index[position[data.subgroups[index]] >= 0]  # a few subgroups have no phrase
+            images = torch.cat([self._image_features(part) for part in index.split(250)])
+            yield kind, _HeldOut(images, images @ phrases.T, position[data.subgroups[index]], data.concepts[index])
 
     def _image_features(self, index: Tensor) -> Tensor:
         images = self.data.plain(index, self.shape.image_size)
@@ -291,6 +310,18 @@ class _Shard:
     batch: Batch
     image: Tensor
     text: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """N drawings: unit features `images` (N, joint), `cosines` (N, G) with every subgroup's phrase, and what they are:
+    `subgroups` (N,) among the G, `concepts` (N,) among all concepts.
+    """
+
+    images: Tensor
+    cosines: Tensor
+    subgroups: Tensor
+    concepts: Tensor
 
 
 def resume_or_start(trainer: Trainer, folder: Path) -> None:
