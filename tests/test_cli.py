@@ -217,6 +217,8 @@ def test_a_split_is_written_verified_and_learned_from(
     code, out, err = call("data", "split", pictures, "--shots", 4, "--seed", 1, "--out", file)
     assert (code, err) == (0, "")
     assert out.endswith(f"next: vlprompt tune {file} --root {pictures}\n")
+    assert "exists; choose another file" in call("data", "split", pictures, "--out", file)[2]
+    assert "a split is a .jsonl file" in call("data", "split", pictures, "--out", tmp_path / "split.txt")[2]
     words = ["tune", file, "--root", pictures, "--backbone", weights, "--out", tmp_path / "run", "--quiet", *fast]
     assert call(*words)[0] == 0
     theirs, ours = (json.loads((folder / "run.json").read_text()) for folder in (tmp_path / "run", run))

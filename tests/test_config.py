@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -67,3 +69,11 @@ def test_what_is_missing_is_named() -> None:
         parse_config({"method": {"name": "dapt"}})
     with pytest.raises(VLPromptError, match="there is no option 'sed'; a run has: seed, protocol"):
         make(sed=3)
+
+
+def test_a_folder_is_called_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "birds").mkdir()
+    monkeypatch.chdir(tmp_path / "birds")
+    assert make(data={"source": "."}).data.source == str(tmp_path / "birds")
+    assert make(data={"source": ".."}).data.source == str(tmp_path)
+    assert make(data={"source": "../birds/"}).data.source == "../birds/"

@@ -61,8 +61,18 @@ def test_settings_go_over_flags_and_flags_over_recipes(tmp_path: Path) -> None:
     assert "seed" not in values
 
 
-def test_a_recipe_that_names_a_method_is_not_laid_over_another() -> None:
-    assert make("coop", recipe="dapt/few-shot").method.name == "dapt"
+def test_a_recipe_brings_its_method_and_protocol_along() -> None:
+    values = resolve(None, None, "coop/base-to-new", {}, [])
+    assert (values["method"]["name"], values["protocol"]) == ("coop", "base-to-new")
+    assert resolve("coop", "few-shot", "coop/base-to-new", {}, []) == {**values, "protocol": "few-shot"}
+    with pytest.raises(VLPromptError, match="--recipe dapt/few-shot is for method dapt, not for coop"):
+        resolve("coop", None, "dapt/few-shot", {}, [])
+
+
+def test_a_recipe_with_a_nameless_method_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("method: dapt\n")
+    with pytest.raises(VLPromptError, match="its section `method` has no `name`"):
+        resolve(None, None, str(tmp_path / "mine.yaml"), {}, [])
 
 
 @pytest.mark.parametrize(

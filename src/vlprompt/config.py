@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -75,6 +76,12 @@ class DataConfig(Section):
         description="Augmented views of each image whose frozen features are kept, for methods without visual "
         "prompts; 0: a new view through the image tower in every epoch.",
     )
+
+    @field_validator("source")
+    @classmethod
+    def _has_a_name(cls, value: str) -> str:
+        """A folder's own name for `.` and `..`, since runs and tables are called by it."""
+        return value if not value or Path(value).name not in ("", "..") else str(Path(value).resolve())
 
     @field_validator("crop_scale")
     @classmethod

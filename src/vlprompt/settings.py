@@ -13,26 +13,30 @@ from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.recipes import list_recipes, read_recipe
 
 UNIFIED, PAPER = "unified", "paper"
+METHOD, PROTOCOL = "dapt", "few-shot"
 
 # What a recipe says of the data; the rest of that section is which images they are.
 AUGMENTATION = ("crop_scale", "flip", "views")
 
 
 def resolve(
-    method: str, protocol: str, recipe: str | None, flags: dict[str, Any], settings: list[str]
+    method: str | None, protocol: str | None, recipe: str | None, flags: dict[str, Any], settings: list[str]
 ) -> dict[str, Any]:
     """A run's values: the recipe, then flags that were given, then `--set`.
 
     Args:
-        method: its name. A recipe that names a method itself overrules it.
-        protocol: likewise.
+        method: its name; None is that of a recipe that names one, else "dapt".
+        protocol: its name; None is the recipe's, else "few-shot".
         recipe: None or "paper" for METHOD/PROTOCOL, or what stands in for it (`Protocol.recipes`); "unified", the name
             of another, or a .yaml file. One without a method is laid over the method's own, section by section, so
             that nothing of the own `optim` stays.
         flags: values by dotted key; None is not given.
         settings: KEY=VALUE, as `--set` takes them.
     """
-    values = _own_recipe(method, protocol) if recipe in (None, PAPER) else _laid_over(method, protocol, str(recipe))
+    if recipe in (None, PAPER):
+        values = _own_recipe(method or METHOD, protocol or PROTOCOL)
+    else:
+        values = _laid_over(method, protocol, str(recipe))
     for key, value in flags.items():
         if value is not None:
             put(values, key, value)
@@ -103,7 +107,7 @@ def shown(value: Any) -> str:
     """A value as `--set` and `--methods` take it."""
     if isinstance(value, float):
         return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and not set(value) & set(',[]"') else json.dumps(value)
 
 
 def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
@@ -112,14 +116,22 @@ def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
     return {**(read_recipe(name) if name else {"method": {"name": method}}), "protocol": protocol}
 
 
-def _laid_over(method: str, protocol: str, recipe: str) -> dict[str, Any]:
+def _laid_over(method: str | None, protocol: str | None, recipe: str) -> dict[str, Any]:
     if recipe == UNIFIED:
+        method, protocol = method or METHOD, protocol or PROTOCOL
         unified = read_recipe(_recipe_name(UNIFIED, protocol) or f"{UNIFIED}/{protocol}")
         return {**_own_recipe(method, protocol), **unified, "protocol": protocol}
     values = read_recipe(recipe)
-    if "method" in values:
-        return values
-    return {**_own_recipe(method, values.get("protocol", protocol)), **values}
+    if protocol is not None:
+        values["protocol"] = protocol
+    if "method" not in values:
+        return {**_own_recipe(method or METHOD, values.get("protocol", PROTOCOL)), **values}
+    named = values["method"].get("name") if isinstance(values["method"], dict) else None
+    if named is None:
+        raise VLPromptError(f"--recipe {recipe}: its section `method` has no `name`; add one, or leave the section out")
+    if method not in (None, named):
+        raise VLPromptError(f"--recipe {recipe} is for method {named}, not for {method}; leave out one of the two")
+    return values
 
 
 def _recipe_name(owner: str, protocol: str) -> str | None:

@@ -80,12 +80,12 @@ def test_weights_need_the_number_of_epochs_and_it_must_be_the_runs() -> None:
     made = method()
     with pytest.raises(VLPromptError, match="number of epochs is not known before training; give gpa_epochs"):
         _ = made.gpa_weights
-    made.on_fit_start(7)
+    made.set_epochs(7)
     assert made.gpa_weights.shape == (7,)
     assert_close(made.gpa_weights.sum(), torch.tensor(1.0))
     with pytest.raises(VLPromptError, match=r"gpa_epochs=20 and optim.epochs=7 differ"):
-        method(gpa_epochs=20).on_fit_start(7)
-    method(gpa_epochs=7).on_fit_start(7)
+        method(gpa_epochs=20).set_epochs(7)
+    method(gpa_epochs=7).set_epochs(7)
 
 
 def test_frozen_text_features_average_before_they_are_normalised() -> None:

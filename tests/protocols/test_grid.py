@@ -197,7 +197,8 @@ def test_a_cell_that_need_not_learn_is_taken_to_last_as_long_as_its_tests(make: 
         (["coop]"], {}, r"--methods coop\]: write NAME or NAME\[KEY=VALUE"),
         (["maple[depth=9]"], {}, "depth=9: the tower has 2 layers"),
         (["coop", "coop[n_ctx=16]"], {}, "the grid has pictures0, coop, 1 shot, seed 1 twice"),
-        (["coop"], {"recipe": "dapt/few-shot"}, "--recipe dapt/few-shot is one method's"),
+        (["coop"], {"recipe": "dapt/few-shot"}, "--recipe dapt/few-shot is for method dapt, not for coop"),
+        (["promptsrc[gpa_epochs=7]"], {}, "method.gpa_epochs=7 and optim.epochs=[0-9]+ differ"),
         (["coop"], {"shots": []}, "give each at least one"),
         (["coop"], {"seeds": [-1]}, "seed=-1: Input should be greater than or equal to 0"),
         (["coop"], {"settings": ["optim.epoch=1"]}, "there is no option 'optim.epoch'"),
@@ -214,8 +215,9 @@ def test_mistakes_are_found_before_work(
 
 def test_lists() -> None:
     assert split_list("a, b[c=1,d=[2,3]],e") == ["a", "b[c=1,d=[2,3]]", "e"]
+    assert split_list('a[b="c, ]",d=1],e') == ['a[b="c, ]",d=1]', "e"]
     assert numbers("--shots", "1,4, 16") == [1, 4, 16]
-    with pytest.raises(VLPromptError, match="a bracket is not closed"):
+    with pytest.raises(VLPromptError, match="a bracket or quote is not closed"):
         split_list("a,b[c=1")
     with pytest.raises(VLPromptError, match="--seeds 1,x: write whole numbers"):
         numbers("--seeds", "1,x")

@@ -113,8 +113,14 @@ def test_resuming_refuses_another_run(config: Any, tmp_path: Path, pictures: Pat
             tune(other, tmp_path / "run", resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
-    with pytest.raises(VLPromptError, match="exists and is not a run"):
+    with pytest.raises(VLPromptError, match="exists and is not a run; move or delete it"):
         tune(settings, tmp_path / "full")
+
+
+def test_a_run_among_the_classes_is_refused(config: Any, pictures: Path) -> None:
+    with pytest.raises(VLPromptError, match=r"--out .*mine lies in .*, whose folders are classes"):
+        tune(config(), pictures / "mine")
+    assert not (pictures / "mine").exists()
 
 
 def test_a_damaged_state_is_an_error(config: Any, tmp_path: Path) -> None:

@@ -67,7 +67,13 @@ def write_run(
         backbone=BackboneRecord(name=backbone, weight_hash=weights, embed_dim=4, image_size=8),
         class_names=list(class_names),
         split=SplitRecord(
-            hash=split, pool=hashed(f"{dataset}{pool}"), short=short or {}, train=2 * shots, val=0, test=IMAGES
+            hash=split,
+            pool=hashed(f"{dataset}{pool}"),
+            short=short or {},
+            template="a {}.",
+            train=2 * shots,
+            val=0,
+            test=IMAGES,
         ),
         tests=tests,
         trainable_parameters=parameters,

@@ -18,7 +18,7 @@ from vlprompt.results.comparisons import compare
 from vlprompt.results.inline import NAMED, inline_svg
 from vlprompt.results.looks import COLOURS, SETTINGS, looks, marker_outline
 from vlprompt.results.panels import WIDTH, Point, draw_base_new
-from vlprompt.results.plots import Panel, Plot, make_plots, write_plots
+from vlprompt.results.plots import Panel, Plot, draw, make_plots, write_plots
 from vlprompt.results.tables import make_tables
 
 STYLES = looks(METHODS)
@@ -197,6 +197,27 @@ def test_files(format_: str, start: bytes, tmp_path: Path) -> None:
     assert [path.read_bytes() for path, _ in made] == [path.read_bytes() for path, _ in again]
     if format_ == "svg":
         assert "a $b$ &amp; &lt;c&gt;" in made[0][0].read_text()
+
+
+def test_no_text_is_cut_off(tmp_path: Path) -> None:
+    changes = ["optim.epochs=1", "data.crop_scale=[0.5,0.9]", "data.views=3", "optim.weight_decay=0.5"]
+    for seed in (1, 2):
+        for method, right in (("zero-shot", 5), ("coop", 9), ("dapt", 8)):
+            own = ["method.n_text=7", "method.n_visual=9", "method.beta_text=0.5"] * (method == "dapt")
+            folder = tmp_path / f"{method}{seed}"
+            write_run(folder, method, protocol="base-to-new", seed=seed, settings=changes + own, base=right, new=right)
+    runs, _ = find_runs([tmp_path])
+    made = make_plots(make_tables(runs), compare(runs, ["zero-shot", "coop"]))
+    for plot in made:
+        with matplotlib.rc_context(SETTINGS):
+            figure = draw(plot, looks({run.method for run in runs}))
+            FigureCanvasAgg(figure)
+            figure.draw_without_rendering()
+        texts = [*figure.texts, *(axes.title for axes in figure.axes)]
+        for legend in figure.legends:
+            texts += [legend.get_title(), *legend.get_texts()]
+        for box in (text.get_window_extent() for text in texts):
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.width, (plot.kind, texts)
 
 
 def test_files_of_other_recipes_and_weights_have_other_names(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -201,3 +202,17 @@ def test_the_command_says_all_that_differs_from_the_usual(tmp_path: Path) -> Non
         "--set data.split_seed=3",
         "--out runs",
     ]
+
+
+def test_runs_with_other_class_names_have_a_command_of_their_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "coop", test=10)
+    write_run(tmp_path / "b", "coop", seed=2, settings=["data.class_names=/home/me/words.csv"], test=10)
+    one, other = command(find_runs([tmp_path])[0]).split("\n\n")
+    assert "class_names" not in one and "--seeds 1 " in one
+    assert "--set data.class_names=words.csv" in other and "--seeds 2 " in other
+
+
+def test_runs_that_are_not_there_are_missing(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    shutil.rmtree(tmp_path / "coop1")
+    assert "3 finished of 4 (1 not there)" in make_report(find_runs([tmp_path])[0])

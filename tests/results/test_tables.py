@@ -182,11 +182,11 @@ def test_splits_of_a_dataset_do_not_share_a_cell(differs: str, tmp_path: Path) -
 def test_variants_have_rows_of_their_own(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "dapt", test=10)
     write_run(tmp_path / "b", "dapt", test=11, settings=["method.beta_text=0"])
-    write_run(tmp_path / "c", "dapt", test=12, settings=["method.template=x {}"])
+    write_run(tmp_path / "c", "dapt", test=12, settings=["method.template=x {}, y"])
     assert [row[1:3] for row in lines(tmp_path)[1:]] == [
         ["`dapt`", "50.0"],
         ["`dapt[beta_text=0]`", "55.0"],
-        ["`dapt[template=x {}]`", "60.0"],
+        ['`dapt[template="x {}, y"]`', "60.0"],
     ]
 
 

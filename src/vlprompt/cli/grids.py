@@ -33,7 +33,7 @@ def run(
     root: Root = None,
     recipe: Annotated[
         str,
-        typer.Option(help="paper (each method's own), unified (one for all), or a .yaml file without a method."),
+        typer.Option(help="paper (each method's own), unified (one for all), the name of another, or a .yaml file."),
     ] = "paper",
     backbone: Backbone = None,
     device: RunDevice = None,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlprompt.errors import VLPromptError
+
 if TYPE_CHECKING:
     from vlprompt.results.collect import Run
 
@@ -60,6 +62,8 @@ def table(
     from vlprompt.protocols.grid import split_list
     from vlprompt.results import comparisons, formats, sheets, tables
 
+    if intervals and compare is not None:
+        raise VLPromptError("--intervals: leave it out with --compare, whose differences have intervals in any case")
     found = _find(runs)
     if compare is None:
         made = tables.make_tables(found, intervals=intervals)
@@ -120,7 +124,6 @@ def report(
 
         vlprompt report runs/unified runs/paper --baseline coop --out report.html
     """
-    from vlprompt.errors import VLPromptError
     from vlprompt.files import atomic_write
     from vlprompt.results.report import make_report
 

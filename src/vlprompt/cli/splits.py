@@ -28,6 +28,10 @@ def split(
         vlprompt data split pictures/ --out pictures.jsonl
     """
     set_up_logging(quiet, False)
+    if out.suffix != ".jsonl":
+        raise VLPromptError(f"--out {out}: a split is a .jsonl file; give it that ending")
+    if out.exists():
+        raise VLPromptError(f"--out {out} exists; choose another file, or delete it")
     from vlprompt.data import load_dataset
     from vlprompt.data.splits import write_split
 

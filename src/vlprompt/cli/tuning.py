@@ -27,8 +27,12 @@ from vlprompt.errors import VLPromptError
 
 def tune(
     data: Data,
-    method: Annotated[str, typer.Option(help="See `vlprompt list methods`.")] = "dapt",
-    protocol: Annotated[str, typer.Option(help=PROTOCOLS)] = "few-shot",
+    method: Annotated[
+        str | None, typer.Option(help="See `vlprompt list methods`; default that of the recipe, or dapt.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help=f"{PROTOCOLS[:-1]}; default that of the recipe, or few-shot.")
+    ] = None,
     targets: Targets = None,
     recipe: Annotated[
         str | None,
@@ -85,7 +89,9 @@ def tune(
         "runtime.devices": devices,
     }
     config = parse_config(resolve(method, protocol, recipe, flags, set_ or []))
-    folder = out or Path("runs") / f"{Path(data).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
+    folder = (
+        out or Path("runs") / f"{Path(config.data.source).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
+    )
     if dry_run:
         task = open_task(config)
         task.check(task.method())

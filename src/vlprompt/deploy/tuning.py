@@ -18,7 +18,7 @@ from vlprompt.settings import put, resolve
 def tune(
     data: str | Path | Dataset,
     *,
-    method: str = "dapt",
+    method: str | None = None,
     backbone: str | Backbone = "embedded",
     shots: int | None = None,
     seed: int = 1,
@@ -34,7 +34,7 @@ def tune(
     Args:
         data: a folder with a sub-folder of pictures for each class, or whatever else `load_dataset` takes, or what it
             returned.
-        method: one of `list_methods()`.
+        method: one of `list_methods()`; None for the recipe's, or "dapt".
         backbone: what `load_backbone` takes, or what it returned.
         shots: training images of each class, drawn; None for the recipe's 16. A class with fewer gives all of its own.
         seed: of the draw and of everything else that is random.

@@ -239,8 +239,8 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
             val_set: the same of the validation images, or None where there are none.
         """
 
-    def on_fit_start(self, epochs: int) -> None:
-        """Called after `prepare`, before the first of `epochs` epochs, and again where a run is resumed."""
+    def set_epochs(self, epochs: int) -> None:
+        """Called once, before any work starts, with the number of epochs that training takes."""
 
     def on_epoch_end(self, epoch: int) -> None:
         """Called after epoch `epoch`, counted from 1."""

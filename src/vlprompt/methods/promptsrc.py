@@ -154,7 +154,7 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
         total = cross_entropy + text + image + logits
         return LossTerms(total=total, cross_entropy=cross_entropy, text=text, image=image, logits=logits)
 
-    def on_fit_start(self, epochs: int) -> None:
+    def set_epochs(self, epochs: int) -> None:
         """Take over the number of epochs. VLPromptError where `gpa_epochs` says otherwise."""
         if self.options.gpa_epochs not in (None, epochs):
             raise VLPromptError(

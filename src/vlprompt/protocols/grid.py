@@ -250,16 +250,17 @@ def plan(
 
 
 def split_list(text: str) -> list[str]:
-    """Parts between the commas of a list; those in brackets belong to their part: "a,b[c=1,d=2]" has two."""
-    parts, depth = [""], 0
+    """Parts between the commas of a list; those in brackets or quotes belong to their part: "a,b[c=1,d=2]" has two."""
+    parts, depth, quoted = [""], 0, False
     for character in text:
-        depth += (character == "[") - (character == "]")
-        if character == "," and depth == 0:
+        quoted ^= character == '"'
+        depth += 0 if quoted else (character == "[") - (character == "]")
+        if character == "," and depth == 0 and not quoted:
             parts.append("")
         else:
             parts[-1] += character
-    if depth:
-        raise VLPromptError(f"{text}: a bracket is not closed, or not opened; write NAME[KEY=VALUE,KEY=VALUE]")
+    if depth or quoted:
+        raise VLPromptError(f"{text}: a bracket or quote is not closed; write NAME[KEY=VALUE,KEY=VALUE]")
     return [part.strip() for part in parts if part.strip()]
 
 
@@ -288,9 +289,6 @@ def _config(method: str, protocol: str, recipe: str | None, flags: dict[str, Any
         raise VLPromptError(f"--methods {method}: write NAME or NAME[KEY=VALUE,KEY=VALUE]")
     name, options = found[1].strip(), found[2]
     values = resolve(name, protocol, recipe, flags, [])
-    if values["method"]["name"] != name:
-        raise VLPromptError(f"--recipe {recipe} is one method's; give a grid one without a section `method`")
-    values["protocol"] = protocol
     for option in split_list(options or ""):
         key, equals, text = option.partition("=")
         if not equals:

@@ -56,6 +56,7 @@ def tune(
     """
     reporter = reporter or Reporter(quiet=True)
     folder = Path(out)
+    _outside(folder, config.data.source)
     earlier = _earlier(folder, resume=resume)
     task = open_task(config, backbone, pools)
     reset_peak_memory(task.backbone.device)
@@ -158,12 +159,18 @@ def _take_over(
     return {part: seconds for part, seconds in learned.timings.items() if part != "test"}
 
 
+def _outside(folder: Path, source: str) -> None:
+    """VLPromptError where the run would lie among the images that it learns from, and be a class of the next one."""
+    if Path(source).is_dir() and folder.resolve().is_relative_to(Path(source).resolve()):
+        raise VLPromptError(f"--out {folder} lies in {source}, whose folders are classes; choose one outside of it")
+
+
 def _earlier(folder: Path, *, resume: bool) -> RunRecord | None:
     """The record in the folder, if there is one and `resume` allows to go on with it."""
     if not (folder / "run.json").exists():
         # A run that was killed while it wrote its first record is one that can go on.
         if not is_free(folder, but=leftovers(folder, FILES)):
-            raise VLPromptError(f"--out {folder} exists and is not a run; choose another folder")
+            raise VLPromptError(f"--out {folder} exists and is not a run; move or delete it, or choose another folder")
         return None
     record = read_record(folder)
     if not resume:
@@ -196,6 +203,7 @@ def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
             test=len(task.dataset.test),
             skipped=list(task.dataset.skipped),
             short=shots.short_of(task.config.data.shots),
+            template=task.pool.template,
         ),
         tests=task.tests,
         trainable_parameters=method.trainable,

@@ -70,7 +70,9 @@ class Task:
         """The configured method for the classes that are learned, its parameters drawn from the run's seed."""
         config = self.config
         torch.manual_seed(derived_seed("start", config.seed))
-        return create_method(config.method.name, self.backbone, self.shots.class_names, **config.method.options)
+        method = create_method(config.method.name, self.backbone, self.shots.class_names, **config.method.options)
+        method.set_epochs(config.optim.epochs)
+        return method
 
     def cannot_name_new(self, method: Method[Any]) -> bool:
         """Whether the protocol tests new classes, and the method has something for its own alone."""

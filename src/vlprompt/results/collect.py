@@ -1,7 +1,6 @@
 """Which runs there are under a folder, and which of them may stand beside one another."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,15 +112,9 @@ def _named(found: list[tuple[Path, RunRecord]]) -> list[Run]:
     same_name: dict[tuple[str, ...], set[str]] = {}
     for split, (_, record) in zip(splits, found, strict=True):
         same_name.setdefault(_name(record), set()).add(split)
-    templates: dict[str, Counter[str]] = {}
-    for split, (_, record) in zip(splits, found, strict=True):
-        templates.setdefault(split, Counter())[repr(record.config.method.options.get("template"))] += 1
     runs = []
     for split, (folder, record) in zip(splits, found, strict=True):
         config, backbone, name = record.config, record.backbone, _dataset(record)
-        template = config.method.options.get("template")
-        # Records do not say whether a template was given or the dataset's own; the usual one is taken for the latter.
-        usual = repr(template) == templates[split].most_common(1)[0][0]
         section = Section(
             protocol=config.protocol,
             backbone=backbone.name,
@@ -132,7 +125,7 @@ def _named(found: list[tuple[Path, RunRecord]]) -> list[Run]:
             targets=_targets(record),
         )
         dataset = f"{name} (split {split[:8].strip()})" if len(same_name[_name(record)]) > 1 else name
-        runs.append(Run(folder, record, section, dataset, method_label(config, template if usual else None)))
+        runs.append(Run(folder, record, section, dataset, method_label(config, record.split.template)))
     return runs
 
 

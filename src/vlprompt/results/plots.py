@@ -138,47 +138,54 @@ def write_plots(runs: Sequence[Run], out: Path, format_: str) -> list[tuple[Path
 
 def render(plot: Plot, styles: Looks, format_: str) -> bytes:
     """A file with all panels of a plot."""
-    columns = min(3, math.ceil(math.sqrt(len(plot.panels))))
-    rows = -(-len(plot.panels) // columns)
-    methods = sorted({method for panel in plot.panels for method in panel.methods}, key=method_order)
-    across = max(1, int(columns * WIDTH / 1.7))
-    wide = int(columns * WIDTH * 15)
-    title = textwrap.fill(plot.section.title, wide)
-    notes = textwrap.fill(plot.note, wide)
-    height = rows * (max(panel.height for panel in plot.panels) + 0.3) + 0.2 * (
-        title.count("\n") + notes.count("\n") + 3
-    )
-    height += 0 if plot.named else 0.22 * -(-len(methods) // across)
+    buffer = io.BytesIO()
+    metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format_]
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": "vlprompt"}):
-        figure = Figure(figsize=(columns * WIDTH, height), layout="constrained")
-        for axes, panel in zip(figure.subplots(rows, columns, squeeze=False).flat, plot.panels, strict=False):
-            panel.draw(axes, looks=styles)
-            axes.set_title(textwrap.fill(panel.title, 44), fontsize=9.5, fontweight="bold", pad=12)
-        for axes in figure.axes[len(plot.panels) :]:
-            axes.remove()
-        figure.suptitle(title, fontsize=10)
-        if plot.named:
-            figure.supxlabel(notes, fontsize=8)
-        else:
-            figure.legend(
-                handles=[_handle(method, styles[method], plot) for method in methods],
-                loc="outside lower center",
-                ncols=min(across, len(methods)),
-                title=notes,
-                title_fontsize=8,
-            )
-        buffer = io.BytesIO()
-        metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format_]
-        figure.savefig(buffer, format=format_, dpi=150, metadata=metadata)
+        draw(plot, styles).savefig(buffer, format=format_, dpi=150, metadata=metadata)
     return buffer.getvalue()
 
 
-def _handle(method: str, look: Look, plot: Plot) -> Line2D:
+def draw(plot: Plot, styles: Looks) -> Figure:
+    """All panels of a plot with its title and legend, whose lines are broken to fit."""
+    columns = min(3, math.ceil(math.sqrt(len(plot.panels))))
+    rows = -(-len(plot.panels) // columns)
+    methods = sorted({method for panel in plot.panels for method in panel.methods}, key=method_order)
+    width = columns * WIDTH
+    title = textwrap.fill(plot.section.title, int(width * 11))
+    notes = textwrap.fill(plot.note, int(width * 15))
+    labels = {method: textwrap.fill(method, int(width * 12 - 6)) for method in methods}
+    longest = max(len(line) for label in labels.values() for line in label.splitlines())
+    across = max(1, int(width / max(1.7, 0.5 + longest / 12)))
+    height = rows * (max(panel.height for panel in plot.panels) + 0.3) + 0.2 * (
+        title.count("\n") + notes.count("\n") + 3
+    )
+    height += 0 if plot.named else 0.22 * -(-sum(label.count("\n") + 1 for label in labels.values()) // across)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    for axes, panel in zip(figure.subplots(rows, columns, squeeze=False).flat, plot.panels, strict=False):
+        panel.draw(axes, looks=styles)
+        axes.set_title(textwrap.fill(panel.title, 44), fontsize=9.5, fontweight="bold", pad=12)
+    for axes in figure.axes[len(plot.panels) :]:
+        axes.remove()
+    figure.suptitle(title, fontsize=10)
+    if plot.named:
+        figure.supxlabel(notes, fontsize=8)
+    else:
+        figure.legend(
+            handles=[_handle(method, labels[method], styles[method], plot) for method in methods],
+            loc="outside lower center",
+            ncols=min(across, len(methods)),
+            title=notes,
+            title_fontsize=8,
+        )
+    return figure
+
+
+def _handle(method: str, label: str, look: Look, plot: Plot) -> Line2D:
     dashed = plot.dashed and method == "zero-shot"
     line: Any = look.line if dashed or plot.kind == "shots" else "none"
     marker = "none" if dashed else look.marker
     style: dict[str, Any] = {"color": look.colour, "markeredgecolor": PAPER, "markersize": marker_size(look, 6)}
-    return Line2D([], [], marker=marker, linestyle=line, label=method, **style)
+    return Line2D([], [], marker=marker, linestyle=line, label=label, **style)
 
 
 def _shots(table: Table) -> Plot | None:

@@ -83,7 +83,7 @@ def make_report(runs: Sequence[Run], baseline: str | None = None) -> str:
         light=light,
         dark=dark,
         style=_file("page.css"),
-        overview=_overview(runs, methods, predicted=predicted),
+        overview=_overview(runs, methods, tables, predicted=predicted),
         contents=f"<ul>{links}</ul>",
         chips=markup.chips(styles),
         main="".join([*parts, _environment(runs)]),
@@ -105,12 +105,14 @@ def _section_names(sections: Sequence[Section]) -> dict[Section, str]:
     return names
 
 
-def _overview(runs: Sequence[Run], methods: Sequence[str], *, predicted: bool) -> str:
+def _overview(runs: Sequence[Run], methods: Sequence[str], tables: Sequence[Table], *, predicted: bool) -> str:
     statuses = Counter(run.record.status for run in runs)
-    others = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "finished")
+    need = sum(need for table in tables for _, need in _counts(table).values())
+    others = [f"{count} {status}" for status, count in sorted(statuses.items()) if status != "finished"]
+    others += [f"{need - len(runs)} not there"] * (need > len(runs))
     times = sorted(run.record.started for run in runs) + sorted(run.record.ended or "" for run in runs)[-1:]
     entries = {
-        "Runs": f"{statuses['finished']} finished of {len(runs)}" + (f" ({others})" if others else ""),
+        "Runs": f"{statuses['finished']} finished of {need}" + (f" ({', '.join(others)})" if others else ""),
         "Protocols": _listed(run.section.protocol for run in runs),
         "Datasets": _listed(run.dataset for run in runs),
         "Methods": f"{len(methods)}: {', '.join(methods)}",
@@ -158,16 +160,24 @@ def _section(
     return "".join(parts)
 
 
+def _counts(table: Table) -> dict[tuple[str, str], tuple[int, int]]:
+    """Runs of each method on each dataset that are finished, and how many there are to be."""
+    found = {}
+    for row in table.rows:
+        if row.dataset in table.datasets:
+            values = {column.shots: value for column, value in row.values.items()}.values()
+            found[row.method, row.dataset] = sum(value.have for value in values), sum(value.need for value in values)
+    return found
+
+
 def _completeness(runs: Sequence[Run], table: Table) -> str:
     """How many runs of each method and dataset are finished, and what else is to be known of the images."""
-    rows = []
+    rows, counts = [], _counts(table)
     for method in table.methods:
         line = [Text(method)]
         for dataset in table.datasets:
-            own = [row for row in table.rows if (row.dataset, row.method) == (dataset, method)]
-            counts = {column.shots: value for row in own for column, value in row.values.items()}
-            have, need = (sum(getattr(value, name) for value in counts.values()) for name in ("have", "need"))
-            line.append(Text(f"{have}/{need}", have, lacking=have < need) if own else Text(MISSING))
+            have, need = counts.get((method, dataset), (0, 0))
+            line.append(Text(f"{have}/{need}", have, lacking=have < need) if need else Text(MISSING))
         rows.append(line)
     lines = []
     for dataset in table.datasets:
@@ -177,7 +187,7 @@ def _completeness(runs: Sequence[Run], table: Table) -> str:
         shots = _listed(str(count) for count in sorted({run.shots for run in own_runs}))
         seeds = _listed(str(seed) for seed in sorted({run.seed for run in own_runs}))
         lines.append(
-            f"{dataset}: {len(first.class_names)} classes are learned, {shots} shots, seeds {seeds}"
+            f"{dataset}: {len(first.class_names)} classes are learned, shots: {shots}, seeds: {seeds}"
             + (f"; images of the tests: {tests}" if tests else f"; {first.split.test} test images")
             + (f"; pool {first.split.pool[:12]}" if first.split.pool else "")
         )

@@ -13,8 +13,16 @@ from vlprompt.results.tables import method_order
 def command(runs: Sequence[Run]) -> str:
     """`vlprompt run ...` for the grid that the runs of one section are of, an option a line.
 
-    Files of one machine are named without their folders.
+    Runs that no single command makes have one each. Files of one machine are named without their folders.
     """
+    together: dict[tuple[str | None, int], list[Run]] = {}
+    for run in runs:
+        data = run.record.config.data
+        together.setdefault((data.class_names, data.split_seed), []).append(run)
+    return "\n\n".join(_command(group) for group in together.values())
+
+
+def _command(runs: Sequence[Run]) -> str:
     section, configs = runs[0].section, [run.record.config for run in runs]
     recipe, *changes = re.split(r", (?=\w+\.\w+=)", section.recipe)
     options = {
@@ -31,6 +39,8 @@ def command(runs: Sequence[Run]) -> str:
     settings = list(changes)
     if section.precision != BackboneConfig().precision:
         settings.append(f"backbone.precision={section.precision}")
+    if configs[0].data.class_names is not None:
+        settings.append(f"data.class_names={_public(configs[0].data.class_names)}")
     split_seed = configs[0].data.split_seed
     if split_seed != DataConfig.model_fields["split_seed"].default:
         settings.append(f"data.split_seed={split_seed}")

@@ -93,7 +93,6 @@ def fit(
         seconds |= spent
         if scaler is not None:
             scaler.load_state_dict(scaler_state)
-    method.on_fit_start(config.optim.epochs)
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     before = seconds.get("train", 0.0)
     begun = time.monotonic()

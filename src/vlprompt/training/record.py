@@ -54,13 +54,14 @@ class SplitRecord(BaseModel):
 
     `pool` is the hash of all images that shots are drawn from; other seeds and shots have the same. `content` is that
     of the learned images in the run's `split.jsonl`. `short` has the classes with fewer images than shots were asked
-    for, and how many.
+    for, and how many. `template` is the dataset's own, which the method's may differ from.
     """
 
     hash: str
     pool: str = ""
     content: str = ""
     short: dict[str, int] = {}
+    template: str | None = None
     train: int
     val: int
     test: int
