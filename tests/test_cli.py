@@ -193,7 +193,7 @@ def test_a_grid_ends_with_its_table_and_is_not_run_twice(call: Call, pictures: P
     ("words", "message"),
     [
         (["base-to-new", "--methods", "coop,linear-probe,tip-adapter"], "--methods linear-probe, tip-adapter: with"),
-        (["few-shot", "--methods", "coop[n_ctx=4"], "a bracket is not closed"),
+        (["few-shot", "--methods", "coop[n_ctx=4"], "a bracket or quote is not closed"),
         (["few-shot", "--methods", "coop", "--shots", "one"], "--shots one: write whole numbers"),
         (["few-shot", "--methods", ","], "a grid needs a method"),
         (["cross-dataset", "--methods", "coop"], "tests other datasets than 'pictures0'; name them with --targets A,B"),
