@@ -148,8 +148,14 @@ def arrange(
         row = [*start, *body, tokenizer.eot]
         if len(row) > tokenizer.context_length:
             room = tokenizer.context_length - len(row) + len(sentence)
+            if room < 2:
+                raise VLPromptError(
+                    f"{length} context vectors leave no room for a class name among {tokenizer.context_length} tokens; "
+                    "use fewer"
+                )
+            shown = name if len(name) <= 80 else f"{name[:77]}..."
             raise VLPromptError(
-                f"class name {name!r} is too long: {len(sentence)} tokens, room for {room} beside {length} context "
+                f"class name {shown!r} is too long: {len(sentence)} tokens, room for {room} beside {length} context "
                 "vectors; shorten the name (--class-names) or use fewer context vectors"
             )
         rows.append(row + [tokenizer.pad] * (tokenizer.context_length - len(row)))

@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from textwrap import shorten
 from typing import Annotated
 
 import typer
@@ -36,7 +37,8 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
     for entry in entries:
         print(entry["name"] + (f"  {entry['about']}" if entry.get("about") else ""))
         for option in entry.get("options", []):
-            print(f"    {option['name']} = {option['default']}  {option['about']}")
+            choices = f" ({', '.join(map(str, option['choices']))})" if option["choices"] else ""
+            print(f"    {option['name']} = {shorten(str(option['default']), 200)}{choices}  {option['about']}")
 
 
 def info(run: Run, as_json: Json = False) -> None:

@@ -351,7 +351,7 @@ def as_words(names: Sequence[str]) -> tuple[str, ...]:
 def check_depth(option: str, depth: int, layers: int) -> None:
     """VLPromptError, naming the option, where prompts are to reach deeper than a tower has layers."""
     if depth > layers:
-        raise VLPromptError(f"{option}={depth}: the tower has {layers} layers; use 1 to {layers}")
+        raise VLPromptError(f"method.{option}={depth}: the tower has {layers} layers; use 1 to {layers}")
 
 
 @torch.no_grad()

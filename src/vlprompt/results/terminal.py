@@ -2,7 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from rich.console import Console
 from rich.table import Table
@@ -84,10 +84,15 @@ def listing(what: str) -> list[dict[str, Any]]:
     return [{"name": name} for name in list_datasets()]
 
 
+def _choices(annotation: Any) -> list[Any]:
+    """The values that an option is limited to; none where it is not."""
+    return list(get_args(annotation)) if get_origin(annotation) is Literal else []
+
+
 def _method(name: str) -> dict[str, Any]:
     method = METHODS.get(name)
     options = [
-        {"name": key, "default": field.default, "about": field.description}
+        {"name": key, "default": field.default, "choices": _choices(field.annotation), "about": field.description}
         for key, field in method.Options.model_fields.items()
     ]
     return {"name": name, "about": (inspect.getdoc(method) or "").splitlines()[0], "options": options}

@@ -186,7 +186,7 @@ def test_missing_annotation_files_are_named(data: Path, tmp_path: Path) -> None:
 def test_where_the_data_folder_is(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VLPROMPT_DATA", raising=False)
-    with pytest.raises(VLPromptError, match=r"there is no data/dtd; there is no data/dtd/dtd; .* --set data.root=DIR"):
+    with pytest.raises(VLPromptError, match=r"there is no data/dtd; there is no data/dtd/dtd; .* --root DIR"):
         load_dataset("dtd")
     (tmp_path / "data").symlink_to(data)
     assert load_dataset("dtd").root == Path("data/dtd/dtd")

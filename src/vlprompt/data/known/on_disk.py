@@ -161,7 +161,7 @@ class OnDisk(Known):
         if found is None:
             raise VLPromptError(
                 f"the images of {self.name} are not here: {self.tried(root)}; `vlprompt data check {self.name}` says "
-                "what to fetch from where; another data folder: --set data.root=DIR, or VLPROMPT_DATA"
+                "what to fetch from where; another data folder: --root DIR, or VLPROMPT_DATA"
             )
         listing = found.layout.read(found.folder, self.classes)
         lost = listing.missing()
