@@ -142,6 +142,19 @@ def test_a_name_that_is_not_utf8_is_written_all_the_same(
     out.encode()
 
 
+def test_a_name_commands_no_terminal(call: Call, run: Path, pictures: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a\x1b[31m\nb ä.png"
+    odd.write_bytes((pictures / "night" / "00.png").read_bytes())
+    _, out, _ = call("predict", run, odd, "--quiet")
+    assert out.startswith(rf"{tmp_path}/a\x1b[31m\nb ä.png ")
+    assert len(out.splitlines()) == 1
+
+
+def test_a_contact_sheet_has_more_than_ascii() -> None:
+    one, other = (bytes(Sheet()._plain.getmask(letter)) for letter in "äö")
+    assert one != other, "both are the box of what a font does not have"
+
+
 def test_a_contact_sheet_shows_every_image_with_its_label(
     call: Call, run: Path, pictures: Path, tmp_path: Path, broken: Path
 ) -> None:

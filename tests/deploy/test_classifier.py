@@ -116,6 +116,26 @@ def test_what_is_no_picture_is_refused_with_the_reason(classifier: Classifier, p
         classifier.predict(picture)  # type: ignore[arg-type]
 
 
+def test_mistakes_of_a_call_are_said(classifier: Classifier, pictures: Path) -> None:
+    path = pictures / "night" / "00.png"
+    for words, message in (({"top": 0}, "top=0: give 1 or more"), ({"batch_size": 0}, "batch_size=0: give 1 or more")):
+        with pytest.raises(VLPromptError, match=message):
+            classifier.predict(path, **words)
+    with pytest.raises(VLPromptError, match="a int is no picture"):
+        classifier.predict(3)  # type: ignore[arg-type]
+    with pytest.raises(VLPromptError, match="a class name is a word, not 3"):
+        classifier.add_classes([3])  # type: ignore[list-item]
+
+
+def test_weights_may_have_moved(
+    run: Path, weights: Path, classifier: Classifier, pictures: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(weights.read_bytes())
+    path = pictures / "night" / "00.png"
+    assert vlprompt.load(run, device="cpu", backbone=moved).predict(path) == classifier.predict(path)
+
+
 def test_one_broken_picture_among_many_keeps_its_place(classifier: Classifier, pictures: Path, tmp_path: Path) -> None:
     good, broken = pictures / "night" / "00.png", tmp_path / "broken.png"
     broken.write_bytes(good.read_bytes()[:60])

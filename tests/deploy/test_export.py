@@ -252,11 +252,15 @@ def test_other_pictures_where_the_own_are_gone(
         raise VLPromptError("no pictures extra")
 
     monkeypatch.setattr("vlprompt.deploy.export.checking.load_dataset", load)
-    with pytest.raises(VLPromptError, match=rf"check the export on \(.*{source}.*\); give some with --images FOLDER$"):
+    with pytest.raises(
+        VLPromptError, match=r"check the export on \(no pictures extra\); give some with --images FOLDER$"
+    ):
         export_onnx(saved, **words)
     given = export_onnx(saved, images=[str(odd[0].parent)], **words)
     assert (given.agreement.pictures, given.agreement.of) == (len(odd), "given with --images")
     dataset = replace(vlprompt.load_dataset(pictures_of(odd, tmp_path)), name="icons")
+    (tmp_path / "icons").rename(tmp_path / source)  # others, that are called as its own were
+    dataset = replace(dataset, root=tmp_path / source)
     monkeypatch.setattr("vlprompt.deploy.export.checking.load_dataset", lambda name: dataset)
     assert export_onnx(saved, overwrite=True, **words).agreement.of == "icons"
     with pytest.raises(VLPromptError, match=r"cannot read image .*run.json"):

@@ -149,6 +149,12 @@ def test_tests_are_described_by_what_they_hold(dataset: Dataset) -> None:
         describe_tests("base-to-new", replace(dataset, test=dataset.test[:1]), {})
 
 
+def test_a_class_alone_is_no_test(dataset: Dataset) -> None:
+    few = replace(dataset, class_names=dataset.class_names[:3])
+    with pytest.raises(VLPromptError, match="has 3 classes, so a test has one new class alone to choose from"):
+        PROTOCOLS["base-to-new"].tests["new"].of(few)
+
+
 def test_every_protocol_is_there_under_its_one_name() -> None:
     assert tuple(PROTOCOLS) == get_args(ProtocolName)
     assert [name for name, protocol in PROTOCOLS.items() if protocol.names_new] == ["base-to-new", "cross-dataset"]

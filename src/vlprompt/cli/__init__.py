@@ -84,6 +84,8 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:  # of a disk or a folder, whose state is the user's
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    if code == 130:  # some versions of typer make an exit code of an interrupt
+        print("interrupted", file=sys.stderr)
     sys.exit(code or 0)
 
 

@@ -100,6 +100,8 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         self, images: Iterable[Picture], *, top: int = 5, batch_size: int = BATCH
     ) -> Iterator[Guess | ImageError]:
         """As `predict`, one by one, and with the ImageError of a picture that cannot be read in its place."""
+        if top < 1:
+            raise VLPromptError(f"top={top}: give 1 or more")
         for batch in read_ahead(images, self.pixels, batch_size):
             good = [pixels for pixels in batch if isinstance(pixels, Tensor)]
             guesses = iter(self.guess(torch.stack(good), top=top) if good else ())
@@ -243,7 +245,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         local_files_only: bool,
         token: str | bool | None,
         device: str = "auto",
-        backbone: Backbone | None = None,
+        backbone: Backbone | str | Path | None = None,
         **unused: Any,
     ) -> Self:
         folder = model_id
@@ -259,13 +261,13 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         return cls(*restore(folder, device=device, backbone=backbone))
 
 
-def load(run: str | Path, *, device: str = "auto", backbone: Backbone | None = None) -> Classifier:
+def load(run: str | Path, *, device: str = "auto", backbone: Backbone | str | Path | None = None) -> Classifier:
     """The classifier that a run's folder holds.
 
     Args:
         run: the folder, as `tune`, `Classifier.save` or `save_pretrained` left it.
         device: as in `load_backbone`.
-        backbone: the one it was tuned on, if it is loaded already or lies elsewhere now.
+        backbone: the one it was tuned on, if it is loaded already, or what `load_backbone` takes, if it lies elsewhere.
 
     Raises:
         VLPromptError: no run there, no prompts yet, or other weights than it was tuned on.
@@ -276,6 +278,8 @@ def load(run: str | Path, *, device: str = "auto", backbone: Backbone | None = N
 def _refuse_word(names: Sequence[str]) -> None:
     if isinstance(names, str):
         raise VLPromptError(f"give a list of class names, such as [{names!r}], not one word")
+    if strange := [name for name in names if not isinstance(name, str)]:
+        raise VLPromptError(f"a class name is a word, not {strange[0]!r}")
 
 
 def _check_free(folder: Path) -> None:

@@ -84,7 +84,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 Dataset("pictures", Path(folder), self._words(), train=items, val=(), test=()),
                 method=self.method,
                 backbone=self.backbone,
-                shots=self.shots or int(np.bincount(encoded).max()),
+                shots=int(np.bincount(encoded).max()) if self.shots is None else self.shots,
                 seed=self.random_state,
                 recipe=self.recipe,
                 settings=settings,

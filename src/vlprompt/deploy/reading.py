@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vlprompt.data import ImageError, read_image
 from vlprompt.data.images import to_rgb
+from vlprompt.errors import VLPromptError
 
 Picture = str | Path | Image.Image | NDArray[Any]
 
@@ -45,6 +46,8 @@ def as_many(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     # An array (3, H, W) is a mistake, not three grey pictures.
     array = isinstance(pictures, np.ndarray) and pictures.dtype != object and pictures.ndim <= 3
     single = array or isinstance(pictures, str | Path | Image.Image)
+    if not single and not isinstance(pictures, Iterable):
+        raise VLPromptError(f"a {type(pictures).__name__} is no picture; give a path, a PIL image, an array, or many")
     return [pictures] if single else pictures  # type: ignore[return-value,list-item]
 
 
@@ -62,6 +65,8 @@ def read_ahead(
         except ImageError as error:
             return error
 
+    if batch_size < 1:
+        raise VLPromptError(f"batch_size={batch_size}: give 1 or more")
     rest, waiting = iter(pictures), deque[list[Future[Tensor | ImageError]]]()
     with ThreadPoolExecutor(THREADS) as pool:
         while batch := [pool.submit(attempt, picture) for picture in islice(rest, batch_size)]:

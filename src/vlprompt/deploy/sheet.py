@@ -4,6 +4,7 @@ import io
 import math
 from pathlib import Path
 
+from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vlprompt.data import ImageError, read_image
@@ -13,6 +14,8 @@ from vlprompt.files import atomic_write, printable
 # In pixels. A line holds about 24 characters.
 SIDE, GAP, LINE = 176, 16, 18
 COLUMNS, LIMIT = 6, 300
+# Pillow's own font has no letters beyond ASCII.
+FONTS = Path(get_data_path()) / "fonts" / "ttf"
 INK, GREY, PALE, RED = "#1f2328", "#656d76", "#f0f1f3", "#b3261e"
 
 
@@ -21,7 +24,7 @@ class Sheet:
 
     def __init__(self) -> None:
         self.tiles: list[Image.Image] = []
-        self._bold, self._plain = (ImageFont.load_default(size) for size in (14, 12))
+        self._bold, self._plain = (ImageFont.truetype(FONTS / "DejaVuSans.ttf", size) for size in (13, 11))
 
     def add(self, path: str, guess: Guess | ImageError) -> None:
         """Add a picture with its guess, or with the reason why there is none."""

@@ -29,6 +29,12 @@ class Test:
             VLPromptError: there are no such images.
         """
         images, classes = self.labels(len(dataset.class_names))
+        if len(classes) < 2:
+            count, whose = len(dataset.class_names), "" if self.classes == "all" else f" {self.classes}"
+            raise VLPromptError(
+                f"dataset {dataset.name!r} has {count} classes, so a test has one{whose} class alone to choose from; "
+                "add classes, or use protocol few-shot"
+            )
         items = tuple(Item(item.path, classes.index(item.label)) for item in dataset.test if item.label in images)
         if not items:
             whose = "" if self.images == "all" else f" of its {self.images} classes"

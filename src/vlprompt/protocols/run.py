@@ -132,7 +132,12 @@ def evaluate(
     if data is None and not record.has_data:
         raise VLPromptError(f"{run} was {record.status} without test images of its own; say which: evaluate {run} DATA")
     config = on_data(record.config, data, class_names=class_names, root=root)
-    dataset = load_pool(config.data)
+    try:
+        dataset = load_pool(config.data)
+    except VLPromptError as error:
+        if data is not None:
+            raise
+        raise VLPromptError(f"the run's own images are not here ({error}); give others: evaluate {run} DATA") from error
     found = run_tests(config, dataset, load_targets(config, dataset), method, reporter)
     if not found:
         raise VLPromptError(f"dataset {dataset.name!r} has no test images; add some to its test split")

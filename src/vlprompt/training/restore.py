@@ -11,14 +11,14 @@ from vlprompt.training.state import load_prompts
 
 
 def restore(
-    run: str | Path, *, device: str = "auto", backbone: Backbone | None = None
+    run: str | Path, *, device: str = "auto", backbone: Backbone | str | Path | None = None
 ) -> tuple[RunRecord, Method[Any]]:
     """The record and the tuned method, in eval mode, of a run's folder.
 
     Args:
         run: the folder.
         device: as in `load_backbone`.
-        backbone: the run's backbone, if it is loaded already.
+        backbone: the run's own, if it is loaded already, or where its weights lie now.
 
     Raises:
         VLPromptError: no run there, no prompts yet, or the backbone's weights are not those it was tuned on.
@@ -26,7 +26,8 @@ def restore(
     folder = Path(run)
     record = read_record(folder)
     config = record.config
-    backbone = backbone or load_backbone(config.backbone.source, config.backbone.precision, device)
+    if not isinstance(backbone, Backbone):
+        backbone = load_backbone(backbone or config.backbone.source, config.backbone.precision, device)
     if backbone.weight_hash != record.backbone.weight_hash:
         raise VLPromptError(
             f"{folder} was tuned on other weights than {config.backbone.source!r} holds now; "

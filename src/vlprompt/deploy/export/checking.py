@@ -70,9 +70,10 @@ def check_pixels(classifier: Classifier, images: Sequence[str]) -> tuple[str, Te
     if images:
         paths = find_pictures(images)
         return "given with --images", _pixels(classifier, paths)
-    own = partial(load_pool, classifier.record.config.data)
+    own, icons = partial(load_pool, classifier.record.config.data), partial(load_dataset, "openmoji")
     tried = []
-    for load in (own, partial(load_dataset, "openmoji")):
+    # A saved run names its data no longer; what has that name here may be anything.
+    for load in (own, icons) if classifier.record.has_data else (icons,):
         try:
             dataset = load()
             paths = [str(dataset.root / item.path) for item in dataset.test or dataset.train]

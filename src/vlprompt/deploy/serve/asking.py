@@ -16,6 +16,7 @@ from vlprompt.deploy.serve.messages import Problem
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import as_words
 
+CURL = "with curl: -F image=@FILE"
 FORM, JSON = "multipart/form-data", "application/json"
 # Most fields of a form, and most bytes of one that is no picture.
 FIELDS, FIELD_BYTES = IMAGES + EXTRA_CLASSES + 8, 8 * NAME_LENGTH
@@ -160,7 +161,7 @@ class _Form:
         if not self._complete:
             raise Problem(400, "the form ends too early")
         if not self.images:
-            raise Problem(422, "the form has no file called `image`; with curl: -F image=@FILE")
+            raise Problem(422, f"the form has no file called `image`; {CURL}")
 
     def _begin(self) -> None:
         self._parts += 1
@@ -192,11 +193,11 @@ class _Form:
             self.images.append(data)
             return
         if len(data) > FIELD_BYTES:
-            raise Problem(422, f"a field that is no image has at most {FIELD_BYTES} bytes")
+            raise Problem(422, f"a field that is not called `image` has at most {FIELD_BYTES} bytes; {CURL}")
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
-            raise Problem(422, "a field that is no image is text in UTF-8") from error
+            raise Problem(422, f"a field that is not called `image` is text in UTF-8; {CURL}") from error
         if name == "classes":
             self.values.setdefault(name, []).append(text)
         elif name == "compare":
