@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,17 @@ def test_data_that_is_not_there(call: Call) -> None:
     assert "no-such-folder is no folder here and no dataset; datasets: " in err
 
 
+def test_version(call: Call) -> None:
+    assert call("--version") == (0, f"{version('vlprompt')}\n", "")
+
+
 def test_list(call: Call) -> None:
     methods = json.loads(call("list", "methods", "--json")[1])
     assert {"coop", "dapt", "zero-shot"} <= {method["name"] for method in methods}
     assert all(option["about"] for method in methods for option in method["options"])
-    assert "n_visual = 16" in call("list", "methods")[1]
+    words = call("list", "methods")[1]
+    assert "n_visual = 16" in words
+    assert "critic = cosine (cosine, bilinear, mlp)" in words
     assert "openmoji-line" in call("list", "datasets")[1].split()
     assert "dapt/base-to-new" in call("list", "recipes")[1].split()
     backbones = call("list", "backbones")[1]

@@ -34,6 +34,12 @@ def test_compare(format_: str, call: Call, runs: Path) -> None:
     assert err == "left out: dapt on openmoji, 1 shot, seed 3: no finished run of zero-shot on the same split\n"
 
 
+def test_intervals_are_not_dropped_without_a_word(call: Call, runs: Path) -> None:
+    code, out, err = call("table", runs, "--compare", "zero-shot,dapt", "--intervals")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: --intervals: leave it out with --compare")
+
+
 def test_compare_names_what_it_does_not_know(call: Call, runs: Path) -> None:
     code, out, err = call("table", runs, "--compare", "zero-shot,maple")
     assert (code, out) == (2, "")

@@ -56,6 +56,13 @@ def test_the_card_says_what_it_is_what_it_learned_from_and_how_good_it_is(
     assert "Not stated by the author" in str(classifier.generate_model_card())
 
 
+def test_a_dataset_of_the_hub_keeps_its_whole_name(classifier: Classifier) -> None:
+    config = classifier.record.config
+    data = config.data.model_copy(update={"source": "hf:owner/pets"})
+    there = classifier.record.model_copy(update={"config": config.model_copy(update={"data": data})})
+    assert "classes of hf:owner/pets" in str(Classifier(there, classifier.method).generate_model_card())
+
+
 def test_push_uploads_what_save_pretrained_writes(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads: list[dict[str, Any]] = []
 

@@ -89,9 +89,8 @@ def tune(
         "runtime.devices": devices,
     }
     config = parse_config(resolve(method, protocol, recipe, flags, set_ or []))
-    folder = (
-        out or Path("runs") / f"{Path(config.data.source).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
-    )
+    name = f"{Path(config.data.source).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
+    folder = out or Path("runs") / name
     if dry_run:
         task = open_task(config)
         task.check(task.method())

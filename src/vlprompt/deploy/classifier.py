@@ -217,7 +217,9 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
     def _portable_record(self) -> RunRecord:
         """The record without the paths of this machine's pictures."""
         now, config = list(self.class_names), self.record.config
-        data = {"source": Path(config.data.source).name, "root": None, "class_names": None, "targets": ()}
+        source = config.data.source
+        named = source if source.startswith("hf:") else Path(source).name
+        data = {"source": named, "root": None, "class_names": None, "targets": ()}
         changes = {
             "status": "saved",
             "config": config.model_copy(update={"data": config.data.model_copy(update=data)}),
