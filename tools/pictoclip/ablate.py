@@ -47,9 +47,6 @@ VARIANTS = {
     "16 of 64 patches": Variant({"patch_stages": ((0.85, 0.25), (0.95, 0.75), (1.0, 1.0))}, cost=0.66),
     "image width 256": Variant({}, Shape(image_width=256), cost=1.6),
     "patch size 16": Variant({"patch_stages": ((1.0, 1.0),)}, Shape(patch=16), cost=0.66),
-    "icons of no concept 0 %": Variant({"icons": (0.03, 0.0)}),
-    "captions: subgroup 24 %": Variant({"captions": Mix(0.24, 0.18, 0.20)}),
-    "icons of a concept 15 %": Variant({"icons": (0.15, 0.12)}),
 }
 
 
