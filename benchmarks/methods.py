@@ -117,7 +117,7 @@ class Step:
         self.ours, self.plain = backbone, plain_backbone(backbone)
         shots = torch.randn(classes * SHOTS, backbone.embed_dim)
         self.method.prepare(TensorDataset(shots, torch.arange(classes).repeat_interleave(SHOTS)), None)
-        self.method.on_fit_start(1)
+        self.method.set_epochs(1)
         self.method.train()
         self.optimizer: Optimizer = make_optimizer(self.method, OptimConfig(**recipe["optim"]))
         self._start = [parameter.detach().clone() for parameter in self.method.parameters()]

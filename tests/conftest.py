@@ -27,13 +27,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.fixture(autouse=True)
-def package_logger() -> Iterator[None]:
-    """The command line sets the package's logger up for its process, which is here the process of other tests too."""
+def package_logger() -> None:
+    """As in a fresh process: the command line sets it up for its process, which here is that of other tests, too."""
     logger = logging.getLogger("vlprompt")
-    handlers, propagate, level = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -206,7 +206,7 @@ def test_the_command_says_all_that_differs_from_the_usual(tmp_path: Path) -> Non
 
 def test_runs_with_other_class_names_have_a_command_of_their_own(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", test=10)
-    write_run(tmp_path / "b", "coop", seed=2, settings=["data.class_names=/home/me/words.csv"], test=10)
+    write_run(tmp_path / "b", "coop", seed=2, settings=[f"data.class_names={tmp_path}/words.csv"], test=10)
     one, other = command(find_runs([tmp_path])[0]).split("\n\n")
     assert "class_names" not in one and "--seeds 1 " in one
     assert "--set data.class_names=words.csv" in other and "--seeds 2 " in other
