@@ -81,7 +81,7 @@ class DataConfig(Section):
     @classmethod
     def _has_a_name(cls, value: str) -> str:
         """A folder's own name for `.` and `..`, since runs and tables are called by it."""
-        return value if not value or Path(value).name not in ("", "..") else str(Path(value).resolve())
+        return str(Path(value).resolve()) if value and Path(value).name in ("", "..") else value
 
     @field_validator("crop_scale")
     @classmethod

@@ -65,3 +65,8 @@ def cache_dir() -> Path:
 def printable(path: str | os.PathLike[str]) -> str:
     """A path as text that can be printed and kept, with backslashes for what is not UTF-8 in it."""
     return os.fspath(path).encode(errors="backslashreplace").decode()
+
+
+def visible(path: str | os.PathLike[str]) -> str:
+    """A path in one line for people, with backslashes also for what a terminal would take for a command."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))

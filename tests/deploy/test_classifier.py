@@ -34,6 +34,11 @@ def test_three_lines(weights: Path, pictures: Path, run: Path, classifier: Class
     assert tuned.record.status == "finished"
 
 
+def test_a_recipe_brings_its_protocol_along(weights: Path, pictures: Path) -> None:
+    words = {"backbone": str(weights), "shots": 2, "quiet": True, "settings": {"optim.epochs": 1}}
+    assert vlprompt.tune(pictures, recipe="coop/base-to-new", **words).record.config.protocol == "base-to-new"
+
+
 def test_a_run_that_is_finished_is_taken_as_it_is(
     weights: Path, pictures: Path, run: Path, classifier: Classifier
 ) -> None:

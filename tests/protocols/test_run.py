@@ -123,6 +123,16 @@ def test_a_run_among_the_classes_is_refused(config: Any, pictures: Path) -> None
     assert not (pictures / "mine").exists()
 
 
+def test_runs_may_lie_in_a_folder_that_is_called_as_a_dataset_is(
+    config: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pools = {"openmoji": load_dataset(pictures)}
+    for seed in (1, 2):
+        tune(config(seed=seed, data={"source": "openmoji"}), Path("openmoji") / str(seed), pools=pools)
+    assert len(list(tmp_path.glob("openmoji/*/run.json"))) == 2
+
+
 def test_a_damaged_state_is_an_error(config: Any, tmp_path: Path) -> None:
     settings = config()
     tune(settings, tmp_path / "run")

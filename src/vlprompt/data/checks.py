@@ -7,7 +7,7 @@ from pathlib import Path
 from vlprompt.data.images import ImageError, read_image
 from vlprompt.data.progress import in_threads
 from vlprompt.data.remembered import remembered
-from vlprompt.files import printable
+from vlprompt.files import printable, visible
 
 logger = logging.getLogger("vlprompt")
 
@@ -26,7 +26,7 @@ def unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
     """The same; each of them is also named in the log."""
     bad = find_unreadable(root, paths)
     for path, reason in bad.items():
-        logger.warning("skipping %s: %s", printable(root / path), reason)
+        logger.warning("skipping %s: %s", visible(root / path), reason)
     return bad
 
 

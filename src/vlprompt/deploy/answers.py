@@ -10,6 +10,7 @@ from typing import Protocol, TextIO
 from vlprompt.data import ImageError
 from vlprompt.deploy.classifier import Classifier, Guess
 from vlprompt.deploy.sheet import Sheet
+from vlprompt.files import visible
 from vlprompt.progress import Reporter
 
 
@@ -67,21 +68,16 @@ def answer(
 
 
 def _table(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int) -> Writer:
-    wide, label = (max(map(len, words), default=0) for words in (map(_visible, paths), class_names))
+    wide, label = (max(map(len, words), default=0) for words in (map(visible, paths), class_names))
 
     def write(path: str, guess: Guess | ImageError) -> None:
         if isinstance(guess, ImageError):
             said = f"error: {guess.reason}"
         else:
             said = "  ".join(f"{name:<{label}} {value:6.1%}" for name, value in guess.top)
-        print(f"{_visible(path):<{wide}}  {said}", file=out, flush=True)
+        print(f"{visible(path):<{wide}}  {said}", file=out, flush=True)
 
     return write
-
-
-def _visible(path: str) -> str:
-    """A path in one line, without what a terminal would take for a command."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
 
 
 def _lines(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int) -> Writer:

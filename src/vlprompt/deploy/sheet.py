@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vlprompt.data import ImageError, read_image
 from vlprompt.deploy.classifier import Guess
-from vlprompt.files import atomic_write, printable
+from vlprompt.files import atomic_write, visible
 
 # In pixels. A line holds about 24 characters.
 SIDE, GAP, LINE = 176, 16, 18
@@ -43,7 +43,7 @@ class Sheet:
             (
                 (said, self._bold, colour),
                 (probability, self._plain, INK),
-                (printable(Path(path).name), self._plain, GREY),
+                (visible(Path(path).name), self._plain, GREY),
             )
         ):
             pen.text((0, SIDE + 2 + line * LINE), self._fitted(text, font), fill=fill, font=font)

@@ -57,7 +57,7 @@ def tune(
     loaded = backbone if isinstance(backbone, Backbone) else None
     given["backbone.source"] = loaded.source if loaded else backbone
     given["backbone.precision"] = loaded.precision if loaded else None
-    values = resolve(method, "few-shot", recipe, given, [])
+    values = resolve(method, None, recipe, given, [])
     for key, value in (settings or {}).items():
         put(values, key, value)
     config = parse_config(values)

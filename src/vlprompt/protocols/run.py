@@ -12,7 +12,7 @@ import polars
 
 from vlprompt.backbones import Backbone
 from vlprompt.config import RunConfig
-from vlprompt.data import Dataset
+from vlprompt.data import DATASETS, Dataset
 from vlprompt.data.splits import write_split
 from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write, is_free, leftovers, remove_leftovers
@@ -166,7 +166,8 @@ def _take_over(
 
 def _outside(folder: Path, source: str) -> None:
     """VLPromptError where the run would lie among the images that it learns from, and be a class of the next one."""
-    if Path(source).is_dir() and folder.resolve().is_relative_to(Path(source).resolve()):
+    data = Path(source).expanduser()
+    if source not in DATASETS and data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
         raise VLPromptError(f"--out {folder} lies in {source}, whose folders are classes; choose one outside of it")
 
 

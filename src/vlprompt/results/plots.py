@@ -150,7 +150,7 @@ def draw(plot: Plot, styles: Looks) -> Figure:
     columns = min(3, math.ceil(math.sqrt(len(plot.panels))))
     rows = -(-len(plot.panels) // columns)
     methods = sorted({method for panel in plot.panels for method in panel.methods}, key=method_order)
-    width = columns * WIDTH
+    width = columns * WIDTH  # in inches, which hold 11 letters of the title, 15 of the notes, 12 of a legend
     title = textwrap.fill(plot.section.title, int(width * 11))
     notes = textwrap.fill(plot.note, int(width * 15))
     labels = {method: textwrap.fill(method, int(width * 12 - 6)) for method in methods}

@@ -123,6 +123,7 @@ BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
     "endless boundary": (400, (f"multipart/form-data; boundary={'x' * 5000}", form(IMAGE)[1]), "broken"),
     "a form cut off": (400, form(IMAGE, end=b""), "too early"),
     "no image": (422, form(part("top", b"3")), "called `image`"),
+    "an image of another name": (422, form(part("img", RED, '; filename="a.png"')), "curl: -F image=@FILE"),
     "a nameless part": (422, form(b"Content-Disposition: form-data\r\n\r\nx", IMAGE), "not known"),
     "no headers": (422, form(b"\r\nx", IMAGE), "not known|broken"),
     "unknown field": (422, form(IMAGE, part("imgae", b"x")), "not known"),
