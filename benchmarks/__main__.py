@@ -7,7 +7,7 @@ from benchmarks import growth, methods, report, serving
 
 COUNTS = [10, 25, 100, 200, 500, 1000]
 PLAIN_COUNTS = [25, 50, 100, 200]
-GROWING = ["coop", "cocoop", "dapt"]
+GROWING = ["coop", "cocoop", "dapt", "promptsrc"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

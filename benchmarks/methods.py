@@ -24,9 +24,9 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.plain import on, plain_backbone
 from vlprompt import Backbone, create_method, load_backbone
-from vlprompt.config import OptimConfig
+from vlprompt.config import parse_config
 from vlprompt.methods import Method
-from vlprompt.recipes import read_recipe
+from vlprompt.settings import resolve
 from vlprompt.training.fit import make_optimizer
 
 SHOTS = 16
@@ -108,8 +108,8 @@ class Step:
 
     def __init__(self, case: Case, backbone: Backbone, classes: int) -> None:
         torch.manual_seed(0)
-        recipe = read_recipe(f"{case.method}/few-shot")
-        options = {key: value for key, value in recipe["method"].items() if key != "name"} | case.options
+        recipe = parse_config(resolve(case.method, "few-shot", None, {"data.source": ""}, []))
+        options = recipe.method.options | case.options
         self.case = case
         self.method: Method[Any] = create_method(case.method, backbone, class_names(classes), **options)
         self.labels = torch.arange(case.batch) % classes
@@ -119,7 +119,7 @@ class Step:
         self.method.prepare(TensorDataset(shots, torch.arange(classes).repeat_interleave(SHOTS)), None)
         self.method.set_epochs(1)
         self.method.train()
-        self.optimizer: Optimizer = make_optimizer(self.method, OptimConfig(**recipe["optim"]))
+        self.optimizer: Optimizer = make_optimizer(self.method, recipe.optim)
         self._start = [parameter.detach().clone() for parameter in self.method.parameters()]
 
     @property

@@ -75,17 +75,18 @@ def growth(found: Sequence[Growth]) -> str:
         measured = {point.classes: point for point in each.plain}
         lines = []
         for point in each.ours:
-            plain = measured.get(point.classes)
-            line, note = (plain, "") if plain else (each.fitted(point.classes), " fitted")
+            plain, note = measured.get(point.classes), ""
+            if plain is None and point.classes > min(measured):
+                plain, note = each.fitted(point.classes), " fitted"
             lines.append(
                 [
                     str(point.classes),
-                    f"{line.seconds:.1f}{note}",
+                    f"{plain.seconds:.1f}{note}" if plain else "–",
                     f"{point.seconds:.2f}",
-                    f"{line.seconds / point.seconds:.1f}x",
-                    f"{line.mb:.0f}{note}",
+                    f"{plain.seconds / point.seconds:.1f}x" if plain else "–",
+                    f"{plain.mb:.0f}{note}" if plain else "–",
                     f"{point.mb:.0f}",
-                    f"{line.mb / point.mb:.1f}x" if point.mb else "–",
+                    f"{plain.mb / point.mb:.1f}x" if plain and point.mb else "–",
                 ]
             )
         head = ["classes", "plain s", "ours s", "ratio", "plain MB", "ours MB", "ratio"]

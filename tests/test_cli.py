@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.calling import Call
+from tests.weights import write_weights
 from vlprompt import cli
 from vlprompt.config import RunConfig
 from vlprompt.protocols import tune
@@ -58,6 +59,33 @@ def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weight
     recipe = tmp_path / "again.yaml"
     recipe.write_text(out)
     assert yaml.safe_load(call("tune", pictures, "--recipe", recipe, "--dry-run")[1]) == resolved
+
+
+def test_a_runs_weights_may_have_moved(
+    call: Call, weights: Path, pictures: Path, fast: list[str], tmp_path: Path
+) -> None:
+    before, now, run = (
+        shutil.copy(weights, tmp_path / "before.safetensors"),
+        tmp_path / "now.safetensors",
+        tmp_path / "run",
+    )
+    call("tune", pictures, "--method", "coop", "--backbone", before, *fast, "--out", run)
+    before.rename(now)
+    for words in (
+        ["predict", run, pictures / "night"],
+        ["evaluate", run],
+        ["inspect", run, "--limit", 4],
+        ["export", run],
+        ["serve", run, "--port", 0],
+    ):
+        code, _, err = call(*words)
+        assert code == 2
+        assert "before.safetensors" in err
+        assert err.endswith("; if the run's weights lie elsewhere, say where with --backbone\n")
+        if words[0] != "serve":  # which would not end
+            assert call(*words, "--backbone", now)[0] == 0
+    other = write_weights(tmp_path / "other.safetensors", layers=3)
+    assert "was tuned on other weights than those of" in call("evaluate", run, "--backbone", other)[2]
 
 
 def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) -> None:

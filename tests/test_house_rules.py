@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "vlprompt"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 TEXTS = sorted(
     path
-    for folder in (".ci", ".github", "benchmarks", "docs", "src", "tests", "tools", ".")
+    for folder in (".ci", ".github", "benchmarks", "docs", "results", "src", "tests", "tools", ".")
     for path in (ROOT / folder).glob("[!.]*" if folder == "." else "**/*")
     if path.is_file() and path.suffix in {"", ".cff", ".csv", ".json", ".md", ".py", ".toml", ".yaml", ".yml"}
 )

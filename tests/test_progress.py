@@ -7,9 +7,9 @@ from rich.console import Console
 from vlprompt.progress import Relay, Reporter
 
 
-def terminal(reporter: Reporter) -> io.StringIO:
+def terminal(reporter: Reporter, width: int = 120) -> io.StringIO:
     shown = io.StringIO()
-    reporter.console = Console(file=shown, force_terminal=True, width=120, color_system=None)
+    reporter.console = Console(file=shown, force_terminal=True, width=width, color_system=None)
     return shown
 
 
@@ -36,6 +36,18 @@ def test_a_bar_within_a_bar_stands_below_it_and_goes() -> None:
     with reporter.bar("train") as train:
         train(1, 1)
     assert "0:00:00" in last_line(shown)
+
+
+def test_a_long_note_gives_way_to_the_bar() -> None:
+    reporter = Reporter()
+    shown = terminal(reporter, width=60)
+    with reporter.bar("train") as train:
+        train(2, 8, "epoch 1/4  60 images/s  total 2.644  cross entropy 2.578")
+    last = last_line(shown)
+    assert "train ━" in last
+    assert "2/8" in last
+    assert "epoch 1/4" in last
+    assert last.rstrip().endswith("…")
 
 
 def test_a_quiet_reporter_warns_only() -> None:

@@ -10,11 +10,19 @@ from vlprompt.errors import VLPromptError
 from vlprompt.methods import list_methods
 from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.recipes import read_recipe
-from vlprompt.settings import UNIFIED, method_label, read_value, recipe_label, resolve
+from vlprompt.settings import UNIFIED, method_label, read_value, recipe_labels, resolve
 
 
-def make(method: str = "dapt", protocol: str = "few-shot", recipe: str | None = None, *settings: str) -> RunConfig:
-    return parse_config(resolve(method, protocol, recipe, {"data.source": "openmoji"}, list(settings)))
+def make(
+    method: str = "dapt",
+    protocol: str = "few-shot",
+    recipe: str | None = None,
+    *settings: str,
+    source: str = "openmoji",
+    shots: int | None = None,
+) -> RunConfig:
+    flags = {"data.source": source, "data.shots": shots}
+    return parse_config(resolve(method, protocol, recipe, flags, list(settings)))
 
 
 @pytest.mark.parametrize("protocol", list(PROTOCOLS))
@@ -47,7 +55,7 @@ def test_another_protocols_recipe_stands_in(method: str, protocol: str, recipe: 
     expected = read_recipe(recipe) if recipe else {"method": {"name": method}}
     assert resolve(method, protocol, None, {}, []) == {**expected, "protocol": protocol}
     assert method_label(make(method, protocol)) == method
-    assert recipe_label(make(method, protocol)) == "paper"
+    assert recipe_labels(make(method, protocol)) == ["paper"]
 
 
 def test_settings_go_over_flags_and_flags_over_recipes(tmp_path: Path) -> None:
@@ -114,7 +122,50 @@ def test_the_datasets_own_template_is_not_worth_a_mention() -> None:
     ],
 )
 def test_a_recipe_is_known_by_its_settings(recipe: str, settings: list[str], label: str) -> None:
-    assert recipe_label(make("dapt", "few-shot", recipe, *settings)) == label
+    assert recipe_labels(make("dapt", "few-shot", recipe, *settings)) == [label]
+
+
+@pytest.mark.parametrize(("shots", "epochs"), [(1, 50), (2, 100), (4, 100), (5, 100), (8, 200), (16, 200), (None, 200)])
+def test_epochs_by_shots(shots: int | None, epochs: int) -> None:
+    config = make("coop", shots=shots)
+    assert config.optim.epochs == epochs
+    assert recipe_labels(config) == ["paper"]
+
+
+def test_two_recipes_can_be_as_near() -> None:
+    labels = recipe_labels(make("dapt", "few-shot", "paper", "data.crop_scale=[0.6, 1.0]"))
+    assert labels == ["paper, data.crop_scale=[0.6, 1.0]", "unified, data.crop_scale=[0.6, 1.0]"]
+
+
+def test_epochs_by_shots_of_a_recipe_that_starts_late(tmp_path: Path) -> None:
+    (tmp_path / "late.yaml").write_text("optim: {epochs: {4: 7, 8: 9}}\ndata: {shots: 8}\n")
+    late = str(tmp_path / "late.yaml")
+    assert [make(recipe=late, shots=shots).optim.epochs for shots in (2, 4, None)] == [7, 7, 9]
+    assert make("dapt", "few-shot", late, "optim.epochs={8: 5}").optim.epochs == 5
+
+
+@pytest.mark.parametrize("epochs", ["{}", "{few: 3}", "{1: many}", "[1, 2]"])
+def test_epochs_that_are_none(epochs: str) -> None:
+    with pytest.raises(VLPromptError, match=r"^optim\.epochs="):
+        make("dapt", "few-shot", None, f"optim.epochs={epochs}")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "lr", "epochs"), [("dtd", 20.0, 100), ("imagenet", 2.0, 50), ("/data/dtd", 20.0, 100)]
+)
+def test_a_set_of_recipes_has_one_for_each_dataset(dataset: str, lr: float, epochs: int) -> None:
+    config = make("dapt", "few-shot", "dapt/published", source=dataset, shots=2)
+    assert config == make("dapt", "few-shot", f"dapt/published/{Path(dataset).name}", source=dataset, shots=2)
+    assert (config.optim.lr, config.optim.epochs) == (lr, epochs)
+    assert (method_label(config), recipe_labels(config)) == ("dapt", ["dapt/published"])
+    ablation = make("dapt", "few-shot", "dapt/published", "method.beta_text=0", "optim.lr=3", source=dataset, shots=2)
+    assert method_label(ablation) == "dapt[beta_text=0]"
+    assert recipe_labels(ablation) == ["dapt/published, optim.lr=3"]
+
+
+def test_a_set_without_the_dataset() -> None:
+    with pytest.raises(VLPromptError, match=r"has settings for caltech101, .*not for openmoji; .*published/caltech101"):
+        make("dapt", "few-shot", "dapt/published")
 
 
 def test_values_are_yaml_or_text() -> None:
@@ -126,7 +177,10 @@ def test_values_are_yaml_or_text() -> None:
 def test_mistakes() -> None:
     with pytest.raises(VLPromptError, match="unknown method 'cooop'"):
         resolve("cooop", "few-shot", UNIFIED, {}, [])
-    with pytest.raises(VLPromptError, match=r"have: .*unified/few-shot"):
-        resolve("coop", "one-shot", UNIFIED, {}, [])
+    for recipe in (UNIFIED, None):
+        with pytest.raises(VLPromptError, match=r"protocol='one-shot': Input should be 'few-shot', 'base-to-new'"):
+            make("coop", "one-shot", recipe)
+    with pytest.raises(VLPromptError, match=r"did you mean 'unified'\? `vlprompt list recipes` has the names"):
+        make("coop", recipe="unifed")
     with pytest.raises(VLPromptError, match="write it as KEY=VALUE"):
         resolve("coop", "few-shot", None, {}, ["optim.lr"])

@@ -96,7 +96,12 @@ class OptimConfig(Section):
 
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD, or AdamW with PyTorch's betas.")
     lr: float = Field(0.002, gt=0, description="Learning rate at the start of the cosine.")
-    epochs: int = Field(50, ge=1, description="Passes over the shots; the last epoch's prompts are kept.")
+    epochs: int = Field(
+        50,
+        ge=1,
+        description="Passes over the shots; the last epoch's prompts are kept. A recipe may give them by shots: "
+        "{1: 50, 2: 100, 8: 200} is 100 for 2 to 7 of them.",
+    )
     batch_size: int = Field(32, ge=1, description="Images per step. A last, smaller batch is left out.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
     eps: float = Field(1e-8, gt=0, description="Of AdamW: what is added to the root of its second moment.")
@@ -129,6 +134,19 @@ class RunConfig(Section):
     data: DataConfig
     optim: OptimConfig = OptimConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_by_shots(cls, values: Any) -> Any:
+        """Where epochs are given by shots, those of the largest number of shots that the run has."""
+        match values:
+            case {"optim": {"epochs": dict(by_shots)} as optim, "data": dict(data)} if by_shots:
+                shots = data.get("shots", DataConfig.model_fields["shots"].default)
+                if all(isinstance(count, int) for count in (shots, *by_shots)):
+                    reached = [count for count in by_shots if count <= shots] or [min(by_shots)]
+                    epochs = by_shots[max(reached)]
+                    return {**values, "optim": {**optim, "epochs": epochs}}
+        return values
 
     def with_template(self, template: str) -> "RunConfig":
         """The run with the dataset's template where the method was given none."""

@@ -6,7 +6,16 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
 from rich.text import Text
 
@@ -58,10 +67,10 @@ class Reporter:
     def _display(self, title: str) -> Progress:
         columns = (
             TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=len(title))),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=16, table_column=Column(no_wrap=True, min_width=16)),
             MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
             _TimeLeft(table_column=Column(no_wrap=True, min_width=7)),
-            TextColumn("{task.fields[note]}", markup=False),
+            _Note(),
         )
         return Progress(*columns, console=self.console, disable=self.quiet)
 
@@ -94,6 +103,13 @@ class Relay(Reporter):
 class _TimeLeft(TimeRemainingColumn):
     def render(self, task: Task) -> Text:
         return super().render(task) if task.fields["clock"] else Text("")
+
+
+class _Note(ProgressColumn):
+    """As much as fits on the line: what gives way where the terminal is narrow."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
 
 def _move(progress: Progress, title: str, clock: bool) -> tuple[TaskID, Bar]:

@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,7 +11,7 @@ from vlprompt.config import RunConfig, parse_config
 from vlprompt.errors import VLPromptError
 from vlprompt.methods import METHODS
 from vlprompt.protocols.protocol import PROTOCOLS
-from vlprompt.recipes import list_recipes, read_recipe
+from vlprompt.recipes import list_recipes, read_recipe, recipe_for, recipe_sets
 
 UNIFIED, PAPER = "unified", "paper"
 METHOD, PROTOCOL = "dapt", "few-shot"
@@ -28,15 +29,15 @@ def resolve(
         method: its name; None is that of a recipe that names one, else "dapt".
         protocol: its name; None is the recipe's, else "few-shot".
         recipe: None or "paper" for METHOD/PROTOCOL, or what stands in for it (`Protocol.recipes`); "unified", the name
-            of another, or a .yaml file. One without a method is laid over the method's own, section by section, so
-            that nothing of the own `optim` stays.
+            of another or of a set with one for each dataset ("dapt/published"), or a .yaml file. One without a method
+            is laid over the method's own, section by section, so that nothing of the own `optim` stays.
         flags: values by dotted key; None is not given.
         settings: KEY=VALUE, as `--set` takes them.
     """
     if recipe in (None, PAPER):
         values = _own_recipe(method or METHOD, protocol or PROTOCOL)
     else:
-        values = _laid_over(method, protocol, str(recipe))
+        values = _laid_over(method, protocol, recipe_for(str(recipe), Path(flags.get("data.source") or "").name))
     for key, value in flags.items():
         if value is not None:
             put(values, key, value)
@@ -78,29 +79,38 @@ def method_label(config: RunConfig, usual_template: str | list[str] | None = Non
         config: of the run.
         usual_template: the dataset's own, which is not worth a mention.
     """
-    method, usual = config.method, _reference(config.method.name, config.protocol, PAPER).method.options
-    usual = {"template": usual_template, **usual}
-    own = [f"{key}={shown(value)}" for key, value in method.options.items() if value != usual.get(key)]
-    return method.name + (f"[{','.join(own)}]" if own else "")
+    own = _options(config, _nearest(config)[0], usual_template)
+    return config.method.name + (f"[{','.join(own)}]" if own else "")
 
 
-def recipe_label(config: RunConfig) -> str:
+def recipe_labels(config: RunConfig) -> list[str]:
     """The recipe that the optimiser and the images were set by, with what was changed: "unified, optim.epochs=1".
 
-    It is found by comparing, the nearest one wins: a name kept in the record could say what the settings do not.
+    It is found by comparing: a name kept in the record could say what the settings do not. The nearest one counts;
+    where several are as near, all of them.
     """
+    return [", ".join([recipe, *_changes(config, recipe)]) for recipe in _nearest(config)]
 
-    def changes(recipe: str) -> list[str]:
-        usual = _reference(config.method.name, config.protocol, recipe)
-        return [
-            f"{section}.{key}={shown(value)}"
-            for section, keys in (("optim", tuple(type(config.optim).model_fields)), ("data", AUGMENTATION))
-            for key in keys
-            if (value := getattr(getattr(config, section), key)) != getattr(getattr(usual, section), key)
-        ]
 
-    label, *rest = min(([recipe, *changes(recipe)] for recipe in (UNIFIED, PAPER)), key=len)
-    return ", ".join([label, *rest])
+def _nearest(config: RunConfig) -> list[str]:
+    recipes = [PAPER, UNIFIED, *recipe_sets(config.method.name, Path(config.data.source).name)]
+    far = {recipe: len(_changes(config, recipe)) + len(_options(config, recipe)) for recipe in recipes}
+    return [recipe for recipe in recipes if far[recipe] == min(far.values())]
+
+
+def _options(config: RunConfig, recipe: str, usual_template: str | list[str] | None = None) -> list[str]:
+    usual = {"template": usual_template, **_usual(config, recipe).method.options}
+    return [f"{key}={shown(value)}" for key, value in config.method.options.items() if value != usual.get(key)]
+
+
+def _changes(config: RunConfig, recipe: str) -> list[str]:
+    usual = _usual(config, recipe)
+    return [
+        f"{section}.{key}={shown(value)}"
+        for section, keys in (("optim", tuple(type(config.optim).model_fields)), ("data", AUGMENTATION))
+        for key in keys
+        if (value := getattr(getattr(config, section), key)) != getattr(getattr(usual, section), key)
+    ]
 
 
 def shown(value: Any) -> str:
@@ -119,8 +129,8 @@ def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
 def _laid_over(method: str | None, protocol: str | None, recipe: str) -> dict[str, Any]:
     if recipe == UNIFIED:
         method, protocol = method or METHOD, protocol or PROTOCOL
-        unified = read_recipe(_recipe_name(UNIFIED, protocol) or f"{UNIFIED}/{protocol}")
-        return {**_own_recipe(method, protocol), **unified, "protocol": protocol}
+        name = _recipe_name(UNIFIED, protocol)
+        return {**_own_recipe(method, protocol), **(read_recipe(name) if name else {}), "protocol": protocol}
     values = read_recipe(recipe)
     if protocol is not None:
         values["protocol"] = protocol
@@ -140,7 +150,12 @@ def _recipe_name(owner: str, protocol: str) -> str | None:
     return next((name for name in (f"{owner}/{part}" for part in wanted) if name in recipes), None)
 
 
+def _usual(config: RunConfig, recipe: str) -> RunConfig:
+    data = config.data
+    return _reference(config.method.name, config.protocol, recipe, data.source, data.shots)
+
+
 @cache
-def _reference(method: str, protocol: str, recipe: str) -> RunConfig:
+def _reference(method: str, protocol: str, recipe: str, source: str, shots: int) -> RunConfig:
     """What a run with nothing but that recipe would be."""
-    return parse_config(resolve(method, protocol, recipe, {"data.source": ""}, []))
+    return parse_config(resolve(method, protocol, recipe, {"data.source": source, "data.shots": shots}, []))

@@ -1,5 +1,6 @@
 import logging
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -128,3 +129,12 @@ def test_classes_without_test_images_are_a_warning(
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
         read_folder(tmp_path)
     assert caplog.messages == ["1 of 2 classes have no test image, the first is 'a'"]
+
+
+def test_images_of_no_class_are_named(pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = Path(shutil.copytree(pictures, tmp_path / "mixed"))
+    shutil.copy(root / "night" / "00.png", root / "stray.png")
+    assert len(read_folder(root).class_names) == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        f"images beside the class folders of {root} belong to no class: stray.png"
+    ]

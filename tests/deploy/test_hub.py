@@ -7,6 +7,8 @@ from huggingface_hub import HfApi, ModelCard
 import vlprompt
 from vlprompt import Classifier
 from vlprompt.deploy import classifier as module
+from vlprompt.errors import VLPromptError
+from vlprompt.training.record import read_record
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def test_a_saved_classifier_comes_back_from_its_folder(
         "prompts.safetensors",
         "run.json",
     ]
-    back = Classifier.from_pretrained(folder, device="cpu")
+    back = Classifier.from_pretrained(folder, device="cpu", backbone=classifier.record.config.backbone.source)
     path = pictures / "night" / "00.png"
     assert back.predict(path) == classifier.predict(path)
     assert vlprompt.load(folder, backbone=classifier.method.backbone).predict(path) == classifier.predict(path)
@@ -54,6 +56,36 @@ def test_the_card_says_what_it_is_what_it_learned_from_and_how_good_it_is(
         assert words in card.text
     assert str(pictures) not in card.content
     assert "Not stated by the author" in str(classifier.generate_model_card())
+
+
+@pytest.mark.parametrize(
+    ("source", "shared", "usage"),
+    [
+        ("embedded", "embedded", '"OWNER/NAME")'),
+        ("ViT-B-16/openai", "ViT-B-16/openai", '"OWNER/NAME")'),
+        ("hf-hub:me/clip", "hf-hub:me/clip", '"OWNER/NAME")'),
+        ("ViT-B-16//srv/clip.pt", "ViT-B-16/clip.pt", '"OWNER/NAME", backbone="ViT-B-16/clip.pt")'),
+        ("local-dir:/srv/clip", "clip", '"OWNER/NAME", backbone="clip")'),
+    ],
+)
+def test_what_is_shared_names_the_backbone_and_no_folder(
+    classifier: Classifier, source: str, shared: str, usage: str, tmp_path: Path
+) -> None:
+    config = classifier.record.config
+    backbone = config.backbone.model_copy(update={"source": source})
+    there = classifier.record.model_copy(update={"config": config.model_copy(update={"backbone": backbone})})
+    Classifier(there, classifier.method).save_pretrained(tmp_path / "mine")
+    assert read_record(tmp_path / "mine").config.backbone.source == shared
+    assert f"from_pretrained({usage}" in (tmp_path / "mine" / "README.md").read_text()
+
+
+def test_weights_that_lie_elsewhere_are_asked_for(classifier: Classifier, weights: Path, tmp_path: Path) -> None:
+    classifier.save_pretrained(tmp_path / "mine")
+    for path in (tmp_path / "mine").iterdir():
+        if path.suffix in (".json", ".md"):
+            assert str(weights.parent) not in path.read_text(), path.name
+    with pytest.raises(VLPromptError, match="if the run's weights lie elsewhere, say where with --backbone"):
+        Classifier.from_pretrained(tmp_path / "mine")
 
 
 def test_a_dataset_of_the_hub_keeps_its_whole_name(classifier: Classifier) -> None:

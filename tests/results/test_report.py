@@ -204,6 +204,18 @@ def test_the_command_says_all_that_differs_from_the_usual(tmp_path: Path) -> Non
     ]
 
 
+def test_datasets_with_recipes_of_one_set_share_a_table(tmp_path: Path) -> None:
+    for dataset in ("dtd", "eurosat"):
+        for shots in (1, 16):
+            write_run(
+                tmp_path / f"{dataset}{shots}", "dapt", dataset=dataset, shots=shots, recipe="dapt/published", test=10
+            )
+    runs = find_runs([tmp_path])[0]
+    assert len({run.section for run in runs}) == 1
+    assert "--datasets dtd,eurosat" in command(runs)
+    assert "--recipe dapt/published" in command(runs)
+
+
 def test_runs_with_other_class_names_have_a_command_of_their_own(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", test=10)
     write_run(tmp_path / "b", "coop", seed=2, settings=[f"data.class_names={tmp_path}/words.csv"], test=10)

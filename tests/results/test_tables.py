@@ -294,3 +294,18 @@ def test_folders_without_runs_and_damaged_ones(tmp_path: Path) -> None:
     assert [run.folder.name for run in found] == ["a"]
     assert len(problems) == 1
     assert "run.json cannot be read" in problems[0]
+
+
+def test_no_more_of_the_harmonic_means_has_one(tmp_path: Path) -> None:
+    for dataset, seed in (("openmoji", 1), ("openmoji", 2), ("fontawesome", 1)):
+        tests: dict[str, int] = {"base": 10, "new": 8, "open-base": 6, "open-new": 4}
+        write_run(tmp_path / f"{dataset}{seed}", dataset=dataset, seed=seed, protocol="base-to-new", **tests)
+    assert lines(tmp_path)[-1][2:9] == ["unequal seeds"] * 7
+
+
+@pytest.mark.parametrize("recipe", ["paper", "unified"])
+def test_a_run_as_near_to_two_recipes_stands_with_the_others(tmp_path: Path, recipe: str) -> None:
+    for method in ("coop", "dapt"):
+        write_run(tmp_path / method, method, recipe=recipe, settings=["data.crop_scale=[0.6, 1.0]"], test=10)
+    (section,) = {run.section for run in find_runs([tmp_path])[0]}
+    assert section.recipe == f"{recipe}, data.crop_scale=[0.6, 1.0]"

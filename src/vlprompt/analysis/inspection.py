@@ -92,6 +92,7 @@ def inspect_run(
     root: str | None = None,
     limit: int | None = None,
     device: str = "auto",
+    backbone: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> Inspection:
     """Find out what a run's prompts learned.
@@ -105,13 +106,14 @@ def inspect_run(
         limit: how many test images and how many shots are looked at, as many of each class; 0 for all. None: 1000, or
             100 where every image has text features of its own.
         device: as in `load_backbone`.
+        backbone: where the run's weights lie now, if not where they were.
         reporter: shows progress; none by default.
 
     Raises:
         VLPromptError: no run there, other weights than it was tuned on, or `data` that cannot be read or named.
     """
     folder, reporter = Path(run), reporter or Reporter(quiet=True)
-    record, method = restore(folder, device=device)
+    record, method = restore(folder, device=device, backbone=backbone)
     if limit is None:
         limit = LIMIT_PER_IMAGE if method.instance_conditional else LIMIT
     images, left_out = None, {}

@@ -22,6 +22,9 @@ Targets = Annotated[
 Root = Annotated[
     str | None, typer.Option(help="Folder of the datasets that have a name, or of a .jsonl file's images.")
 ]
+RunBackbone = Annotated[
+    str | None, typer.Option("--backbone", help="Where the run's weights lie now, if not where they were.")
+]
 Backbone = Annotated[str | None, typer.Option(help="embedded, an open_clip pair like ViT-B-16/openai, or a path.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vlprompt.cli.common import Json, Quiet, Run, Verbose, set_up_logging
+from vlprompt.cli.common import Json, Quiet, Run, RunBackbone, Verbose, set_up_logging
 from vlprompt.errors import VLPromptError
 
 
@@ -21,6 +21,7 @@ def export(
         typer.Option(help="Files, folders or patterns to check it on; default the run's test images."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    backbone: RunBackbone = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -38,7 +39,7 @@ def export(
         raise VLPromptError(f"--format {form}: use onnx")
     from vlprompt.deploy.export import export_onnx
 
-    written = export_onnx(run, out, precision=precision, images=images or (), overwrite=overwrite)
+    written = export_onnx(run, out, precision=precision, images=images or (), overwrite=overwrite, backbone=backbone)
     if as_json:
         print(json.dumps(asdict(written), default=str))
     elif not quiet:

@@ -33,7 +33,10 @@ def run(
     root: Root = None,
     recipe: Annotated[
         str,
-        typer.Option(help="paper (each method's own), unified (one for all), the name of another, or a .yaml file."),
+        typer.Option(
+            help="paper (each method's own), unified (one for all), the name of another or of a set with one for each "
+            "dataset (dapt/published), or a .yaml file."
+        ),
     ] = "paper",
     backbone: Backbone = None,
     device: RunDevice = None,

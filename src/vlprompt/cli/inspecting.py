@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vlprompt.cli.common import Device, Json, Quiet, Root, Run, Verbose, set_up_logging
+from vlprompt.cli.common import Device, Json, Quiet, Root, Run, RunBackbone, Verbose, set_up_logging
+from vlprompt.errors import VLPromptError
 
 
 def inspect(
@@ -26,6 +27,7 @@ def inspect(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the figures; default RUN/inspect.")] = None,
+    backbone: RunBackbone = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -51,6 +53,9 @@ def inspect(
     from vlprompt.analysis.terminal import print_inspection
     from vlprompt.progress import Reporter
 
+    folder = out or run / "inspect"
+    if folder.exists() and not folder.is_dir():
+        raise VLPromptError(f"--out {folder} is a file; name a folder")
     found = inspect_run(
         run,
         data,
@@ -58,11 +63,12 @@ def inspect(
         root=root,
         limit=limit,
         device=device,
+        backbone=backbone,
         reporter=Reporter(quiet=quiet or as_json),
     )
     if not (as_json or quiet):
         print_inspection(found)
-    figures = {name: str(path) for name, path in write_figures(found, out or run / "inspect").items()}
+    figures = {name: str(path) for name, path in write_figures(found, folder).items()}
     if as_json:
         print(json.dumps({**found.summary(), "figures": figures}))
     elif not quiet:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vlprompt.cli.common import Device, Quiet, Run, Verbose, set_up_logging
+from vlprompt.cli.common import Device, Quiet, Run, RunBackbone, Verbose, set_up_logging
 from vlprompt.errors import VLPromptError
 
 NEEDED = {"fastapi", "prometheus_client", "python_multipart", "starlette", "uvicorn"}
@@ -28,6 +28,7 @@ def serve(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 30.0,
     max_megabytes: Annotated[float, typer.Option(min=0.001, help="Most of a request.")] = 20.0,
     max_megapixels: Annotated[float, typer.Option(min=0.001, max=178.0, help="Most of an image.")] = 50.0,
+    backbone: RunBackbone = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -64,7 +65,7 @@ def serve(
         pixels=int(max_megapixels * 1e6),
     )
     with listen(host, port) as listening:
-        service = Service(load(run, device=device), limits, editable=allow_edit)
+        service = Service(load(run, device=device, backbone=backbone), limits, editable=allow_edit)
         if not quiet:
             print(f"{address_of(listening, host)}   page, API at /docs; Ctrl-C ends it", flush=True)
         if not run_service(service, listening, token=token, loopback=is_loopback(host)):

@@ -39,6 +39,8 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
         for option in entry.get("options", []):
             choices = f" ({', '.join(map(str, option['choices']))})" if option["choices"] else ""
             print(f"    {option['name']} = {shorten(str(option['default']), 200)}{choices}  {option['about']}")
+    if what is Listed.methods:
+        print("These are defaults. Recipes give some options others: vlprompt tune DATA --method NAME --dry-run")
 
 
 def info(run: Run, as_json: Json = False) -> None:

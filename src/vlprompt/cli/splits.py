@@ -71,6 +71,8 @@ def verify(
     else:
         for path, reason in wrong.items():
             print(f"{path} {reason}")
+        if root is None and "is not there" in wrong.values() and not quiet:
+            print("images are looked for beside the file; give their folder with --root", file=sys.stderr)
         if not wrong and not quiet:
             print(f"{file}: every image is the one that it was", file=sys.stderr)
     if wrong:

@@ -17,6 +17,7 @@ from vlprompt.cli.common import (
     Quiet,
     Root,
     Run,
+    RunBackbone,
     RunDevice,
     Targets,
     Verbose,
@@ -36,7 +37,9 @@ def tune(
     targets: Targets = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Settings to start from; default METHOD/PROTOCOL. A name, `unified`, or a .yaml file."),
+        typer.Option(
+            help="Settings to start from; default METHOD/PROTOCOL. A name (`unified`, `dapt/published`), or a file."
+        ),
     ] = None,
     backbone: Backbone = None,
     shots: Annotated[int | None, typer.Option(help="Training images of each class.")] = None,
@@ -125,6 +128,7 @@ def evaluate(
     ] = None,
     class_names: Annotated[Path | None, typer.Option(help="File that maps DATA's folder names to words.")] = None,
     root: Root = None,
+    backbone: RunBackbone = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -149,6 +153,7 @@ def evaluate(
         class_names=None if class_names is None else str(class_names),
         root=root,
         device=device,
+        backbone=backbone,
         reporter=Reporter(quiet=quiet or as_json),
     )
     if as_json:

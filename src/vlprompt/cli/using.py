@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vlprompt.cli.common import Device, Quiet, Run, Verbose, set_up_logging
+from vlprompt.cli.common import Device, Quiet, Run, RunBackbone, Verbose, set_up_logging
 from vlprompt.errors import VLPromptError
 
 
@@ -22,6 +22,7 @@ def predict(
         Path | None, typer.Option(help="PNG file for a contact sheet: small pictures with their labels.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time in the image tower.")] = 32,
+    backbone: RunBackbone = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -49,7 +50,7 @@ def predict(
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise VLPromptError(f"--sheet {sheet}: the contact sheet is a PNG; name a file that ends in .png")
     paths = find_pictures(images)
-    classifier, reporter = load(run, device=device), Reporter(quiet=quiet)
+    classifier, reporter = load(run, device=device, backbone=backbone), Reporter(quiet=quiet)
     failed = answer(classifier, paths, sys.stdout, reporter, form=form, top=top, batch_size=batch_size, sheet=sheet)
     if failed:
         raise typer.Exit(1)

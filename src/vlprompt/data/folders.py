@@ -1,12 +1,16 @@
 """A folder per class."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vlprompt.data.assembly import ALIASES, SPLITS, Entry, assemble
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.images import SUFFIXES
+from vlprompt.data.known.files import shown
 from vlprompt.errors import VLPromptError
+
+logger = logging.getLogger(__name__)
 
 
 def read_folder(root: Path, *, split_seed: int = 1, class_names: Mapping[str, str] | Path | None = None) -> Dataset:
@@ -23,6 +27,7 @@ def read_folder(root: Path, *, split_seed: int = 1, class_names: Mapping[str, st
     parts = _split_folders(root)
     if parts and "test" not in parts.values():
         raise VLPromptError(f"{root} has train/ but no test/; move some images of each class there, or rename val/")
+    loose = [path.name for path in sorted(root.iterdir()) if _is_image(path)]
     classes: set[str] = set()
     entries: list[Entry] = []
     for folder, split in parts.items() or ((root, None),):
@@ -30,9 +35,10 @@ def read_folder(root: Path, *, split_seed: int = 1, class_names: Mapping[str, st
             classes.add(class_folder.name)
             entries += [Entry(path, class_folder.name, split) for path in image_paths(class_folder, root)]
     if not classes:
-        loose = any(_is_image(path) for path in root.iterdir())
         hint = "images lie in it directly; " if loose else ""
         raise VLPromptError(f"{root} has no class folders; {hint}put the images of each class into a folder of its own")
+    if loose:
+        logger.warning("images beside the class folders of %s belong to no class: %s", root, shown(loose))
     if not entries:
         raise VLPromptError(f"{root} has {len(classes)} class folders but no images in them")
     return assemble(root, root, sorted(classes), entries, split_seed=split_seed, class_names=class_names)

@@ -93,7 +93,7 @@ def _lines(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: i
 
 
 def _csv(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int) -> Writer:
-    rows = csv.writer(out)
+    rows = csv.writer(out, lineterminator="\n")
     count = min(top, len(class_names))
     ranks = ["", *(f"_{rank}" for rank in range(2, count + 1))]
     rows.writerow(["image", "error", *(f"{column}{rank}" for rank in ranks for column in ("label", "probability"))])

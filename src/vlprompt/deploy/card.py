@@ -6,6 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from vlprompt.backbones.pretrained import list_pretrained
 from vlprompt.methods import METHODS
 from vlprompt.training.record import RunRecord
 
@@ -92,10 +93,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _usage(source: str) -> str:
+    found = source in ("embedded", *list_pretrained()) or source.startswith("hf-hub:")
+    elsewhere = "" if found else f', backbone="{source}"'
     lines: list[Any] = [
         "import vlprompt",
         "",
-        'classifier = vlprompt.Classifier.from_pretrained("OWNER/NAME")  # or a local folder',
+        f'classifier = vlprompt.Classifier.from_pretrained("OWNER/NAME"{elsewhere})  # or a local folder',
         'for guess in classifier.predict(["picture.jpg"]):',
         "    print(guess.label, guess.probability)",
     ]

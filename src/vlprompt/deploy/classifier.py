@@ -193,13 +193,13 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         Raises:
             VLPromptError: the folder is not empty, and not one that was saved before.
         """
-        folder = Path(folder)
-        _check_free(folder)
-        save_prompts(folder, self.method)
-        self._portable_record().write(folder)
+        self._write(Path(folder), self._portable_record())
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> str | None:
-        """As `save`, with a model card; arguments are those of `huggingface_hub.ModelHubMixin.save_pretrained`."""
+        """As `save`, with a model card, and without the path of a file of weights: `from_pretrained` takes `backbone`.
+
+        Arguments are those of `huggingface_hub.ModelHubMixin.save_pretrained`.
+        """
         _check_free(Path(save_directory))  # before the mixin removes a config.json there
         return super().save_pretrained(save_directory, *args, **kwargs)
 
@@ -212,7 +212,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
                 `save_pretrained` and `push_to_hub`.
             **kwargs: what a template would take; not used.
         """
-        return model_card(self._portable_record(), self.class_names, licence)
+        return model_card(self._public_record(), self.class_names, licence)
 
     def _portable_record(self) -> RunRecord:
         """The record without the paths of this machine's pictures."""
@@ -229,12 +229,30 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         }
         return self.record.model_copy(update=changes)
 
+    def _public_record(self) -> RunRecord:
+        """The portable record with the name alone of a file of weights."""
+        record = self._portable_record()
+        config, source = record.config, record.config.backbone.source
+        architecture, _, file = source.partition("/")
+        if Path(source).expanduser().exists() or source.startswith("local-dir:"):
+            source = Path(source).name
+        elif Path(file).is_absolute():  # of ARCHITECTURE/FILE
+            source = f"{architecture}/{Path(file).name}"
+        backbone = config.backbone.model_copy(update={"source": source})
+        record.config = config.model_copy(update={"backbone": backbone})
+        return record
+
+    def _write(self, folder: Path, record: RunRecord) -> None:
+        _check_free(folder)
+        save_prompts(folder, self.method)
+        record.write(folder)
+
     def _encode_classes(self) -> Tensor | None:
         with torch.no_grad():
             return self.method.class_features()
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        self.save(save_directory)
+        self._write(save_directory, self._public_record())
 
     @classmethod
     def _from_pretrained(

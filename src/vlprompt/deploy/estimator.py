@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
@@ -96,8 +97,11 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Sequence[Picture] | NDArray[Any]) -> NDArray[np.float32]:
         """Probabilities (N, C), columns in the order of `classes_`. ImageError as in `fit`."""
         check_is_fitted(self)
+        if isinstance(X, str | Path | Image.Image):
+            raise VLPromptError("X is one picture; give a list of them, such as [X]")
         guesses = self.classifier_.predict(list(X), top=1)
-        return np.stack([guess.probabilities for guess in guesses])
+        found = [guess.probabilities for guess in guesses]
+        return np.asarray(found, np.float32).reshape(-1, len(self.classes_))
 
     def predict(self, X: Sequence[Picture] | NDArray[Any]) -> NDArray[Any]:
         """Labels (N,). ImageError as in `fit`."""

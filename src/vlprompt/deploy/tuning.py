@@ -9,6 +9,7 @@ from vlprompt.backbones import Backbone, load_backbone
 from vlprompt.config import parse_config
 from vlprompt.data import Dataset
 from vlprompt.deploy.classifier import Classifier, load
+from vlprompt.errors import VLPromptError
 from vlprompt.progress import Reporter
 from vlprompt.protocols import tune as run_tune
 from vlprompt.protocols.task import load_pool
@@ -38,7 +39,8 @@ def tune(
         backbone: what `load_backbone` takes, or what it returned.
         shots: training images of each class, drawn; None for the recipe's 16. A class with fewer gives all of its own.
         seed: of the draw and of everything else that is random.
-        recipe: settings to start from: None for the method's own, "unified", the name of another, or a .yaml file.
+        recipe: settings to start from: None for the method's own, "unified", the name of another or of a set such as
+            "dapt/published", or a .yaml file.
         settings: any others, by their dotted names: `{"optim.epochs": 20, "method.beta_text": 0.1}`.
         out: folder of the run, which keeps metrics, history and predictions. None: it goes when this call returns, and
             `Classifier.save` keeps the prompts; an interrupted call leaves nothing.
@@ -52,6 +54,8 @@ def tune(
     Raises:
         VLPromptError: names the option that is wrong, and what it takes.
     """
+    if resume and out is None:
+        raise VLPromptError("resume=True needs out, the folder of the run that is to go on")
     given: dict[str, Any] = {"data.shots": shots, "seed": seed, "runtime.device": device}
     given["data.source"] = data.source or data.name if isinstance(data, Dataset) else str(data)
     loaded = backbone if isinstance(backbone, Backbone) else None

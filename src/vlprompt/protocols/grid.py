@@ -160,7 +160,8 @@ class Grid:
         if learned := sum(cell.prompts_from is not None and not self._finished(cell) for cell in self.cells):
             states.append(f"{learned} of them with prompts that another run learned")
         ahead = self.seconds_left()
-        return f"{len(self.cells)} cells: {', '.join(states)}" + (f"; {about(ahead)}" if ahead else "")
+        cells = "1 cell" if len(self.cells) == 1 else f"{len(self.cells)} cells"
+        return f"{cells}: {', '.join(states)}" + (f"; {about(ahead)}" if ahead else "")
 
     def state(self, cell: Cell) -> str:
         """Status of the cell's record, or "to run" where there is none."""

@@ -25,6 +25,8 @@ from vlprompt.training.memory import peak_memory_mb
 from vlprompt.training.record import RunRecord, read_record
 from vlprompt.training.state import FILE, load_prompts, read_progress, save_prompts
 
+logger = logging.getLogger(__name__)
+
 
 def train(
     task: Task, method: Method[Any], record: RunRecord, folder: Path, reporter: Reporter, *, resume: bool
@@ -38,7 +40,16 @@ def train(
     record.trainable_parameters = method.trainable  # a cache or a probe has its size from the shots
     if not any(parameter.requires_grad for parameter in method.parameters()):
         save_prompts(folder, method)
-    elif task.config.runtime.devices == 1:
+        return seconds
+    optim = task.config.optim
+    if optim.epochs <= optim.warmup_epochs:
+        logger.warning(
+            "with optim.epochs=%d and optim.warmup_epochs=%d it is all warm-up, at a learning rate of %g; change one",
+            optim.epochs,
+            optim.warmup_epochs,
+            optim.warmup_lr,
+        )
+    if task.config.runtime.devices == 1:
         _learn(task, method, record, folder, reporter, seconds, resume=resume)
     else:
         try:

@@ -112,6 +112,7 @@ def evaluate(
     class_names: str | None = None,
     root: str | None = None,
     device: str = "auto",
+    backbone: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Metrics of a run's prompts.
@@ -122,13 +123,14 @@ def evaluate(
         class_names: file that maps that dataset's folder names to words.
         root: folder of the datasets, where it is another one than the run's.
         device: as in `load_backbone`.
+        backbone: where the run's weights lie now, if not where they were.
         reporter: shows progress; none by default.
 
     Returns:
         run, dataset, method, and the metrics of each test by its name.
     """
     reporter = reporter or Reporter(quiet=True)
-    record, method = restore(run, device=device)
+    record, method = restore(run, device=device, backbone=backbone)
     if data is None and not record.has_data:
         raise VLPromptError(f"{run} was {record.status} without test images of its own; say which: evaluate {run} DATA")
     config = on_data(record.config, data, class_names=class_names, root=root)

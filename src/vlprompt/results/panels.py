@@ -105,6 +105,7 @@ def draw_gains(axes: Axes, gains: Mapping[str, Sequence[Difference]], looks: Loo
                 *axes.barh(y, mean, height=0.9 * height, color=looks[method].colour, alpha=0.45 if number else 0.9),
                 *axes.plot([low, high], [y, y], color=PAPER, linewidth=2.6, zorder=2.8, solid_capstyle="butt"),
                 *axes.plot([low, high], [y, y], color=INK, linewidth=1.2, zorder=3, solid_capstyle="butt"),
+                *axes.plot(mean, y, color=INK, marker="|", markersize=5, zorder=3),  # all there is of a gain of 0
             ]
             for artist in drawn:
                 artist.set_gid(f"method-{looks[method].number}")

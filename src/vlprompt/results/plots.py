@@ -44,9 +44,9 @@ from vlprompt.results.tables import (
 )
 
 ABOUT = {
-    "shots": "Accuracy against shots; bars are standard deviations over seeds, the dashed line is zero-shot.",
+    "shots": "Accuracy against shots; bars are standard deviations over seeds.",
     "base-new": "New against base accuracy, with curves of equal harmonic mean H; bars are standard deviations.",
-    "time": "Accuracy against time; bars are standard deviations over seeds, the dashed line is zero-shot.",
+    "time": "Accuracy against time; bars are standard deviations over seeds.",
 }
 
 
@@ -90,8 +90,9 @@ class Plot:
     @property
     def note(self) -> str:
         """What is drawn, and what is not."""
+        dashed = self.dashed and any("zero-shot" in panel.methods for panel in self.panels)
         missing = f" Not finished, so left out: {'; '.join(self.left_out)}." if self.left_out else ""
-        return self.about + missing
+        return self.about + " The dashed line is zero-shot." * dashed + missing
 
     @property
     def dashed(self) -> bool:

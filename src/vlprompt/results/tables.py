@@ -221,8 +221,8 @@ def _averages(
         whole = len(samples) == len(datasets) and alike
         sample = average(samples) if whole else None
         base, new = found.get("base"), found.get("new")
-        if column.quantity == OF_AVERAGES and base and new:
-            sample = of_averages(base, new)
+        if column.quantity == OF_AVERAGES:
+            sample = of_averages(base, new) if base and new else None
         found[column.quantity] = sample
         paper = printed(section, datasets, None, method, column.shots, column.quantity, metric)
         values[column] = Value(sample, len(samples), len(datasets), "datasets", paper)

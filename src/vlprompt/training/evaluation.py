@@ -45,9 +45,9 @@ class Predictions:
             scaled = (self.probabilities.double().log() / temperature).softmax(-1)
             errors["calibrated_error"] = expected_error(scaled, self.labels)
         return {
-            "accuracy": 100 * top1.item(),
-            "macro_accuracy": per_class[tested].mean().item(),
-            **errors,
+            "accuracy": round(100 * top1.item(), 4),  # single precision knows no more
+            "macro_accuracy": round(per_class[tested].mean().item(), 4),
+            **{name: round(error, 4) for name, error in errors.items()},
             "images": len(self.labels),
             "class_accuracy": {names[i]: round(per_class[i].item(), 2) for i in tested.tolist()},
         }

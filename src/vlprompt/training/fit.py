@@ -161,7 +161,7 @@ def _epoch(
         rate = step * len(order[0]) / (time.monotonic() - begun)
         losses = {name: (value / images).item() for name, value in totals.items()}
         shown = "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in losses.items())
-        note = f"epoch {epoch + 1}/{config.optim.epochs}  {shown}  {rate:.0f} images/s"
+        note = f"epoch {epoch + 1}/{config.optim.epochs}  {rate:.0f} images/s  {shown}"
         bar(epoch * len(order) + step, config.optim.epochs * len(order), note)
     elapsed = time.monotonic() - begun
     correct, *sums = fabric.all_reduce(torch.stack([correct, *totals.values()]), reduce_op="mean")

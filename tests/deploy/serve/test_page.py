@@ -281,8 +281,9 @@ def test_keyboard(page: Page) -> None:
     for _ in range(7):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
-    assert reached == ["Skip to the answers", "API", "files", "name", "Add", "All classes of this run", "compare"]
-    page.keyboard.press("Space")
+        if reached[-1] == "compare":
+            page.keyboard.press("Space")
+    assert reached == ["Skip to the answers", "API", "files", "compare", "name", "Add", "All classes of this run"]
     expect(page.get_by_role("switch")).to_be_checked()
     choose(page, ("one.png", RED), ("two.png", BLUE))
     expect(page.locator("#cards .rankings:visible")).to_have_count(2)

@@ -12,14 +12,13 @@ import torch
 from torch import nn
 
 import vlprompt
-from vlprompt.backbones import load_backbone
-from vlprompt.deploy.classifier import Classifier, load
+from vlprompt.deploy.classifier import Classifier
 from vlprompt.deploy.export.checking import BATCH, Agreement, check_pixels, compare
 from vlprompt.deploy.export.metadata import metadata
 from vlprompt.deploy.export.tracing import Deployed, traced
 from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write
-from vlprompt.training.record import read_record
+from vlprompt.training.restore import restore
 
 logger = logging.getLogger("vlprompt")
 
@@ -57,6 +56,7 @@ def export_onnx(
     precision: str = "fp32",
     images: Sequence[str] = (),
     overwrite: bool = False,
+    backbone: str | Path | None = None,
 ) -> Export:
     """Write a run as one .onnx file, after its answers on real pictures were compared with PyTorch's.
 
@@ -67,6 +67,7 @@ def export_onnx(
             quantisation of matrix products with weights; convolutions stay in fp32.
         images: pictures to compare on, as files, folders or patterns; default the run's own test images.
         overwrite: whether a file that is there may be replaced.
+        backbone: where the run's weights lie now, if not where they were.
 
     Raises:
         VLPromptError: the extra is not installed, the file is there, no run, no pictures, a model of more than 2 GB, a
@@ -76,9 +77,11 @@ def export_onnx(
     if precision not in PRECISIONS:
         raise VLPromptError(f"--precision {precision}: use {', '.join(PRECISIONS)}")
     file = Path(run) / f"model-{precision}.onnx" if out is None else Path(out)
+    if file.is_dir():
+        raise VLPromptError(f"--out {file} is a folder; name a file, such as {file / 'model.onnx'}")
     if file.exists() and not overwrite:
         raise VLPromptError(f"--out {file} exists; add --overwrite to replace it, or choose another")
-    classifier = _in_fp32(run)
+    classifier = Classifier(*restore(run, device="cpu", backbone=backbone, precision="fp32"))
     _check_size(classifier, precision)
     of, pixels = check_pixels(classifier, images)
     expected = torch.cat([classifier.logits(batch) for batch in pixels.split(BATCH)]).numpy()
@@ -110,12 +113,6 @@ def _check_installed() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise VLPromptError(f'export needs {error.name}: pip install "vlprompt[export]"') from error
-
-
-def _in_fp32(run: str | Path) -> Classifier:
-    """The run's classifier on the CPU, in fp32 whatever it was tuned in."""
-    source = read_record(Path(run)).config.backbone.source
-    return load(run, device="cpu", backbone=load_backbone(source, "fp32", "cpu"))
 
 
 def _check_size(classifier: Classifier, precision: str) -> None:
