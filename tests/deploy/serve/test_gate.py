@@ -98,6 +98,11 @@ def test_metrics(client: TestClient) -> None:
     assert not any("kind" in line or "BREW" in line for line in lines), "nobody can make new series"
 
 
+def test_the_page_answers_who_asks_whether_it_is_there(client: TestClient) -> None:
+    asked = client.head("/")
+    assert (asked.status_code, asked.headers["content-type"]) == (200, client.get("/").headers["content-type"])
+
+
 def test_the_pages_need_no_other_host(client: TestClient) -> None:
     seen, queue = {}, ["/", "/docs"]
     while queue:

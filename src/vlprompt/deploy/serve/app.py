@@ -126,7 +126,7 @@ def _add_page(app: FastAPI) -> None:
         content, media_type = pages[name]
         return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> Response:
         return page("index.html")
 

@@ -89,7 +89,7 @@ def read_question(content_type: str, body: bytes) -> Asked:
         return Asked([_decoded(image) for image in images], asked)
     if kind == FORM:
         form = _Form(content_type, body)
-        return Asked(form.images, _checked(Wishes, form.values))
+        return Asked(form.images, _wishes(form.values))
     raise Problem(415, f"send {FORM} with a file as `image`, or {JSON} with base64 as `image`")
 
 
@@ -105,22 +105,22 @@ def parse_json(model: type[Model], body: bytes) -> Model:
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise Problem(400, "the body is not JSON") from error
-        raise Problem(422, _first(error)) from error
+        raise Problem(422, _first(error, model)) from error
 
 
-def _checked(model: type[Model], values: dict[str, Any]) -> Model:
+def _wishes(values: dict[str, Any]) -> Wishes:
     try:
-        return model.model_validate(values)
+        return Wishes.model_validate(values)
     except ValidationError as error:
-        raise Problem(422, _first(error)) from error
+        raise Problem(422, _first(error, Encoded)) from error
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, model: type[BaseModel]) -> str:
     """The first thing that is wrong: where, and what."""
     first = error.errors()[0]
     where = ".".join(part if isinstance(part, str) else str(part + 1) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return "there is a field that is not known; fields: see the API's page"
+        return f"there is a field that is not known; known ones: {', '.join(sorted(model.model_fields))}"
     return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
