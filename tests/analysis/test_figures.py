@@ -66,6 +66,18 @@ def test_files(tuned: Tuned, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in paths.values())
 
 
+def test_signs_that_the_font_lacks_are_said_once(
+    tuned: Tuned, tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    found = inspected(tuned, "zero-shot")
+    names = ("火山", "火", "mañana", *found.classes.names[3:])
+    write_figures(replace(found, classes=replace(found.classes, names=names), pairs=[]), tmp_path)
+    assert [line for line in caplog.messages if "font" in line] == [
+        "the font of the figures has no 山火 of the class names: boxes stand there"
+    ]
+    assert not recwarn.list
+
+
 def test_the_projection_is_one_for_both_sides(tuned: Tuned) -> None:
     found = inspected(tuned, "dapt")
     assert found.images is not None

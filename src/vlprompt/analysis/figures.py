@@ -1,6 +1,8 @@
 """An inspection as figures: which there are, and as PNG files."""
 
 import io
+import logging
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -36,11 +39,17 @@ WIDTH = 7.0  # inches: two columns of a paper
 DPI = 200
 NAMED = len(COLOURS)  # classes that have a colour in the embedding
 
+logger = logging.getLogger(__name__)
+
 
 def write_figures(found: Inspection, folder: Path) -> dict[str, Path]:
     """A PNG for each part of an inspection that can be drawn; the files, by the names of the parts."""
     paths = {}
-    with matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+        drawable = get_font(findfont(FontProperties())).get_charmap()
+        if lacking := sorted({sign for name in found.classes.names for sign in name if ord(sign) not in drawable}):
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            logger.warning("the font of the figures has no %s of the class names: boxes stand there", "".join(lacking))
         for draw in (dispersion, embedding, confusions, attention, norms):
             figure = draw(found)
             if figure is None:
