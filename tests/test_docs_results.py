@@ -42,7 +42,12 @@ def test_the_benchmark_is_whole(runs: list[Run]) -> None:
     """Every method that a protocol takes, three seeds each, with the model that ships."""
     assert all(run.finished for run in runs)
     assert {run.section.weights for run in runs} == {load_backbone("embedded", device="cpu").weight_hash}
-    grids = {("unified", "base-to-new"): 2}
+    grids = {
+        ("unified", "base-to-new"): 2,
+        ("unified", "few-shot"): 3,
+        ("unified", "cross-dataset"): 1,
+        ("unified", "domain-generalization"): 1,
+    }
     counts = Counter(
         (run.section.recipe, run.record.config.protocol, run.method) for run in runs if "[" not in run.method
     )

@@ -41,7 +41,7 @@ def draw_shots(axes: Axes, curves: Mapping[str, Mapping[int, Point | None]], loo
     shots = sorted({count for curve in curves.values() for count in curve})
     methods = [method for method in curves if method != "zero-shot"]
     gaps = np.diff(np.log2(shots))
-    step = min(0.09, 0.6 * (gaps.min() if len(gaps) else 1.0) / max(len(methods), 1))
+    step = min(0.09, 0.3 * (gaps.min() if len(gaps) else 1.0) / max(len(methods), 1))
     for place, method in enumerate(methods):
         points = [curves[method].get(count) for count in shots]
         aside = 2.0 ** (step * (place - (len(methods) - 1) / 2))
