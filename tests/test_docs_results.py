@@ -58,6 +58,9 @@ def test_the_benchmark_is_whole(runs: list[Run]) -> None:
         for method in (learning - BOUND if protocol in ("base-to-new", "cross-dataset") else learning)
     }
     assert counts == wanted
+    variants = Counter(run.method for run in runs if "[" in run.method)
+    assert {method.partition("[")[0] for method in variants} == {"dapt", "mudpt", "e2mim"}
+    assert set(variants.values()) == {6}, "two datasets, three seeds"
 
 
 def test_finished_grids_are_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
