@@ -71,3 +71,15 @@ def test_finished_grids_are_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert results.take_in(tmp_path / "grids") == 1
     kept = [path.relative_to(tmp_path / "kept") for path in (tmp_path / "kept").rglob("*") if path.is_file()]
     assert sorted(map(str, kept)) == ["unified/one/predictions.parquet", "unified/one/run.json"]
+
+
+def test_wall_time_leaves_out_pauses_and_counts_runs_side_by_side_once(tmp_path: Path) -> None:
+    times = [("01:00:00", "02:00:00"), ("01:30:00", "02:30:00"), ("01:45:00", "02:00:00"), ("05:00:00", "05:30:00")]
+    for seed, (started, ended) in enumerate(times, start=1):
+        record = write_run(tmp_path / str(seed), seed=seed, test=10)
+        day = "2026-01-02T{}+00:00"
+        record.model_copy(update={"started": day.format(started), "ended": day.format(ended)}).write(
+            tmp_path / str(seed)
+        )
+    runs, _ = find_runs([tmp_path])
+    assert "which took 2.0 hours of wall time" in results.page("<!-- cost -->\n", runs)

@@ -16,6 +16,7 @@ docs/results.md says what it wants between its words, and gets it written in beh
 import argparse
 import re
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from vlprompt.files import atomic_write
@@ -99,14 +100,23 @@ def _plot(runs: list[Run], kind: str, name: str, figures: Path | None) -> str:
 
 
 def _cost(runs: list[Run]) -> str:
-    trained = [run.record for run in runs if run.record.prompts_from is None]
-    seconds = sum(sum(record.timings.values()) for record in trained) + sum(
-        run.record.timings["test"] for run in runs if run.record.prompts_from is not None
-    )
+    records = [run.record for run in runs]
+    trained = [record for record in records if record.prompts_from is None]
+    core = sum(sum(record.timings.values()) for record in trained)
+    core += sum(record.timings["test"] for record in records if record.prompts_from is not None)
+    busy, until = timedelta(), datetime.min.replace(tzinfo=UTC)
+    for started, ended in sorted((_time(record.started), _time(record.ended)) for record in records):
+        busy += max(timedelta(), ended - max(started, until))
+        until = max(until, ended)
     return (
-        f"{len(runs)} runs, {len(trained)} of them with a training of their own: {seconds / 3600:.1f} core hours "
-        "for preparing, training and testing."
+        f"{len(records)} runs, {len(trained)} of them with a training of their own: {core / 3600:.1f} core hours for "
+        f"preparing, training and testing, which took {busy / timedelta(hours=1):.1f} hours of wall time."
     )
+
+
+def _time(text: str | None) -> datetime:
+    assert text, "the record of a finished run says when"
+    return datetime.fromisoformat(text)
 
 
 if __name__ == "__main__":
