@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import growth, methods, report, serving
+from benchmarks import growth, methods, precision, report, serving
 
 COUNTS = [10, 25, 100, 200, 500, 1000]
 PLAIN_COUNTS = [25, 50, 100, 200]
@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\nOne training step, {options.classes} classes", flush=True)
     backbone = methods.backbone_of(options.quick)
     rows = methods.run(backbone, cases, classes=options.classes, repeats=options.repeats)
+    print("\nThe same in bf16", flush=True)
+    rounded = methods.backbone_of(options.quick, "bf16")
+    halves = precision.run(backbone, rounded, cases, classes=options.classes, repeats=options.repeats)
 
     ours, plain = ([4, 6, 8], [4, 6]) if options.quick else (COUNTS, PLAIN_COUNTS)
     found = []
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("\nThe web service", flush=True)
     served = serving.run_all(quick=options.quick, threads=options.threads, seconds=options.seconds)
     if options.write:
-        parts = [report.machine() + ".", report.speed(rows, options.classes)]
+        parts = [report.machine() + ".", report.speed(rows, options.classes), report.precision(halves)]
         report.write("\n\n".join([*parts, *([report.growth(found)] if found else []), report.serving(*served)]))
 
 

@@ -24,6 +24,7 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.plain import on, plain_backbone
 from vlprompt import Backbone, create_method, load_backbone
+from vlprompt.backbones.backbone import Precision
 from vlprompt.config import parse_config
 from vlprompt.methods import Method
 from vlprompt.settings import resolve
@@ -87,14 +88,14 @@ class Row:
     cached_ratio: float | None
 
 
-def backbone_of(quick: bool) -> Backbone:
+def backbone_of(quick: bool, precision: Precision = "fp32") -> Backbone:
     """ViT-B/16 with random weights, with QuickGELU as OpenAI's has it; or a tiny model of the same family."""
-    if not quick:
-        return load_backbone("ViT-B-16-quickgelu/random", device="cpu")
     torch.manual_seed(0)
+    if not quick:
+        return load_backbone("ViT-B-16-quickgelu/random", device="cpu", precision=precision)
     image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3}
     text = {"width": 64, "heads": 1, "layers": 3}
-    return load_backbone(open_clip.CLIP(32, image, text, quick_gelu=True), device="cpu")
+    return load_backbone(open_clip.CLIP(32, image, text, quick_gelu=True), device="cpu", precision=precision)
 
 
 def class_names(count: int) -> list[str]:

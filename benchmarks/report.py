@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.growth import Growth
 from benchmarks.methods import Row
+from benchmarks.precision import Row as Half
 from benchmarks.serving import CLASSES, Drain
 from benchmarks.serving import Row as Load
 
@@ -66,6 +67,16 @@ def speed(rows: Sequence[Row], classes: int) -> str:
     ]
     head = ["method", "n", "batch", "plain s", "ours s", "ratio of aim", "image tower s", "at most"]
     return f"{classes} classes.\n\n" + table([*head, "cached s", "ratio of aim"], lines)
+
+
+def precision(rows: Sequence[Half]) -> str:
+    """The table of bf16."""
+    lines = [
+        [f"`{row.case.method}`", f"{row.fp32:.2f}", f"{row.bf16:.2f}", f"{row.ratio:.1f}x", f"{row.apart:.1%}"]
+        for row in rows
+    ]
+    about = "Ours in bf16 (`--set backbone.precision=bf16`) beside ours in fp32, and how far apart their gradients are."
+    return f"{about}\n\n{table(['method', 'fp32 s', 'bf16 s', 'ratio', 'gradients apart'], lines)}"
 
 
 def growth(found: Sequence[Growth]) -> str:

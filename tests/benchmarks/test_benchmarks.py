@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import growth, methods, report
+from benchmarks import growth, methods, precision, report
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,13 @@ def test_both_sides_of_every_method_compute_the_same(case: methods.Case) -> None
         methods.check(case, (ours[0] + 0.1, ours[1]), plain)
     with pytest.raises(RuntimeError, match="gradients"):
         methods.check(case, (ours[0], [1.1 * gradient for gradient in ours[1]]), plain)
+
+
+@pytest.mark.parametrize("case", methods.CASES, ids=lambda case: case.method)
+def test_bf16_rounds_and_computes_the_same(case: methods.Case) -> None:
+    sides = methods.backbone_of(quick=True), methods.backbone_of(True, "bf16")
+    row = precision.measure(case, *sides, classes=5, repeats=1)
+    assert 0 < row.apart < 0.15
 
 
 def test_class_names_are_unique() -> None:
@@ -50,6 +57,7 @@ def test_the_page_holds_the_tables_between_its_markers(
     assert (
         "an older table" not in text and text.startswith("# Speed\n") and text.endswith(f"{report.END}\n\nafterwards\n")
     )
+    assert "bf16 s | ratio | gradients apart |" in text
     assert "| `coop` | 16 | 4 |" in text and "| `mudpt` | 4 + 4 | 4 |" in text
     assert "| 8 |" in text and "fitted" in text
     out = capsys.readouterr().out

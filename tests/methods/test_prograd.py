@@ -135,7 +135,8 @@ def test_fabric_and_class_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch)
     expected = gradient(conflicting())
     torch.testing.assert_close(gradient(conflicting(), Fabric(accelerator="cpu", devices=1)), expected)
     monkeypatch.setattr(uneven().text, "chunk_size", 2)  # the two passes go through one checkpointed graph
-    torch.testing.assert_close(gradient(conflicting()), expected)
+    # Other lengths of sentences add up in another order, and the projection takes near equals from one another.
+    assert (gradient(conflicting()) - expected).norm() < 1e-4 * expected.norm()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available() or sys.platform == "win32", reason="forks processes")

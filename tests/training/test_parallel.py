@@ -33,7 +33,7 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 def agree(one: list[Epoch], other: list[Epoch]) -> bool:
     """Whether two histories say the same."""
     assert [epoch.accuracy for epoch in one] == [epoch.accuracy for epoch in other]
-    return all(a.losses == pytest.approx(b.losses, rel=1e-5) for a, b in zip(one, other, strict=True))
+    return all(a.losses == pytest.approx(b.losses, rel=1e-5, abs=1e-5) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the two processes are forks")
@@ -44,7 +44,7 @@ def test_two_devices_learn_what_one_learns_from_the_whole_batch(weights: Path, p
     assert both.wait(timeout=240) == 0
     for case, (method, history) in enumerate(alone):
         learned = load_file(tmp_path / "two" / str(case) / "prompts.safetensors")
-        assert difference(dict(method.state_dict()), learned) < 1e-6, CASES[case]
+        assert difference(dict(method.state_dict()), learned) < 1e-5, CASES[case]
         assert agree(history, read_progress(tmp_path / "two" / str(case))[0]), CASES[case]
         assert history[0].losses != history[-1].losses
 
