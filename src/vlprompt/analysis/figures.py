@@ -49,7 +49,8 @@ def write_figures(found: Inspection, folder: Path) -> dict[str, Path]:
         drawable = get_font(findfont(FontProperties())).get_charmap()
         if lacking := sorted({sign for name in found.classes.names for sign in name if ord(sign) not in drawable}):
             warnings.filterwarnings("ignore", "Glyph .* missing")
-            logger.warning("the font of the figures has no %s of the class names: boxes stand there", "".join(lacking))
+            signs = "".join(lacking[:30])
+            logger.warning("the font of the figures has no %s of the class names: boxes stand there", signs)
         for draw in (dispersion, embedding, confusions, attention, norms):
             figure = draw(found)
             if figure is None:
