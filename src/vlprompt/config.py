@@ -153,15 +153,15 @@ class RunConfig(Section):
         options = {"template": template, **self.method.options}
         return self.model_copy(update={"method": MethodConfig(name=self.method.name, **options)})
 
-    def result_hash(self, weight_hash: str, split_hash: str, tests: Mapping[str, str] | None = None) -> str:
+    def result_hash(self, weight_hash: str, shots_hash: str, tests: Mapping[str, str] | None = None) -> str:
         """SHA-256 over all that the result depends on: not runtime, not paths, but what lies behind them.
 
         Args:
             weight_hash: of the backbone.
-            split_hash: of the drawn shots and the test images.
+            shots_hash: of the images that are learned from, and their classes.
             tests: hash of every test's images and classes, by its name.
         """
-        content = {"weights": weight_hash, "split": split_hash, "tests": dict(tests or {})}
+        content = {"weights": weight_hash, "shots": shots_hash, "tests": dict(tests or {})}
         return _hash({**self._content(), **content})
 
     def training_hash(self, weight_hash: str, shots_hash: str) -> str:

@@ -12,6 +12,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.progress import Reporter
 from vlprompt.protocols import grid as module
 from vlprompt.protocols.grid import Grid, about, numbers, plan, split_list
+from vlprompt.results.collect import find_runs
 from vlprompt.training.record import read_record
 
 FAST = ["optim.epochs=2", "optim.batch_size=4", "data.views=1"]
@@ -105,6 +106,31 @@ def test_cells_of_other_settings_are_refused_before_work(make: Any, weights: Pat
         make(["zero-shot"], settings=[*FAST, "data.split_seed=2"])
     flags = {"backbone.source": str(weights), "runtime.eval_batch_size": 7}
     assert len(make(["zero-shot"], flags=flags).finished) == 2
+
+
+def test_other_pictures_under_the_same_names_are_another_run(make: Any, pictures: Path, tmp_path: Path) -> None:
+    """Two styles of the same things often lie in files of the same names."""
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    names = sorted(path.name for path in other.iterdir() if path.is_dir())
+    for one, two in zip(names[::2], names[1::2], strict=True):
+        (other / one).rename(other / "kept")
+        (other / two).rename(other / one)
+        (other / "kept").rename(other / two)
+    first = make(["coop"], seeds=[1])
+    assert not first.run(Written())
+    second = make(["coop"], seeds=[1], datasets=[str(other)])
+    assert second.cells[0].prompts_from is None
+    assert not second.run(Written())
+    one, two = (read_record(grid.cells[0].folder) for grid in (first, second))
+    assert one.split.hash == two.split.hash
+    assert one.split.content != two.split.content
+    assert one.tests["test"].hash != two.tests["test"].hash
+    assert one.result_hash != two.result_hash
+    runs, _ = find_runs([tmp_path / "grid"])
+    assert {run.dataset for run in runs} == {pictures.name, "other"}
+    moved = shutil.copytree(pictures, tmp_path / "moved")
+    assert make(["coop"], seeds=[1], datasets=[str(moved)]).cells[0].prompts_from == first.cells[0].folder
 
 
 def test_methods_bound_to_classes_are_refused_together(make: Any, tmp_path: Path) -> None:

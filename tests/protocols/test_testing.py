@@ -1,5 +1,6 @@
 """One pass over the images gives what a pass for each test would."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -132,7 +133,7 @@ def test_classes_that_are_called_alike_stay_apart() -> None:
     assert alike.metrics()["class_accuracy"] == {"crane (0)": 100.0, "missile": 100.0, "crane (2)": 50.0}
 
 
-def test_tests_are_described_by_what_they_hold(dataset: Dataset) -> None:
+def test_tests_are_described_by_what_they_hold(dataset: Dataset, tmp_path: Path) -> None:
     tests = describe_tests("base-to-new", dataset, {})
     assert {name: (test.classes, test.images) for name, test in tests.items()} == {
         "base": (3, len([item for item in dataset.test if item.label < 3])),
@@ -141,10 +142,13 @@ def test_tests_are_described_by_what_they_hold(dataset: Dataset) -> None:
         "open-new": (5, tests["new"].images),
     }
     assert len({test.hash for test in tests.values()}) == 4
-    elsewhere = replace(dataset, root=Path("elsewhere"), train=(), name="again")
-    assert {test.hash for test in describe_tests("base-to-new", elsewhere, {}).values()} == {
-        test.hash for test in tests.values()
-    }
+    copied = replace(dataset, root=tmp_path / "elsewhere", train=(), name="again")
+    shutil.copytree(dataset.root, copied.root)
+    assert describe_tests("base-to-new", copied, {})["new"].hash == tests["new"].hash
+    first, second = (copied.root / item.path for item in (dataset.test[0], dataset.test[-1]))
+    first.write_bytes(second.read_bytes())
+    changed = describe_tests("base-to-new", copied, {})
+    assert [name for name in tests if changed[name].hash != tests[name].hash] == ["base", "open-base"]
     with pytest.raises(VLPromptError, match="has no test images of its new classes"):
         describe_tests("base-to-new", replace(dataset, test=dataset.test[:1]), {})
 

@@ -69,6 +69,7 @@ def write_run(
         split=SplitRecord(
             hash=split,
             pool=hashed(f"{dataset}{pool}"),
+            content=split,
             short=short or {},
             template="a {}.",
             train=2 * shots,

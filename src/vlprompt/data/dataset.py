@@ -5,9 +5,11 @@ import logging
 import random
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
+from vlprompt.data.hashes import combined_hash, content_hashes
 from vlprompt.data.sampling import Classes, class_half, sample_shots
 from vlprompt.errors import VLPromptError
 
@@ -97,7 +99,7 @@ class Dataset:
         )
 
     def split_hash(self) -> str:
-        """SHA-256 (hex) over the class names and every (split, path, label), in their order."""
+        """SHA-256 (hex) over the class names and every (split, path, label), in their order. It reads no image."""
         digest = hashlib.sha256()
         for name in self.class_names:
             digest.update(f"class\0{name}\n".encode())
@@ -105,3 +107,17 @@ class Dataset:
             for item in items:
                 digest.update(f"{split}\0{item.path}\0{item.label}\n".encode())
         return digest.hexdigest()
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) over the class names and every (split, label, SHA-256 of the file), in their order.
+
+        Files are read once and remembered by size and modification time. Datasets that lie in other folders and under
+        other names have the same if their images are the same. ImageError where one cannot be read.
+        """
+        images = [(split, item) for split, items in self.splits().items() for item in items]
+        hashes = content_hashes(self.root, [item.path for _, item in images])
+        return combined_hash(
+            self.class_names,
+            ((split, item.label, found) for (split, item), found in zip(images, hashes, strict=True)),
+        )

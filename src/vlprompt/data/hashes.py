@@ -1,7 +1,7 @@
-"""Content hashes of image files."""
+"""Content hashes: of image files, and of the images of a dataset."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vlprompt.data.images import read_image
@@ -10,11 +10,21 @@ from vlprompt.data.remembered import remembered
 
 
 def content_hashes(root: Path, paths: Sequence[str]) -> list[str]:
-    """The first half of the SHA-256 (hex) of each of these files under `root`. ImageError where one cannot be read.
+    """The SHA-256 (hex) of each of these files under `root`. ImageError where one cannot be read.
 
     They are remembered in the cache by path, size and modification time.
     """
-    return remembered("hashes", root, paths, lambda fresh: (found[:32] for found in file_hashes(root, fresh)))
+    return remembered("sha256", root, paths, lambda fresh: file_hashes(root, fresh))
+
+
+def combined_hash(class_names: Iterable[str], images: Iterable[tuple[str, int, str]]) -> str:
+    """SHA-256 (hex) over class names and every (split, label, hash of the image), in their order."""
+    digest = hashlib.sha256()
+    for name in class_names:
+        digest.update(f"class\0{name}\n".encode())
+    for split, label, image in images:
+        digest.update(f"{split}\0{label}\0{image}\n".encode())
+    return digest.hexdigest()
 
 
 def file_hashes(root: Path, paths: Sequence[str]) -> Iterator[str]:

@@ -5,11 +5,10 @@ JSON lines in UTF-8. The first one is the header, then there is a line for each 
     {"vlprompt_split": 1, "dataset", "template", "shots", "seed", "classes": [...], "hash", "content"}
     {"path", "label", "class_name", "split", "sha256"}
 
-Paths are relative. `hash` is `Dataset.split_hash()`. `content` is made of what the images are instead of where they
-lie, so that two people whose folders differ can compare it.
+Paths are relative. `hash` is `Dataset.split_hash()`. `content`, `Dataset.content_hash`, is made of what the images are
+instead of where they lie, so that two people whose folders differ can compare it.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -22,7 +21,7 @@ from vlprompt.data.assembly import ALIASES, SPLITS, Entry, assemble
 from vlprompt.data.checks import unreadable
 from vlprompt.data.class_names import words_for
 from vlprompt.data.dataset import Dataset, Item
-from vlprompt.data.hashes import file_hashes
+from vlprompt.data.hashes import combined_hash, file_hashes
 from vlprompt.errors import VLPromptError
 from vlprompt.files import atomic_write
 
@@ -74,7 +73,7 @@ def write_split(dataset: Dataset, path: Path) -> Header:
         seed=seed,
         classes=list(dataset.class_names),
         hash=dataset.split_hash(),
-        content=_content_hash(dataset.class_names, rows),
+        content=_content(dataset.class_names, rows),
     )
     atomic_write(path, "".join(f"{json.dumps(line.model_dump())}\n" for line in (header, *rows)))
     return header
@@ -142,13 +141,8 @@ def verify_split(path: Path, root: Path | None = None) -> dict[str, str]:
     }
 
 
-def _content_hash(class_names: Iterable[str], rows: Iterable[Row]) -> str:
-    digest = hashlib.sha256()
-    for name in class_names:
-        digest.update(f"class\0{name}\n".encode())
-    for row in rows:
-        digest.update(f"{row.split}\0{row.label}\0{row.sha256}\n".encode())
-    return digest.hexdigest()
+def _content(class_names: Iterable[str], rows: Iterable[Row]) -> str:
+    return combined_hash(class_names, ((row.split, row.label, row.sha256) for row in rows))
 
 
 def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -184,7 +178,7 @@ def _parse(path: Path, lines: list[tuple[int, dict[str, Any]]]) -> tuple[Header,
     same = (
         all(names.get(row.label) == row.class_name for row in rows)
         and _dataset(header, rows).split_hash() == header.hash
-        and _content_hash(header.classes, rows) == header.content
+        and _content(header.classes, rows) == header.content
     )
     if not same:
         raise VLPromptError(

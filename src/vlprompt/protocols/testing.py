@@ -26,7 +26,7 @@ def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Datase
         for name, test in tests.items():
             part = test.of(tested)
             records[name] = TestRecord(
-                dataset=part.name, hash=part.split_hash(), classes=len(part.class_names), images=len(part.test)
+                dataset=part.name, hash=part.content_hash, classes=len(part.class_names), images=len(part.test)
             )
     return records
 

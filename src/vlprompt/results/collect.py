@@ -142,15 +142,15 @@ def _recipes(configs: list[RunConfig]) -> list[str]:
 
 
 def _splits(records: list[RunRecord]) -> list[str]:
-    """What tells the split of each record from others: the images that shots are drawn from, and the targets'.
+    """What tells the split of each record from others: the images that shots are drawn from, and those of the tests.
 
-    Where the same pool, shots and seed were drawn differently all the same, the draw itself.
+    Where shots of the same seed are others all the same, the draw itself.
     """
     draws: dict[tuple[str, str, int, int], set[str]] = {}
     for record in records:
-        draws.setdefault(_draw(record), set()).add(record.split.hash)
+        draws.setdefault(_draw(record), set()).add(record.split.content)
     return [
-        record.split.hash if len(draws[_draw(record)]) > 1 else f"{_images(record) or 'unknown'} {_dataset(record)}"
+        record.split.content if len(draws[_draw(record)]) > 1 else f"{_images(record)} {_dataset(record)}"
         for record in records
     ]
 
@@ -166,9 +166,9 @@ def _draw(record: RunRecord) -> tuple[str, str, int, int]:
 
 
 def _images(record: RunRecord) -> str:
-    """Hash of all images that shots are drawn from and, where there are other datasets to test on, of theirs."""
-    others = [record.tests[test].hash for test in _targets(record) if test in record.tests]
-    return hashlib.sha256(" ".join([record.split.pool, *others]).encode()).hexdigest() if others else record.split.pool
+    """Hash of the images that shots are drawn from, by their names, and of the tested ones, by what is in them."""
+    hashes = [record.split.pool, *(test.hash for test in record.tests.values())]
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _targets(record: RunRecord) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def _same_split(one: Run, other: Run) -> bool:
     """Whether two runs learned from the same images and are tested alike."""
     tests = one.record.tests, other.record.tests
     alike = all(tests[0][name].hash == tests[1][name].hash for name in tests[0].keys() & tests[1].keys())
-    return one.record.split.hash == other.record.split.hash and alike
+    return one.record.split.content == other.record.split.content and alike
 
 
 def _paired(

@@ -264,7 +264,7 @@ def _environment(runs: Sequence[Run]) -> str:
         taken = record.training_seconds
         rows.append(
             [
-                *map(Text, [*words, record.split.hash[:12], record.result_hash[:12]]),
+                *map(Text, [*words, record.split.content[:12], record.result_hash[:12]]),
                 Text(str(run.shots), run.shots),
                 Text(str(run.seed), run.seed),
                 Text(f"{taken:.1f}", taken) if run.finished else Text(MISSING),
@@ -305,7 +305,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "backbone": run.section.backbone,
         "weights": run.section.weights,
         "precision": run.section.precision,
-        "split": record.split.hash,
+        "split": record.split.content,
         "result": record.result_hash,
         "trainable_parameters": record.trainable_parameters,
         "metrics": metrics,

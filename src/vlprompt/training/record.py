@@ -52,9 +52,9 @@ class BackboneRecord(BaseModel):
 class SplitRecord(BaseModel):
     """Which images were used: the hash of the drawn split, the number in each part, and what could not be read.
 
-    `pool` is the hash of all images that shots are drawn from; other seeds and shots have the same. `content` is that
-    of the learned images in the run's `split.jsonl`. `short` has the classes with fewer images than shots were asked
-    for, and how many. `template` is the dataset's own, which the method's may differ from.
+    `pool` is the hash of all images that shots are drawn from; other seeds and shots have the same. Both are of paths;
+    `content` is of the learned images themselves, as in the run's `split.jsonl`. `short` has the classes with fewer
+    images than shots were asked for, and how many. `template` is the dataset's own, which the method's may differ from.
     """
 
     hash: str
@@ -69,7 +69,7 @@ class SplitRecord(BaseModel):
 
 
 class TestRecord(BaseModel):
-    """What was tested: the dataset's name, the hash of images and competing classes, and their numbers."""
+    """What was tested: the dataset's name, the hash of its images and of the competing classes, and their numbers."""
 
     dataset: str
     hash: str
