@@ -9,10 +9,12 @@ import pytest
 
 from tests.impatient import Impatient
 from vlprompt.errors import VLPromptError
+from vlprompt.methods import list_methods
 from vlprompt.progress import Reporter
 from vlprompt.protocols import grid as module
 from vlprompt.protocols.grid import Grid, about, numbers, plan, split_list
 from vlprompt.results.collect import find_runs
+from vlprompt.results.tables import make_tables
 from vlprompt.training.record import read_record
 
 FAST = ["optim.epochs=2", "optim.batch_size=4", "data.views=1"]
@@ -72,6 +74,12 @@ def test_finished_cells_are_skipped_and_times_are_learned_from(make: Any) -> Non
     work = second.cells[0].work
     expected = work * (rates[0] + rates[1] + 2 * (rates[0] + rates[1]) / 2)  # KgCoOp is taken for an average one
     assert second.seconds_left() == pytest.approx(expected)
+    second.rehearse(Written())
+    pace = second.paces["kgcoop"]
+    assert list(second.paces) == ["kgcoop"]
+    assert 0 < pace.train < rates[1]
+    kgcoop = work * pace.train + pace.names + second.cells[0].tested * pace.test
+    assert second.seconds_left() == pytest.approx(work * (rates[0] + rates[1]) + 2 * kgcoop)
     assert second.run(Written()) == {}
     assert len(second.finished) == 6
     assert second.seconds_left() == 0
@@ -84,8 +92,9 @@ def test_an_interrupted_grid_goes_on_to_the_same_bytes(make: Any, tmp_path: Path
     whole = make(["zero-shot", "coop"], out=tmp_path / "whole")
     whole.run(Written())
     cut = make(["zero-shot", "coop"], out=tmp_path / "cut")
+    assert cut.seconds_left() is None
     with pytest.raises(KeyboardInterrupt):
-        cut.run(Impatient(after=2, when=last.exists))
+        cut.run(Impatient(after=2, when=lambda: (last / "split.jsonl").exists()))
 
     again = make(["zero-shot", "coop"], out=tmp_path / "cut")
     assert [again.state(cell) for cell in again.cells] == ["finished", "finished", "finished", "interrupted"]
@@ -96,6 +105,46 @@ def test_an_interrupted_grid_goes_on_to_the_same_bytes(make: Any, tmp_path: Path
     for one, other in zip(whole.cells, again.cells, strict=True):
         assert read_record(one.folder).metrics == read_record(other.folder).metrics
         assert (one.folder / "prompts.safetensors").read_bytes() == (other.folder / "prompts.safetensors").read_bytes()
+
+
+def test_a_table_of_a_stopped_grid_says_what_it_lacks(make: Any, tmp_path: Path) -> None:
+    grid = make(["zero-shot", "coop"], seeds=[1, 2, 3])
+    first = grid.cells[0].folder
+    with pytest.raises(KeyboardInterrupt):
+        grid.run(Impatient(after=2, when=lambda: read_record(first).status == "finished"))
+    runs, _ = find_runs([tmp_path / "grid"])
+    assert len(runs) == 6
+    assert {run.record.status for run in runs} >= {"finished", "planned"}
+    (table,) = make_tables(runs)
+    places = [next(iter(row.values.values())) for row in table.rows]
+    assert [(place.have, place.need, place.sample) for place in places] == [(1, 3, None), (0, 3, None)]
+
+    again = make(["coop"], seeds=[2], settings=["optim.epochs=1", *FAST[1:]])
+    assert again.state(again.cells[0]) == "to run"  # a plan binds nobody
+    assert again.run(Written()) == {}
+
+
+@pytest.mark.parametrize("method", list_methods())
+def test_every_method_can_be_measured_on_a_batch(method: str, make: Any, tmp_path: Path) -> None:
+    grid = make([method], seeds=[1])
+    grid.rehearse(Written())
+    pace = grid.paces[method]
+    assert pace.names > 0
+    assert (pace.train > 0) == (method not in ("zero-shot", "linear-probe", "tip-adapter"))
+    assert "about" in grid.summary() or "less than a minute" in grid.summary()
+    assert not (tmp_path / "grid").exists()
+
+
+@pytest.mark.parametrize(("protocol", "method"), [("few-shot", "zero-shot"), ("base-to-new", "kgcoop")])
+def test_class_names_of_every_dataset_are_read_before_work(
+    protocol: str, method: str, make: Any, pictures: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    last = sorted(path.name for path in other.iterdir() if path.is_dir())[-1]
+    (other / last).rename(other / f"zz{'1' * 90}")  # every figure is a token
+    with pytest.raises(VLPromptError, match=r"zz1.* tokens"):
+        make([method], protocol, datasets=[str(pictures), str(other)])
 
 
 def test_cells_of_other_settings_are_refused_before_work(make: Any, weights: Path) -> None:

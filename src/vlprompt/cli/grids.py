@@ -103,9 +103,10 @@ def run(
     if dry_run:
         for cell in planned.cells:
             print(f"{cell.folder}  {planned.state(cell)}")
-        reporter.say(planned.summary())
+    planned.rehearse(reporter)
+    reporter.say(planned.summary(workers or 1))
+    if dry_run:
         return
-    reporter.say(planned.summary())
     try:
         chosen: Engine | None = None
         if engine is EngineName.ray:
@@ -125,7 +126,7 @@ def run(
         from vlprompt.results.formats import print_tables
         from vlprompt.results.tables import make_tables
 
-        print_tables(make_tables(find_runs(cell.folder for cell in planned.cells if cell.folder.is_dir())[0]))
+        print_tables(make_tables(find_runs(cell.folder for cell in planned.cells)[0]))
     if failed:
         print(f"{len(failed)} of {len(planned.cells)} cells failed", file=sys.stderr)
         raise typer.Exit(1)

@@ -88,7 +88,7 @@ def table(
 
 def plot(
     runs: Runs,
-    out: Annotated[Path, typer.Option(help="Folder to write the plots into.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the plots into.")] = Path("plots"),
     format_: Annotated[PlotFormat, typer.Option("--format", help="Of the files.")] = PlotFormat.png,
 ) -> None:
     """Plots of all finished runs under RUNS: accuracy against shots, base against new, gain over zero-shot, time.
@@ -97,7 +97,7 @@ def plot(
 
     Examples:
 
-        vlprompt plot runs/grid --out plots
+        vlprompt plot runs/grid
 
         vlprompt plot runs/grid --out plots --format pdf
     """

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from vlprompt.protocols.engines import Engine, Job
 from vlprompt.protocols.engines.local import Here
 from vlprompt.protocols.engines.worker import Worker
 from vlprompt.protocols.protocol import PROTOCOLS
+from vlprompt.protocols.rehearsal import Pace, mean_pace, rehearse
+from vlprompt.protocols.run import new_record
 from vlprompt.protocols.task import Task, load_pool, open_task
 from vlprompt.settings import AUGMENTATION, method_label, put_settings, read_value, resolve
 from vlprompt.training.record import RunRecord, read_record, read_records
@@ -35,6 +37,8 @@ class Cell:
         config: of the run.
         folder: of the run.
         work: training images times epochs, which the time of a method's training is taken to grow with.
+        tested: images that are tested, which the time of its tests is taken to grow with.
+        plan: the record that says that the cell is to be run.
         prompts_from: a finished run under the same --out that learned what this one would learn.
     """
 
@@ -43,6 +47,8 @@ class Cell:
     config: RunConfig
     folder: Path
     work: int
+    tested: int
+    plan: RunRecord
     prompts_from: Path | None = None
 
 
@@ -55,12 +61,14 @@ class Grid:
         backbone: loaded once for all.
         pools: the datasets by their source, targets among them, likewise.
         records: of the cells that are there, by folder; those that are not finished will be gone on with.
+        paces: what was measured of methods without a finished cell, by their labels.
     """
 
     cells: list[Cell]
     backbone: Backbone
     pools: dict[str, Dataset]
     records: dict[Path, RunRecord] = field(default_factory=dict)
+    paces: dict[str, Pace] = field(default_factory=dict)
 
     @property
     def finished(self) -> list[Cell]:
@@ -78,6 +86,7 @@ class Grid:
             what went wrong, by the cell's folder. Ctrl-C raises KeyboardInterrupt, and the same grid can go on.
         """
         engine = engine or Here(Worker(self.backbone, self.pools))
+        self._announce()
         failed: dict[Path, str] = {}
         running: dict[str, tuple[Cell, Lock]] = {}
         left = [cell for cell in self.cells if not self._finished(cell)]
@@ -128,8 +137,21 @@ class Grid:
                     lock.release()
         return failed
 
+    def rehearse(self, reporter: Reporter) -> None:
+        """Measure the methods that no finished cell tells the pace of, each on a batch of its first cell."""
+        known = {cell.method for cell in self.finished}
+        first: dict[str, Cell] = {}
+        for cell in self.cells:
+            if cell.method not in known and cell.prompts_from is None:
+                first.setdefault(cell.method, cell)
+        with reporter.bar("measure") as bar:
+            for number, (method, cell) in enumerate(first.items()):
+                bar(number, len(first), method)
+                self.paces[method] = rehearse(open_task(cell.config, self.backbone, self.pools))
+
     def seconds_left(self, cells: list[Cell] | None = None) -> float | None:
-        """Estimate for cells that are not finished, from the times of those that are; None where there is none.
+        """Estimate for cells that are not finished, from the times of those that are or of a rehearsal; None where
+        there is none.
 
         A method of which nothing is known is taken for an average one.
         """
@@ -137,23 +159,25 @@ class Grid:
             cells = [cell for cell in self.cells if not self._finished(cell)]
         if not cells:
             return 0.0
-        rates: dict[str, list[tuple[float, float]]] = {}
+        found: dict[str, list[Pace]] = {}
         for cell in self.finished:
             record = self.records[cell.folder]
-            times = record.training_seconds / cell.work, record.timings.get("test", 0.0)
-            rates.setdefault(cell.method, []).append(times)
-        if not rates:
+            pace = Pace(record.training_seconds / cell.work, record.timings.get("test", 0.0) / cell.tested)
+            found.setdefault(cell.method, []).append(pace)
+        paces = self.paces | {method: mean_pace(measured) for method, measured in found.items()}
+        if not paces:
             return None
-        means = {method: _means(found) for method, found in rates.items()}
-        average = _means(list(means.values()))
+        average = mean_pace(list(paces.values()))
         left = 0.0
         for cell in cells:
-            rate, test = means.get(cell.method, average)
-            left += test if cell.prompts_from else test + rate * cell.work
+            pace = paces.get(cell.method, average)
+            left += pace.names + pace.test * cell.tested + (0 if cell.prompts_from else pace.train * cell.work)
         return left
 
-    def summary(self) -> str:
-        """One line: how many cells, how many of them are finished or begun, and how long the rest may take."""
+    def summary(self, parallel: int = 1) -> str:
+        """One line: how many cells, how many of them are finished or begun, and how long the rest may take, so many at
+        a time.
+        """
         done, begun = len(self.finished), len(self.records) - len(self.finished)
         states = [f"{done} finished"] + ([f"{begun} to go on with"] if begun else [])
         states.append(f"{len(self.cells) - done - begun} to run")
@@ -161,11 +185,21 @@ class Grid:
             states.append(f"{learned} of them with prompts that another run learned")
         ahead = self.seconds_left()
         cells = "1 cell" if len(self.cells) == 1 else f"{len(self.cells)} cells"
-        return f"{cells}: {', '.join(states)}" + (f"; {about(ahead)}" if ahead else "")
+        return f"{cells}: {', '.join(states)}" + (f"; {about(ahead / parallel)}" if ahead else "")
 
     def state(self, cell: Cell) -> str:
         """Status of the cell's record, or "to run" where there is none."""
         return self.records[cell.folder].status if cell.folder in self.records else "to run"
+
+    def _announce(self) -> None:
+        """Leave a record in the place of every cell to come, so that tables of a grid that was stopped know them."""
+        for cell in self.cells:
+            lock = None if cell.folder in self.records else try_lock(_lock_file(cell))
+            if lock is None:  # it has begun, here or in another process
+                continue
+            with lock:
+                if _free(cell.folder):
+                    cell.plan.write(cell.folder)
 
     def _finished(self, cell: Cell) -> bool:
         return self.state(cell) == "finished"
@@ -223,7 +257,16 @@ def plan(
     base = configs[0].backbone
     pools = {source: load_pool(data) for source, data in {c.data.source: c.data for c in configs}.items()}
     backbone = load_backbone(base.source, base.precision, configs[0].runtime.device)
-    _check_methods(configs[: len(methods)], backbone, pools)
+    per_dataset = len(shots) * len(methods)
+    _check_methods(
+        [
+            config
+            for begin in range(0, len(datasets) * per_dataset, per_dataset)
+            for config in configs[begin:][: len(methods)]
+        ],
+        backbone,
+        pools,
+    )
 
     grid, (records, _) = Grid([], backbone, pools), read_records(out)
     trained = {
@@ -240,7 +283,7 @@ def plan(
         folders.add(cell.folder)
         grid.cells.append(cell)
         record = records.get(cell.folder)  # of one that cannot be read it is said when its turn comes
-        if record is not None:
+        if record is not None and record.status != "planned":
             grid.records[cell.folder] = record
             strange += [cell.folder] * (record.result_hash != task.result_hash)
     if strange:
@@ -328,15 +371,20 @@ def _tasks(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Datase
 
 
 def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> None:
-    """Make every method once: options that do not fit the backbone, and methods that do not fit the protocol, fail."""
-    bound = []
+    """Make every method: options that do not fit the backbone, methods that do not fit the protocol, and class names
+    that cannot be read fail.
+    """
+    bound: list[str] = []
     for config, task in zip(configs, _tasks(configs, backbone, pools), strict=True):
-        if task.cannot_name_new(task.method()):
+        method = task.method()
+        if task.cannot_name_new(method):
             bound.append(method_label(config))
+        else:
+            task.check(method)
     if bound:
         raise VLPromptError(
-            f"--methods {', '.join(bound)}: with these options they cannot name new classes, which protocol "
-            f"{configs[0].protocol!r} tests; leave them out, or use protocol few-shot or domain-generalization"
+            f"--methods {', '.join(dict.fromkeys(bound))}: with these options they cannot name new classes, which "
+            f"protocol {configs[0].protocol!r} tests; leave them out, or use protocol few-shot or domain-generalization"
         )
 
 
@@ -344,7 +392,9 @@ def _cell(config: RunConfig, task: Task, out: Path, prompts_from: Path | None) -
     method, dataset, shots = method_label(config), task.dataset.name, config.data.shots
     folder = out / config.protocol / _file_name(dataset) / _file_name(method) / f"shots-{shots}" / f"seed-{config.seed}"
     label = f"{dataset}, {method}, {shots} shot{'s' * (shots > 1)}, seed {config.seed}"
-    return Cell(label, method, config, folder, len(task.shots.train) * config.optim.epochs, prompts_from)
+    work = len(task.shots.train) * config.optim.epochs
+    tested = len(task.dataset.test) + sum(len(target.test) for target in task.targets.values())
+    return Cell(label, method, config, folder, work, tested, new_record(task, "planned"), prompts_from)
 
 
 def _file_name(label: str) -> str:
@@ -363,13 +413,17 @@ def _job(cell: Cell) -> Job:
     }
 
 
+def _free(folder: Path) -> bool:
+    """Whether nothing but a plan is there."""
+    if not (folder / "run.json").exists():
+        return True
+    with suppress(VLPromptError):  # of a record that cannot be read it is said when its turn comes
+        return read_record(folder).status == "planned"
+    return False
+
+
 def _lock_file(cell: Cell) -> Path:
     return cell.folder.parent / f".{cell.folder.name}.lock"
-
-
-def _means(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    firsts, seconds = zip(*pairs, strict=True)
-    return sum(firsts) / len(pairs), sum(seconds) / len(pairs)
 
 
 def _came_to(cell: Cell, record: RunRecord) -> str:

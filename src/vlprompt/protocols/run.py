@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars
 
@@ -73,7 +73,7 @@ def tune(
 
     method = task.method()
     task.check(method)
-    record = _new_record(task, method, result_hash)
+    record = new_record(task, trainable=method.trainable)
     if (folder / FILE).exists():
         record.history, _ = read_progress(folder)  # a damaged state is found before the old record is written over
     record.write(folder)
@@ -195,11 +195,13 @@ def _tidy(folder: Path) -> None:
     remove_leftovers(folder, FILES)
 
 
-def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
+def new_record(task: Task, status: Literal["planned", "running"] = "running", trainable: int = 0) -> RunRecord:
+    """The record of a run that learns nothing yet."""
     backbone, shots = task.backbone, task.shots
     return RunRecord(
+        status=status,
         config=task.config,
-        result_hash=result_hash,
+        result_hash=task.result_hash,
         training_hash=task.training_hash,
         backbone=BackboneRecord.of(backbone),
         class_names=list(shots.class_names),
@@ -215,5 +217,5 @@ def _new_record(task: Task, method: Method[Any], result_hash: str) -> RunRecord:
             template=task.pool.template,
         ),
         tests=task.tests,
-        trainable_parameters=method.trainable,
+        trainable_parameters=trainable,
     )

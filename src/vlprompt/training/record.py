@@ -90,10 +90,10 @@ class Epoch(BaseModel):
 
 class RunRecord(BaseModel):
     """A run's record. Only a finished one holds metrics, and one that a classifier saved, from its run; an imported one
-    has prompts from elsewhere.
+    has prompts from elsewhere, and a planned one is a cell of a grid that has not begun.
     """
 
-    status: Literal["running", "interrupted", "finished", "imported", "saved"] = "running"
+    status: Literal["planned", "running", "interrupted", "finished", "imported", "saved"] = "running"
     config: RunConfig
     result_hash: str
     training_hash: str = Field("", description="Runs that have the same have learned the same prompts.")
