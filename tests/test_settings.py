@@ -45,7 +45,8 @@ def test_paper_is_the_methods_own_recipe() -> None:
     [
         ("maple", "cross-dataset", "maple/cross-dataset"),
         ("maple", "domain-generalization", "maple/cross-dataset"),
-        ("coop", "cross-dataset", "coop/base-to-new"),
+        ("coop", "domain-generalization", "coop/cross-dataset"),
+        ("cocoop", "cross-dataset", "cocoop/base-to-new"),
         ("vpt", "domain-generalization", "vpt/base-to-new"),
         ("tip-adapter-f", "domain-generalization", "tip-adapter-f/few-shot"),
         ("tip-adapter-f", "base-to-new", None),

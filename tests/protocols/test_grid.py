@@ -1,5 +1,6 @@
 """Grids on tiny data: what is planned, skipped, gone on with, refused, and reported."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,12 @@ def test_a_table_of_a_stopped_grid_says_what_it_lacks(make: Any, tmp_path: Path)
     again = make(["coop"], seeds=[2], settings=["optim.epochs=1", *FAST[1:]])
     assert again.state(again.cells[0]) == "to run"  # a plan binds nobody
     assert again.run(Written()) == {}
+
+
+def test_classes_with_fewer_images_than_shots_are_told_of(make: Any) -> None:
+    assert make(["coop", "zero-shot"]).short() == []
+    (line,) = make(["coop", "zero-shot"], shots=[1, 64]).short()
+    assert re.fullmatch(r"pictures0: 4 classes have fewer training images than 64 shots, '.*' has \d; all .*", line)
 
 
 @pytest.mark.parametrize("method", list_methods())

@@ -179,6 +179,15 @@ def test_splits_of_a_dataset_do_not_share_a_cell(differs: str, tmp_path: Path) -
     assert all(re.fullmatch(r"openmoji \(split [0-9a-f]{8}\)", name) for name in names)
 
 
+def test_classes_with_fewer_images_than_shots_are_told_of(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", dataset="one", test=10, short={"a": 3, "b": 2})
+    write_run(tmp_path / "b", dataset="two", test=10)
+    (table,) = tables(tmp_path)
+    assert [line for line in table_sheet(table).legend if "fewer" in line] == [
+        "one: 2 classes have fewer training images than shots; all are used."
+    ]
+
+
 def test_variants_have_rows_of_their_own(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "dapt", test=10)
     write_run(tmp_path / "b", "dapt", test=11, settings=["method.beta_text=0"])

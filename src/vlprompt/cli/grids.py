@@ -103,6 +103,8 @@ def run(
     if dry_run:
         for cell in planned.cells:
             print(f"{cell.folder}  {planned.state(cell)}")
+    for line in planned.short():
+        reporter.warn(line)
     planned.rehearse(reporter)
     reporter.say(planned.summary(workers or 1))
     if dry_run:

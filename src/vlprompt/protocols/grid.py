@@ -33,6 +33,7 @@ class Cell:
 
     Attributes:
         label: for people, such as "openmoji, dapt, 16 shots, seed 1".
+        dataset: its name.
         method: with the options that are not its recipe's, such as "dapt[beta_text=0]".
         config: of the run.
         folder: of the run.
@@ -43,6 +44,7 @@ class Cell:
     """
 
     label: str
+    dataset: str
     method: str
     config: RunConfig
     folder: Path
@@ -186,6 +188,20 @@ class Grid:
         ahead = self.seconds_left()
         cells = "1 cell" if len(self.cells) == 1 else f"{len(self.cells)} cells"
         return f"{cells}: {', '.join(states)}" + (f"; {about(ahead / parallel)}" if ahead else "")
+
+    def short(self) -> list[str]:
+        """A line for each dataset and number of shots that some classes have fewer training images than."""
+        lines = []
+        for cell in self.cells:
+            split, shots = cell.plan.split, cell.config.data.shots
+            if split.short:
+                classes = "1 class has" if len(split.short) == 1 else f"{len(split.short)} classes have"
+                name, count = min(split.short.items(), key=lambda item: item[1])
+                lines.append(
+                    f"{cell.dataset}: {classes} fewer training images than {shots} shots, {name!r} has {count}; all of "
+                    "them are used"
+                )
+        return list(dict.fromkeys(lines))
 
     def state(self, cell: Cell) -> str:
         """Status of the cell's record, or "to run" where there is none."""
@@ -394,7 +410,7 @@ def _cell(config: RunConfig, task: Task, out: Path, prompts_from: Path | None) -
     label = f"{dataset}, {method}, {shots} shot{'s' * (shots > 1)}, seed {config.seed}"
     work = len(task.shots.train) * config.optim.epochs
     tested = len(task.dataset.test) + sum(len(target.test) for target in task.targets.values())
-    return Cell(label, method, config, folder, work, tested, new_record(task, "planned"), prompts_from)
+    return Cell(label, dataset, method, config, folder, work, tested, new_record(task, "planned"), prompts_from)
 
 
 def _file_name(label: str) -> str:

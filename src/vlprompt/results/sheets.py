@@ -126,6 +126,10 @@ def _table_legend(table: Table) -> list[str]:
     if SECONDS in columns:
         sentences.append("Seconds are those of preparing and training.")
     sentences.append("k/n seeds: not all finished, so not averaged.")
+    sentences += [
+        f"{dataset}: {count} class{'es have' if count > 1 else ' has'} fewer training images than shots; all are used."
+        for dataset, count in table.short.items()
+    ]
     sources = dict.fromkeys(value.printed.source for value in values if value.printed)
     if sources:
         where = "; ".join(sources)

@@ -71,12 +71,14 @@ class Table:
         section: what they have in common.
         metric: of the tests, as records call it.
         columns, rows: in the order they are shown.
+        short: datasets with classes that have fewer training images than shots, and how many classes.
     """
 
     section: Section
     metric: str
     columns: list[Column]
     rows: list[Row]
+    short: dict[str, int]
 
     @property
     def datasets(self) -> list[str]:
@@ -106,7 +108,8 @@ def make_tables(runs: Iterable[Run], *, intervals: bool = False, metric: str = "
         if may_average(datasets):
             methods = sorted({run.method for run in found}, key=method_order)
             rows += [_averages(section, rows, method, datasets, columns, metric) for method in methods]
-        tables.append(Table(section, metric, columns, rows))
+        short = {name: max(len(run.record.split.short) for run in found if run.dataset == name) for name in datasets}
+        tables.append(Table(section, metric, columns, rows, {name: count for name, count in short.items() if count}))
     return tables
 
 
