@@ -27,7 +27,9 @@ def run(
     methods: Annotated[str, typer.Option(help="Names with commas between them, options in brackets: `coop,dapt`.")],
     datasets: Annotated[str, typer.Option(help="Names or paths, with commas between them.")],
     out: Annotated[Path, typer.Option(help="The grid's folder, with a run's folder for each cell.")],
-    shots: Annotated[str, typer.Option(help="Training images of each class.")] = "16",
+    shots: Annotated[
+        str | None, typer.Option(help="Training images of each class; default 1,2,4,8,16 for few-shot, else 16.")
+    ] = None,
     seeds: Annotated[str, typer.Option(help="A run for each.")] = "1,2,3",
     targets: Targets = None,
     root: Root = None,
@@ -88,7 +90,7 @@ def run(
         protocol,
         grid.split_list(methods),
         grid.split_list(datasets),
-        shots=grid.numbers("--shots", shots),
+        shots=None if shots is None else grid.numbers("--shots", shots),
         seeds=grid.numbers("--seeds", seeds),
         out=out,
         recipe=recipe,

@@ -146,6 +146,8 @@ class Grid:
         for cell in self.cells:
             if cell.method not in known and cell.prompts_from is None:
                 first.setdefault(cell.method, cell)
+        if not first:
+            return
         with reporter.bar("measure") as bar:
             for number, (method, cell) in enumerate(first.items()):
                 bar(number, len(first), method)
@@ -226,7 +228,7 @@ def plan(
     methods: list[str],
     datasets: list[str],
     *,
-    shots: list[int],
+    shots: list[int] | None,
     seeds: list[int],
     out: Path,
     recipe: str | None = None,
@@ -240,7 +242,7 @@ def plan(
         protocol: name of the protocol.
         methods: names, with options in brackets where they are not the recipe's: "dapt[beta_text=0,n_text=8]".
         datasets: names or paths.
-        shots: training images of each class.
+        shots: training images of each class; None: those of the protocol.
         seeds: of the runs.
         out: the grid's folder; cells are PROTOCOL/DATASET/METHOD/shots-K/seed-S in it.
         recipe: as in `settings.resolve`; one that names a method is refused.
@@ -255,6 +257,8 @@ def plan(
     """
     others = {source: _others(protocol, source, datasets, targets) for source in datasets}
     given = flags or {}
+    if shots is None:
+        shots = list(PROTOCOLS[protocol].shots) if protocol in PROTOCOLS else [16]  # an unknown one is refused below
     configs = [
         _config(
             method,

@@ -56,6 +56,7 @@ class Protocol:
             "trained": theirs are among those that were learned. None: there are none.
         recipes: the protocols whose recipes a run starts from: the first that there is one of.
         means: numbers beside the tests: harmonic means of two of them.
+        shots: what a grid learns from unless told otherwise.
     """
 
     about: str
@@ -64,6 +65,7 @@ class Protocol:
     recipes: tuple[str, ...]
     targets: Literal["own", "trained"] | None = None
     means: dict[str, tuple[str, str]] = field(default_factory=dict)
+    shots: tuple[int, ...] = (16,)
 
     @property
     def names_new(self) -> bool:
@@ -91,6 +93,7 @@ PROTOCOLS: dict[str, Protocol] = {
         train="all",
         tests={"test": Test()},
         recipes=("few-shot",),
+        shots=(1, 2, 4, 8, 16),
     ),
     "base-to-new": Protocol(
         about="the first half of the classes (base) is learned; base and new are tested, apart and among one another",
