@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import vlprompt
 from tests.methods.golden import backbone as recorded
-from tests.methods.shapes import NAMES, TEXT_DEPTH, VISUAL_DEPTH, uneven
+from tests.methods.shapes import NAMES, TEXT_DEPTH, TEXT_WIDTH, VISUAL_DEPTH, uneven
 from vlprompt import VLPromptError, cli
 from vlprompt.methods import METHODS
 from vlprompt.methods.base import text_only_methods
@@ -90,6 +90,15 @@ def test_a_value_that_is_none(name: str, key: str) -> None:
     for value in ({"of": "another kind"}, *bounds(name, key)):
         with pytest.raises(VLPromptError, match=re.escape(f"method.{key}={value!r}: Input should be")):
             vlprompt.create_method(name, uneven(), NAMES, **{key: value})
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "_"])
+@pytest.mark.parametrize("name", [name for name, key in OPTIONS if key == "ctx_init"])
+def test_words_that_are_blank_are_none(name: str, blank: str) -> None:
+    lengths = {key: 3 for key in ("n_ctx", "n_text") if (name, key) in OPTIONS}
+    method = vlprompt.create_method(name, uneven(), NAMES, ctx_init=blank, **lengths)
+    assert method.options.ctx_init is None
+    assert method.text_context.shape == (3, TEXT_WIDTH)
 
 
 def test_every_number_has_bounds() -> None:

@@ -85,6 +85,12 @@ class Options(BaseModel):
             raise ValueError("a template needs {} once, where the class name goes")
         return value
 
+    @field_validator("ctx_init", mode="before", check_fields=False)
+    @classmethod
+    def _words_or_none(cls, value: object) -> object:
+        """No words are None, which the authors' programs write as an empty text."""
+        return None if isinstance(value, str) and not value.replace("_", " ").strip() else value
+
     @field_validator("n_ctx", "n_text", "n_visual", "rank", check_fields=False)
     @classmethod
     def _fits_in_memory(cls, value: int) -> int:
