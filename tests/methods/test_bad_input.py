@@ -181,7 +181,7 @@ def test_class_names_of_a_file(words: list[str], expected: str, fails: Call, wei
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_name_that_is_too_long_is_named(name: str) -> None:
-    expected = r"dog dog dog.* \d\d tokens.*; shorten the"
+    expected = r"^class name '(dog ){19}d\.\.\.' is too long: 9[01] tokens, room for [5-7]\d .*; shorten the name"
     long = ["cat", " ".join(["dog"] * 90)]
     with pytest.raises(VLPromptError, match=expected):
         vlprompt.create_method(name, uneven(), long)
@@ -190,6 +190,33 @@ def test_a_name_that_is_too_long_is_named(name: str) -> None:
         with pytest.raises(VLPromptError, match=expected):
             method.set_class_names(long)
         assert method.class_names == ("red apple", "dog", "forget me not")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("promptsrc", "templates"),
+        ("e2mim", "templates"),
+        ("e2mim", "template"),
+        ("kgcoop", "template"),
+        ("prograd", "template"),
+    ],
+)
+def test_a_name_has_to_fit_templates_beside_the_prompts(name: str, option: str, fails: Call, weights: Path) -> None:
+    template = "an " + "old " * 67 + "{}."
+    options = {option: [template]}
+    method = vlprompt.create_method(name, uneven(), ["cat", "dog " * 5], **options)
+    expected = r"class name '(dog ){6}dog' is too long: 7 tokens, room for 6 in template 'an (old )+ol\.\.\.'; shorten"
+    with pytest.raises(VLPromptError, match=expected):
+        method.set_class_names(["cat", "dog " * 7])
+    assert method.class_names == ("cat", "dog dog dog dog dog")
+    with pytest.raises(VLPromptError, match=r"^template 'so .*' leaves no room for a class name among 77 tokens"):
+        vlprompt.create_method(name, uneven(), NAMES, **{option: [template.replace("an", "so " * 8)]})
+    shown = json.dumps([template.replace("an", "so " * 6)])
+    assert re.search(
+        "class name 'blue sky' is too long: 2 tokens, room for 1 in template",
+        fails("--method", name, "--set", f"method.{option}={shown}", "--backbone", weights),
+    )
 
 
 @pytest.mark.parametrize(

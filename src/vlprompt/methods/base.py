@@ -140,7 +140,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
             )
         self.build()
         self.to(backbone.device)
-        self.check_names(class_names)
+        self.check_names(self.class_names)
 
     @property
     def backbone(self) -> Backbone:
@@ -169,6 +169,11 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         What the loss gets then is `classify` of their features, with `index` in its extras.
         """
         return False
+
+    @property
+    def read_templates(self) -> list[str]:
+        """Hand-crafted prompts that have to hold every class name: `template`, unless prompts take its place."""
+        return self.options.own_templates if self.prompts()[0] is None else []
 
     @property
     def trainable(self) -> int:
@@ -260,9 +265,8 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         words, text = as_words(names), self.prompts()[0]
         if text is not None:
             self.backbone.text.check_names(text, words)
-            return
-        for sentence in self.options.own_templates:
-            self.backbone.tokenize([sentence.format(word) for word in words])
+        for template in self.read_templates:
+            self.backbone.tokenize.check_names(template, words)
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Go on with other classes and the same prompts. VLPromptError where the method is `class_bound`."""
@@ -271,8 +275,9 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
                 f"method {self.name!r} with these options learns something for each class and has nothing for new "
                 "ones; use options that share it among classes"
             )
-        self.check_names(names)
-        self._set_names(names)
+        words = as_words(names)
+        self.check_names(words)
+        self._set_names(words)
 
     @property
     def template_features(self) -> Tensor:

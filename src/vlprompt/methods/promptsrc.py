@@ -112,6 +112,11 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
     usual_depth = 9
     epochs_averaged: Tensor
 
+    @property
+    def read_templates(self) -> list[str]:
+        """Those whose frozen features the text keeps to."""
+        return self.options.templates
+
     def build(self) -> None:
         """Create the prompts and their averages."""
         super().build()
