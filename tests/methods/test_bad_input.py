@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
@@ -164,6 +165,29 @@ def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, w
 def test_class_names_that_are_none(name: str, names: list[str], expected: str) -> None:
     with pytest.raises(VLPromptError, match=expected):
         vlprompt.create_method(name, uneven(), names)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("dog", "class_names is 'dog'; give a list of names"),
+        (None, "class_names is None; give a list of names"),
+        ([0, 1], "class_names holds 0, which is no text"),
+        (["dog", None], "class_names holds None, which is no text"),
+    ],
+)
+def test_class_names_of_another_kind(names: Any, expected: str) -> None:
+    with pytest.raises(VLPromptError, match=expected):
+        vlprompt.create_method("coop", uneven(), names)
+    with pytest.raises(VLPromptError, match=expected):
+        vlprompt.create_method("coop", uneven(), NAMES).set_class_names(names)
+
+
+def test_class_names_can_be_read_once() -> None:
+    method = vlprompt.create_method("coop", uneven(), (name for name in NAMES))  # type: ignore[arg-type]
+    assert method.class_names == ("red apple", "dog", "forget me not")
+    method.set_class_names(name for name in ["a_cat", "cow"])  # type: ignore[arg-type]
+    assert method.class_names == ("a cat", "cow")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ A new method usually writes `prompts` and `loss` and nothing else.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -348,9 +348,14 @@ def method_options(name: str, options: dict[str, Any]) -> Options:
         ) from error
 
 
-def as_words(names: Sequence[str]) -> tuple[str, ...]:
-    """Class names as words, underscores replaced by spaces; VLPromptError where one is empty or there twice."""
-    words = tuple(name.replace("_", " ").strip() for name in names)
+def as_words(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names as words, underscores replaced by spaces; VLPromptError where one is no text, empty or twice there."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise VLPromptError(f"class_names is {names!r}; give a list of names")
+    given = tuple(names)
+    if strange := [name for name in given if not isinstance(name, str)]:
+        raise VLPromptError(f"class_names holds {strange[0]!r}, which is no text; give each class a name")
+    words = tuple(name.replace("_", " ").strip() for name in given)
     if not words or not all(words):
         raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
     twice = next((word for word, count in Counter(words).items() if count > 1), None)
