@@ -349,7 +349,7 @@ def method_options(name: str, options: dict[str, Any]) -> Options:
 
 
 def as_words(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names as words, underscores replaced by spaces; VLPromptError where one is no text, empty or twice there."""
+    """Class names as words, underscores replaced by spaces; VLPromptError where one is no text, empty or a twin."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise VLPromptError(f"class_names is {names!r}; give a list of names")
     given = tuple(names)
