@@ -1,6 +1,7 @@
 """Mistakes, method by method: one clear error each, before images are encoded or anything is trained."""
 
 import json
+import math
 import re
 import signal
 import sys
@@ -88,7 +89,7 @@ def test_an_option_that_is_not_there(name: str, fails: Call) -> None:
 
 @pytest.mark.parametrize(("name", "key"), OPTIONS)
 def test_a_value_that_is_none(name: str, key: str) -> None:
-    for value in ({"of": "another kind"}, *bounds(name, key)):
+    for value in ({"of": "another kind"}, math.nan, math.inf, -math.inf, *bounds(name, key)):
         with pytest.raises(VLPromptError, match=re.escape(f"method.{key}={value!r}: Input should be")):
             vlprompt.create_method(name, uneven(), NAMES, **{key: value})
 

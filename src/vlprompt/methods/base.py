@@ -66,7 +66,7 @@ MOST = 4096  # vectors in a prompt; towers read fewer
 class Options(BaseModel):
     """Options of a method: typed, bounded and described in one place, each a keyword of `create_method`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     template: str | list[str] = Field(
         "a photo of a {}.",
