@@ -161,10 +161,23 @@ def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, w
         (["dog", "_ "], "holds an empty name"),
         (["dog", "cat", "dog"], "class_names holds 'dog' twice; give each class a name of its own"),
         (["red_apple", "dog", "red apple"], "class_names holds 'red apple' twice"),
+        (["dog", "&nbsp;"], "class_names holds '&nbsp;', of which the model reads nothing; use other words"),
+        (["\x00"], "of which the model reads nothing"),
     ],
 )
 def test_class_names_that_are_none(name: str, names: list[str], expected: str) -> None:
     with pytest.raises(VLPromptError, match=expected):
+        vlprompt.create_method(name, uneven(), names)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("names", [["cat", "Dog", "dog"], ["hot dog", "hot  dog"]])
+def test_names_that_read_the_same(name: str, names: list[str]) -> None:
+    """What is learned for each class tells them apart all the same."""
+    if vlprompt.create_method(name, uneven(), NAMES).class_bound:
+        assert vlprompt.create_method(name, uneven(), names).class_names == tuple(names)
+        return
+    with pytest.raises(VLPromptError, match=f"holds {names[-2]!r} and {names[-1]!r}, which the model reads as"):
         vlprompt.create_method(name, uneven(), names)
 
 

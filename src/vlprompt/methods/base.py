@@ -141,6 +141,8 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self.build()
         self.to(backbone.device)
         self.check_names(self.class_names)
+        if not self.class_bound:
+            self._check_readings()
 
     @property
     def backbone(self) -> Backbone:
@@ -263,6 +265,9 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     def check_names(self, names: Sequence[str]) -> None:
         """VLPromptError, naming the class, where a name is empty, there twice, or too long for the text tower."""
         words, text = as_words(names), self.prompts()[0]
+        unread = next((word for word in words if not self.backbone.tokenize.encode(word)), None)
+        if unread is not None:
+            raise VLPromptError(f"class_names holds {unread!r}, of which the model reads nothing; use other words")
         if text is not None:
             self.backbone.text.check_names(text, words)
         for template in self.read_templates:
@@ -285,6 +290,17 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         if self._template_features is None:
             self._template_features = self.backbone.template_features(self.options.template, self.class_names)
         return self._template_features
+
+    def _check_readings(self) -> None:
+        """VLPromptError where the model reads two names as the same and can't tell their classes apart."""
+        first: dict[tuple[int, ...], str] = {}
+        for name in self.class_names:
+            twin = first.setdefault(tuple(self.backbone.tokenize.encode(name)), name)
+            if twin != name:
+                raise VLPromptError(
+                    f"class_names holds {twin!r} and {name!r}, which the model reads as the same; "
+                    "give each class a name of its own"
+                )
 
     def _set_names(self, names: Sequence[str]) -> None:
         self.class_names = as_words(names)
