@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_what_is_missing_is_named() -> None:
         parse_config({"method": {"name": "dapt"}})
     with pytest.raises(VLPromptError, match="there is no option 'sed'; a run has: seed, protocol"):
         make(sed=3)
+
+
+@pytest.mark.parametrize(("section", "key"), [("optim", "lr"), ("optim", "eps"), ("data", "shots")])
+def test_numbers_are_finite(section: str, key: str) -> None:
+    for value in (math.nan, math.inf):
+        with pytest.raises(VLPromptError, match=f"{section}.{key}={value}: Input should be a finite number"):
+            make(**{section: {"source": "openmoji", key: value} if section == "data" else {key: value}})
 
 
 def test_a_folder_is_called_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def maple(backbones: dict[str, str], names_file: Path, tmp_path: Path) -> Any:
         file = save_as_dassl(state, tmp_path / "model.pth.tar-5")
         values = {"backbone": backbones[case.weights], "class_names": names_file, "out": tmp_path / "run", **settings}
         import_prompts(method, file, device="cpu", **values)
-        return restore(tmp_path / "run", device="cpu")[1]
+        return restore(values["out"], device="cpu")[1]
 
     return run
 
@@ -200,6 +200,33 @@ def test_names_that_are_unknown_or_missing_are_listed(maple: Any) -> None:
         maple(lambda state: state.pop("prompt_learner.compound_prompts_text.0"))
     with pytest.raises(VLPromptError, match=r"gaps or unequal shapes in the layers of text_deep: \[0, 1, 3\]"):
         maple(lambda state: state.update({"prompt_learner.compound_prompts_text.3": torch.zeros(2, 128)}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_values_that_are_no_finite_numbers_are_refused(maple: Any, value: float) -> None:
+    with pytest.raises(VLPromptError, match="holds values that are no finite numbers, in what becomes text_context"):
+        maple(lambda state: state["prompt_learner.ctx"][0].fill_(value))
+
+
+def test_a_wrapper_for_several_devices_is_taken_off(maple: Any, tmp_path: Path) -> None:
+    expected = maple().state_dict()
+
+    def wrap(state: dict[str, Tensor]) -> None:
+        for name in list(state):
+            state[f"module.{name}"] = state.pop(name)
+
+    found = maple(wrap, out=tmp_path / "again").state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_another_number_of_classes_is_refused(maple: Any, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    with pytest.raises(VLPromptError, match=r"was tuned on 7 classes, and --class-names has 2; give each"):
+        maple(class_names=names)
+    assert not (tmp_path / "run").exists()
+    silent = maple(lambda state: state.pop("prompt_learner.token_prefix"), class_names=names)
+    assert silent.class_names == ("cat", "dog")
 
 
 def test_prompts_inside_the_towers_are_not_taken_for_frozen_weights(
@@ -281,6 +308,20 @@ def test_class_names_that_are_none(tmp_path: Path) -> None:
             read_names(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("names.json", '["cat", "", "dog"]'),
+        ("names.yaml", "a: cat\nb: ' '\nc: dog\n"),
+        ("names.csv", "n1,cat\nn2,\n"),
+    ],
+)
+def test_an_empty_name_does_not_move_the_labels(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(VLPromptError, match="has no name for class 1, counted from 0; add it"):
+        read_names(tmp_path / name)
+
+
 def test_the_command_line_imports_evaluates_and_predicts(
     call: Call,
     backbones: dict[str, str],
@@ -288,7 +329,8 @@ def test_the_command_line_imports_evaluates_and_predicts(
     tmp_path: Path,
 ) -> None:
     case = read_case("coop-random4-vit")
-    file = save_as_dassl(their_names("coop-random4-vit", case), tmp_path / "model.pth.tar-50")
+    state = {**their_names("coop-random4-vit", case), "token_prefix": torch.randn(4, 1, 8)}
+    file = save_as_dassl(state, tmp_path / "model.pth.tar-50")
     names = tmp_path / "names.txt"
     names.write_text("blue_sky\ngreen_leaf\nnight\nred_apple\n")
     words = ["import", "coop", file, "--backbone", backbones[case.weights], "--class-names", names, "--device", "cpu"]

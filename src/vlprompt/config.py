@@ -18,7 +18,7 @@ ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-gener
 class Section(BaseModel):
     """A part of a run: unknown keys are errors, values do not change once they are there."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class BackboneConfig(Section):

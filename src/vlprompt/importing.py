@@ -6,7 +6,7 @@ optimiser and schedule, for the prompts alone or for the whole model, with its f
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def import_prompts(
         config = parse_config({"method": {**values, "ctx_init": None}, **sections})
     tuned = create_method(method, frozen, names, **config.method.options)
     check(tuned, learned, source)
+    check_classes(theirs, names, source)
     state = tuned.state_dict()
     for name in state:
         # What a method averages over epochs was averaged by the authors' program before it saved.
@@ -162,7 +163,10 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(map(is_plain, state.values())):
         raise VLPromptError(f"{file} has no state_dict; give the model.pth.tar file that the authors' program saved")
-    return {str(name): value.float() for name, value in state.items()}
+    tensors = {str(name): value.float() for name, value in state.items()}
+    # What ran on several devices may have been saved with its wrapper.
+    wrapped = all(name.startswith("module.") for name in tensors)
+    return {name.removeprefix("module."): value for name, value in tensors.items()} if wrapped else tensors
 
 
 class _Leftover:
@@ -266,8 +270,8 @@ def check(method: Method[Any], learned: Mapping[str, Tensor], file: Path) -> Non
         lacks = f"lacks what becomes {', '.join(missing)}" if missing else f"holds {', '.join(unused)} besides"
         raise VLPromptError(f"{file} is no complete checkpoint of {method.name!r}: it {lacks}")
     for name, value in learned.items():
-        if value.isnan().any():
-            raise VLPromptError(f"{file} holds values that are no numbers, in what becomes {name}")
+        if not value.isfinite().all():
+            raise VLPromptError(f"{file} holds values that are no finite numbers, in what becomes {name}")
         if tuple(value.shape) != needed[name]:
             given = f"backbone {method.backbone.name} and {len(method.class_names)} classes"
             raise VLPromptError(
@@ -276,12 +280,26 @@ def check(method: Method[Any], learned: Mapping[str, Tensor], file: Path) -> Non
             )
 
 
+def check_classes(theirs: Mapping[str, Tensor], names: Sequence[str], file: Path) -> None:
+    """VLPromptError where the checkpoint was saved with the embedded sentences of more or fewer classes."""
+    prefix = _saved_with(theirs, "token_prefix")
+    if prefix is not None and prefix.ndim == 3 and len(prefix) != len(names):
+        raise VLPromptError(
+            f"{file} was tuned on {len(prefix)} classes, and --class-names has {len(names)}; give each of its classes "
+            "a name, in order"
+        )
+
+
+def _saved_with(theirs: Mapping[str, Tensor], name: str) -> Tensor | None:
+    return next((value for key, value in theirs.items() if key.endswith(name)), None)
+
+
 def name_follows(theirs: Mapping[str, Tensor], name: str, backbone: Backbone) -> bool:
     """Whether the checkpoint says that the class name stands right behind the context, without frozen words between.
 
     It does so by the embedded sentences that it was saved with; without them, or where they are of other classes, no.
     """
-    suffix = next((value for key, value in theirs.items() if key.endswith("token_suffix")), None)
+    suffix = _saved_with(theirs, "token_suffix")
     expected = backbone.text.words(f"{name.replace('_', ' ')}.").cpu()
     if suffix is None or suffix.ndim != 3 or suffix[0, : len(expected)].shape != expected.shape:
         return False
@@ -304,7 +322,12 @@ def read_names(file: Path) -> list[str]:
     if isinstance(content, dict):
         content = list(content.values())
     content = content if isinstance(content, list) and all(map(is_word, content)) else []
-    names = [str(name).strip() for name in content if str(name).strip()]
+    names = [str(name).strip() for name in content]
+    if suffix == ".txt":
+        names = [name for name in names if name]
     if not names:
         raise VLPromptError(f"--class-names {file} holds no list of names; give a name for each class, in order")
+    if "" in names:
+        # Left out, it would move the labels of all that follow.
+        raise VLPromptError(f"--class-names {file} has no name for class {names.index('')}, counted from 0; add it")
     return names

@@ -1,11 +1,13 @@
 """Mistakes, method by method: one clear error each, before images are encoded or anything is trained."""
 
 import json
+import math
 import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
@@ -13,7 +15,7 @@ from safetensors.torch import save_file
 
 import vlprompt
 from tests.methods.golden import backbone as recorded
-from tests.methods.shapes import NAMES, TEXT_DEPTH, VISUAL_DEPTH, uneven
+from tests.methods.shapes import NAMES, TEXT_DEPTH, TEXT_WIDTH, VISUAL_DEPTH, uneven
 from vlprompt import VLPromptError, cli
 from vlprompt.methods import METHODS
 from vlprompt.methods.base import text_only_methods
@@ -87,9 +89,18 @@ def test_an_option_that_is_not_there(name: str, fails: Call) -> None:
 
 @pytest.mark.parametrize(("name", "key"), OPTIONS)
 def test_a_value_that_is_none(name: str, key: str) -> None:
-    for value in ({"of": "another kind"}, *bounds(name, key)):
+    for value in ({"of": "another kind"}, math.nan, math.inf, -math.inf, *bounds(name, key)):
         with pytest.raises(VLPromptError, match=re.escape(f"method.{key}={value!r}: Input should be")):
             vlprompt.create_method(name, uneven(), NAMES, **{key: value})
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "_"])
+@pytest.mark.parametrize("name", [name for name, key in OPTIONS if key == "ctx_init"])
+def test_words_that_are_blank_are_none(name: str, blank: str) -> None:
+    lengths = {key: 3 for key in ("n_ctx", "n_text") if (name, key) in OPTIONS}
+    method = vlprompt.create_method(name, uneven(), NAMES, ctx_init=blank, **lengths)
+    assert method.options.ctx_init is None
+    assert method.text_context.shape == (3, TEXT_WIDTH)
 
 
 def test_every_number_has_bounds() -> None:
@@ -150,11 +161,47 @@ def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, w
         (["dog", "_ "], "holds an empty name"),
         (["dog", "cat", "dog"], "class_names holds 'dog' twice; give each class a name of its own"),
         (["red_apple", "dog", "red apple"], "class_names holds 'red apple' twice"),
+        (["dog", "&nbsp;"], "class_names holds '&nbsp;', of which the model reads nothing; use other words"),
+        (["\x00"], "of which the model reads nothing"),
     ],
 )
 def test_class_names_that_are_none(name: str, names: list[str], expected: str) -> None:
     with pytest.raises(VLPromptError, match=expected):
         vlprompt.create_method(name, uneven(), names)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("names", [["cat", "Dog", "dog"], ["hot dog", "hot  dog"]])
+def test_names_that_read_the_same(name: str, names: list[str]) -> None:
+    """What is learned for each class tells them apart all the same."""
+    if vlprompt.create_method(name, uneven(), NAMES).class_bound:
+        assert vlprompt.create_method(name, uneven(), names).class_names == tuple(names)
+        return
+    with pytest.raises(VLPromptError, match=f"holds {names[-2]!r} and {names[-1]!r}, which the model reads as"):
+        vlprompt.create_method(name, uneven(), names)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("dog", "class_names is 'dog'; give a list of names"),
+        (None, "class_names is None; give a list of names"),
+        ([0, 1], "class_names holds 0, which is no text"),
+        (["dog", None], "class_names holds None, which is no text"),
+    ],
+)
+def test_class_names_of_another_kind(names: Any, expected: str) -> None:
+    with pytest.raises(VLPromptError, match=expected):
+        vlprompt.create_method("coop", uneven(), names)
+    with pytest.raises(VLPromptError, match=expected):
+        vlprompt.create_method("coop", uneven(), NAMES).set_class_names(names)
+
+
+def test_class_names_can_be_read_once() -> None:
+    method = vlprompt.create_method("coop", uneven(), (name for name in NAMES))  # type: ignore[arg-type]
+    assert method.class_names == ("red apple", "dog", "forget me not")
+    method.set_class_names(name for name in ["a_cat", "cow"])  # type: ignore[arg-type]
+    assert method.class_names == ("a cat", "cow")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +219,7 @@ def test_class_names_of_a_file(words: list[str], expected: str, fails: Call, wei
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_name_that_is_too_long_is_named(name: str) -> None:
-    expected = r"dog dog dog.* \d\d tokens.*; shorten the"
+    expected = r"^class name '(dog ){19}d\.\.\.' is too long: 9[01] tokens, room for [5-7]\d .*; shorten the name"
     long = ["cat", " ".join(["dog"] * 90)]
     with pytest.raises(VLPromptError, match=expected):
         vlprompt.create_method(name, uneven(), long)
@@ -181,6 +228,33 @@ def test_a_name_that_is_too_long_is_named(name: str) -> None:
         with pytest.raises(VLPromptError, match=expected):
             method.set_class_names(long)
         assert method.class_names == ("red apple", "dog", "forget me not")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("promptsrc", "templates"),
+        ("e2mim", "templates"),
+        ("e2mim", "template"),
+        ("kgcoop", "template"),
+        ("prograd", "template"),
+    ],
+)
+def test_a_name_has_to_fit_templates_beside_the_prompts(name: str, option: str, fails: Call, weights: Path) -> None:
+    template = "an " + "old " * 67 + "{}."
+    options = {option: [template]}
+    method = vlprompt.create_method(name, uneven(), ["cat", "dog " * 5], **options)
+    expected = r"class name '(dog ){6}dog' is too long: 7 tokens, room for 6 in template 'an (old )+ol\.\.\.'; shorten"
+    with pytest.raises(VLPromptError, match=expected):
+        method.set_class_names(["cat", "dog " * 7])
+    assert method.class_names == ("cat", "dog dog dog dog dog")
+    with pytest.raises(VLPromptError, match=r"^template 'so .*' leaves no room for a class name among 77 tokens"):
+        vlprompt.create_method(name, uneven(), NAMES, **{option: [template.replace("an", "so " * 8)]})
+    shown = json.dumps([template.replace("an", "so " * 6)])
+    assert re.search(
+        "class name 'blue sky' is too long: 2 tokens, room for 1 in template",
+        fails("--method", name, "--set", f"method.{option}={shown}", "--backbone", weights),
+    )
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,12 @@ def test_frozen_text_features_average_before_they_are_normalised() -> None:
 
 
 def test_frozen_towers_are_not_asked_where_no_loss_follows() -> None:
-    made = method().eval()
+    made, (images, labels) = method().eval(), batch()
     with torch.no_grad():
-        assert made(batch()[0]).extras == {}
+        prediction = made(images)
+    assert prediction.extras == {}
+    with pytest.raises(VLPromptError, match="has no frozen features for the loss of 'promptsrc'; predict"):
+        made.loss(prediction, labels)
     assert made(batch()[0]).extras.keys() == {"frozen_logits", "frozen_image_features", "frozen_text_features"}
     assert not any(value.requires_grad for value in made(batch()[0]).extras.values())
 

@@ -67,7 +67,7 @@ class TextTower:
 
     def words(self, text: str) -> Tensor:
         """Token embeddings (n, d_t), fp32, of a text without its special tokens; what `ctx_init` starts from."""
-        tokens = torch.tensor(self.tokenizer.encode(text), device=self.device)
+        tokens = torch.tensor(self.tokenizer.encode(text), dtype=torch.long, device=self.device)
         return self._embed(tokens).float()
 
     def __call__(self, tokens: Tensor, updates: LowRankUpdates | None = None) -> Tensor:

@@ -72,19 +72,45 @@ class Tokenizer:
         rows = [self._row(text) for text in ([texts] if isinstance(texts, str) else texts)]
         return torch.tensor(rows, dtype=torch.long).reshape(len(rows), self.context_length)
 
+    def check_names(self, template: str, names: Sequence[str]) -> None:
+        """VLPromptError, naming the class, where a name is too long to stand in the template."""
+        words = len(self._tokens(template))
+        for name in names:
+            count = len(self._tokens(name))
+            # Beside other letters a name may have a few tokens more or less; so far from the limit they do not matter.
+            if words + count <= self.context_length // 2:
+                continue
+            room = self.context_length - len(self._sentence(template.format(name))) + count
+            if room < 1:
+                raise VLPromptError(
+                    f"template {_shown(template)!r} leaves no room for a class name among {self.context_length} "
+                    "tokens; shorten it"
+                )
+            if count > room:
+                raise VLPromptError(
+                    f"class name {_shown(name)!r} is too long: {count} tokens, room for {room} in template "
+                    f"{_shown(template)!r}; shorten the name (--class-names) or the template"
+                )
+
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._vocabulary.encode(text))
 
-    def _row(self, text: str) -> list[int]:
+    def _sentence(self, text: str) -> list[int]:
         front = [] if self.sos is None else [self.sos]
-        row = [*front, *self._tokens(text), self.eot]
+        return [*front, *self._tokens(text), self.eot]
+
+    def _row(self, text: str) -> list[int]:
+        row = self._sentence(text)
         if len(row) > self.context_length:
-            shown = text if len(text) <= 60 else text[:57] + "..."
             raise VLPromptError(
-                f"text {shown!r} has {len(row)} tokens with its special ones, the model reads "
+                f"text {_shown(text)!r} has {len(row)} tokens with its special ones, the model reads "
                 f"{self.context_length}; shorten the class name or the template"
             )
         return row + [self.pad] * (self.context_length - len(row))
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @lru_cache

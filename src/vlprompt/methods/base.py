@@ -5,7 +5,7 @@ A new method usually writes `prompts` and `loss` and nothing else.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -66,7 +66,7 @@ MOST = 4096  # vectors in a prompt; towers read fewer
 class Options(BaseModel):
     """Options of a method: typed, bounded and described in one place, each a keyword of `create_method`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     template: str | list[str] = Field(
         "a photo of a {}.",
@@ -84,6 +84,12 @@ class Options(BaseModel):
         if missing or len(named) < len(templates) or any("{" in sentence or "}" in sentence for sentence in named):
             raise ValueError("a template needs {} once, where the class name goes")
         return value
+
+    @field_validator("ctx_init", mode="before", check_fields=False)
+    @classmethod
+    def _words_or_none(cls, value: object) -> object:
+        """No words are None, which the authors' programs write as an empty text."""
+        return None if isinstance(value, str) and not value.replace("_", " ").strip() else value
 
     @field_validator("n_ctx", "n_text", "n_visual", "rank", check_fields=False)
     @classmethod
@@ -134,7 +140,9 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
             )
         self.build()
         self.to(backbone.device)
-        self.check_names(class_names)
+        self.check_names(self.class_names)
+        if not self.class_bound:
+            self._check_readings()
 
     @property
     def backbone(self) -> Backbone:
@@ -163,6 +171,11 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         What the loss gets then is `classify` of their features, with `index` in its extras.
         """
         return False
+
+    @property
+    def read_templates(self) -> list[str]:
+        """Hand-crafted prompts that have to hold every class name: `template`, unless prompts take its place."""
+        return self.options.own_templates if self.prompts()[0] is None else []
 
     @property
     def trainable(self) -> int:
@@ -252,11 +265,13 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     def check_names(self, names: Sequence[str]) -> None:
         """VLPromptError, naming the class, where a name is empty, there twice, or too long for the text tower."""
         words, text = as_words(names), self.prompts()[0]
+        unread = next((word for word in words if not self.backbone.tokenize.encode(word)), None)
+        if unread is not None:
+            raise VLPromptError(f"class_names holds {unread!r}, of which the model reads nothing; use other words")
         if text is not None:
             self.backbone.text.check_names(text, words)
-            return
-        for sentence in self.options.own_templates:
-            self.backbone.tokenize([sentence.format(word) for word in words])
+        for template in self.read_templates:
+            self.backbone.tokenize.check_names(template, words)
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Go on with other classes and the same prompts. VLPromptError where the method is `class_bound`."""
@@ -265,8 +280,9 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
                 f"method {self.name!r} with these options learns something for each class and has nothing for new "
                 "ones; use options that share it among classes"
             )
-        self.check_names(names)
-        self._set_names(names)
+        words = as_words(names)
+        self.check_names(words)
+        self._set_names(words)
 
     @property
     def template_features(self) -> Tensor:
@@ -274,6 +290,17 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         if self._template_features is None:
             self._template_features = self.backbone.template_features(self.options.template, self.class_names)
         return self._template_features
+
+    def _check_readings(self) -> None:
+        """VLPromptError where the model reads two names as the same and can't tell their classes apart."""
+        first: dict[tuple[int, ...], str] = {}
+        for name in self.class_names:
+            twin = first.setdefault(tuple(self.backbone.tokenize.encode(name)), name)
+            if twin != name:
+                raise VLPromptError(
+                    f"class_names holds {twin!r} and {name!r}, which the model reads as the same; "
+                    "give each class a name of its own"
+                )
 
     def _set_names(self, names: Sequence[str]) -> None:
         self.class_names = as_words(names)
@@ -337,9 +364,14 @@ def method_options(name: str, options: dict[str, Any]) -> Options:
         ) from error
 
 
-def as_words(names: Sequence[str]) -> tuple[str, ...]:
-    """Class names as words, underscores replaced by spaces; VLPromptError where one is empty or there twice."""
-    words = tuple(name.replace("_", " ").strip() for name in names)
+def as_words(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names as words, underscores replaced by spaces; VLPromptError where one is no text, empty or a twin."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise VLPromptError(f"class_names is {names!r}; give a list of names")
+    given = tuple(names)
+    if strange := [name for name in given if not isinstance(name, str)]:
+        raise VLPromptError(f"class_names holds {strange[0]!r}, which is no text; give each class a name")
+    words = tuple(name.replace("_", " ").strip() for name in given)
     if not words or not all(words):
         raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
     twice = next((word for word, count in Counter(words).items() if count > 1), None)

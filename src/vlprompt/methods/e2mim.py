@@ -81,11 +81,20 @@ class E2MIM(Method[E2MIMOptions]):
         return self.options.lambda_aug > 0
 
     @property
+    def hand_crafted(self) -> list[str]:
+        """All templates, which together are the second view."""
+        return [*self.options.own_templates, *self.options.templates]
+
+    @property
+    def read_templates(self) -> list[str]:
+        """Those of the second view, where the loss or the classifier has a use for it."""
+        return self.hand_crafted if self.options.lambda_mi or self.options.r else []
+
+    @property
     def template_features(self) -> Tensor:
         """The hand-crafted view, unit text features (C, D) of the ensemble of all templates."""
         if self._template_features is None:
-            sentences = [*self.options.own_templates, *self.options.templates]
-            self._template_features = self.backbone.template_features(sentences, self.class_names)
+            self._template_features = self.backbone.template_features(self.hand_crafted, self.class_names)
         return self._template_features
 
     def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:

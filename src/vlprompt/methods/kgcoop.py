@@ -28,6 +28,11 @@ class KgCoOp(Method[KgCoOpOptions]):
     Options = KgCoOpOptions
     name = "kgcoop"
 
+    @property
+    def read_templates(self) -> list[str]:
+        """`template`, whose features the context keeps to."""
+        return self.options.own_templates
+
     def build(self) -> None:
         """Create the context."""
         self.text_context = nn.Parameter(initial_context(self.backbone, self.options.n_ctx, self.options.ctx_init))

@@ -44,6 +44,11 @@ class ProGrad(Method[ProGradOptions]):
         """A class-specific context belongs to the classes it was learned for."""
         return self.options.class_specific
 
+    @property
+    def read_templates(self) -> list[str]:
+        """`template`, which gives the zero-shot prediction."""
+        return self.options.own_templates
+
     def build(self) -> None:
         """Create the context."""
         contexts = torch.stack([self._start() for _ in self.class_names])

@@ -112,6 +112,11 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
     usual_depth = 9
     epochs_averaged: Tensor
 
+    @property
+    def read_templates(self) -> list[str]:
+        """Those whose frozen features the text keeps to."""
+        return self.options.templates
+
     def build(self) -> None:
         """Create the prompts and their averages."""
         super().build()
@@ -142,9 +147,15 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
         """Cross-entropy, `text` and `image` distances to frozen features, `logits` divergence from frozen ones.
 
-        `text` and `image` are given with their weights, as the released code adds them up.
+        `text` and `image` are given with their weights, as the released code adds them up. VLPromptError where the
+        prediction is one of an evaluation, for which the frozen towers were not asked.
         """
         options, extras = self.options, prediction.extras
+        if "frozen_logits" not in extras:
+            raise VLPromptError(
+                "a prediction in eval mode under torch.no_grad() has no frozen features for the loss of 'promptsrc'; "
+                "predict in train mode or with gradients on"
+            )
         cross_entropy = F.cross_entropy(prediction.logits, labels)
         text = options.text_loss_weight * F.l1_loss(prediction.text_features, extras["frozen_text_features"])
         image = options.image_loss_weight * F.l1_loss(prediction.image_features, extras["frozen_image_features"])

@@ -40,6 +40,7 @@ class TipAdapter(Method[Options]):
         self.register_buffer("labels", torch.zeros(0, dtype=torch.long))
         self.register_buffer("alpha", torch.tensor(ALPHA))
         self.register_buffer("beta", torch.tensor(BETA))
+        self._validation: tuple[Tensor, Tensor] | None = None
 
     def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
         """No prompts: both towers frozen."""
