@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import vlprompt
-from tests.deploy.serve.sending import TOKEN, Serve, ask, bomb, noisy, png, results
+from tests.deploy.serve.sending import TOKEN, Serve, ask, bomb, noisy, png, results, tiled
 from vlprompt import Backbone, Classifier, create_method
 from vlprompt.deploy.serve import pictures as decoding
 
@@ -58,6 +58,9 @@ BAD_PICTURES = {
     "head of a PNG": png((1, 2, 3))[:20],
     "bomb": bomb(12_000, 12_000),
     "larger bomb": bomb(60_000, 60_000),
+    "bomb in a tile": tiled(32_768, 24_576),
+    "larger bomb in a tile": tiled(46_000, 46_000),
+    "a tile of a type that Pillow skips": tiled(32_768, 24_576, kind=17),
     "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
     "HTML": b"<!doctype html><img src=x onerror=alert(1)>",
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
@@ -79,8 +82,10 @@ def test_a_bomb_is_known_by_its_header(client: TestClient, monkeypatch: pytest.M
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr(decoding, "read_image", decode)
-    response = ask(client, bomb(12_000, 12_000))
-    assert response.json()["error"] == "image 1: 12000 x 12000 pixels, and the most is 50,000,000; send a smaller copy"
+    for file in (bomb(12_000, 12_000), tiled(12_000, 12_000)):
+        error = ask(client, file).json()["error"]
+        assert error == "image 1: 12000 x 12000 pixels, and the most is 50,000,000; send a smaller copy"
+    assert "tiles have no clear size" in ask(client, tiled(12_000, 12_000, kind=17)).json()["error"]
 
 
 def test_deep_values_take_more(serve: Serve) -> None:
