@@ -184,6 +184,18 @@ def test_classes_of_a_request_compete_in_it_alone(client: TestClient, run: Path,
     assert found == pytest.approx(expected, abs=1e-6) and len(found) == 6
 
 
+def test_classes_of_a_request_are_in_its_answer_wherever_they_rank(client: TestClient) -> None:
+    classes = ["a zebra", "night owl", "red apple"]
+    whole = results(client, RED, top="9", classes=classes, compare="true")[0]
+    short = results(client, RED, top="1", classes=classes, compare="true")[0]
+    for found, every in ((short, whole), (short["zero_shot"], whole["zero_shot"])):
+        assert [rank["rank"] for rank in every["top"]] == [1, 2, 3, 4, 5, 6]
+        expected = [
+            (rank["label"], rank["rank"]) for rank in every["top"] if rank["rank"] == 1 or rank["label"] in classes
+        ]
+        assert [(rank["label"], rank["rank"]) for rank in found["top"]] == expected
+
+
 def test_compare(client: TestClient, run: Path, backbone: Backbone) -> None:
     with_class = results(client, RED, BLUE, top="9", compare="true", classes="a zebra")
     frozen = vlprompt.load(run, backbone=backbone).zero_shot()

@@ -47,7 +47,7 @@ class Wishes(BaseModel):
         max_length=EXTRA_CLASSES,
         description="Classes, by their names, that compete in this request beside the server's.",
     )
-    top: int = Field(5, ge=1, le=TOP, description="How many classes to name of each picture.")
+    top: int = Field(5, ge=1, le=TOP, description="How many classes to name of each picture, besides `classes`.")
     compare: StrictBool = Field(False, description="Whether to rank the classes by the frozen model, too.")
 
 
