@@ -142,6 +142,8 @@ BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
     "neither true nor false": (422, form(IMAGE, part("compare", b"perhaps")), "compare: "),
     "a class without letters": (422, form(IMAGE, part("classes", b" _ ")), "classes.1: "),
     "a class with a line break": (422, form(IMAGE, part("classes", b"a\nb")), "control characters"),
+    "a class of nothing": (422, form(IMAGE, part("classes", b"&nbsp;")), "classes.1: a class name has letters"),
+    "an invisible class": (422, form(IMAGE, part("classes", b"\xe2\x80\x8b")), "invisible"),
     "a class of 101 letters": (422, form(IMAGE, part("classes", b"a" * 101)), "at most 100"),
     "a class of too many tokens": (422, form(IMAGE, part("classes", "水火".encode() * 45)), "shorten"),
     "21 classes": (422, form(IMAGE, *[part("classes", b"c%d" % i) for i in range(21)]), "classes: "),

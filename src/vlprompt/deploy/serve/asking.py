@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import html
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +23,17 @@ FORM, JSON = "multipart/form-data", "application/json"
 FIELDS, FIELD_BYTES = IMAGES + EXTRA_CLASSES + 8, 8 * NAME_LENGTH
 # Most of them that any body needs. Validation takes a while to say that millions of values are too many.
 COMMAS = (NEW_CLASSES + 1) * NAME_LENGTH
+# Invisible, but part of words in some scripts, and of emoji: zero width non-joiner and joiner.
+JOINERS = "\u200c\u200d"
 
 
 def _word(name: str) -> str:
     """A class name as words, composed, so that the same one always is the same."""
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-        raise ValueError("a class name has no control characters")
+    read = html.unescape(html.unescape(name))  # as CLIP's tokeniser does
+    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in read if letter not in JOINERS):
+        raise ValueError("a class name has no control characters, and no invisible ones")
+    if not any(letter.isprintable() and not letter.isspace() for letter in read):
+        raise ValueError("a class name has letters")
     try:
         return as_words([unicodedata.normalize("NFC", name)])[0]
     except VLPromptError as error:
