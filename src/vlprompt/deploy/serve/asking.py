@@ -124,6 +124,10 @@ def _wishes(values: dict[str, Any]) -> Wishes:
 def _first(error: ValidationError, model: type[BaseModel]) -> str:
     """The first thing that is wrong: where, and what."""
     first = error.errors()[0]
+    if not first["loc"]:
+        return "the body is a JSON object, {...}"
+    if first["loc"][0] == "image" and len(first["loc"]) > 1:  # pydantic speaks of one of its two types only
+        return f"image: send base64 as text, or a list of 1 to {IMAGES} of them"
     where = ".".join(part if isinstance(part, str) else str(part + 1) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"there is a field that is not known; known ones: {', '.join(sorted(model.model_fields))}"
