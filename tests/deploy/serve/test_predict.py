@@ -42,6 +42,14 @@ def test_base64_gets_the_same(client: TestClient) -> None:
         assert shares(found) == pytest.approx(shares(same), abs=1e-6) and len(shares(found)) == 2
 
 
+def test_base64_as_others_write_it(client: TestClient) -> None:
+    file = noisy()
+    images = [base64.encodebytes(file).decode(), f"data:image/jpeg;base64,{base64.b64encode(file).decode()}"]
+    found = client.post("/v1/predict", json={"image": images}).json()["results"]
+    expected = shares(results(client, file)[0])
+    assert [shares(each) for each in found] == [pytest.approx(expected, abs=1e-6)] * 2
+
+
 def test_one_that_cannot_be_read_has_its_reason_in_its_place(client: TestClient) -> None:
     found = results(client, RED, b"no picture", BLUE, b"")
     assert [set(each) for each in found[::2]] == [{"label", "probability", "top"}] * 2
@@ -159,6 +167,7 @@ BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
     "17 images": (422, as_json(image=[CODED] * 17), "or a list of 1 to 16"),
     "a list with a number": (422, as_json(image=[CODED, 3]), "or a list of 1 to 16"),
     "not base64": (422, as_json(image="héllo"), "not base64"),
+    "a data: URL of no base64": (422, as_json(image="data:image/svg+xml,<svg/>"), "not base64"),
     "almost base64": (422, as_json(image=CODED[:-3]), "not base64"),
     "a million numbers": (422, ("application/json", b'{"image": [' + b"1," * 1_000_000 + b"1]}"), "too many"),
     "a number as image": (422, as_json(image=3), "or a list of 1 to 16"),

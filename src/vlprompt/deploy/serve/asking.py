@@ -61,7 +61,7 @@ class Encoded(Wishes):
     """Pictures as base64, with wishes."""
 
     image: str | Annotated[list[str], Field(min_length=1, max_length=IMAGES)] = Field(
-        description=f"A picture's file as base64, or a list of up to {IMAGES}."
+        description=f"A picture's file as base64 or as a data: URL, or a list of up to {IMAGES}."
     )
 
 
@@ -135,8 +135,11 @@ def _first(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _decoded(text: str) -> bytes | None:
+    """Bytes of base64, which may have line breaks and may be a data: URL; None where it is none."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (ValueError, binascii.Error):
         return None
 
