@@ -1,6 +1,7 @@
 """The page in a real browser: pictures in, answers out, classes added, errors said kindly, nothing from elsewhere."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -166,6 +167,18 @@ def test_an_added_class_is_shown_wherever_it_stands(page: Page) -> None:
     places = [int(tag.removeprefix("added, ").removesuffix("th")) for tag in tags]
     assert places and places == sorted(places) and set(places) <= set(range(6, 13))
     assert len(labels(ranking)) == 5 + len(places)
+
+
+def test_added_classes_are_shown_among_hundreds(open_page: Open, run: Path, backbone: Backbone) -> None:
+    large = vlprompt.load(run, backbone=backbone)
+    large.add_classes([f"thing {number}" for number in range(300)])
+    with server(large) as address:
+        page = open_page(f"{address}/")
+        for number in range(8):
+            add_class(page, f"class {number}")
+        ranking = drop(page, "red.png", RED).locator(".tuned .ranking")
+        expect(ranking.locator("li.added")).to_have_count(8)
+        assert any(int(re.sub(r"\D", "", tag)) > 100 for tag in ranking.locator(".beyond .tag").all_inner_texts())
 
 
 def test_compare_with_zero_shot(page: Page) -> None:
