@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,11 @@ def broken(tmp_path: Path) -> Path:
     file = tmp_path / "broken.png"
     file.write_text("no picture")
     return file
+
+
+def listed(lines: bytes) -> io.TextIOWrapper:
+    """A stdin that has them."""
+    return io.TextIOWrapper(io.BytesIO(lines))
 
 
 def test_json_lines_answer_every_image_and_name_the_broken_one(
@@ -86,7 +93,7 @@ def test_folders_patterns_and_lists_name_images(
     assert images(f"{pictures}/**/*.png") == every
     assert images(f"{pictures}/n*/0?.png") == sorted(map(str, (pictures / "night").glob("0?.png")))
     assert images(pictures / "night", every[0]) == [*sorted(map(str, (pictures / "night").iterdir())), every[0]]
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{every[3]}\n\n  {every[1]}\n"))
+    monkeypatch.setattr("sys.stdin", listed(f"{every[3]}\n\n{every[1]}\r\n".encode()))
     assert images("-") == [every[3], every[1]]
     monkeypatch.chdir(pictures)
     assert images("night")[0] == str(Path("night", "00.png"))
@@ -116,7 +123,7 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(
 def test_a_mistake_is_one_line(
     call: Call, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("sys.stdin", listed(b""))
     (tmp_path / "empty").mkdir()
     code, out, err = call("predict", run, *(word.format(empty=tmp_path / "empty") for word in words))
     assert (code, out) == (2, "")
@@ -140,6 +147,38 @@ def test_a_name_that_is_not_utf8_is_written_all_the_same(
     code, out, _ = call("predict", run, tmp_path, "--format", form, "--sheet", tmp_path / "sheet.png", "--quiet")
     assert (code, "caf" in out) == (0, True)
     out.encode()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b" cat.png ", "caf\u00e9\u2028.png".encode()])
+def test_any_name_can_be_on_the_list(
+    call: Call, run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
+) -> None:
+    odd = tmp_path / os.fsdecode(name)
+    odd.write_bytes((pictures / "night" / "00.png").read_bytes())
+    monkeypatch.setattr("sys.stdin", listed(os.fsencode(odd) + b"\n"))
+    code, out, _ = call("predict", run, "-", "--format", "jsonl", "--quiet")
+    assert (code, json.loads(out)["image"]) == (0, str(odd))
+
+
+def test_a_picture_is_no_list(
+    call: Call, run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", listed((pictures / "night" / "00.png").read_bytes()))
+    code, out, _ = call("predict", run, "-", "--format", "jsonl", "--quiet")
+    assert code == 1 and all("error" in json.loads(line) for line in out.splitlines())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pipe without a reader is another error there")
+@pytest.mark.parametrize(
+    "words", [["predict", "{run}", "{pictures}", "--quiet"], ["list", "methods"]], ids=["predict", "list"]
+)
+def test_a_reader_may_have_enough(run: Path, pictures: Path, words: list[str]) -> None:
+    words = [word.format(run=run, pictures=pictures) for word in words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-m", "vlprompt.cli", *words], stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(60)) == (b"", 0)
 
 
 def test_a_name_commands_no_terminal(call: Call, run: Path, pictures: Path, tmp_path: Path) -> None:

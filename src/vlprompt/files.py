@@ -2,8 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vlprompt.errors import VLPromptError
@@ -19,6 +19,13 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
     Raises:
         VLPromptError: it cannot be written; what was there is still there, and whole.
     """
+    with unfinished(path, content):
+        pass
+
+
+@contextmanager
+def unfinished(path: str | os.PathLike[str], content: bytes | str) -> Iterator[Path]:
+    """As `atomic_write`, with a block between that may read the file under its temporary name, and still stop it."""
     target = Path(path)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}{UNFINISHED}"
     try:
@@ -27,6 +34,7 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, target)
     except BaseException as error:
         with suppress(OSError):

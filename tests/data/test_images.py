@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests.deploy.serve.sending import tiled
 from vlprompt.data.images import DRAFT_SIDE, ImageError, read_image
 from vlprompt.errors import VLPromptError
 
@@ -132,6 +133,17 @@ def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ImageError, match="more than 2,000 pixels"):
         read_image(path)
+
+
+def test_a_tile_may_be_larger_than_its_picture_but_not_too_large(tmp_path: Path) -> None:
+    (small := tmp_path / "small.tif").write_bytes(tiled(512, 512))
+    assert read_image(small).size == (64, 64)
+    (large := tmp_path / "large.tif").write_bytes(tiled(46_000, 46_000))
+    with pytest.raises(ImageError, match="more than 178,956,970 pixels"):
+        read_image(large)
+    (odd := tmp_path / "odd.tif").write_bytes(tiled(46_000, 46_000, kind=17))
+    with pytest.raises(ImageError, match="its tiles have no clear size"):
+        read_image(odd)
 
 
 REASONS = {

@@ -1,6 +1,7 @@
 """A run as an .onnx file: what is in it, that it answers as PyTorch does, and what is refused."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -237,6 +238,15 @@ def test_a_graph_that_differs_is_not_written(run: Path, tmp_path: Path, call: Ca
     assert code == 2
     assert err.startswith("error: onnxruntime cannot run the exported model: ")
     assert not (tmp_path / "broken.onnx").exists()
+
+
+def test_what_is_checked_is_the_file(
+    run: Path, tmp_path: Path, call: Call, instant: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda number: os.truncate(number, 1000))  # a disk that loses the rest
+    code, _, err = call("export", run, "--out", tmp_path / "model.onnx")
+    assert code == 2 and "error: onnxruntime cannot run the exported model: " in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_pictures_where_the_own_are_gone(

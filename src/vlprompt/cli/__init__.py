@@ -1,6 +1,7 @@
 """The command line: one thin function per command."""
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -67,12 +68,16 @@ UsageError: Any = typer.BadParameter.__base__
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 some images or cells failed, 2 a wrong call, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done, or nobody reads on, 1 some images or cells failed, 2 a wrong call, 130 interrupted.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files can be what no terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except VLPromptError as error:
         _fail(str(error))
     except UsageError as error:
@@ -80,7 +85,12 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):  # of which click makes exit code 1
+            raise
+        sys.exit(0)
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would flush what is left, and fail
         sys.exit(0)
     except OSError as error:  # of a disk or a folder, whose state is the user's
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

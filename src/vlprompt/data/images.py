@@ -1,11 +1,13 @@
 """Any picture people have, as 8-bit RGB."""
 
+import math
+import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vlprompt.errors import VLPromptError
 
@@ -15,6 +17,8 @@ Image.init()
 FORMATS = [name for name in "JPEG PNG GIF WEBP BMP TIFF PPM JPEG2000 AVIF".split() if name in Image.OPEN]
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where both sides stay at least this long.
 DRAFT_SIDE = 2048
+# Of a TIFF: the tags of its tiles' width and length, and the types of number that they may have.
+TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
 
 
 class ImageError(VLPromptError):
@@ -30,7 +34,8 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
 
     Transparency is laid on white, the first frame of an animation is taken, EXIF rotation is applied, 16-bit values
     are scaled by their full range (32-bit and float ones by their own minimum and maximum), very large JPEGs are
-    decoded at a fraction of their size. Pillow's limit on pixels holds: 179 million (2 * `Image.MAX_IMAGE_PIXELS`).
+    decoded at a fraction of their size. Pillow's limit on pixels holds, for a TIFF's tiles, too: 179 million
+    (2 * `Image.MAX_IMAGE_PIXELS`).
 
     Raises ImageError if the file is missing, empty, truncated, too large, or no picture.
     """
@@ -39,12 +44,46 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
         if path and Path(path).stat().st_size == 0:
             raise ImageError("the file is empty", path)
         with Image.open(source, formats=FORMATS) as image:
+            if Image.MAX_IMAGE_PIXELS and math.prod(decoded_size(image)) > 2 * Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
             return to_rgb(image)
     except ImageError as error:
         raise ImageError(error.reason, path) from error
     except Exception as error:  # decoders raise whatever a broken file leads them to
         raise ImageError(_reason(error), path) from error
+
+
+def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
+    """Width and height of what is decoded at a time: of an opened picture, or of its tile if it is a TIFF's larger one.
+
+    Raises what a broken file leads to.
+    """
+    if image.format != "TIFF" or image.fp is None:
+        return image.size
+    return max(image.size, _tile_size(image.fp), key=math.prod)
+
+
+def _tile_size(file: IO[bytes]) -> tuple[int, int]:
+    """Width and length of a TIFF's tiles, 0 where it has none.
+
+    Pillow's own tags will not do: it skips those with a type that it does not know, and libtiff decodes by them.
+    """
+    file.seek(0)
+    head = file.read(16)
+    order, big = "<" if head.startswith(b"II") else ">", 43 in head[2:4]
+    (offset,) = struct.unpack_from(f"{order}{'Q' if big else 'L'}", head, 8 if big else 4)
+    count, entry = (struct.Struct(order + form) for form in (("Q", "HHQ8s") if big else ("H", "HHL4s")))
+    sides: dict[int, int] = {}
+    file.seek(offset)
+    for _ in range(*count.unpack(file.read(count.size))):
+        tag, kind, values, value = entry.unpack(file.read(entry.size))
+        if tag in TILE_SIDES:
+            if kind not in TIFF_NUMBERS or values != 1 or tag in sides:
+                raise ImageError("it is damaged (its tiles have no clear size)")
+            (sides[tag],) = struct.unpack_from(order + TIFF_NUMBERS[kind], value)
+    width, length = (sides.get(tag, 0) for tag in TILE_SIDES)
+    return width, length
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

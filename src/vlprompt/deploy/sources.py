@@ -1,6 +1,7 @@
 """Which pictures a command line means: files, folders, patterns, and lists on stdin."""
 
 import glob
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ def find_pictures(words: Sequence[str]) -> list[str]:
     found: list[str] = []
     for word in words:
         if word == STDIN:
-            found += _some("the list on stdin", filter(None, map(str.strip, sys.stdin)))
+            found += _some("the list on stdin", filter(None, map(_path, sys.stdin.buffer)))
         elif Path(word).is_dir():
             found += _some(word, (str(Path(word) / path) for path in image_paths(Path(word), Path(word))))
         elif glob.has_magic(word) and not Path(word).exists():
@@ -32,6 +33,11 @@ def find_pictures(words: Sequence[str]) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+def _path(line: bytes) -> str:
+    """The path on a line of a list. Blanks are part of it, and it need not be UTF-8."""
+    return os.fsdecode(line.rstrip(b"\r\n"))
 
 
 def _some(word: str, paths: Iterable[str]) -> list[str]:

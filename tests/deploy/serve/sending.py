@@ -46,6 +46,20 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+def tiled(width: int, length: int, kind: int = 4) -> bytes:
+    """A small TIFF, 64 pixels a side, whose one tile says that it is huge; `kind` is the type of the tile's tags."""
+    data, about = zlib.compress(bytes(min(width * length, 10**6)), 9), [(256, 4, 64), (257, 4, 64), (258, 4, 8)]
+    entries = [*about, (259, 4, 8), (262, 4, 1), (322, kind, width), (323, kind, length), (324, 4, 400)]
+    directory, values = b"", b""
+    for tag, type_, value in [*entries, (325, 4, len(data))]:
+        place = 200 + len(values)
+        if type_ == 17:  # 8 bytes, which lie elsewhere
+            values += struct.pack("<q", value)
+        directory += struct.pack("<HHII", tag, type_, 1, place if type_ == 17 else value)
+    start = b"II*\0" + struct.pack("<IH", 8, len(entries) + 1) + directory + bytes(4)
+    return (start.ljust(200, b"\0") + values).ljust(400, b"\0") + data
+
+
 def noisy(side: int = 64) -> bytes:
     """A JPEG long enough to be cut."""
     file = BytesIO()

@@ -1,5 +1,8 @@
+import json
 import socket
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 
 import vlprompt
 from tests.deploy.serve.running import server
+from tests.deploy.serve.sending import TOKEN
 from vlprompt import Backbone
 from vlprompt.deploy.serve import connections
 
@@ -66,3 +70,30 @@ def test_a_body_may_take_its_time(port: int) -> None:
         time.sleep(0.8)
         connection.sendall(HEALTH)
         assert answer(connection).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("predict", {"Authorization": f"Bearer {TOKEN}"}, 413),
+        ("classes", {"Authorization": f"Bearer {TOKEN}"}, 403),
+        ("predict", {"Authorization": f"Bearer {TOKEN}", "Sec-Fetch-Site": "cross-site"}, 403),
+        ("predict", {}, 401),
+    ],
+    ids=["too large", "not editable", "of a foreign page", "no token"],
+)
+def test_a_refusal_reaches_one_who_sends_all_before_reading(
+    run: Path, backbone: Backbone, path: str, headers: dict[str, str], status: int
+) -> None:
+    with server(vlprompt.load(run, backbone=backbone), token=TOKEN) as address:
+        request = urllib.request.Request(f"{address}/v1/{path}", bytes(60_000_000), headers)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=20)
+    assert refused.value.code == status and set(json.load(refused.value)) == {"error"}
+
+
+def test_one_who_waits_to_be_told_to_send_is_refused_at_once(port: int) -> None:
+    with connect(port) as connection:
+        length = b"Content-Length: 60000000\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n" + length)
+        assert answer(connection).startswith(b"HTTP/1.1 413 ")

@@ -125,7 +125,8 @@ def test_the_pages_need_no_other_host(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/page/", "/page/nothing.js", "/page/..%2fapp.py", "/page/%2e%2e/app.py", "/page/x%00"]
+    "path",
+    ["/page/", "/page/nothing.js", "/page/..%2fapp.py", "/page/%2e%2e/app.py", "/page/x%00", "/docs/", "/v1/classes/"],
 )
 def test_nothing_else_is_served(client: TestClient, path: str) -> None:
     response = client.get(path)

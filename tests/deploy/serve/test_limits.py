@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.deploy.serve.sending import Serve, ask, png, results
+from tests.deploy.serve.sending import TOKEN, Serve, ask, png, results
 from vlprompt import Classifier
 from vlprompt.deploy.serve import service
 
@@ -67,8 +67,9 @@ def send(client: TestClient, body: AsyncIterator[bytes]) -> tuple[int, str]:
     return answer[0]["status"], answer[1]["body"].decode()
 
 
-def test_too_large_without_saying_so(serve: Serve) -> None:
+def test_too_large_without_saying_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = []
+    monkeypatch.setattr("vlprompt.deploy.serve.gate.DROPPED_BYTES", 10_000)
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -76,7 +77,20 @@ def test_too_large_without_saying_so(serve: Serve) -> None:
             yield bytes(1000)
 
     assert send(serve(request_bytes=5_000), endless())[0] == 413
-    assert len(sent) == 6
+    assert len(sent) == 6 + 10
+
+
+def test_a_refusal_does_not_wait_for_the_body_for_ever(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        while True:
+            yield b"-"
+            await asyncio.sleep(0.03)
+
+    monkeypatch.setattr("vlprompt.deploy.serve.gate.DROPPED_SECONDS", 0.2)
+    client = serve(token=TOKEN)
+    begun = time.monotonic()
+    assert send(client, slow())[0] == 401
+    assert time.monotonic() - begun < 5
 
 
 def test_a_body_that_takes_too_long(serve: Serve) -> None:

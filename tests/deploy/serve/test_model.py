@@ -212,7 +212,7 @@ def test_a_class_of_others_that_takes_all_the_probability_is_left_out(pretender:
     pretender.sharp = 200.0
     thread = thread_of(pretender)
     assert first(thread.ask(question(3, extra=("d",)))) == "d"
-    shares = dict(thread.ask(question(3, extra=("e",), top=9)).result(WAIT).tuned)
+    shares = {name: share for name, share, _ in thread.ask(question(3, extra=("e",), top=9)).result(WAIT).tuned}
     assert shares == pytest.approx({"e": 1.0, "a": 0.0, "b": 0.0, "c": 0.0})
     assert np.isfinite(list(shares.values())).all()
     thread.close()

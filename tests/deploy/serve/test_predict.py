@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import vlprompt
-from tests.deploy.serve.sending import TOKEN, Serve, ask, bomb, noisy, png, results
+from tests.deploy.serve.sending import TOKEN, Serve, ask, bomb, noisy, png, results, tiled
 from vlprompt import Backbone, Classifier, create_method
 from vlprompt.deploy.serve import pictures as decoding
 
@@ -42,6 +42,14 @@ def test_base64_gets_the_same(client: TestClient) -> None:
         assert shares(found) == pytest.approx(shares(same), abs=1e-6) and len(shares(found)) == 2
 
 
+def test_base64_as_others_write_it(client: TestClient) -> None:
+    file = noisy()
+    images = [base64.encodebytes(file).decode(), f"data:image/jpeg;base64,{base64.b64encode(file).decode()}"]
+    found = client.post("/v1/predict", json={"image": images}).json()["results"]
+    expected = shares(results(client, file)[0])
+    assert [shares(each) for each in found] == [pytest.approx(expected, abs=1e-6)] * 2
+
+
 def test_one_that_cannot_be_read_has_its_reason_in_its_place(client: TestClient) -> None:
     found = results(client, RED, b"no picture", BLUE, b"")
     assert [set(each) for each in found[::2]] == [{"label", "probability", "top"}] * 2
@@ -58,6 +66,9 @@ BAD_PICTURES = {
     "head of a PNG": png((1, 2, 3))[:20],
     "bomb": bomb(12_000, 12_000),
     "larger bomb": bomb(60_000, 60_000),
+    "bomb in a tile": tiled(32_768, 24_576),
+    "larger bomb in a tile": tiled(46_000, 46_000),
+    "a tile of a type that Pillow skips": tiled(32_768, 24_576, kind=17),
     "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
     "HTML": b"<!doctype html><img src=x onerror=alert(1)>",
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
@@ -79,8 +90,10 @@ def test_a_bomb_is_known_by_its_header(client: TestClient, monkeypatch: pytest.M
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr(decoding, "read_image", decode)
-    response = ask(client, bomb(12_000, 12_000))
-    assert response.json()["error"] == "image 1: 12000 x 12000 pixels, and the most is 50,000,000; send a smaller copy"
+    for file in (bomb(12_000, 12_000), tiled(12_000, 12_000)):
+        error = ask(client, file).json()["error"]
+        assert error == "image 1: 12000 x 12000 pixels, and the most is 50,000,000; send a smaller copy"
+    assert "tiles have no clear size" in ask(client, tiled(12_000, 12_000, kind=17)).json()["error"]
 
 
 def test_deep_values_take_more(serve: Serve) -> None:
@@ -137,6 +150,8 @@ BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
     "neither true nor false": (422, form(IMAGE, part("compare", b"perhaps")), "compare: "),
     "a class without letters": (422, form(IMAGE, part("classes", b" _ ")), "classes.1: "),
     "a class with a line break": (422, form(IMAGE, part("classes", b"a\nb")), "control characters"),
+    "a class of nothing": (422, form(IMAGE, part("classes", b"&nbsp;")), "classes.1: a class name has letters"),
+    "an invisible class": (422, form(IMAGE, part("classes", b"\xe2\x80\x8b")), "invisible"),
     "a class of 101 letters": (422, form(IMAGE, part("classes", b"a" * 101)), "at most 100"),
     "a class of too many tokens": (422, form(IMAGE, part("classes", "水火".encode() * 45)), "shorten"),
     "21 classes": (422, form(IMAGE, *[part("classes", b"c%d" % i) for i in range(21)]), "classes: "),
@@ -145,15 +160,17 @@ BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
     "deep JSON": (400, ("application/json", b"[" * 100_000), "not JSON"),
     "a lone surrogate": (400, ("application/json", b'{"image": "", "classes": ["\\ud800"]}'), "not JSON"),
     "no UTF-8 in JSON": (400, ("application/json", b'{"image": "\xff"}'), "not JSON"),
-    "a list": (422, ("application/json", b"[]"), "object"),
-    "null": (422, ("application/json", b"null"), "object"),
+    "a list": (422, ("application/json", b"[]"), "the body is a JSON object"),
+    "null": (422, ("application/json", b"null"), "the body is a JSON object"),
     "no image in JSON": (422, as_json(top=3), "image: "),
-    "no images": (422, as_json(image=[]), "image"),
-    "17 images": (422, as_json(image=[CODED] * 17), "image"),
+    "no images": (422, as_json(image=[]), "or a list of 1 to 16"),
+    "17 images": (422, as_json(image=[CODED] * 17), "or a list of 1 to 16"),
+    "a list with a number": (422, as_json(image=[CODED, 3]), "or a list of 1 to 16"),
     "not base64": (422, as_json(image="héllo"), "not base64"),
+    "a data: URL of no base64": (422, as_json(image="data:image/svg+xml,<svg/>"), "not base64"),
     "almost base64": (422, as_json(image=CODED[:-3]), "not base64"),
     "a million numbers": (422, ("application/json", b'{"image": [' + b"1," * 1_000_000 + b"1]}"), "too many"),
-    "a number as image": (422, as_json(image=3), "image"),
+    "a number as image": (422, as_json(image=3), "or a list of 1 to 16"),
     "a number as text": (422, as_json(image=CODED, top="3"), "top: "),
     "a huge number": (422, as_json(image=CODED, top=10**30), "top: "),
 }
@@ -177,6 +194,18 @@ def test_classes_of_a_request_compete_in_it_alone(client: TestClient, run: Path,
     other.add_classes(["a zebra", "night owl"])
     expected = dict(other.predict(Image.open(BytesIO(RED)), top=9)[0].top)
     assert found == pytest.approx(expected, abs=1e-6) and len(found) == 6
+
+
+def test_classes_of_a_request_are_in_its_answer_wherever_they_rank(client: TestClient) -> None:
+    classes = ["a zebra", "night owl", "red apple"]
+    whole = results(client, RED, top="9", classes=classes, compare="true")[0]
+    short = results(client, RED, top="1", classes=classes, compare="true")[0]
+    for found, every in ((short, whole), (short["zero_shot"], whole["zero_shot"])):
+        assert [rank["rank"] for rank in every["top"]] == [1, 2, 3, 4, 5, 6]
+        expected = [
+            (rank["label"], rank["rank"]) for rank in every["top"] if rank["rank"] == 1 or rank["label"] in classes
+        ]
+        assert [(rank["label"], rank["rank"]) for rank in found["top"]] == expected
 
 
 def test_compare(client: TestClient, run: Path, backbone: Backbone) -> None:

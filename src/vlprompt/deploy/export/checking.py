@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def _pixels(classifier: Classifier, paths: Sequence[str]) -> Tensor:
     return torch.stack([classifier.pixels(paths[place]) for place in spaced(len(paths), PICTURES)])
 
 
-def compare(model: bytes, pixels: Tensor, expected: NDArray[np.float32], of: str) -> Agreement:
+def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) -> Agreement:
     """Run an exported model in onnxruntime, and say how far it is from what was expected.
 
     The first picture goes alone, so that more than one size of a batch is tried.
@@ -101,7 +102,7 @@ def compare(model: bytes, pixels: Tensor, expected: NDArray[np.float32], of: str
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         batches = [pixels[:1], *pixels[1:].split(BATCH)]
         outputs = [session.run([LOGITS, PROBABILITIES], {PIXELS: batch.numpy()}) for batch in batches if len(batch)]
     except Exception as error:  # onnxruntime's own errors share no base class

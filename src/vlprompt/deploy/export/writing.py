@@ -1,4 +1,4 @@
-"""The .onnx file: exported, checked, and then written."""
+"""The .onnx file: exported, written, and checked before it takes its name."""
 
 import logging
 import math
@@ -17,7 +17,7 @@ from vlprompt.deploy.export.checking import BATCH, Agreement, check_pixels, comp
 from vlprompt.deploy.export.metadata import metadata
 from vlprompt.deploy.export.tracing import Deployed, traced
 from vlprompt.errors import VLPromptError
-from vlprompt.files import atomic_write
+from vlprompt.files import unfinished
 from vlprompt.training.restore import restore
 
 logger = logging.getLogger("vlprompt")
@@ -58,7 +58,7 @@ def export_onnx(
     overwrite: bool = False,
     backbone: str | Path | None = None,
 ) -> Export:
-    """Write a run as one .onnx file, after its answers on real pictures were compared with PyTorch's.
+    """Write a run as one .onnx file, whose answers on real pictures are compared with PyTorch's.
 
     Args:
         run: the run's folder.
@@ -95,14 +95,14 @@ def export_onnx(
         model = _quantised(model)
     content = _labelled(model, metadata(classifier, precision))
 
-    agreement = compare(content, pixels, expected, of)
-    if precision == "fp32" and not agreement.exact:
-        raise VLPromptError(f"the exported model is not the tuned one, so it was not written: {agreement}")
-    if math.isnan(agreement.probability):
-        raise VLPromptError(f"in {precision} the model's answers are no numbers; use --precision fp32")
+    with unfinished(file, content) as written:
+        agreement = compare(written, pixels, expected, of)
+        if precision == "fp32" and not agreement.exact:
+            raise VLPromptError(f"the exported model is not the tuned one, so it was not written: {agreement}")
+        if math.isnan(agreement.probability):
+            raise VLPromptError(f"in {precision} the model's answers are no numbers; use --precision fp32")
     if agreement.same_label < SAME * agreement.pictures:
         logger.warning("in %s the model often names another class: %s", precision, agreement)
-    atomic_write(file, content)
     return Export(file, len(content), precision, agreement)
 
 

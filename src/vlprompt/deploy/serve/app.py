@@ -52,6 +52,7 @@ def create_app(service: Service, *, token: str | None = None, loopback: bool = T
         version=vlprompt.__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         exception_handlers={Problem: _problem, HTTPException: _http_problem},
     )
     # With a token, a foreign name is of no use to who has none, and a proxy may go by one.

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import html
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +23,17 @@ FORM, JSON = "multipart/form-data", "application/json"
 FIELDS, FIELD_BYTES = IMAGES + EXTRA_CLASSES + 8, 8 * NAME_LENGTH
 # Most of them that any body needs. Validation takes a while to say that millions of values are too many.
 COMMAS = (NEW_CLASSES + 1) * NAME_LENGTH
+# Invisible, but part of words in some scripts, and of emoji: zero width non-joiner and joiner.
+JOINERS = "\u200c\u200d"
 
 
 def _word(name: str) -> str:
     """A class name as words, composed, so that the same one always is the same."""
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-        raise ValueError("a class name has no control characters")
+    read = html.unescape(html.unescape(name))  # as CLIP's tokeniser does
+    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in read if letter not in JOINERS):
+        raise ValueError("a class name has no control characters, and no invisible ones")
+    if not any(letter.isprintable() and not letter.isspace() for letter in read):
+        raise ValueError("a class name has letters")
     try:
         return as_words([unicodedata.normalize("NFC", name)])[0]
     except VLPromptError as error:
@@ -47,7 +53,7 @@ class Wishes(BaseModel):
         max_length=EXTRA_CLASSES,
         description="Classes, by their names, that compete in this request beside the server's.",
     )
-    top: int = Field(5, ge=1, le=TOP, description="How many classes to name of each picture.")
+    top: int = Field(5, ge=1, le=TOP, description="How many classes to name of each picture, besides `classes`.")
     compare: StrictBool = Field(False, description="Whether to rank the classes by the frozen model, too.")
 
 
@@ -55,7 +61,7 @@ class Encoded(Wishes):
     """Pictures as base64, with wishes."""
 
     image: str | Annotated[list[str], Field(min_length=1, max_length=IMAGES)] = Field(
-        description=f"A picture's file as base64, or a list of up to {IMAGES}."
+        description=f"A picture's file as base64 or as a data: URL, or a list of up to {IMAGES}."
     )
 
 
@@ -118,6 +124,10 @@ def _wishes(values: dict[str, Any]) -> Wishes:
 def _first(error: ValidationError, model: type[BaseModel]) -> str:
     """The first thing that is wrong: where, and what."""
     first = error.errors()[0]
+    if not first["loc"]:
+        return "the body is a JSON object, {...}"
+    if first["loc"][0] == "image" and len(first["loc"]) > 1:  # pydantic speaks of one of its two types only
+        return f"image: send base64 as text, or a list of 1 to {IMAGES} of them"
     where = ".".join(part if isinstance(part, str) else str(part + 1) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"there is a field that is not known; known ones: {', '.join(sorted(model.model_fields))}"
@@ -125,8 +135,11 @@ def _first(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _decoded(text: str) -> bytes | None:
+    """Bytes of base64, which may have line breaks and may be a data: URL; None where it is none."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (ValueError, binascii.Error):
         return None
 

@@ -1,8 +1,10 @@
 """What holds for every request, and for every response."""
 
+import asyncio
 import ipaddress
 import logging
 import time
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +15,8 @@ from vlprompt.deploy.serve.messages import Problem
 logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# How much of a refused request's body is read, in bytes and seconds, before the answer.
+DROPPED_BYTES, DROPPED_SECONDS = 200_000_000, 10.0
 # Scripts, styles and requests of the page's own host only, no HTML from strings, and no frame of others around it.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -50,11 +54,15 @@ class Gate:
             await self._app(scope, receive, send)
             return
         begun, status = time.perf_counter(), 0
+        # Who expects to be told to go on has sent no body yet.
+        body = _Body(receive, arriving="expect" not in Headers(scope=scope))
 
         async def send_on(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= 400 and status != 408:  # which had its time
+                    await body.drop()
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -63,11 +71,11 @@ class Gate:
 
         try:
             refusal = self._refusal(scope)
-            await (refusal.response if refusal else self._app)(scope, receive, send_on)
+            await (refusal.response if refusal else self._app)(scope, body.receive, send_on)
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if not status:
-                await Problem(500, "the server failed; its log says why").response(scope, receive, send_on)
+                await Problem(500, "the server failed; its log says why").response(scope, body.receive, send_on)
         finally:
             self._count(scope, status, time.perf_counter() - begun)
 
@@ -84,6 +92,27 @@ class Gate:
         route = getattr(scope.get("route"), "path", "other")
         self._counts.request(method, route, status, seconds)
         logger.debug("%s %s: %s in %.0f ms", method, route, status, 1000 * seconds)
+
+
+class _Body:
+    """A request's body on its way in."""
+
+    def __init__(self, receive: Receive, *, arriving: bool) -> None:
+        self._receive, self._arriving = receive, arriving
+
+    async def receive(self) -> Message:
+        """The next part."""
+        message = await self._receive()
+        self._arriving = message.get("more_body", False)
+        return message
+
+    async def drop(self) -> None:
+        """Read the rest, within limits. Who sends all of it before reading would get a reset, and no answer."""
+        dropped = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DROPPED_SECONDS):
+                while self._arriving and dropped < DROPPED_BYTES:
+                    dropped += len((await self.receive()).get("body", b""))
 
 
 def _host(header: str) -> str:

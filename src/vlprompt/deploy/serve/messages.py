@@ -32,6 +32,7 @@ class Ranked(BaseModel):
 
     label: str = Field(description="The class.")
     probability: float = Field(ge=0, le=1, description="That the picture shows it, and no other class.")
+    rank: int = Field(ge=1, description="Its place among all classes that competed.")
 
 
 class Ranks(BaseModel):
@@ -39,12 +40,12 @@ class Ranks(BaseModel):
 
     label: str = Field(description="The likeliest class.")
     probability: float = Field(ge=0, le=1, description="Of that class.")
-    top: list[Ranked] = Field(description="The likeliest classes, likeliest first.")
+    top: list[Ranked] = Field(description="The likeliest classes, likeliest first, and the request's own `classes`.")
 
     @classmethod
     def of(cls, ranking: Ranking) -> Self:
-        """From pairs of class and probability."""
-        ranked = [Ranked(label=label, probability=probability) for label, probability in ranking]
+        """From classes, probabilities and ranks."""
+        ranked = [Ranked(label=label, probability=share, rank=rank) for label, share, rank in ranking]
         return cls(label=ranked[0].label, probability=ranked[0].probability, top=ranked)
 
 

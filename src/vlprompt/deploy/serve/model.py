@@ -17,7 +17,8 @@ from vlprompt.deploy.classifier import Classifier
 from vlprompt.deploy.serve.limits import CLASSES, REMEMBERED
 from vlprompt.errors import VLPromptError
 
-Ranking = tuple[tuple[str, float], ...]
+# Class, probability, and rank from 1.
+Ranking = tuple[tuple[str, float, int], ...]
 Watch = Callable[[int, float], None]
 
 # A slow model's batches end before more than this, in seconds, so that nobody waits for strangers without gain.
@@ -38,8 +39,8 @@ class Question:
 
     Attributes:
         pixels: as the image tower takes them, (3, S, S).
-        top: how many classes the answer has at most.
-        extra: classes, as words, that compete for this picture beside the server's.
+        top: how many classes the answer has at most, besides those in `extra`.
+        extra: classes, as words, that compete for this picture beside the server's, and are in its answer.
         compare: rank them by the frozen model, too.
     """
 
@@ -51,7 +52,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Classes and probabilities, likeliest first, by the tuned prompts and, if asked for, by the frozen model."""
+    """Classes, likeliest first, by the tuned prompts and, if asked for, by the frozen model."""
 
     tuned: Ranking
     zero_shot: Ranking | None
@@ -88,8 +89,10 @@ class Ranker:
         for question, row in zip(questions, logits, strict=True):
             names = tuple(dict.fromkeys((*classes, *question.extra)))
             shares = row[[column[name] for name in names]].softmax(-1)
-            values, places = (part[: question.top].tolist() for part in shares.sort(descending=True, stable=True))
-            rankings.append(tuple((names[place], value) for place, value in zip(places, values, strict=True)))
+            most = None if question.extra else question.top
+            values, places = (part[:most].tolist() for part in shares.sort(descending=True, stable=True))
+            ranked = ((names[place], value, n) for n, (place, value) in enumerate(zip(places, values, strict=True), 1))
+            rankings.append(tuple(each for each in ranked if each[2] <= question.top or each[0] in question.extra))
         return rankings
 
 

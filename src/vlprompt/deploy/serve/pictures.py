@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlprompt.data import ImageError, read_image
-from vlprompt.data.images import FORMATS
+from vlprompt.data.images import FORMATS, decoded_size
 from vlprompt.deploy.classifier import Classifier
 
 # Modes whose values are scaled as float64, which takes many times the memory of others.
@@ -17,8 +17,8 @@ def decode(data: bytes | None, classifier: Classifier, most_pixels: int) -> Tens
     """Pixels (3, S, S) of a picture's file; None stands for one that was not base64.
 
     Raises:
-        ImageError: it is none, or has more pixels than `most_pixels`, of which its header is asked before it is
-            decoded; an eighth of them where their values have 32 bits.
+        ImageError: it is none, or it or its tile has more pixels than `most_pixels`, of which its header is asked
+            before it is decoded; an eighth of them where their values have 32 bits.
     """
     if data is None:
         raise ImageError("not base64")
@@ -34,7 +34,9 @@ def decode(data: bytes | None, classifier: Classifier, most_pixels: int) -> Tens
 def _header(data: bytes) -> tuple[tuple[int, int], str]:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
-            return image.size, image.mode
+            return decoded_size(image), image.mode
+    except ImageError:
+        raise
     except Image.DecompressionBombError as error:
         raise ImageError("far too many pixels; send a smaller copy") from error
     except Exception as error:  # decoders raise whatever a broken file leads them to

@@ -2,8 +2,6 @@
 
 const TOKEN = "vlprompt-token";
 const RETRIES = 4;
-// So many that a class which the page added is among them.
-const TOP = 100;
 
 // A request that was not answered. `status` is 0 where no server was reached, `unreadable` says that it is the picture's
 // fault, `after` in how many seconds to ask again.
@@ -44,7 +42,6 @@ export async function predict(file, { classes, compare, signal }) {
   form.append("image", file, file.name);
   for (const name of classes) form.append("classes", name);
   form.append("compare", String(compare));
-  form.append("top", String(TOP));
   for (let attempt = 1; ; attempt += 1) {
     const begun = performance.now();
     try {

@@ -162,6 +162,7 @@ async function share() {
     server = await addClasses(own);
     own = [];
     showClasses();
+    $("name").focus();
     say("Everyone has these classes now");
     askAgain();
   } catch (error) {
@@ -180,8 +181,11 @@ async function start() {
     return;
   }
   notice("");
+  const unlocked = !$("unlock").hidden;
   $("unlock").hidden = true;
   $("main").hidden = false;
+  // What is hidden takes the focus with it.
+  if (unlocked) $("files").focus();
   $("model").textContent = `${server.method} prompts, ${server.backbone}`;
   $("comparison").hidden = !server.comparable;
   if (!server.open_vocabulary) {

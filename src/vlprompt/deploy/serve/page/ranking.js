@@ -12,18 +12,16 @@ export const percent = (share) => {
 const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
 const ordinal = (place) => `${place}${{ one: "st", two: "nd", few: "rd", other: "th" }[ordinals.select(place)]}`;
 
-// Show the first of a ranking in a list, and behind them, with their places, classes that the page `added`.
+// Show a ranking in a list: its first and, behind them, with their ranks, classes that the page `added`.
 export function show(list, ranking, added) {
-  const placed = ranking.map((each, place) => ({ ...each, place: place + 1 }));
-  const top = placed.filter(({ label, place }) => place <= SHOWN || added.includes(label));
   const before = new Map([...list.children].map((row) => [row.dataset.label, row]));
   const places = new Map([...before].map(([label, row]) => [label, row.getBoundingClientRect().top]));
-  const rows = top.map(({ label, probability, place }) => {
+  const rows = ranking.map(({ label, probability, rank }) => {
     const row = before.get(label) ?? makeRow(label);
     row.classList.toggle("added", added.includes(label));
-    row.classList.toggle("beyond", place > SHOWN);
+    row.classList.toggle("beyond", rank > SHOWN);
     row.querySelector(".tag").hidden = !added.includes(label);
-    row.querySelector(".tag").textContent = place > SHOWN ? `added, ${ordinal(place)}` : "added";
+    row.querySelector(".tag").textContent = rank > SHOWN ? `added, ${ordinal(rank)}` : "added";
     row.querySelector(".share").textContent = percent(probability);
     return row;
   });
@@ -37,7 +35,7 @@ export function show(list, ranking, added) {
       row.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 350 });
     }
     // One frame later, so that a new bar grows from nothing.
-    requestAnimationFrame(() => row.querySelector(".fill").style.setProperty("width", `${100 * top[place].probability}%`));
+    requestAnimationFrame(() => row.querySelector(".fill").style.setProperty("width", `${100 * ranking[place].probability}%`));
   });
 }
 
