@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.known.base import Classes, Size
-from vlprompt.data.known.files import broken, read_json, shown
+from vlprompt.data.known.files import broken, read_json, shown, with_slashes
 from vlprompt.data.known.on_disk import Layout, Listing
 
 
@@ -52,7 +52,7 @@ def read_split_json(root: Path, images: str, file: Path, classes: Classes) -> Li
                     raise broken(file, f"{row!r} in {split!r} is not {wanted}")
             if names.setdefault(label, name) != name:
                 raise broken(file, f"class {label} is called {names[label]!r} and {name!r}")
-            items.append(Item(f"{images}/{path}" if images else path, label))
+            items.append(Item(with_slashes(root, f"{images}/{path}" if images else path), label))
     unseen = [classes.words[label] for label in range(len(classes.words)) if label not in names]
     if unseen:
         listing.problems.append(f"{file.name} has no images of {shown(unseen)}")
