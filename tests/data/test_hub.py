@@ -105,6 +105,9 @@ def test_labels_without_names_and_several_label_columns(tmp_path: Path) -> None:
     features = hf.Features({"image": hf.Image(), "label": hf.Value("string")})
     hf.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "strings")
     assert load_dataset(f"hf:{tmp_path / 'strings'}").class_names == ("heath", "moor")
+    numbers = hf.Dataset.from_dict({**rows, "label": [10, 2] * 4}).cast_column("image", hf.Image())
+    numbers.save_to_disk(tmp_path / "numbers")
+    assert load_dataset(f"hf:{tmp_path / 'numbers'}").class_names == ("2", "10"), "as numbers, not as text"
     coarse = table([0, 1, 2, 0, 1, 2], column="fine_label").add_column(
         "coarse_label", [0, 1, 0, 1, 0, 1], feature=hf.ClassLabel(names=["dry", "wet"])
     )

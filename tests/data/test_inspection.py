@@ -27,7 +27,8 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_whole_dataset_has_no_problems(whole: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
         report = inspect("eurosat", whole)
-    assert (report.problems, report.notes, report.unreadable, report.fetch, caplog.messages) == ([], [OURS], {}, {}, [])
+    assert (report.problems, report.notes, report.unreadable, caplog.messages) == ([], [OURS], {}, [])
+    assert list(report.fetch) == [f"the field's split (split_zhou_EuroSAT.json), into {whole / 'eurosat'}"]
     assert (report.folder, report.layout, report.classes) == (str(whole / "eurosat"), "class folders, split here", 10)
     assert report.published == {"train": 50, "val": 20, "test": 30}
     assert report.counts["val"]["Sea or Lake"] == 2
@@ -51,7 +52,9 @@ def test_nothing_there_says_what_to_fetch(tmp_path: Path) -> None:
 def test_counts_are_compared_with_the_published_ones(whole: Path) -> None:
     for number in (1, 2, 3):
         (whole / f"eurosat/2750/River/River_{number}.jpg").unlink()
-    assert inspect("eurosat", whole).problems == [
+    report = inspect("eurosat", whole)
+    assert len(report.fetch) == 3, "all ways to get what is missing"
+    assert report.problems == [
         "train has 49 images, and 50 are published",
         "train should have 5 images of each class, and has of River 4",
         "val has 19 images, and 20 are published",
@@ -113,9 +116,51 @@ def test_a_split_s_label_map_and_files_are_checked(tmp_path: Path) -> None:
     ]
     assert report.fetch
     file.write_text("{}")
+    assert inspect("oxford-pets", tmp_path).fetch
     assert inspect("oxford-pets", tmp_path).problems == [
         f"{file} cannot be used: it has no list 'train'; fetch it again"
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "path", "first", "second"),
+    [
+        ("dtd", "dtd/split_zhou_DescribableTextures.json", "{key}/{key}_{n:04}.jpg", "banded", "blotchy"),
+        ("oxford-pets", "oxford_pets/split_zhou_OxfordPets.json", "{key}_{n}.jpg", "beagle", "boxer"),
+    ],
+)
+def test_images_under_another_class_s_label(
+    name: str, file: str, path: str, first: str, second: str, tmp_path: Path
+) -> None:
+    rows = trees.field_split(name, lambda key, n: path.format(key=key, n=n))
+    labels = {word: label for _, label, word in rows["train"]}
+    for split in rows.values():
+        for index, (image, _, word) in enumerate(split):
+            if word in (first, second):
+                other = second if word == first else first
+                split[index] = (image, labels[other], other)
+    trees.split_json(tmp_path / file, tmp_path / Path(file).parent / "images", rows)
+    wrong = f"{second} is called {first!r}, {first} is called {second!r}"
+    assert inspect(name, tmp_path).problems[0] == f"{Path(file).name} gives images the class of others: {wrong}"
+
+
+def test_words_that_are_shifted_by_a_line(tmp_path: Path) -> None:
+    keys, words = read_classes("imagenet-r").keys, read_classes("imagenet-r").words
+    trees.synsets(tmp_path / "imagenet-r", keys)
+    shifted = zip(keys, [*words[1:], words[0]], strict=True)
+    trees.lines(tmp_path / "classnames.txt", [f"{key} {word}" for key, word in shifted])
+    found = f"{tmp_path / 'classnames.txt'} gives classes the words of others: {keys[0]} is {words[1]!r}, which is"
+    assert inspect("imagenet-r", tmp_path).problems[0].startswith(f"{found} {keys[1]}, ")
+
+
+def test_rows_that_contradict_or_repeat_one_another(tmp_path: Path) -> None:
+    paths = [f"{name}{n}.jpg" for name in ("ant", "oak") for n in range(4)]
+    trees.pictures(tmp_path, paths)
+    rows = [f"{path},{path[:3]},{'train' if '1' in path or '2' in path else 'test'}" for path in paths]
+    trees.lines(tmp_path / "a.csv", ["path,label,split", *rows, "ant1.jpg,oak,train", "oak2.jpg,oak,train"])
+    report = inspect(str(tmp_path / "a.csv"))
+    assert report.problems == ["1 image in more than one class: ant1.jpg"]
+    assert report.notes == ["1 image more than once in a split: oak2.jpg"]
 
 
 def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
@@ -154,4 +199,7 @@ def test_a_user_s_own_folder(tmp_path: Path) -> None:
 def test_json_has_everything(whole: Path) -> None:
     found = inspect("eurosat", whole).as_dict()
     assert found["counts"]["test"]["Forest"] == 3
-    assert json.loads(json.dumps(found)) == found
+    assert json.loads(json.dumps(found)) == {
+        **found,
+        "fetch": {way: list(lines) for way, lines in found["fetch"].items()},
+    }

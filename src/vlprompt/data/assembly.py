@@ -1,14 +1,16 @@
 """From labelled files to a dataset: the part that all readers of a user's own pictures share."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlprompt.data.checks import unreadable
 from vlprompt.data.class_names import words_for
 from vlprompt.data.dataset import Dataset, Item
+from vlprompt.data.known.files import with_slashes
 from vlprompt.data.sampling import split_order, split_sizes
 from vlprompt.errors import VLPromptError
 from vlprompt.files import printable
@@ -50,6 +52,7 @@ def assemble(
     if len(classes) < 2:
         raise VLPromptError(f"{source} has one class only ({classes[0]!r}); a classifier needs two or more")
     words = words_for(classes, class_names)
+    entries = [replace(entry, path=with_slashes(root, entry.path)) for entry in entries]
     bad = unreadable(root, [entry.path for entry in entries])
     kept = [entry for entry in entries if entry.path not in bad]
     if any(entry.split is None for entry in kept):
@@ -70,6 +73,13 @@ def assemble(
         source=str(source),
         skipped=tuple((printable(path), reason) for path, reason in bad.items()),
     )
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels sorted: as numbers where all of them are written as numbers are, so that 10 follows 9, else as text."""
+    found = sorted(labels)
+    numbers = all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", label, re.ASCII) for label in found)
+    return sorted(found, key=float) if numbers else found
 
 
 def _split(entries: Iterable[Entry], seed: int) -> list[Entry]:

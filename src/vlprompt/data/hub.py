@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlprompt.data.assembly import ALIASES, SPLITS, Entry, assemble
+from vlprompt.data.assembly import ALIASES, SPLITS, Entry, assemble, in_order
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.written import write_once
 from vlprompt.errors import VLPromptError
@@ -54,7 +54,7 @@ def read_hub(source: str, *, split_seed: int = 1, class_names: Mapping[str, str]
     labelled = {split: _rows(split, table[label][:], names) for split, table in tables.items()}
     rows = _splits(source, {split: found for split, found in labelled.items() if found})
     present = {row.label for found in rows.values() for row in found}
-    classes = [name for name in names if name in present] if names else sorted(present)
+    classes = [name for name in names if name in present] if names else in_order(present)
 
     def files() -> Iterator[tuple[str, bytes]]:
         from datasets import Image
@@ -120,8 +120,8 @@ def _the_one(source: str, what: str, columns: list[str], wanted: tuple[str, ...]
 
 
 def _rows(split: str, values: list[Any], names: list[str] | None) -> list[Row]:
-    """The images with a label; hidden ones are None or -1."""
-    known = [(index, value) for index, value in enumerate(values) if value is not None and value != -1]
+    """The images with a label; hidden ones are None, NaN or -1."""
+    known = [(index, value) for index, value in enumerate(values) if value not in (None, -1) and value == value]
     return [Row(split, index, names[value] if names else str(value)) for index, value in known]
 
 

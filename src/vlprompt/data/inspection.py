@@ -11,7 +11,7 @@ from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.hashes import content_hashes
 from vlprompt.data.known import OnDisk, Size
 from vlprompt.data.known.files import shown
-from vlprompt.data.known.on_disk import data_root
+from vlprompt.data.known.on_disk import Layout, data_root
 from vlprompt.data.loading import DATASETS, load_dataset
 from vlprompt.errors import VLPromptError
 
@@ -30,7 +30,8 @@ class Report:
         problems: what has to be mended, a line each; none if all is well.
         notes: what is worth knowing, likewise.
         unreadable: why images cannot be read, by path.
-        fetch: what to do, or to get from where, by way; only if something is missing.
+        fetch: what to do, or to get from where, by way; only if something is missing, or the split is not the
+            field's.
     """
 
     name: str
@@ -76,6 +77,7 @@ def _inspect_known(known: OnDisk, root: Path | None) -> Report:
         listing = found.layout.read(found.folder, known.classes)
     except VLPromptError as error:
         report.problems.append(str(error))
+        report.fetch = _how_to_fetch(known, root)
         return report
     report.problems += listing.problems
     lost = set(listing.missing())
@@ -91,8 +93,12 @@ def _inspect_known(known: OnDisk, root: Path | None) -> Report:
         report.notes.append("this is not the field's split; published numbers cannot be compared with yours")
     if listing.words and not listing.problems:
         report.notes.append(f"{len(listing.words)} class names are those of a file in the folder, not ours")
-    if lost or any(not report.counts.get(split) for split in found.layout.sizes if split != "all"):
+    there = {split: sum(counts.values()) for split, counts in report.counts.items()}
+    there["all"] = sum(there.values())
+    if lost or any(there.get(split, 0) < size.images for split, size in found.layout.sizes.items()):
         report.fetch = _how_to_fetch(known, root)
+    elif not found.layout.standard:
+        report.fetch = _ways([layout for layout in known.layouts if layout.standard], root)
     return report
 
 
@@ -100,9 +106,11 @@ def _how_to_fetch(known: OnDisk, root: Path | None) -> dict[str, tuple[str, ...]
     ways: dict[str, tuple[str, ...]] = {}
     if known.torchvision is not None:
         ways["by torchvision"] = (f"vlprompt data fetch {known.name}",)
-    for layout in known.layouts:
-        ways[f"{layout.title}, into {data_root(root) / layout.folders[0]}"] = layout.fetch
-    return ways
+    return ways | _ways(known.layouts, root)
+
+
+def _ways(layouts: Iterable[Layout], root: Path | None) -> dict[str, tuple[str, ...]]:
+    return {f"{layout.title}, into {data_root(root) / layout.folders[0]}": layout.fetch for layout in layouts}
 
 
 def _splits(dataset: Dataset) -> dict[str, tuple[Item, ...]]:
@@ -142,8 +150,16 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
 
 
 def _look_inside(report: Report, dataset: Dataset, *, own: bool) -> None:
-    """Which images cannot be read, and which stand in two splits."""
+    """Which images cannot be read, and which stand in two splits, in two classes, or twice."""
     parts = _splits(dataset)
+    rows = Counter((item.path, split, item.label) for split, items in parts.items() for item in items)
+    classes = Counter(path for path, _ in {(path, label) for path, _, label in rows})
+    torn = sorted(path for path, count in classes.items() if count > 1)
+    if torn:
+        report.problems.append(f"{_images(len(torn))} in more than one class: {shown(torn)}")
+    repeated = sorted({path for (path, _, _), count in rows.items() if count > 1})
+    if repeated:
+        report.notes.append(f"{_images(len(repeated))} more than once in a split: {shown(repeated)}")
     by_path: dict[str, set[str]] = {}
     for split, items in parts.items():
         for item in items:

@@ -83,6 +83,13 @@ def test_names_in_the_file_win_and_are_said(tmp_path: Path, caplog: pytest.LogCa
     ]
 
 
+def test_a_file_written_on_windows(tmp_path: Path) -> None:
+    file = make(tmp_path, "eurosat")
+    expected = load_dataset("eurosat", root=tmp_path)
+    file.write_text(file.read_text().replace("/", "\\\\"))
+    assert load_dataset("eurosat", root=tmp_path) == expected
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -100,6 +100,11 @@ def strange_folders(place: Path, classes: Classes, ignored: frozenset[str] = fro
     return [f"{place} has folders that are no class of it: {shown(strange)}"] if strange else []
 
 
+def with_slashes(root: Path, path: str) -> str:
+    """A path below `root` with slashes for the backslashes of Windows, unless a file here is called with them."""
+    return path.replace("\\", "/") if "\\" in path and not (root / path).exists() else path
+
+
 def shown(names: list[str]) -> str:
     """The first few of many names."""
     few = ", ".join(names[:5])

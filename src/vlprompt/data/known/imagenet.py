@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vlprompt.data.known.base import Classes, Size
-from vlprompt.data.known.files import broken, class_folders, read_lines, strange_folders
+from vlprompt.data.known.files import broken, class_folders, read_lines, shown, strange_folders
 from vlprompt.data.known.on_disk import Layout, Listing, OnDisk
 
 Read = Callable[[Path, Classes], Listing]
@@ -51,6 +51,14 @@ def take_words(listing: Listing, classes: Classes) -> None:
     counts = Counter(words.values())
     words = {label: word if counts[word] == 1 else classes.words[label] for label, word in words.items()}
     listing.words = {label: word for label, word in words.items() if word != classes.words[label]}
+    owners = dict(zip(classes.words, classes.keys, strict=True))
+    wrong = [
+        f"{classes.keys[label]} is {word!r}, which is {owners[word]}"
+        for label, word in listing.words.items()
+        if word in owners
+    ]
+    if wrong:
+        listing.problems.append(f"{path} gives classes the words of others: {shown(wrong)}")
 
 
 class ImageNet(OnDisk):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.known.base import Classes, Size
-from vlprompt.data.known.files import broken, read_json, shown
+from vlprompt.data.known.files import broken, read_json, shown, with_slashes
 from vlprompt.data.known.on_disk import Layout, Listing
 
 
@@ -40,6 +40,9 @@ def read_split_json(root: Path, images: str, file: Path, classes: Classes) -> Li
     content = read_json(file)
     listing = Listing(root)
     names: dict[int, str] = {}
+    own = {_plain(key): word for key, word in zip(classes.keys, classes.words, strict=True)}
+    others = {_plain(word) for word in classes.words}
+    swapped: dict[str, str] = {}
     for split, items in listing.splits().items():
         if not isinstance(content, dict) or not isinstance(content.get(split), list):
             raise broken(file, f"it has no list {split!r}")
@@ -52,12 +55,30 @@ def read_split_json(root: Path, images: str, file: Path, classes: Classes) -> Li
                     raise broken(file, f"{row!r} in {split!r} is not {wanted}")
             if names.setdefault(label, name) != name:
                 raise broken(file, f"class {label} is called {names[label]!r} and {name!r}")
-            items.append(Item(f"{images}/{path}" if images else path, label))
+            folder = _class_part(path)
+            word = _plain(own.get(_plain(folder), name))
+            if _plain(name) != word and _plain(name) in others:
+                swapped[folder] = name
+            items.append(Item(with_slashes(root, f"{images}/{path}" if images else path), label))
     unseen = [classes.words[label] for label in range(len(classes.words)) if label not in names]
     if unseen:
         listing.problems.append(f"{file.name} has no images of {shown(unseen)}")
+    if swapped:
+        wrong = [f"{folder} is called {name!r}" for folder, name in swapped.items()]
+        listing.problems.append(f"{file.name} gives images the class of others: {shown(wrong)}")
     _compare_words(listing, names, classes, file)
     return listing
+
+
+def _class_part(path: str) -> str:
+    """What a path says of the class: its folders, or where it has none the file's name without its number."""
+    folder, _, file = path.replace("\\", "/").rpartition("/")
+    return folder or file.rpartition("_")[0]
+
+
+def _plain(name: str) -> str:
+    """Letters and digits alone, since folders and names are written in many ways."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _compare_words(listing: Listing, names: Mapping[int, str], classes: Classes, file: Path) -> None:
