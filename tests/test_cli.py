@@ -1,6 +1,7 @@
 """The command line as scripts see it: words, output, exit codes, one-line errors."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess

@@ -1,13 +1,18 @@
+import errno
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import vlprompt
+from tests.reliability.faults import Disk
 from vlprompt import Classifier, VLPromptError
 from vlprompt.data import ImageError
 
@@ -234,6 +239,38 @@ def test_zero_shot_beside_the_tuned_prompts(classifier: Classifier, pictures: Pa
     np.testing.assert_allclose(
         frozen.predict(pictures / "night" / "00.png")[0].probabilities, logits.softmax(-1).numpy(), atol=1e-6
     )
+
+
+def test_prompts_whose_features_are_no_numbers_are_refused(run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    with safe_open(folder / "prompts.safetensors", "pt") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(
+        {name: torch.full_like(value, 3e38) for name, value in tensors.items()}, folder / "prompts.safetensors", about
+    )
+    with pytest.raises(VLPromptError, match="make class features that are no numbers; their file is damaged"):
+        vlprompt.load(folder)
+
+
+def test_what_was_saved_before_outlives_a_full_disk(
+    classifier: Classifier, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "saved"
+    classifier.save(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = vlprompt.load(folder).zero_shot()
+    for at in range(1, 40):
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, folder, at, errno.ENOSPC)
+            try:
+                other.save(folder)
+            except VLPromptError:
+                if disk.steps[at - 1] == "rename prompts.safetensors":  # two names cannot be given at once
+                    continue
+                assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+            else:
+                break
+    assert vlprompt.load(folder).method.name == "zero-shot"
 
 
 @pytest.mark.parametrize("changed", [False, True])

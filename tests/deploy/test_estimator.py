@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,24 @@ def images(pictures: Path) -> tuple[list[Path], list[str]]:
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_contracts_of_scikit_learn(contract: str) -> None:
     getattr(estimator_checks, contract)("PromptClassifier", PromptClassifier(method="zero-shot"))
+
+
+def test_a_fitted_estimator_goes_to_other_processes(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
+    paths, labels = images
+    estimator = PromptClassifier(method="coop", backbone="embedded", settings={"optim.epochs": 1, "data.views": 1})
+    fitted = estimator.fit(paths, labels)
+    again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 - its own
+    np.testing.assert_array_equal(again.predict_proba(paths[:2]), fitted.predict_proba(paths[:2]))
+    again.classifier_.add_classes(["fog"])
+    with pytest.raises(VLPromptError, match=r"the estimator knows those of y alone; ask classifier_\.predict"):
+        again.predict_proba(paths[:2])
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8, 4)])
+def test_an_array_of_one_picture_is_not_many(shape: tuple[int, ...], estimator: PromptClassifier) -> None:
+    picture = np.zeros(shape, np.uint8)
+    with pytest.raises(VLPromptError, match="X is one picture; give a list of them"):
+        estimator.fit(picture, ["a"] * 8)
 
 
 def test_fit_predict_and_score(estimator: PromptClassifier, images: tuple[list[Path], list[str]]) -> None:

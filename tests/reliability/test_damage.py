@@ -1,6 +1,7 @@
 """Files of a run's folder that are damaged, of another run, or made to do harm: one line each, and nothing is lost."""
 
 import json
+import math
 import shutil
 import struct
 from collections.abc import Callable
@@ -187,6 +188,10 @@ PROMPTS: dict[str, tuple[Callable[[Tensors, Metadata], None], str]] = {
         tensors(text_context=not_a_number),
         "holds values that are no numbers, as training with too high an",
     ),
+    "infinite ones": (
+        tensors(text_context=lambda value: value * math.inf),
+        "holds values that are no numbers, as training with too high an",
+    ),
     "nothing": (lambda tensors, about: tensors.clear(), 'Missing key(s) in state_dict: "text_context"'),
     "more": (lambda tensors, about: tensors.update(code=torch.ones(1)), 'Unexpected key(s) in state_dict: "code"'),
     "an owner that is no JSON": (metadata(owner="{"), "does not fit the run's method: Expecting property name"),
@@ -274,6 +279,12 @@ def test_a_run_of_other_classes(call: Call, setting: Setting, cut: Path, tmp_pat
     assert "holds a run with other settings, images or weights" in one_line(call, *words, folder)
 
 
+def temperature(value: float) -> Callable[[dict[str, Any]], Any]:
+    """A record whose probabilities would be nonsense."""
+    others = {"images": 4, "loss_before": 1.0, "loss_after": 1.0, "error_before": 1.0, "error_after": 1.0}
+    return lambda record: record | {"calibration": {"temperature": value, **others}}
+
+
 RECORDS: dict[str, tuple[Callable[[dict[str, Any]], Any] | bytes, str]] = {
     "nothing": (b"", "run.json cannot be read (: Invalid JSON: EOF"),
     "noise": (bytes(range(128, 256)), "run.json cannot be read (: Invalid JSON"),
@@ -310,6 +321,10 @@ RECORDS: dict[str, tuple[Callable[[dict[str, Any]], Any] | bytes, str]] = {
         lambda record: record["config"].update(code={}) or record,
         "cannot be read (config.code: Extra",
     ),
+    "a temperature that turns answers round": (temperature(-1.0), "cannot be read (calibration.temperature: Input"),
+    "a temperature of nothing": (temperature(0.0), "cannot be read (calibration.temperature: Input"),
+    "a temperature of no number": (temperature(math.nan), "cannot be read (calibration.temperature: Input"),
+    "a temperature without end": (temperature(math.inf), "cannot be read (calibration.temperature: Input"),
     "metrics that are text": (lambda record: record | {"metrics": {"test": "good"}}, "cannot be read (metrics: "),
     "metrics without accuracy": (lambda record: record | {"metrics": {"test": {}}}, "cannot be read (metrics: "),
 }

@@ -51,6 +51,17 @@ class TextTower:
             self.embed_dim = self.width if projection is None else projection.shape[1]
         self.context_length: int = tower.positional_embedding.shape[0]
         self.chunk_size: int | None = 256
+        self._remember()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # scikit-learn sends fitted estimators between processes.
+        return {name: value for name, value in self.__dict__.items() if name != "_sentences"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._remember()
+
+    def _remember(self) -> None:
         self._sentences = lru_cache(maxsize=16)(self._arranged)
 
     @property

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property, lru_cache, partial
+from typing import Any, Self
 
 import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
@@ -36,6 +36,10 @@ class Tokenizer:
         self.context_length = context_length
         self._load = load
         self._tokens = lru_cache(maxsize=1 << 16)(self._encode)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, Callable[[], Vocabulary]]]:
+        # scikit-learn sends fitted estimators between processes; what was read and remembered is found again there.
+        return type(self), (self.context_length, self._load)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -121,18 +125,7 @@ def clip_bpe(clean: str = "lower") -> SimpleTokenizer:
 
 def clip_tokenizer(context_length: int, clean: str = "lower") -> Tokenizer:
     """The tokenizer of OpenAI's CLIP and of most open_clip models."""
-
-    def load() -> Vocabulary:
-        bpe = clip_bpe(clean)
-
-        def word(token: int) -> str:
-            text = bpe.decode([token])
-            whole = text.endswith(" ") or token >= bpe.sot_token_id
-            return text.rstrip(" ") if whole else f"{text}-"
-
-        return Vocabulary(bpe.encode, sos=bpe.sot_token_id, eot=bpe.eot_token_id, pad=0, word=word)
-
-    return Tokenizer(context_length, load)
+    return Tokenizer(context_length, partial(_clip_vocabulary, clean))
 
 
 def hub_tokenizer(source: str, context_length: int, **options: Any) -> Tokenizer:
@@ -140,19 +133,30 @@ def hub_tokenizer(source: str, context_length: int, **options: Any) -> Tokenizer
 
     `options` are those of open_clip's HFTokenizer. Raises VLPromptError, at first use, where it can't be had.
     """
+    return Tokenizer(context_length, partial(_hub_vocabulary, source, context_length, **options))
 
-    def load() -> Vocabulary:
-        try:
-            wrapped = HFTokenizer(source, context_length=context_length, **options)
-        except Exception as error:  # the package is missing, or the hub is: both come in many types
-            reason = first_line(error)
-            raise VLPromptError(
-                f"the model's tokenizer {source!r} cannot be loaded ({reason}); it needs the package "
-                "transformers (pip install transformers sentencepiece) and, once, the network"
-            ) from error
-        return _read_vocabulary(wrapped)
 
-    return Tokenizer(context_length, load)
+def _clip_vocabulary(clean: str) -> Vocabulary:
+    bpe = clip_bpe(clean)
+
+    def word(token: int) -> str:
+        text = bpe.decode([token])
+        whole = text.endswith(" ") or token >= bpe.sot_token_id
+        return text.rstrip(" ") if whole else f"{text}-"
+
+    return Vocabulary(bpe.encode, sos=bpe.sot_token_id, eot=bpe.eot_token_id, pad=0, word=word)
+
+
+def _hub_vocabulary(source: str, context_length: int, **options: Any) -> Vocabulary:
+    try:
+        wrapped = HFTokenizer(source, context_length=context_length, **options)
+    except Exception as error:  # the package is missing, or the hub is: both come in many types
+        reason = first_line(error)
+        raise VLPromptError(
+            f"the model's tokenizer {source!r} cannot be loaded ({reason}); it needs the package "
+            "transformers (pip install transformers sentencepiece) and, once, the network"
+        ) from error
+    return _read_vocabulary(wrapped)
 
 
 def _read_vocabulary(wrapped: HFTokenizer) -> Vocabulary:

@@ -1,7 +1,7 @@
 """A tuned classifier: pictures in, class names and probabilities out."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,12 +18,12 @@ from vlprompt.data import ImageError
 from vlprompt.deploy.card import model_card
 from vlprompt.deploy.reading import Picture, as_image, as_many, read_ahead
 from vlprompt.errors import VLPromptError
-from vlprompt.files import is_free
+from vlprompt.files import is_free, leftovers, unfinished
 from vlprompt.methods import Method, create_method
 from vlprompt.methods.base import as_words
 from vlprompt.training.record import RunRecord, read_record
 from vlprompt.training.restore import restore
-from vlprompt.training.state import save_prompts
+from vlprompt.training.state import PROMPTS, prompts_file
 
 BATCH = 32
 
@@ -145,14 +145,14 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
             found.append(features.float().cpu().numpy())
         return np.concatenate(found)
 
-    def add_classes(self, names: Sequence[str]) -> None:
+    def add_classes(self, names: Iterable[str]) -> None:
         """Let more classes compete, by their names alone; the prompts stay.
 
         Raises:
             VLPromptError: an empty name, one that is there, one that is too long for the text tower, or a method that
                 learned something for each of its classes.
         """
-        _refuse_word(names)
+        names = _words(names)
         before, known = self.class_names, self._text_features
         every = as_words((*before, *names))
         # Features of a class do not depend on the others, so only the new ones are computed.
@@ -165,9 +165,9 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         self.method.set_class_names(every)
         self._text_features = None if known is None or fresh is None else torch.cat([known, fresh])
 
-    def remove_classes(self, names: Sequence[str]) -> None:
+    def remove_classes(self, names: Iterable[str]) -> None:
         """Let classes compete no more. VLPromptError: a name that is not there, or none would be left."""
-        _refuse_word(names)
+        names = _words(names)
         gone = as_words(names)
         if unknown := set(gone) - set(self.class_names):
             raise VLPromptError(f"there is no class {min(unknown)!r}; classes: {', '.join(self.class_names[:20])}")
@@ -244,12 +244,19 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
     def _write(self, folder: Path, record: RunRecord) -> None:
         _check_free(folder)
-        save_prompts(folder, self.method)
-        record.write(folder)
+        # Both are written whole before either takes its name, so that a full disk leaves what was there.
+        with unfinished(folder / PROMPTS, prompts_file(self.method)):
+            record.write(folder)
 
     def _encode_classes(self) -> Tensor | None:
         with torch.no_grad():
-            return self.method.class_features()
+            features = self.method.class_features()
+        if features is not None and not features.isfinite().all():
+            raise VLPromptError(
+                f"the prompts of method {self.method.name!r} make class features that are no numbers; their file is "
+                "damaged, or training did not converge: tune again with a lower optim.lr"
+            )
+        return features
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self._write(save_directory, self._public_record())
@@ -295,14 +302,18 @@ def load(run: str | Path, *, device: str = "auto", backbone: Backbone | str | Pa
     return Classifier(*restore(run, device=device, backbone=backbone))
 
 
-def _refuse_word(names: Sequence[str]) -> None:
+def _words(names: Iterable[str]) -> list[str]:
     if isinstance(names, str):
         raise VLPromptError(f"give a list of class names, such as [{names!r}], not one word")
-    if strange := [name for name in names if not isinstance(name, str)]:
+    words = list(names)
+    if strange := [name for name in words if not isinstance(name, str)]:
         raise VLPromptError(f"a class name is a word, not {strange[0]!r}")
+    if not words:
+        raise VLPromptError("no class name was given; name one or more")
+    return words
 
 
 def _check_free(folder: Path) -> None:
     saved = (folder / "run.json").exists() and read_record(folder).status == "saved"
-    if not saved and not is_free(folder):
+    if not saved and not is_free(folder, but=leftovers(folder, ("run.json", PROMPTS))):
         raise VLPromptError(f"{folder} exists and holds something else; choose another folder")

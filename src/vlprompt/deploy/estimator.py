@@ -69,6 +69,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             VLPromptError: an option that is wrong, or fewer than two classes.
             ImageError: a picture that cannot be read; it says which.
         """
+        _refuse_one(X)
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(X):
             raise VLPromptError(f"X has {len(X)} pictures and y the shape {labels.shape}; give one label for each")
@@ -97,8 +98,12 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Sequence[Picture] | NDArray[Any]) -> NDArray[np.float32]:
         """Probabilities (N, C), columns in the order of `classes_`. ImageError as in `fit`."""
         check_is_fitted(self)
-        if isinstance(X, str | Path | Image.Image):
-            raise VLPromptError("X is one picture; give a list of them, such as [X]")
+        _refuse_one(X)
+        if len(self.classifier_.class_names) != len(self.classes_):
+            raise VLPromptError(
+                "classes were added to or removed from classifier_, and the estimator knows those of y alone; ask "
+                "classifier_.predict"
+            )
         guesses = self.classifier_.predict(list(X), top=1)
         found = [guess.probabilities for guess in guesses]
         return np.asarray(found, np.float32).reshape(-1, len(self.classes_))
@@ -118,10 +123,18 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names = self.class_names
         if names is None:
             return tuple(map(str, self.classes_))
+        if not isinstance(names, Mapping):
+            raise VLPromptError("class_names is a mapping of labels to words, such as {0: 'cat', 1: 'dog'}")
         missing = [label for label in self.classes_ if label not in names]
         if missing:
             raise VLPromptError(f"class_names has no words for {missing[0]!r}; name every label of y")
         return tuple(names[label] for label in self.classes_)
+
+
+def _refuse_one(X: Any) -> None:
+    array = isinstance(X, np.ndarray) and X.dtype != object and X.ndim == 3 and X.shape[2] in (1, 3, 4)
+    if array or isinstance(X, str | bytes | Path | Image.Image):
+        raise VLPromptError("X is one picture; give a list of them, such as [X]")
 
 
 def _written(pictures: Sequence[Picture] | NDArray[Any], labels: NDArray[Any], folder: Path) -> list[Item]:

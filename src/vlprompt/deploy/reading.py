@@ -46,7 +46,7 @@ def as_many(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     # An array (3, H, W) is a mistake, not three grey pictures.
     array = isinstance(pictures, np.ndarray) and pictures.dtype != object and pictures.ndim <= 3
     single = array or isinstance(pictures, str | Path | Image.Image)
-    if not single and not isinstance(pictures, Iterable):
+    if isinstance(pictures, bytes) or (not single and not isinstance(pictures, Iterable)):
         raise VLPromptError(f"a {type(pictures).__name__} is no picture; give a path, a PIL image, an array, or many")
     return [pictures] if single else pictures  # type: ignore[return-value,list-item]
 

@@ -17,6 +17,7 @@ from vlprompt.methods import Method
 from vlprompt.training.record import Epoch
 
 FILE = "state.safetensors"
+PROMPTS = "prompts.safetensors"
 # What each optimiser keeps of a parameter; momentum is all that is left out, where it is 0.
 SLOTS = {"SGD": {"momentum_buffer"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}}
 
@@ -91,9 +92,14 @@ def read_progress(folder: Path) -> tuple[list[Epoch], dict[str, float]]:
 
 def save_prompts(folder: Path, method: Method[Any]) -> None:
     """Write `prompts.safetensors`: parameters and buffers of the method, never the backbone."""
+    atomic_write(folder / PROMPTS, prompts_file(method))
+
+
+def prompts_file(method: Method[Any]) -> bytes:
+    """What `save_prompts` writes."""
     tensors = {name: value.contiguous().cpu() for name, value in method.state_dict().items()}
     # One entry, since several would come in any order, and the same prompts are to be the same file.
-    atomic_write(folder / "prompts.safetensors", save(tensors, {"owner": json.dumps(_owner(method))}))
+    return save(tensors, {"owner": json.dumps(_owner(method))})
 
 
 def load_prompts(folder: Path, method: Method[Any]) -> None:
@@ -102,7 +108,7 @@ def load_prompts(folder: Path, method: Method[Any]) -> None:
     Raises:
         VLPromptError: there is none, it is damaged, or of another method, other classes or another backbone.
     """
-    path = folder / "prompts.safetensors"
+    path = folder / PROMPTS
     try:
         metadata, tensors = _read(path)
         said = json.loads(metadata.get("owner", "{}"))  # nothing in a file of an earlier version
@@ -129,7 +135,8 @@ def _read(path: Path, device: str = "cpu") -> tuple[dict[str, str], dict[str, Te
 
 def _put(method: Method[Any], tensors: dict[str, Tensor]) -> None:
     for name, value in tensors.items():
-        if value.isnan().any():
+        # A probe's bias is -inf for a class that it was shown no image of.
+        if value.isnan().any() or value.isposinf().any() or (value.isneginf().any() and name != "bias"):
             raise ValueError(f"{name} holds values that are no numbers, as training with too high an optim.lr leaves")
     method.load_prompts(tensors)
     for name, value in method.state_dict().items():
