@@ -139,10 +139,22 @@ def test_a_users_own_file_may_say_little(tree: Path, tmp_path: Path) -> None:
     assert read_split(own(tmp_path / "numbers.jsonl", *numbers), tree).class_names == tuple(map(str, range(10)))
 
 
+def test_a_users_own_file_may_be_untidy(tree: Path, tmp_path: Path) -> None:
+    rows = [
+        {"path": f"{name}/{n}.png", "label": label, "class_name": None, "split": split}
+        for name, label in (("oak", "oak"), ("ant", " ant"))
+        for n, split in enumerate(("Train", "TEST", "valid "))
+    ]
+    rows[-1]["label"] = "ant "
+    found = read_split(own(tmp_path / "mine.jsonl", *rows), tree)
+    assert (found.class_names, len(found.train), len(found.val), len(found.test)) == (("ant", "oak"), 2, 2, 2)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
         ([], "is empty"),
+        ([{"path": "a.png", "class_name": " "}], "line 1 of split file .* needs `path`, and `class_name` or `label`"),
         ([[1]], "line 1 of split file .* is no object"),
         ([{"path": "a.png"}], "line 1 of split file .* needs `path`, and `class_name` or `label`"),
         ([{"path": "a.png", "label": 0, "split": "dev"}], "line 1 .* has split 'dev'; use train, val or test"),

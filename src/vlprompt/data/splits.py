@@ -226,19 +226,23 @@ def _own_dataset(
     labels: dict[str, Any] = {}
     for number, line in lines:
         where = f"line {number} of split file {path}"
-        label, name = line.get("label"), line.get("class_name", line.get("label"))
-        if not line.get("path") or name is None:
+        label, name = line.get("label"), line.get("class_name")
+        label = label.strip() if isinstance(label, str) else label
+        name = label if name is None else name
+        if not line.get("path") or name is None or not str(name).strip():
             raise VLPromptError(f"{where} needs `path`, and `class_name` or `label`")
         if not isinstance(line["path"], str) or any(isinstance(line.get(key), list | dict) for key in FIELDS):
             raise VLPromptError(f"{where}: write `path` as text, and the others as text or numbers")
         if ("split" in line) != with_split:
             raise VLPromptError(f"{where}: either all lines have `split`, or none has")
-        split = ALIASES.get(line.get("split", ""), line.get("split"))
+        split = str(line.get("split", "")).strip().lower()
+        split = ALIASES.get(split, split)
         if with_split and split not in SPLITS:
-            raise VLPromptError(f"{where} has split {split!r}; use train, val or test")
-        if labels.setdefault(str(name), label) != label:
-            raise VLPromptError(f"{where}: class {name!r} has two labels, {labels[str(name)]!r} and {label!r}")
-        entries.append(Entry(Path(line["path"]).as_posix(), str(name), split))
+            raise VLPromptError(f"{where} has split {line['split']!r}; use train, val or test")
+        words = str(name).strip()
+        if labels.setdefault(words, label) != label:
+            raise VLPromptError(f"{where}: class {words!r} has two labels, {labels[words]!r} and {label!r}")
+        entries.append(Entry(Path(line["path"]).as_posix(), words, split if with_split else None))
     numbered = all(isinstance(label, int) for label in labels.values())
     if numbered and len(set(labels.values())) < len(labels):
         raise VLPromptError(f"split file {path} has two classes of one label; give each class its own")

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from tests.deploy.serve.sending import TOKEN, Serve, ask, png, results
 from vlprompt import Classifier
+from vlprompt.deploy.serve import gate as gate_module
 from vlprompt.deploy.serve import service
 
 RED = png((200, 20, 20))
@@ -69,7 +70,7 @@ def send(client: TestClient, body: AsyncIterator[bytes]) -> tuple[int, str]:
 
 def test_too_large_without_saying_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = []
-    monkeypatch.setattr("vlprompt.deploy.serve.gate.DROPPED_BYTES", 10_000)
+    monkeypatch.setattr(gate_module, "DROPPED_BYTES", 10_000)
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -86,7 +87,7 @@ def test_a_refusal_does_not_wait_for_the_body_for_ever(serve: Serve, monkeypatch
             yield b"-"
             await asyncio.sleep(0.03)
 
-    monkeypatch.setattr("vlprompt.deploy.serve.gate.DROPPED_SECONDS", 0.2)
+    monkeypatch.setattr(gate_module, "DROPPED_SECONDS", 0.2)
     client = serve(token=TOKEN)
     begun = time.monotonic()
     assert send(client, slow())[0] == 401
