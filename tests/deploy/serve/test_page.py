@@ -150,9 +150,7 @@ def test_add_a_class_and_watch_the_ranking(page: Page, address: str) -> None:
     add_class(page, "A Zebra")
     expect(page.locator("#add-says")).to_have_text("There is a class “a zebra” already.")
     add_class(page, "水火" * 45)
-    expect(page.locator("#add-says")).to_have_text(
-        "The model cannot read a class name: it is too long, or has no word in it."
-    )
+    expect(page.locator("#add-says")).to_have_text("A class name is too long for the model to read; shorten it.")
     expect(page.locator("#own li")).to_have_count(1)
     assert labels(card.locator(".tuned .ranking")) == after
     page.get_by_role("button", name="Remove the class a zebra").click()

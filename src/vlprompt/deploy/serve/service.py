@@ -147,7 +147,7 @@ class Service:
         if isinstance(error, Conflict) or self._classifier.method.class_bound:
             return Problem(409, str(error))
         logger.debug("%s", error)  # which speaks of options that whoever asked does not have
-        return Problem(422, "the model cannot read a class name: it is too long, or has no word in it")
+        return Problem(422, "a class name is too long for the model to read; shorten it")
 
     async def _read(self, work: Callable[[], Result]) -> Result:
         """Work for a reading thread; it is not begun any more if the request is given up."""
