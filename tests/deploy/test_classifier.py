@@ -2,6 +2,7 @@ import errno
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import vlprompt
-from tests.reliability.faults import Disk
+from tests.reliability.faults import Disk, Killed
 from vlprompt import Classifier, VLPromptError
 from vlprompt.data import ImageError
 
@@ -133,6 +134,8 @@ def test_mistakes_of_a_call_are_said(classifier: Classifier, pictures: Path) -> 
             classifier.predict(path, **words)
     with pytest.raises(VLPromptError, match="a int is no picture"):
         classifier.predict(3)  # type: ignore[arg-type]
+    with pytest.raises(VLPromptError, match="a bytes is no picture"):
+        classifier.predict(path.read_bytes())  # type: ignore[arg-type]
     with pytest.raises(VLPromptError, match="a class name is a word, not 3"):
         classifier.add_classes([3])  # type: ignore[list-item]
 
@@ -172,7 +175,7 @@ def test_classes_come_and_go(classifier: Classifier, pictures: Path) -> None:
     path = pictures / "night" / "00.png"
     (before,) = classifier.predict(path)
     names = classifier.class_names
-    classifier.add_classes(["purple_rain", "white noise"])
+    classifier.add_classes(name for name in ("purple_rain", "white noise"))
     (more,) = classifier.predict(path)
     assert classifier.class_names == (*names, "purple rain", "white noise")
     with torch.no_grad():
@@ -189,6 +192,8 @@ def test_classes_come_and_go(classifier: Classifier, pictures: Path) -> None:
         ("add", ["night"], "holds 'night' twice"),
         ("add", ["fog", "fog"], "holds 'fog' twice"),
         ("add", [" "], "empty name"),
+        ("add", [], "no class name was given"),
+        ("remove", [], "no class name was given"),
         ("add", "fog", r"give a list of class names, such as \['fog'\], not one word"),
         ("add", ["very " * 90 + "long"], "very very"),
         ("remove", ["fog"], "there is no class 'fog'; classes: blue sky, green leaf, night, red apple"),
@@ -271,6 +276,57 @@ def test_what_was_saved_before_outlives_a_full_disk(
             else:
                 break
     assert vlprompt.load(folder).method.name == "zero-shot"
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("vpt", lambda name, value: 1e30 * value),
+        ("linear-probe", lambda name, value: value.log() if name == "bias" else value),
+    ],
+)
+def test_prompts_whose_answers_are_no_numbers_are_refused(
+    method: str, change: Callable[[str, torch.Tensor], torch.Tensor], classifier: Classifier, pictures: Path
+) -> None:
+    backbone = classifier.method.backbone
+    settings = {"optim.epochs": 1, "optim.batch_size": 8} if method == "vpt" else {}
+    tuned = vlprompt.tune(pictures, method=method, backbone=backbone, shots=2, settings=settings, quiet=True)
+    state = tuned.method.state_dict()
+    if method == "linear-probe":
+        state["bias"] = torch.zeros_like(state["bias"])
+    tuned.method.load_prompts({name: change(name, value) for name, value in state.items()})
+    with pytest.raises(VLPromptError, match="make logits that are no numbers; their file is damaged"):
+        Classifier(tuned.record, tuned.method)
+
+
+def test_a_kill_amid_a_save_leaves_one_classifier_or_the_other(
+    classifier: Classifier, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = classifier.method.backbone
+    other = vlprompt.load(run, backbone=backbone)
+    other.method.load_prompts({name: 2 * value for name, value in other.method.state_dict().items()})
+    other.record.calibration = None
+    classifier.save(tmp_path / "steps")
+    with monkeypatch.context() as patch:
+        steps = Disk(patch, tmp_path / "steps")
+        other.save(tmp_path / "steps")
+    assert steps.steps[-2:] == ["rename run.json", "rename prompts.safetensors"]
+    for at in range(1, len(steps.steps) + 1):
+        folder = tmp_path / f"{at}"
+        classifier.save(folder)
+        with monkeypatch.context() as patch:
+            Disk(patch, folder, at)
+            with pytest.raises(Killed):
+                other.save(folder)
+        found = vlprompt.load(folder, backbone=backbone)
+        whole = other if found.temperature == 1.0 else classifier
+        for name, value in found.method.state_dict().items():
+            assert torch.equal(value, whole.method.state_dict()[name])
+        other.save(folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["prompts.safetensors", "run.json"]
+    (folder / "prompts.safetensors").write_bytes((run / "prompts.safetensors").read_bytes())
+    with pytest.raises(VLPromptError, match=r"lacks the prompts\.safetensors that its record was saved with"):
+        vlprompt.load(folder, backbone=backbone)
 
 
 @pytest.mark.parametrize("changed", [False, True])

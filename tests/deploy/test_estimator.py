@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
@@ -60,16 +60,23 @@ def test_a_fitted_estimator_goes_to_other_processes(backbone: Backbone, images: 
     fitted = estimator.fit(paths, labels)
     again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 - its own
     np.testing.assert_array_equal(again.predict_proba(paths[:2]), fitted.predict_proba(paths[:2]))
-    again.classifier_.add_classes(["fog"])
+    again.classifier_.remove_classes(["night"])
+    again.classifier_.add_classes(["fog"])  # as many as before
     with pytest.raises(VLPromptError, match=r"the estimator knows those of y alone; ask classifier_\.predict"):
         again.predict_proba(paths[:2])
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8, 4)])
-def test_an_array_of_one_picture_is_not_many(shape: tuple[int, ...], estimator: PromptClassifier) -> None:
+def test_an_array_of_one_picture_is_not_many(
+    shape: tuple[int, ...], estimator: PromptClassifier, images: tuple[list[Path], list[str]]
+) -> None:
     picture = np.zeros(shape, np.uint8)
     with pytest.raises(VLPromptError, match="X is one picture; give a list of them"):
         estimator.fit(picture, ["a"] * 8)
+    fitted = estimator.fit(*images)
+    for ask in (fitted.predict, fitted.predict_proba):
+        with pytest.raises(VLPromptError, match="X is one picture; give a list of them"):
+            ask(picture)
 
 
 def test_fit_predict_and_score(estimator: PromptClassifier, images: tuple[list[Path], list[str]]) -> None:
@@ -112,6 +119,8 @@ def test_labels_are_numbers_with_words_for_the_prompts(
     assert estimator.classifier_.class_names == ("a blue sky", "a green leaf", "a red apple", "the night")
     assert estimator.classifier_.method.options.template == "this is {}."
     assert set(estimator.predict(paths)) <= {3, 5, 7, 9}
+    with pytest.raises(VLPromptError, match="class_names is a mapping of labels to words"):
+        estimator.set_params(class_names=list(words.values())).fit(paths, numbers)
     with pytest.raises(VLPromptError, match=r"class_names has no words for .*9"):
         estimator.set_params(class_names={3: "x", 5: "y", 7: "z"}).fit(paths, numbers)
 
@@ -120,6 +129,12 @@ def test_cross_val_score(estimator: PromptClassifier, images: tuple[list[Path], 
     scores = cross_val_score(estimator, *images, cv=3, error_score="raise")
     assert scores.shape == (3,)
     assert scores.mean() > 0.8
+
+
+def test_folds_in_processes_return_what_they_fitted(images: tuple[list[Path], list[str]]) -> None:
+    estimator = PromptClassifier(method="linear-probe", device="cpu")
+    found = cross_validate(estimator, *images, cv=2, n_jobs=2, return_estimator=True, error_score="raise")
+    assert [each.predict(images[0][:1]).shape for each in found["estimator"]] == [(1,), (1,)]
 
 
 def test_grid_search(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:

@@ -303,6 +303,14 @@ def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
     assert {str(value.dtype) for value in prompts.values()} == {"torch.float32"}
 
 
+def test_a_run_that_did_not_converge_ends_without_a_temperature(config: Any, tmp_path: Path) -> None:
+    tune(config(optim={"lr": 1e30}), tmp_path / "run")
+    record = read_record(tmp_path / "run")
+    assert (record.status, record.calibration) == ("finished", None)
+    with pytest.raises(VLPromptError, match=r"optim\.lr"):
+        vlprompt.load(tmp_path / "run")
+
+
 def test_zero_shot_is_a_run_without_training(config: Any, tmp_path: Path) -> None:
     record = tune(config("zero-shot"), tmp_path / "run")
     assert (record.status, record.history, record.trainable_parameters) == ("finished", [], 0)

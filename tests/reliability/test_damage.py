@@ -326,6 +326,10 @@ RECORDS: dict[str, tuple[Callable[[dict[str, Any]], Any] | bytes, str]] = {
     "a temperature of no number": (temperature(math.nan), "cannot be read (calibration.temperature: Input"),
     "a temperature without end": (temperature(math.inf), "cannot be read (calibration.temperature: Input"),
     "metrics that are text": (lambda record: record | {"metrics": {"test": "good"}}, "cannot be read (metrics: "),
+    "metrics that are no numbers": (
+        lambda record: record | {"metrics": {"test": {"accuracy": math.nan, "images": 1}}},
+        "cannot be read (metrics: ",
+    ),
     "metrics without accuracy": (lambda record: record | {"metrics": {"test": {}}}, "cannot be read (metrics: "),
 }
 

@@ -1,5 +1,6 @@
 """A tuned classifier: pictures in, class names and probabilities out."""
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from vlprompt.data import ImageError
 from vlprompt.deploy.card import model_card
 from vlprompt.deploy.reading import Picture, as_image, as_many, read_ahead
 from vlprompt.errors import VLPromptError
-from vlprompt.files import is_free, leftovers, unfinished
+from vlprompt.files import is_free, leftovers, remove_leftovers, unfinished
 from vlprompt.methods import Method, create_method
 from vlprompt.methods.base import as_words
 from vlprompt.training.record import RunRecord, read_record
@@ -26,6 +27,7 @@ from vlprompt.training.restore import restore
 from vlprompt.training.state import PROMPTS, prompts_file
 
 BATCH = 32
+FILES = ("run.json", PROMPTS)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         self.record = record
         self.method = method.eval()
         self._text_features = self._encode_classes()
+        size = method.backbone.image_size
+        # A grey picture tells of visual prompts and probes. -inf alone is a class that a probe was shown no image of.
+        if not self.logits(torch.zeros(1, 3, size, size)).amax().isfinite():
+            raise self._no_numbers("logits")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -244,19 +250,25 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
     def _write(self, folder: Path, record: RunRecord) -> None:
         _check_free(folder)
-        # Both are written whole before either takes its name, so that a full disk leaves what was there.
-        with unfinished(folder / PROMPTS, prompts_file(self.method)):
-            record.write(folder)
+        prompts = prompts_file(self.method)
+        # Both are written whole before either takes its name, so that a full disk leaves what was there. By the hash, a
+        # record finds its prompts where a kill came between the two names.
+        with unfinished(folder / PROMPTS, prompts):
+            record.model_copy(update={"prompts_hash": hashlib.sha256(prompts).hexdigest()}).write(folder)
+        remove_leftovers(folder, FILES)
 
     def _encode_classes(self) -> Tensor | None:
         with torch.no_grad():
             features = self.method.class_features()
         if features is not None and not features.isfinite().all():
-            raise VLPromptError(
-                f"the prompts of method {self.method.name!r} make class features that are no numbers; their file is "
-                "damaged, or training did not converge: tune again with a lower optim.lr"
-            )
+            raise self._no_numbers("class features")
         return features
+
+    def _no_numbers(self, what: str) -> VLPromptError:
+        return VLPromptError(
+            f"the prompts of method {self.method.name!r} make {what} that are no numbers; their file is damaged, or "
+            "training did not converge: tune again with a lower optim.lr"
+        )
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self._write(save_directory, self._public_record())
@@ -315,5 +327,5 @@ def _words(names: Iterable[str]) -> list[str]:
 
 def _check_free(folder: Path) -> None:
     saved = (folder / "run.json").exists() and read_record(folder).status == "saved"
-    if not saved and not is_free(folder, but=leftovers(folder, ("run.json", PROMPTS))):
+    if not saved and not is_free(folder, but=leftovers(folder, FILES)):
         raise VLPromptError(f"{folder} exists and holds something else; choose another folder")

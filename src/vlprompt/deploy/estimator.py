@@ -18,6 +18,7 @@ from vlprompt.data import Dataset, Item
 from vlprompt.deploy.reading import Picture, as_image
 from vlprompt.deploy.tuning import tune
 from vlprompt.errors import VLPromptError
+from vlprompt.methods.base import as_words
 
 
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -99,7 +100,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities (N, C), columns in the order of `classes_`. ImageError as in `fit`."""
         check_is_fitted(self)
         _refuse_one(X)
-        if len(self.classifier_.class_names) != len(self.classes_):
+        if self.classifier_.class_names != as_words(self.classifier_.record.class_names):
             raise VLPromptError(
                 "classes were added to or removed from classifier_, and the estimator knows those of y alone; ask "
                 "classifier_.predict"

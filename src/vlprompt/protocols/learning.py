@@ -63,13 +63,16 @@ def train(
 
 
 def held_out(task: Task, method: Method[Any], reporter: Reporter) -> Calibration | None:
-    """The temperature that the held-out shots ask for; None where there are none."""
+    """The temperature that the held-out shots ask for; None where there are none, or training did not converge."""
     shots, runtime = task.shots, task.config.runtime
     if not shots.val:
         return None
     inputs = test_inputs(method, shots.val, shots.root, task.config, reporter, frozen=False)
     with reporter.bar("calibrate") as bar:
         logits = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
+    # A probe's logits are -inf for a class that it was shown no image of; no others are without end.
+    if logits.isnan().any() or logits.isposinf().any():
+        return None
     return calibrate(logits, torch.tensor([item.label for item in shots.val]))
 
 

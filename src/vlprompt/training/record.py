@@ -111,6 +111,9 @@ class RunRecord(BaseModel):
     history: list[Epoch] = []
     metrics: dict[str, Any] = {}
     calibration: Calibration | None = None
+    prompts_hash: str | None = Field(
+        None, description="SHA-256 of the file of prompts that a classifier saved with it; None: a run's own."
+    )
     timings: dict[str, float] = Field(default={}, description="Seconds of prepare, train and test, over all sessions.")
     peak_memory_mb: float | None = None
     versions: dict[str, str] = Field(default_factory=versions)
@@ -147,7 +150,7 @@ class RunRecord(BaseModel):
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not abs(value) > LARGE
+    return isinstance(value, int | float) and abs(value) <= LARGE
 
 
 def read_record(folder: Path) -> RunRecord:

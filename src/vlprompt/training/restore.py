@@ -41,7 +41,7 @@ def restore(
         )
     backbone.text.chunk_size = config.runtime.class_chunk
     method = create_method(config.method.name, backbone, record.class_names, **config.method.options)
-    load_prompts(folder, method)
+    load_prompts(folder, method, record.prompts_hash)
     if record.classes_now:
         method.set_class_names(record.classes_now)
     return record, method.eval()

@@ -1,5 +1,6 @@
 """The state of an unfinished run, in one file, so that no kill can tear its parts from one another."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vlprompt.errors import VLPromptError
-from vlprompt.files import atomic_write
+from vlprompt.files import atomic_write, leftovers
 from vlprompt.methods import Method
 from vlprompt.training.record import Epoch
 
@@ -102,13 +103,18 @@ def prompts_file(method: Method[Any]) -> bytes:
     return save(tensors, {"owner": json.dumps(_owner(method))})
 
 
-def load_prompts(folder: Path, method: Method[Any]) -> None:
+def load_prompts(folder: Path, method: Method[Any], prompts_hash: str | None = None) -> None:
     """Put `prompts.safetensors` into a method that was created with the run's options.
 
+    Args:
+        folder: of the run.
+        method: gets them.
+        prompts_hash: of the file, where its record has one.
+
     Raises:
-        VLPromptError: there is none, it is damaged, or of another method, other classes or another backbone.
+        VLPromptError: there is none, it is damaged, or of another method, other classes, another backbone or hash.
     """
-    path = folder / PROMPTS
+    path = folder / PROMPTS if prompts_hash is None else _saved_prompts(folder, prompts_hash)
     try:
         metadata, tensors = _read(path)
         said = json.loads(metadata.get("owner", "{}"))  # nothing in a file of an earlier version
@@ -120,6 +126,14 @@ def load_prompts(folder: Path, method: Method[Any]) -> None:
         raise VLPromptError(f"{folder} has no prompts.safetensors yet; let `vlprompt tune` end an epoch") from error
     except Exception as error:  # whatever a damaged file leads to
         raise VLPromptError(f"{path} does not fit the run's method: {_reason(error)}") from error
+
+
+def _saved_prompts(folder: Path, prompts_hash: str) -> Path:
+    """The prompts of a record; a kill after the record's turn leaves them under the name that they had until then."""
+    for path in (folder / PROMPTS, *leftovers(folder, (PROMPTS,))):
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == prompts_hash:
+            return path
+    raise VLPromptError(f"{folder} lacks the {PROMPTS} that its record was saved with; save the classifier again")
 
 
 def _owner(method: Method[Any]) -> dict[str, Any]:
