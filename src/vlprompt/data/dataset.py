@@ -100,6 +100,15 @@ class Dataset:
 
     def split_hash(self) -> str:
         """SHA-256 (hex) over the class names and every (split, path, label), in their order. It reads no image."""
+        return self._split_hash
+
+    @cached_property
+    def learned(self) -> "Dataset":
+        """The dataset without test images: what is learned from."""
+        return replace(self, test=())
+
+    @cached_property
+    def _split_hash(self) -> str:  # every cell of a grid asks for that of its pool
         digest = hashlib.sha256()
         for name in self.class_names:
             digest.update(f"class\0{name}\n".encode())

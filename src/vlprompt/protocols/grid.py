@@ -148,10 +148,11 @@ class Grid:
                 first.setdefault(cell.method, cell)
         if not first:
             return
+        tasks = _tasks([cell.config for cell in first.values()], self.backbone, self.pools)
         with reporter.bar("measure") as bar:
-            for number, (method, cell) in enumerate(first.items()):
+            for number, (method, task) in enumerate(zip(first, tasks, strict=True)):
                 bar(number, len(first), method)
-                self.paces[method] = rehearse(open_task(cell.config, self.backbone, self.pools))
+                self.paces[method] = rehearse(task)
 
     def seconds_left(self, cells: list[Cell] | None = None) -> float | None:
         """Estimate for cells that are not finished, from the times of those that are or of a rehearsal; None where
@@ -277,16 +278,9 @@ def plan(
     base = configs[0].backbone
     pools = {source: load_pool(data) for source, data in {c.data.source: c.data for c in configs}.items()}
     backbone = load_backbone(base.source, base.precision, configs[0].runtime.device)
-    per_dataset = len(shots) * len(methods)
-    _check_methods(
-        [
-            config
-            for begin in range(0, len(datasets) * per_dataset, per_dataset)
-            for config in configs[begin:][: len(methods)]
-        ],
-        backbone,
-        pools,
-    )
+    step = len(shots) * len(methods)  # from a dataset to the next, of the first seed
+    starts = range(0, len(datasets) * step, step)
+    _check_methods([config for start in starts for config in configs[start : start + len(methods)]], backbone, pools)
 
     grid, (records, _) = Grid([], backbone, pools), read_records(out)
     trained = {

@@ -77,7 +77,7 @@ def tune(
     if (folder / FILE).exists():
         record.history, _ = read_progress(folder)  # a damaged state is found before the old record is written over
     record.write(folder)
-    write_split(task.learned, folder / "split.jsonl")
+    write_split(task.shots.learned, folder / "split.jsonl")
     learned = _same_training(prompts_from, record.training_hash)
     try:
         if prompts_from is None or learned is None:
@@ -208,7 +208,7 @@ def new_record(task: Task, status: Literal["planned", "running"] = "running", tr
         split=SplitRecord(
             hash=task.dataset.split_hash(),
             pool=task.pool.split_hash(),
-            content=task.learned.content_hash,
+            content=task.shots.learned.content_hash,
             train=len(shots.train),
             val=len(shots.val),
             test=len(task.dataset.test),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +54,12 @@ class Task:
     def result_hash(self) -> str:
         """Of everything that the result depends on."""
         tests = {name: test.hash for name, test in self.tests.items()}
-        return self.config.result_hash(self.backbone.weight_hash, self.learned.content_hash, tests)
+        return self.config.result_hash(self.backbone.weight_hash, self.shots.learned.content_hash, tests)
 
     @property
     def training_hash(self) -> str:
         """Of everything that the learned prompts depend on."""
-        return self.config.training_hash(self.backbone.weight_hash, self.learned.content_hash)
-
-    @cached_property
-    def learned(self) -> Dataset:
-        """The shots without test images: what is learned from."""
-        return replace(self.shots, test=())
+        return self.config.training_hash(self.backbone.weight_hash, self.shots.learned.content_hash)
 
     def method(self) -> Method[Any]:
         """The configured method for the classes that are learned, its parameters drawn from the run's seed."""
