@@ -25,9 +25,9 @@ from torch.utils.data import TensorDataset
 from benchmarks.plain import on, plain_backbone
 from vlprompt import Backbone, create_method, load_backbone
 from vlprompt.backbones.backbone import Precision
-from vlprompt.config import parse_config
-from vlprompt.methods import Method
-from vlprompt.settings import resolve
+from vlprompt.config.resolve import resolve
+from vlprompt.config.schema import parse_config
+from vlprompt.methods.base import Method
 from vlprompt.training.fit import make_optimizer
 
 SHOTS = 16

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlprompt import Backbone, TextPrompts, VisualPrompts
-from vlprompt.backbones.sentences import arrange
-from vlprompt.methods import Method
+from vlprompt.backbones.packing import arrange
+from vlprompt.methods.base import Method
 from vlprompt.prompts import LowRankUpdates
 
 

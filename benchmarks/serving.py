@@ -25,11 +25,11 @@ from PIL import Image
 from benchmarks.growth import prepare
 from benchmarks.methods import backbone_of, class_names
 from vlprompt import Classifier, create_method
-from vlprompt.config import parse_config
-from vlprompt.deploy.serve.limits import Limits
-from vlprompt.deploy.serve.running import listen, run
-from vlprompt.deploy.serve.service import Service
-from vlprompt.training.record import BackboneRecord, RunRecord, SplitRecord
+from vlprompt.config.schema import parse_config
+from vlprompt.runs.record import BackboneRecord, RunRecord, SplitRecord
+from vlprompt.serve.limits import Limits
+from vlprompt.serve.server import listen, run
+from vlprompt.serve.service import Service
 
 CLASSES = 100
 BATCHES = [1, 16]

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.calling import Call, caller
-from tests.weights import write_weights
+from tests.helpers.command_line import Call, caller
+from tests.helpers.weights import write_weights
 
 # The models of the tests are tiny: one thread is faster than two, and sums in one order.
 torch.set_num_threads(1)

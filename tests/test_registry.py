@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.plugins import environment, install
+from tests.helpers.plugins import environment, install
 from vlprompt.errors import VLPromptError
-from vlprompt.methods import Method
+from vlprompt.methods.base import Method
 from vlprompt.methods.coop import CoOp
 from vlprompt.registry import Registry
 

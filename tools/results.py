@@ -19,16 +19,16 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from vlprompt.files import atomic_write
+from vlprompt.results.cells import comparison_sheet, table_sheet
 from vlprompt.results.collect import Run, find_runs
 from vlprompt.results.comparisons import compare
 from vlprompt.results.formats import to_markdown
-from vlprompt.results.looks import looks
 from vlprompt.results.plots import make_plots, render
 from vlprompt.results.report import make_report
-from vlprompt.results.sheets import comparison_sheet, table_sheet
+from vlprompt.results.style import looks
 from vlprompt.results.tables import make_tables, method_order
-from vlprompt.training.record import read_records
+from vlprompt.runs.record import read_records
+from vlprompt.utils.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "results"

@@ -12,8 +12,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.reliability.kills import kill
-from tests.reliability.nursery import Nursery
+from tests.helpers.kills import kill
+from tests.helpers.nursery import Nursery
 
 # Cached features and images; plain prompts, an average over epochs, and a cache that is trained.
 METHODS = ("coop", "dapt", "promptsrc", "tip-adapter-f")

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 from vlprompt.errors import VLPromptError
 
 if TYPE_CHECKING:
-    from vlprompt.backbones import Backbone, load_backbone
-    from vlprompt.data import Dataset, list_datasets, load_dataset
-    from vlprompt.deploy.classifier import Classifier, Guess, load
-    from vlprompt.deploy.estimator import PromptClassifier
-    from vlprompt.deploy.tuning import tune
-    from vlprompt.methods import LossTerms, Method, Prediction, create_method, list_methods
+    from vlprompt.backbones.backbone import Backbone, load_backbone
+    from vlprompt.classifier.classifier import Classifier, Guess, load
+    from vlprompt.classifier.estimator import PromptClassifier
+    from vlprompt.classifier.tune import tune
+    from vlprompt.data.dataset import Dataset
+    from vlprompt.data.loading import list_datasets, load_dataset
+    from vlprompt.experiments.run import evaluate
+    from vlprompt.methods.base import LossTerms, Method, Prediction, create_method, list_methods
     from vlprompt.prompts import LowRankUpdates, TextPrompts, VisualPrompts
-    from vlprompt.protocols import evaluate
 
 __version__ = "0.1.0"
 
@@ -41,14 +42,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "vlprompt.backbones": ("Backbone", "load_backbone"),
-    "vlprompt.data": ("Dataset", "list_datasets", "load_dataset"),
-    "vlprompt.deploy.classifier": ("Classifier", "Guess", "load"),
-    "vlprompt.deploy.estimator": ("PromptClassifier",),
-    "vlprompt.deploy.tuning": ("tune",),
-    "vlprompt.methods": ("LossTerms", "Method", "Prediction", "create_method", "list_methods"),
+    "vlprompt.backbones.backbone": ("Backbone", "load_backbone"),
+    "vlprompt.data.dataset": ("Dataset",),
+    "vlprompt.data.loading": ("list_datasets", "load_dataset"),
+    "vlprompt.classifier.classifier": ("Classifier", "Guess", "load"),
+    "vlprompt.classifier.estimator": ("PromptClassifier",),
+    "vlprompt.classifier.tune": ("tune",),
+    "vlprompt.methods.base": ("LossTerms", "Method", "Prediction", "create_method", "list_methods"),
     "vlprompt.prompts": ("LowRankUpdates", "TextPrompts", "VisualPrompts"),
-    "vlprompt.protocols": ("evaluate",),
+    "vlprompt.experiments.run": ("evaluate",),
 }
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.analysis.runs import Tuned
+from tests.helpers.runs import Tuned
 from vlprompt import load_backbone
-from vlprompt.config import parse_config
-from vlprompt.protocols import tune
+from vlprompt.config.schema import parse_config
+from vlprompt.experiments.run import tune
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,15 @@ import open_clip
 import pytest
 import torch
 
-from tests.analysis.prompts import TEXT, VISUAL, WORDS, walk_text
-from tests.methods.shapes import VISUAL_DEPTH, batch, uneven
+from tests.helpers.prompts import TEXT, VISUAL, WORDS, walk_text
+from tests.helpers.shapes import VISUAL_DEPTH, batch, uneven
 from vlprompt import load_backbone
 from vlprompt.analysis import attention
 from vlprompt.analysis.attention import Attention, image_attention, text_attention
 from vlprompt.analysis.norms import text_norms
 from vlprompt.analysis.summaries import Spread
-from vlprompt.analysis.walks import text_steps, vision_steps
 from vlprompt.backbones.tokenizer import Tokenizer, Vocabulary
+from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 

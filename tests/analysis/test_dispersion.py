@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.methods.shapes import NAMES, batch, uneven
+from tests.helpers.shapes import NAMES, batch, uneven
 from vlprompt import create_method
 from vlprompt.analysis.dispersion import image_dispersion, modality_gap, text_dispersion
-from vlprompt.analysis.features import Both, ClassFeatures, ImageFeatures, class_means
 from vlprompt.analysis.summaries import Change
+from vlprompt.analysis.tuned_features import Both, ClassFeatures, ImageFeatures, class_means
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 

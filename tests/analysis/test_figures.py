@@ -9,16 +9,16 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from tests.analysis.runs import Tuned, inspected
+from tests.helpers.runs import Tuned, inspected
 from vlprompt.analysis import figures
 from vlprompt.analysis.confusions import Pair
 from vlprompt.analysis.drawing import shortened
-from vlprompt.analysis.features import Both
 from vlprompt.analysis.figures import write_figures
 from vlprompt.analysis.inspection import Inspection
 from vlprompt.analysis.projection import project
 from vlprompt.analysis.summaries import Change
-from vlprompt.results.looks import SETTINGS
+from vlprompt.analysis.tuned_features import Both
+from vlprompt.results.style import SETTINGS
 
 LONG = "a class whose name goes on and on until nobody reads it"
 DRAWN = {

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from tests.analysis.runs import METHODS, Tuned, inspected, run_of
+from tests.helpers.runs import METHODS, Tuned, inspected, run_of
 from vlprompt import VLPromptError, create_method
 from vlprompt.analysis.inspection import inspect_run
-from vlprompt.training.record import read_record
-from vlprompt.training.restore import restore
-from vlprompt.training.state import save_prompts
+from vlprompt.runs.record import read_record
+from vlprompt.runs.restore import restore
+from vlprompt.runs.state import save_prompts
 
 NO_TEXT = {"vpt", "clip-lora", "linear-probe", "tip-adapter", "zero-shot"}
 NO_VISUAL = {"coop", "cocoop", "clip-lora", "linear-probe", "tip-adapter", "zero-shot"}

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vlprompt import load_backbone
-from vlprompt.backbones import Backbone
-from vlprompt.backbones.loading import load_model
+from vlprompt.backbones.backbone import Backbone
+from vlprompt.backbones.sources.load import load_model
 from vlprompt.backbones.tokenizer import Tokenizer, Vocabulary
 from vlprompt.errors import VLPromptError
 from vlprompt.prompts import TextPrompts, VisualPrompts

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 import vlprompt
 from vlprompt import Backbone, LowRankUpdates, TextPrompts, VLPromptError
-from vlprompt.backbones.plain import encode_prompts_plainly
+from vlprompt.backbones.reference import encode_prompts_plainly
 
 WORDS = ("red", "apple", "satellite", "crop", "737-800", "t-shirt", "what?")
 TEXT_WIDTH, TEXT_DEPTH, VISUAL_WIDTH, VISUAL_DEPTH = 64, 3, 96, 2

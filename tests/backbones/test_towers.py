@@ -12,7 +12,7 @@ from torch import Tensor
 
 import vlprompt
 from vlprompt import Backbone, TextPrompts, VisualPrompts, VLPromptError
-from vlprompt.backbones.plain import encode_prompts_plainly
+from vlprompt.backbones.reference import encode_prompts_plainly
 
 WORDS = ("red", "apple", "satellite", "crop", "retriever", "737-800", "t-shirt", "forget-me-not", "what?")
 WIDTH, DEPTH = 64, 3

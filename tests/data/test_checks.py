@@ -7,7 +7,7 @@ import pytest
 
 from vlprompt.data import checks
 from vlprompt.data.checks import unreadable
-from vlprompt.files import cache_dir
+from vlprompt.utils.files import cache_dir
 
 
 @pytest.fixture

@@ -8,9 +8,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vlprompt.data import FeatureSet, ImageSet, Item, encode_features, feature_cache, transforms
+from vlprompt.data import feature_cache, transforms
+from vlprompt.data.dataset import Item
+from vlprompt.data.features import FeatureSet, encode_features
+from vlprompt.data.image_set import ImageSet
 from vlprompt.errors import VLPromptError
-from vlprompt.files import cache_dir
+from vlprompt.utils.files import cache_dir
 
 HALF = (0.5, 0.5, 0.5)
 

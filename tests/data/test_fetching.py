@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from torchvision import datasets
 
-from tests.data.known import trees
+from tests.helpers import dataset_trees as trees
 from vlprompt.data.fetching import fetch
-from vlprompt.data.known import ON_DISK
+from vlprompt.data.loading import ON_DISK
 from vlprompt.errors import VLPromptError
 
 

@@ -7,7 +7,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vlprompt.data import ImageError, ImageSet, Item, transforms
+from vlprompt.data import transforms
+from vlprompt.data.dataset import Item
+from vlprompt.data.image_set import ImageSet
+from vlprompt.data.images import ImageError
 
 HALF = (0.5, 0.5, 0.5)
 

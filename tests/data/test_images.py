@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tests.deploy.serve.sending import tiled
+from tests.helpers.client import tiled
 from vlprompt.data.images import DRAFT_SIDE, ImageError, read_image
 from vlprompt.errors import VLPromptError
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from vlprompt.data import DATASETS, Dataset, Item, list_datasets, load_dataset
+from vlprompt.data.dataset import Dataset, Item
+from vlprompt.data.loading import DATASETS, list_datasets, load_dataset
 from vlprompt.errors import VLPromptError
 
 

@@ -14,12 +14,11 @@ from annotated_types import Ge, Gt, Le, Lt
 from safetensors.torch import save_file
 
 import vlprompt
-from tests.methods.golden import backbone as recorded
-from tests.methods.shapes import NAMES, TEXT_DEPTH, TEXT_WIDTH, VISUAL_DEPTH, uneven
+from tests.helpers.golden import backbone as recorded
+from tests.helpers.shapes import NAMES, TEXT_DEPTH, TEXT_WIDTH, VISUAL_DEPTH, uneven
 from vlprompt import VLPromptError, cli
-from vlprompt.methods import METHODS
-from vlprompt.methods.base import text_only_methods
-from vlprompt.protocols import run as module
+from vlprompt.experiments import run as module
+from vlprompt.methods.base import METHODS, text_only_methods
 
 METHOD_NAMES = vlprompt.list_methods()
 OPTIONS = [(name, key) for name in METHOD_NAMES for key in METHODS.get(name).Options.model_fields]

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 import vlprompt
-from tests.methods.golden import backbone as recorded
+from tests.helpers.golden import backbone as recorded
 from vlprompt import Backbone, Method, VLPromptError
 
 NAMES = ["red_apple", "dog", "forget me not"]

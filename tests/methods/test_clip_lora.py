@@ -8,17 +8,8 @@ import torch
 from torch.testing import assert_close
 
 import vlprompt
-from tests.methods.golden import backbone as recorded
-from tests.methods.shapes import (
-    NAMES,
-    TEXT_DEPTH,
-    TEXT_WIDTH,
-    VISUAL_DEPTH,
-    VISUAL_WIDTH,
-    batch,
-    losses,
-    uneven,
-)
+from tests.helpers.golden import backbone as recorded
+from tests.helpers.shapes import NAMES, TEXT_DEPTH, TEXT_WIDTH, VISUAL_DEPTH, VISUAL_WIDTH, batch, losses, uneven
 from vlprompt import VLPromptError
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import vlprompt
-from tests.methods.shapes import JOINT, NAMES, TEXT_WIDTH, batch, losses, uneven
+from tests.helpers.shapes import JOINT, NAMES, TEXT_WIDTH, batch, losses, uneven
 from vlprompt import VLPromptError
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 import vlprompt
-from tests.methods.shapes import JOINT, NAMES, uneven
+from tests.helpers.shapes import JOINT, NAMES, uneven
 from vlprompt import Method, Prediction
-from vlprompt.config import parse_config
+from vlprompt.config.schema import parse_config
+from vlprompt.experiments.run import tune
 from vlprompt.methods.mutual_information import CRITICS, ESTIMATORS
-from vlprompt.protocols import tune
-from vlprompt.training.record import RunRecord
+from vlprompt.runs.record import RunRecord
 
 SHOTS = 4
 LABELS = torch.arange(len(NAMES)).repeat_interleave(SHOTS)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.methods.golden import NAMES, Case, read_case
-from vlprompt.methods import LossTerms, Method
+from tests.helpers.golden import NAMES, Case, read_case
+from vlprompt.methods.base import LossTerms, Method
 
 LOGITS = {"atol": 1e-4, "rtol": 0.0}
 LOSS = {"atol": 1e-5, "rtol": 0.0}

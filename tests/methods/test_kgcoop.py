@@ -3,7 +3,7 @@
 import torch
 
 import vlprompt
-from tests.methods.shapes import NAMES, TEXT_WIDTH, batch, losses, uneven
+from tests.helpers.shapes import NAMES, TEXT_WIDTH, batch, losses, uneven
 
 
 def test_words_of_the_template_have_no_distance_to_it() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 import vlprompt
-from tests.methods.shapes import JOINT, NAMES, uneven
+from tests.helpers.shapes import JOINT, NAMES, uneven
 from vlprompt import VLPromptError
 from vlprompt.methods.linear_probe import CLIP_C, GRID
 

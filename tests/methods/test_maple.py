@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import vlprompt
-from tests.methods.shapes import NAMES, TEXT_WIDTH, VISUAL_DEPTH, VISUAL_WIDTH, losses, uneven
+from tests.helpers.shapes import NAMES, TEXT_WIDTH, VISUAL_DEPTH, VISUAL_WIDTH, losses, uneven
 from vlprompt import VisualPrompts, VLPromptError
 
 

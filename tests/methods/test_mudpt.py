@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import vlprompt
-from tests.methods.golden import backbone as recorded
-from tests.methods.shapes import JOINT, NAMES, TEXT_WIDTH, VISUAL_DEPTH, VISUAL_WIDTH, batch, losses, uneven
+from tests.helpers.golden import backbone as recorded
+from tests.helpers.shapes import JOINT, NAMES, TEXT_WIDTH, VISUAL_DEPTH, VISUAL_WIDTH, batch, losses, uneven
 from vlprompt import Method, VLPromptError
 from vlprompt.methods.mudpt import InjectionModel
 

@@ -14,7 +14,7 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor
 
 import vlprompt
-from tests.methods.shapes import NAMES, TEXT_WIDTH, batch, losses, uneven
+from tests.helpers.shapes import NAMES, TEXT_WIDTH, batch, losses, uneven
 from vlprompt import Method, VLPromptError
 from vlprompt.methods.prograd import projected
 
@@ -23,7 +23,7 @@ TWO_DEVICES = """
 import torch
 from lightning_fabric import Fabric
 import vlprompt
-from tests.methods.shapes import NAMES, batch, uneven
+from tests.helpers.shapes import NAMES, batch, uneven
 from tests.methods.test_prograd import conflicting
 
 def half(fabric):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 import vlprompt
-from tests.methods.shapes import JOINT, NAMES, batch, losses, uneven
+from tests.helpers.shapes import JOINT, NAMES, batch, losses, uneven
 from vlprompt import Method, VLPromptError
 
 

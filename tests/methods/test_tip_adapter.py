@@ -9,15 +9,15 @@ from safetensors.torch import load_file
 from torch.utils.data import TensorDataset
 
 import vlprompt
-from tests.impatient import Impatient
-from tests.methods.shapes import JOINT, NAMES, uneven
+from tests.helpers.impatient import Impatient
+from tests.helpers.shapes import JOINT, NAMES, uneven
 from tests.methods.test_linear_probe import shots
 from vlprompt import VLPromptError
-from vlprompt.config import RunConfig, parse_config
+from vlprompt.config.schema import RunConfig, parse_config
+from vlprompt.experiments.run import tune
 from vlprompt.methods.linear_probe import validation_quality
 from vlprompt.methods.tip_adapter import ALPHA, BETA, GRID
-from vlprompt.protocols import tune
-from vlprompt.training.record import read_record
+from vlprompt.runs.record import read_record
 
 BOTH = pytest.mark.parametrize("name", ["tip-adapter", "tip-adapter-f"])
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import vlprompt
-from tests.methods.golden import backbone as recorded
-from tests.methods.shapes import NAMES, TEXT_DEPTH, VISUAL_DEPTH, VISUAL_WIDTH, batch, losses, uneven
+from tests.helpers.golden import backbone as recorded
+from tests.helpers.shapes import NAMES, TEXT_DEPTH, VISUAL_DEPTH, VISUAL_WIDTH, batch, losses, uneven
 from vlprompt import VLPromptError
 
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.reliability.faults import Disk
-from tests.reliability.folders import content
-from tests.reliability.kills import draw
-from vlprompt.backbones import load_backbone
-from vlprompt.config import RunConfig, parse_config
-from vlprompt.protocols import tune
-from vlprompt.protocols.task import load_pool
-from vlprompt.training.record import RunRecord
+from tests.helpers.faults import Disk
+from tests.helpers.folders import content
+from tests.helpers.kills import draw
+from vlprompt.backbones.backbone import load_backbone
+from vlprompt.config.schema import RunConfig, parse_config
+from vlprompt.experiments.run import tune
+from vlprompt.experiments.task import load_pool
+from vlprompt.runs.record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
-from tests.calling import Call
-from tests.impatient import Impatient
+from tests.helpers.command_line import Call
+from tests.helpers.impatient import Impatient
+from tests.helpers.weights import write_weights
 from tests.reliability.conftest import Setting
-from tests.weights import write_weights
 from vlprompt.errors import VLPromptError
-from vlprompt.methods import create_method
-from vlprompt.protocols import tune
-from vlprompt.training.record import read_record
-from vlprompt.training.restore import restore
-from vlprompt.training.state import load_prompts, save_prompts
+from vlprompt.experiments.run import tune
+from vlprompt.methods.base import create_method
+from vlprompt.runs.record import read_record
+from vlprompt.runs.restore import restore
+from vlprompt.runs.state import load_prompts, save_prompts
 
 Tensors = dict[str, Tensor]
 Metadata = dict[str, str]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.calling import Call
+from tests.helpers.command_line import Call
+from tests.helpers.faults import Disk
+from tests.helpers.folders import check, content
 from tests.reliability.conftest import Setting
-from tests.reliability.faults import Disk
-from tests.reliability.folders import check, content
 from vlprompt.errors import VLPromptError
-from vlprompt.files import atomic_write
+from vlprompt.utils.files import atomic_write
 
 ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO)
 

@@ -18,20 +18,20 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import nn
 
-from tests.impatient import Impatient
+from tests.helpers.impatient import Impatient
 from tests.reliability.conftest import Setting
-from vlprompt.backbones import load_backbone
-from vlprompt.backbones.checkpoints import read_state_dict
-from vlprompt.data.manifest import read_manifest
-from vlprompt.data.splits import read_split, verify_split
+from vlprompt.backbones.backbone import load_backbone
+from vlprompt.backbones.sources.checkpoints import read_state_dict
+from vlprompt.data.readers.split_file import read_split, verify_split
+from vlprompt.data.readers.table import read_manifest
 from vlprompt.errors import VLPromptError
-from vlprompt.importing import read_checkpoint, read_names, read_off, renamed
-from vlprompt.methods import create_method
-from vlprompt.protocols import tune
+from vlprompt.experiments.run import tune
+from vlprompt.methods.base import create_method
 from vlprompt.results.terminal import print_record
+from vlprompt.runs.importing import read_checkpoint, read_names, read_off, renamed
+from vlprompt.runs.record import read_record
+from vlprompt.runs.state import load_prompts, load_state, read_progress
 from vlprompt.training.fit import make_optimizer
-from vlprompt.training.record import read_record
-from vlprompt.training.state import load_prompts, load_state, read_progress
 
 # The files and the methods are made once and written over; reading the weights of a model takes tens of milliseconds.
 quick = settings(

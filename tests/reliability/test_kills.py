@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.faults import Disk, Killed
+from tests.helpers.folders import check, content
+from tests.helpers.kills import kill
+from tests.helpers.nursery import Nursery
 from tests.reliability.conftest import Setting
-from tests.reliability.faults import Disk, Killed
-from tests.reliability.folders import check, content
-from tests.reliability.kills import kill
-from tests.reliability.nursery import Nursery
 
 
 def test_runs_that_are_killed_arrive_where_others_do(tmp_path: Path) -> None:

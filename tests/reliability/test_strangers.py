@@ -17,15 +17,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.reliability.conftest import Setting
-from vlprompt.backbones import load_backbone
-from vlprompt.backbones.checkpoints import read_state_dict
-from vlprompt.config import parse_config
-from vlprompt.data import load_dataset
+from vlprompt.backbones.backbone import load_backbone
+from vlprompt.backbones.sources.checkpoints import read_state_dict
+from vlprompt.config.recipes import read_recipe
+from vlprompt.config.schema import parse_config
 from vlprompt.data.class_names import read_class_names
+from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
-from vlprompt.importing import import_prompts, read_names
-from vlprompt.locks import lock
-from vlprompt.recipes import read_recipe
+from vlprompt.runs.importing import import_prompts, read_names
+from vlprompt.utils.locks import lock
 
 SECRET = "the key to the cellar"
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.results.grids import write_grid
+from tests.helpers.grids import write_grid
 from vlprompt.results.collect import find_runs
 from vlprompt.results.report import make_report
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsing import chromium, needs_chromium
+from tests.helpers.browser import chromium, needs_chromium
 
 pytestmark = needs_chromium
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.results.records import write_run
+from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
+from vlprompt.results.cells import comparison_sheet
 from vlprompt.results.collect import find_runs
 from vlprompt.results.comparisons import Comparison, Difference, compare
 from vlprompt.results.formats import comparisons_to_csv, to_markdown
-from vlprompt.results.sheets import comparison_sheet
 from vlprompt.results.statistics import sign_flip_p
 from vlprompt.results.tables import make_tables
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tests.results.records import write_run
+from tests.helpers.records import write_run
+from vlprompt.results.cells import table_sheet
 from vlprompt.results.collect import find_runs
 from vlprompt.results.formats import to_latex
-from vlprompt.results.sheets import table_sheet
 from vlprompt.results.tables import make_tables
 
 

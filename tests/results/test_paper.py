@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.results.records import write_run
+from tests.helpers.records import write_run
+from vlprompt.results.cells import Sheet, table_sheet
 from vlprompt.results.collect import find_runs
 from vlprompt.results.formats import tables_to_csv
 from vlprompt.results.paper import ELEVEN, SHIFTED
-from vlprompt.results.sheets import Sheet, table_sheet
 from vlprompt.results.tables import make_tables
 
 PAPERS = "ViT-B-16/openai"

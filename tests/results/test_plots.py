@@ -10,15 +10,15 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tests.results.grids import HOSTILE, METHODS
-from tests.results.records import write_run
+from tests.helpers.grids import HOSTILE, METHODS
+from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
 from vlprompt.results.collect import find_runs
 from vlprompt.results.comparisons import compare
-from vlprompt.results.inline import NAMED, inline_svg
-from vlprompt.results.looks import COLOURS, SETTINGS, looks, marker_outline
 from vlprompt.results.panels import WIDTH, Point, draw_base_new
 from vlprompt.results.plots import Panel, Plot, draw, make_plots, write_plots
+from vlprompt.results.style import COLOURS, SETTINGS, looks, marker_outline
+from vlprompt.results.svg import NAMED, inline_svg
 from vlprompt.results.tables import make_tables
 
 STYLES = looks(METHODS)

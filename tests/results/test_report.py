@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.results.grids import HOSTILE, METHODS
-from tests.results.records import write_run
+from tests.helpers.grids import HOSTILE, METHODS
+from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
 from vlprompt.results.collect import find_runs
 from vlprompt.results.report import make_report

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.results.records import write_run
+from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
+from vlprompt.results.cells import table_sheet
 from vlprompt.results.collect import find_runs
 from vlprompt.results.formats import print_sheets, tables_to_csv, to_markdown
-from vlprompt.results.sheets import table_sheet
 from vlprompt.results.tables import Table, make_tables
 
 

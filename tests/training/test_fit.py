@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlprompt.training.fit import batches, derived_seed
+from vlprompt.training.fit import batches
+from vlprompt.utils.seeds import derived_seed
 
 
 @given(count=st.integers(1, 200), size=st.integers(1, 64), seed=st.integers(0, 2**62))

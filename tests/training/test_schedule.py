@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vlprompt.config import OptimConfig
+from vlprompt.config.schema import OptimConfig
 from vlprompt.training.schedule import learning_rate
 
 SCHEDULES = json.loads((Path(__file__).parents[1] / "golden" / "lr_schedules.json").read_text())["schedules"]

@@ -24,7 +24,7 @@ from tools.pictoclip.model import Shape
 from tools.pictoclip.train import Recipe, Trainer, resume_or_start, run
 from tools.pictoclip.views import Styles
 
-from vlprompt.files import atomic_write
+from vlprompt.utils.files import atomic_write
 
 SAMPLES = 100_096
 SEEDS = (1, 2)

@@ -34,7 +34,7 @@ from tools.pictoclip.names import SUBGROUP_PHRASES
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlprompt.files import atomic_write
+from vlprompt.utils.files import atomic_write
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"

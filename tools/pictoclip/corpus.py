@@ -14,7 +14,7 @@ from tools.pictoclip import names
 from tools.pictoclip.names import Concepts
 from tools.pictoclip.sources import IconSet, folder_of, icon_name, package_of, used_sets
 
-from vlprompt.files import atomic_write
+from vlprompt.utils.files import atomic_write
 
 # Rendered a little larger than the 64 px the model sees, so that a view which zooms in stays sharp.
 SIDE = 72

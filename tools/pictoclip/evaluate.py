@@ -21,7 +21,7 @@ from tools.pictoclip.views import normalise
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlprompt.data.pictures import line_art, render
+from vlprompt.data.datasets.drawn_icons import line_art, render
 
 SINGLE = ("a photo of a {}.",)
 ENSEMBLE = (

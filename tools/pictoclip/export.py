@@ -12,7 +12,7 @@ from tools.pictoclip.model import QUICK_GELU
 from tools.pictoclip.train import RECIPE_VERSION, Trainer
 from torch import Tensor
 
-from vlprompt.files import atomic_write
+from vlprompt.utils.files import atomic_write
 
 VOCABULARY_SIZE = 49_408
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlprompt.files import atomic_write
+from vlprompt.utils.files import atomic_write
 
 NAMES_PACKAGE = "emojibase-data"
 # Permissive, or attribution only. Anything else (share-alike, non-commercial, font licences, unknown) stays out.

@@ -24,7 +24,7 @@ from tools.pictoclip.optim import Muon
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlprompt.files import atomic_write
+from vlprompt.utils.files import atomic_write
 
 RECIPE_VERSION = 2
 _PROTOTYPE_SCALE = 20.0

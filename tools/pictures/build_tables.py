@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from openmoji_categories import CLASSES, MOVED, VARIANTS
 from PIL import Image
 
-from vlprompt.data.pictures import line_art, render
+from vlprompt.data.datasets.drawn_icons import line_art, render
 
 SEED = 17
 MAX_VARIANTS = 3  # drawings kept of one base drawing, so that no class is mostly clocks or families
 SAME = 0.002  # mean difference of line drawings, in [0, 1], below which they are one drawing
 BLANK = 0.99  # mean brightness above which there is no drawing
-TABLES = Path(__file__).parents[2] / "src" / "vlprompt" / "data" / "tables"
+TABLES = Path(__file__).parents[2] / "src" / "vlprompt" / "data" / "datasets" / "tables"
 Gray = NDArray[np.float32]
 
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlprompt.analysis.norms import prompted_layers
-from vlprompt.analysis.walks import prompt_start, text_steps, vision_steps
-from vlprompt.backbones.sentences import arrange
+from vlprompt.backbones.packing import arrange
 from vlprompt.backbones.text import TextTower
+from vlprompt.backbones.tracing import prompt_start, text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlprompt.analysis.features import ClassFeatures
 from vlprompt.analysis.summaries import Change
+from vlprompt.analysis.tuned_features import ClassFeatures
+from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.errors import VLPromptError
-from vlprompt.protocols.protocol import PROTOCOLS
-from vlprompt.training.record import PREDICTIONS, RunRecord
+from vlprompt.runs.record import PREDICTIONS, RunRecord
 
 
 @dataclass(frozen=True)

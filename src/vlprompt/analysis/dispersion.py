@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from vlprompt.analysis.features import ClassFeatures, ImageFeatures, class_means
 from vlprompt.analysis.summaries import Change
+from vlprompt.analysis.tuned_features import ClassFeatures, ImageFeatures, class_means
 from vlprompt.methods.dapt import gaussian_potential
 
 RBF_T = 2.0  # t of the Gaussian potential, DAPT's

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vlprompt.analysis.attention import Attention
 from vlprompt.analysis.norms import LayerNorms
-from vlprompt.results.looks import COLOURS, INK, MARKERS, PAPER, ZERO_SHOT
+from vlprompt.results.style import COLOURS, INK, MARKERS, PAPER, ZERO_SHOT
 
 BEFORE, AFTER, OTHER = ZERO_SHOT[0], COLOURS[0][0], "#c4c4c8"
 HEAT = LinearSegmentedColormap.from_list("heat", [PAPER, "#b7b4ee", AFTER, "#14124a"])

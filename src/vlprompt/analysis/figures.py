@@ -32,8 +32,8 @@ from vlprompt.analysis.drawing import (
 )
 from vlprompt.analysis.inspection import Inspection
 from vlprompt.analysis.projection import Points, Projection, project
-from vlprompt.files import atomic_write
-from vlprompt.results.looks import COLOURS, INK, MARKERS, PAPER, SETTINGS
+from vlprompt.results.style import COLOURS, INK, MARKERS, PAPER, SETTINGS
+from vlprompt.utils.files import atomic_write
 
 WIDTH = 7.0  # inches: two columns of a paper
 DPI = 200

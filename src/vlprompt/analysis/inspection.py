@@ -13,22 +13,21 @@ from torch.utils.data import DataLoader
 from vlprompt.analysis.attention import Attention, image_attention, text_attention
 from vlprompt.analysis.confusions import Answers, Pair, confused_pairs, recorded_answers
 from vlprompt.analysis.dispersion import image_dispersion, modality_gap, text_dispersion
-from vlprompt.analysis.features import ClassFeatures, ImageFeatures, class_features, image_features
-from vlprompt.analysis.images import Images, find_images
+from vlprompt.analysis.nearest_tokens import Context, Table, Vocabulary
 from vlprompt.analysis.norms import LayerNorms, image_norms, prompt_norms, text_norms
+from vlprompt.analysis.selection import Images, find_images
 from vlprompt.analysis.summaries import Change
-from vlprompt.analysis.walks import reads_class_token
-from vlprompt.analysis.words import Context, Table, Vocabulary
+from vlprompt.analysis.tuned_features import ClassFeatures, ImageFeatures, class_features, image_features
+from vlprompt.backbones.tracing import reads_class_token
 from vlprompt.backbones.vision import ViTTower
-from vlprompt.data import ImageSet
+from vlprompt.data.image_set import ImageSet
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
-from vlprompt.methods import Method
-from vlprompt.methods.base import as_words
-from vlprompt.progress import Reporter
+from vlprompt.methods.base import Method, as_words
 from vlprompt.prompts import TextPrompts, VisualPrompts
-from vlprompt.training.record import RunRecord
-from vlprompt.training.restore import restore
+from vlprompt.runs.record import RunRecord
+from vlprompt.runs.restore import restore
+from vlprompt.utils.progress import Reporter
 
 LIMIT, LIMIT_PER_IMAGE = 1000, 100
 WATCHED, BATCH = 64, 16  # images whose attention is looked at, and how many of them at a time

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vlprompt.analysis.summaries import Spread
-from vlprompt.analysis.walks import entering_tokens, text_steps, vision_steps
 from vlprompt.backbones.text import TextTower
+from vlprompt.backbones.tracing import entering_tokens, text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlprompt.analysis.features import Both, ClassFeatures, ImageFeatures
+from vlprompt.analysis.tuned_features import Both, ClassFeatures, ImageFeatures
 
 Points = NDArray[np.float64]
 

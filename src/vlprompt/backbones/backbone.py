@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlprompt.backbones.loading import LoadedModel, Source, load_model
+from vlprompt.backbones.sources.load import LoadedModel, Source, load_model
 from vlprompt.backbones.text import TextTower
 from vlprompt.backbones.tokenizer import Tokenizer
 from vlprompt.backbones.vision import vision_tower

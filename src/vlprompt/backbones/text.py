@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vlprompt.backbones.block import Block, softmax
-from vlprompt.backbones.sentences import Places, Sentences, arrange, lay_out
+from vlprompt.backbones.packing import Places, Sentences, arrange, lay_out
 from vlprompt.backbones.tokenizer import Tokenizer
 from vlprompt.prompts import LowRankUpdates, TextPrompts
 

@@ -9,7 +9,7 @@ import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
-from vlprompt.backbones.checkpoints import first_line
+from vlprompt.backbones.sources.checkpoints import first_line
 from vlprompt.errors import VLPromptError
 
 CLIP_VOCABULARY_SIZE = 49408

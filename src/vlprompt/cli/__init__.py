@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from vlprompt.cli import data, exporting, grids, inspecting, results, serving, showing, splits, tuning, using
+from vlprompt.cli import data
+from vlprompt.cli import export as exporting
+from vlprompt.cli import inspect as inspecting
+from vlprompt.cli import list as showing
+from vlprompt.cli import predict as using
+from vlprompt.cli import run as grids
+from vlprompt.cli import serve as serving
+from vlprompt.cli import split as splits
+from vlprompt.cli import table as results
+from vlprompt.cli import tune as tuning
 from vlprompt.errors import VLPromptError
 
 # torch and open_clip take seconds to import, so every command imports what it runs, and --help is instant.

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlprompt.cli.common import Data, Json, Quiet, Root, set_up_logging
+from vlprompt.cli.options import Data, Json, Quiet, Root, set_up_logging
 
 if TYPE_CHECKING:
-    from vlprompt.data.inspection import Report
+    from vlprompt.data.check import Report
 
 SPLITS = ("train", "val", "test")
 
@@ -72,7 +72,7 @@ def check(
         vlprompt data check pictures/
     """
     set_up_logging(quiet, False)
-    from vlprompt.data.inspection import inspect
+    from vlprompt.data.check import inspect
 
     report = inspect(data, _path(root))
     if as_json:

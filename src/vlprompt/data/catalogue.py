@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from vlprompt.data.known import Known
+from vlprompt.data.datasets.known import Known
 from vlprompt.data.loading import DATASETS, list_datasets
 
 

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vlprompt.data.file_facts import remembered
 from vlprompt.data.images import ImageError, read_image
-from vlprompt.data.progress import in_threads
-from vlprompt.data.remembered import remembered
-from vlprompt.files import printable, visible
+from vlprompt.utils.file_progress import in_threads
+from vlprompt.utils.files import printable, visible
 
 logger = logging.getLogger("vlprompt")
 

@@ -18,8 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vlprompt.errors import VLPromptError
-from vlprompt.files import atomic_write, cache_dir
-from vlprompt.locks import Lock, holder, lock, try_lock
+from vlprompt.utils.files import atomic_write, cache_dir
+from vlprompt.utils.locks import Lock, holder, lock, try_lock
 
 logger = logging.getLogger("vlprompt")
 

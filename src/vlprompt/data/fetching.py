@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vlprompt.data.known.on_disk import Found, OnDisk, data_root
+from vlprompt.data.datasets.on_disk import Found, OnDisk, data_root
 from vlprompt.data.loading import DATASETS
 from vlprompt.errors import VLPromptError
 

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from vlprompt.data.file_facts import remembered
 from vlprompt.data.images import read_image
-from vlprompt.data.progress import in_threads
-from vlprompt.data.remembered import remembered
+from vlprompt.utils.file_progress import in_threads
 
 
 def content_hashes(root: Path, paths: Sequence[str]) -> list[str]:

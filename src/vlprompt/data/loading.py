@@ -5,15 +5,50 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vlprompt.data import hub, splits
 from vlprompt.data.class_names import words_for
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.folders import read_folder
-from vlprompt.data.known import ON_DISK
-from vlprompt.data.manifest import SUFFIXES, read_manifest
-from vlprompt.data.pictures import DRAWN
+from vlprompt.data.datasets.caltech101 import Caltech101
+from vlprompt.data.datasets.cifar import CIFAR10, CIFAR100
+from vlprompt.data.datasets.drawn_icons import DRAWN
+from vlprompt.data.datasets.dtd import DTD
+from vlprompt.data.datasets.eurosat import EuroSAT
+from vlprompt.data.datasets.fgvc_aircraft import FGVCAircraft
+from vlprompt.data.datasets.flowers102 import Flowers102
+from vlprompt.data.datasets.food101 import Food101
+from vlprompt.data.datasets.imagenet import ImageNet
+from vlprompt.data.datasets.imagenet_shifted import ImageNetA, ImageNetR, ImageNetSketch, ImageNetV2
+from vlprompt.data.datasets.on_disk import OnDisk
+from vlprompt.data.datasets.oxford_pets import OxfordPets
+from vlprompt.data.datasets.stanford_cars import StanfordCars
+from vlprompt.data.datasets.sun397 import SUN397
+from vlprompt.data.datasets.ucf101 import UCF101
+from vlprompt.data.readers import hub
+from vlprompt.data.readers import split_file as splits
+from vlprompt.data.readers.folder import read_folder
+from vlprompt.data.readers.table import SUFFIXES, read_manifest
 from vlprompt.errors import VLPromptError
 from vlprompt.registry import Registry
+
+# In the field's order, with those that it does not have at the end.
+ON_DISK: tuple[OnDisk, ...] = (
+    ImageNet(),
+    Caltech101(),
+    OxfordPets(),
+    StanfordCars(),
+    Flowers102(),
+    Food101(),
+    FGVCAircraft(),
+    SUN397(),
+    DTD(),
+    EuroSAT(),
+    UCF101(),
+    ImageNetV2(),
+    ImageNetSketch(),
+    ImageNetA(),
+    ImageNetR(),
+    CIFAR10(),
+    CIFAR100(),
+)
 
 # An entry is called with the data folder (None: the usual one). Those that are `Known` say more about themselves; a
 # plug-in's may be any function.

@@ -1,22 +1,11 @@
-"""One file per published method, behind one contract."""
+"""One file for each published method, behind one contract.
 
-from vlprompt.methods import (
-    clip_lora,
-    cocoop,
-    coop,
-    dapt,
-    e2mim,
-    ivlp,
-    kgcoop,
-    linear_probe,
-    maple,
-    mudpt,
-    prograd,
-    promptsrc,
-    tip_adapter,
-    vpt,
-    zero_shot,
-)
+Every module of this package is imported here, so that a method registers itself by being in a file.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
 from vlprompt.methods.base import (
     METHODS,
     LossTerms,
@@ -25,31 +14,9 @@ from vlprompt.methods.base import (
     Prediction,
     create_method,
     list_methods,
-    method_options,
 )
 
-__all__ = [
-    "METHODS",
-    "LossTerms",
-    "Method",
-    "Options",
-    "Prediction",
-    "clip_lora",
-    "cocoop",
-    "coop",
-    "create_method",
-    "dapt",
-    "e2mim",
-    "ivlp",
-    "kgcoop",
-    "linear_probe",
-    "list_methods",
-    "maple",
-    "method_options",
-    "mudpt",
-    "prograd",
-    "promptsrc",
-    "tip_adapter",
-    "vpt",
-    "zero_shot",
-]
+__all__ = ["METHODS", "LossTerms", "Method", "Options", "Prediction", "create_method", "list_methods"]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from vlprompt.backbones import Backbone
+from vlprompt.backbones.backbone import Backbone
 from vlprompt.errors import VLPromptError
 from vlprompt.prompts import TextPrompts, VisualPrompts
 from vlprompt.registry import Registry

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vlprompt.methods.base import METHODS, Method, Options, Prediction
-from vlprompt.methods.starts import initial_context
+from vlprompt.methods.init import initial_context
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vlprompt.methods.base import METHODS, Method, Options
-from vlprompt.methods.starts import initial_context, random_prompts
+from vlprompt.methods.init import initial_context, random_prompts
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import METHODS, ImageSet, LossTerms, Method, Options, Prediction, frozen_features
-from vlprompt.methods.starts import context_and_words
+from vlprompt.methods.init import context_and_words
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from vlprompt.methods.base import METHODS, ImageSet, LossTerms, Method, Prediction, frozen_features
 from vlprompt.methods.cocoop import CoCoOpOptions
+from vlprompt.methods.init import initial_context
 from vlprompt.methods.mutual_information import CRITICS, ESTIMATORS
-from vlprompt.methods.starts import initial_context
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 # The seven that CLIP's authors found to suffice on ImageNet; the dataset's own template joins them.

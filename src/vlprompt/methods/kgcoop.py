@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction
 from vlprompt.methods.cocoop import CoCoOpOptions
-from vlprompt.methods.starts import initial_context
+from vlprompt.methods.init import initial_context
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 

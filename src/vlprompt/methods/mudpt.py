@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vlprompt.methods.base import METHODS, Method, Options
-from vlprompt.methods.starts import context_and_words, prompt_depth, random_prompts
+from vlprompt.methods.init import context_and_words, prompt_depth, random_prompts
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 

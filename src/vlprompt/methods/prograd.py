@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vlprompt.methods.base import METHODS, LossTerms, Method, Options, Prediction, SupportsBackward
-from vlprompt.methods.starts import initial_context
+from vlprompt.methods.init import initial_context
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 

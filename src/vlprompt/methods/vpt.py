@@ -4,7 +4,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vlprompt.methods.base import METHODS, Method, Options
-from vlprompt.methods.starts import prompt_depth, random_prompts
+from vlprompt.methods.init import prompt_depth, random_prompts
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
 

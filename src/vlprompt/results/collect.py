@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlprompt.config import RunConfig
+from vlprompt.config.protocols import PROTOCOLS
+from vlprompt.config.resolve import method_label, recipe_labels
+from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
-from vlprompt.protocols.protocol import PROTOCOLS
-from vlprompt.settings import method_label, recipe_labels
-from vlprompt.training.record import RunRecord, read_records
+from vlprompt.runs.record import RunRecord, read_records
 
 
 @dataclass(frozen=True, order=True)

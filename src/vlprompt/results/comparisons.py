@@ -10,7 +10,7 @@ from vlprompt.results.collect import Run, Section
 from vlprompt.results.quantities import OF_AVERAGES, measured, quantities, right_answers
 from vlprompt.results.statistics import Sample, average, holm, redrawn_means, seed_weights, sign_flip_p
 from vlprompt.results.tables import AVERAGE, by_section, finished_by_seed, may_average, method_order, shots_title
-from vlprompt.training.fit import derived_seed
+from vlprompt.utils.seeds import derived_seed
 
 
 @dataclass(frozen=True)

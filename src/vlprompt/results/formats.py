@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from vlprompt.results.cells import Sheet, table_sheet
 from vlprompt.results.comparisons import Comparison
-from vlprompt.results.sheets import Sheet, table_sheet
 from vlprompt.results.statistics import Sample
 from vlprompt.results.tables import Table
 

@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from vlprompt.results.inline import NAMED, inline_svg
-from vlprompt.results.looks import marker_outline
+from vlprompt.results.cells import MISSING, Sheet, Text
 from vlprompt.results.panels import Looks
 from vlprompt.results.plots import Plot
-from vlprompt.results.sheets import MISSING, Sheet, Text
+from vlprompt.results.style import marker_outline
+from vlprompt.results.svg import NAMED, inline_svg
 from vlprompt.results.tables import AVERAGE, method_order
 
 NUMBER = ' class="number"'

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from vlprompt.results.comparisons import Difference
-from vlprompt.results.looks import INK, PAPER, RULE, Look
+from vlprompt.results.style import INK, PAPER, RULE, Look
 from vlprompt.results.tables import Value
 
 Looks = Mapping[str, Look]

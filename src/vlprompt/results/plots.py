@@ -15,10 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vlprompt.errors import VLPromptError
-from vlprompt.files import atomic_write
 from vlprompt.results.collect import Run, Section
 from vlprompt.results.comparisons import Comparison, Difference, compare
-from vlprompt.results.looks import PAPER, SETTINGS, Look, looks
 from vlprompt.results.panels import (
     HEIGHT,
     WIDTH,
@@ -32,6 +30,7 @@ from vlprompt.results.panels import (
     marker_size,
 )
 from vlprompt.results.quantities import OF_HARMONICS, TARGETS, have_predictions
+from vlprompt.results.style import PAPER, SETTINGS, Look, looks
 from vlprompt.results.tables import (
     AVERAGE,
     SECONDS,
@@ -42,6 +41,7 @@ from vlprompt.results.tables import (
     method_order,
     shots_title,
 )
+from vlprompt.utils.files import atomic_write
 
 ABOUT = {
     "shots": "Accuracy against shots; bars are standard deviations over seeds.",

@@ -7,12 +7,11 @@ import numpy as np
 import polars
 from numpy.typing import NDArray
 
+from vlprompt.config.protocols import PROTOCOLS, harmonic_mean
 from vlprompt.errors import VLPromptError
-from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.results.collect import Run, Section
 from vlprompt.results.statistics import Floats, Sample
-from vlprompt.training.evaluation import harmonic_mean
-from vlprompt.training.record import PREDICTIONS
+from vlprompt.runs.record import PREDICTIONS
 
 OF_AVERAGES, OF_HARMONICS, OPEN_HARMONICS = "H of averages", "average H", "average open H"
 TARGETS = "target average"

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from vlprompt.protocols.protocol import PROTOCOLS
+from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.results import markup
+from vlprompt.results.cells import MISSING, Sheet, Text, comparison_sheet, table_sheet
 from vlprompt.results.collect import Run, Section
 from vlprompt.results.comparisons import Comparison, compare
-from vlprompt.results.inline import palette
-from vlprompt.results.looks import looks
 from vlprompt.results.panels import Looks
 from vlprompt.results.plots import Plot, make_plots
 from vlprompt.results.quantities import have_predictions
 from vlprompt.results.reproduce import command
-from vlprompt.results.sheets import MISSING, Sheet, Text, comparison_sheet, table_sheet
+from vlprompt.results.style import looks
+from vlprompt.results.svg import palette
 from vlprompt.results.tables import Table, by_section, finished_by_seed, make_tables, method_order, shots_title
-from vlprompt.training.record import RunRecord
+from vlprompt.runs.record import RunRecord
 
 TITLE = "vlprompt benchmark report"
 OTHER_METRICS = {

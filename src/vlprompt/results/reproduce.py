@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlprompt.config import BackboneConfig, DataConfig
+from vlprompt.config.schema import BackboneConfig, DataConfig
 from vlprompt.results.collect import Run
 from vlprompt.results.tables import method_order
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.errors import VLPromptError
-from vlprompt.protocols.protocol import PROTOCOLS
 from vlprompt.results.collect import Run, Section
 from vlprompt.results.paper import Printed, printed
 from vlprompt.results.quantities import (
@@ -21,7 +21,7 @@ from vlprompt.results.quantities import (
     target_average,
 )
 from vlprompt.results.statistics import Floats, Sample, average, redrawn_means, seed_weights
-from vlprompt.training.fit import derived_seed
+from vlprompt.utils.seeds import derived_seed
 
 AVERAGE = "average"
 PARAMETERS, SECONDS = "parameters", "train s"

@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args, get_origin
 from rich.console import Console
 from rich.table import Table
 
-from vlprompt.backbones.pretrained import list_pretrained
-from vlprompt.data import list_datasets
-from vlprompt.methods import METHODS
-from vlprompt.recipes import list_recipes
-from vlprompt.training.record import RunRecord
+from vlprompt.backbones.sources.open_clip import list_pretrained
+from vlprompt.config.recipes import list_recipes
+from vlprompt.data.loading import list_datasets
+from vlprompt.methods.base import METHODS
+from vlprompt.runs.record import RunRecord
 
 COLUMNS = {
     "accuracy": "accuracy %",

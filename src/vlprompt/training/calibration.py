@@ -1,32 +1,17 @@
 """Probabilities that can be believed: one temperature, fitted on held-out shots."""
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from vlprompt.runs.record import TEMPERATURE_LIMIT, Calibration
+
 BINS = 15
 # A few images can be separated so well that the likeliest temperature is 0, and everything would be certain. That CLIP
 # was trained at temperature 1 is evidence, too: a prior on log T, which N images move as far as they know better.
 PRIOR_STD = 0.5
-LIMIT = 20.0
-
-
-class Calibration(BaseModel):
-    """A temperature, and what it does to the images it was fitted on. Errors are expected calibration errors in %."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    temperature: float = Field(
-        ge=1 / LIMIT, le=LIMIT, description="What logits are divided by; above 1, the method was too sure of itself."
-    )
-    images: int = Field(ge=0, description="Held-out shots.")
-    loss_before: float = Field(description="Their mean cross-entropy without it.")
-    loss_after: float
-    error_before: float
-    error_after: float
 
 
 def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
@@ -50,7 +35,7 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
     def surprise(log: float) -> float:
         return len(labels) * loss(float(np.exp(log))) + log**2 / (2 * PRIOR_STD**2)
 
-    found = minimize_scalar(surprise, bounds=(-np.log(LIMIT), np.log(LIMIT)))
+    found = minimize_scalar(surprise, bounds=(-np.log(TEMPERATURE_LIMIT), np.log(TEMPERATURE_LIMIT)))
     temperature = float(np.exp(found.x))
     return Calibration(
         temperature=temperature,

@@ -2,20 +2,19 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
-import numpy as np
 import polars
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy
 
-from vlprompt.data import FeatureSet, ImageSet
-from vlprompt.methods import Method
-from vlprompt.progress import Bar
+from vlprompt.data.features import FeatureSet
+from vlprompt.data.image_set import ImageSet
+from vlprompt.methods.base import Method
 from vlprompt.training.calibration import expected_error
+from vlprompt.utils.progress import Bar
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,3 @@ def predict_logits(
         logits.append(method(inputs.to(method.backbone.device), text_features).logits.float().cpu())
         bar(sum(map(len, logits)), len(test_set))
     return torch.cat(logits)
-
-
-@overload
-def harmonic_mean(base: float, new: float) -> float: ...
-@overload
-def harmonic_mean(base: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]: ...
-def harmonic_mean(base: Any, new: Any) -> Any:
-    """Harmonic mean of base and new accuracy, numbers or arrays of one shape; 0 where one of them is 0."""
-    product, total = np.multiply(base, new), np.add(base, new)
-    mean = np.where(product == 0, 0.0, 2 * product / np.where(product == 0, 1.0, total))
-    return mean if mean.ndim else float(mean)

@@ -1,6 +1,5 @@
 """The training loop."""
 
-import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +12,16 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader
 
-from vlprompt.config import OptimConfig, RunConfig
+from vlprompt.config.schema import OptimConfig, RunConfig
 from vlprompt.data.epochs import EpochDataset
-from vlprompt.methods import Method
-from vlprompt.progress import Bar
-from vlprompt.training.events import event_loggers, scalars
-from vlprompt.training.parallel import MeanGradients, average_gradients, gather_batch, own_share
-from vlprompt.training.record import Epoch
+from vlprompt.methods.base import Method
+from vlprompt.runs.record import Epoch
+from vlprompt.runs.state import FILE, load_state, save_prompts, save_state
+from vlprompt.training.distributed import MeanGradients, average_gradients, gather_batch, own_share
 from vlprompt.training.schedule import learning_rate
-from vlprompt.training.state import FILE, load_state, save_prompts, save_state
-
-
-def derived_seed(*parts: int | str) -> int:
-    """A seed (63 bits) that depends on all parts, the same in every process and on every machine."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+from vlprompt.training.tensorboard import event_loggers, scalars
+from vlprompt.utils.progress import Bar
+from vlprompt.utils.seeds import derived_seed
 
 
 def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:

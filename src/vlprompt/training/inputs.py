@@ -6,11 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from vlprompt.backbones import Backbone
-from vlprompt.config import RunConfig
-from vlprompt.data import FeatureSet, ImageSet, Item, encode_features
-from vlprompt.methods import Method
-from vlprompt.progress import Reporter
+from vlprompt.backbones.backbone import Backbone
+from vlprompt.config.schema import RunConfig
+from vlprompt.data.dataset import Item
+from vlprompt.data.features import FeatureSet, encode_features
+from vlprompt.data.image_set import ImageSet
+from vlprompt.methods.base import Method
+from vlprompt.utils.progress import Reporter
 
 
 def training_inputs(

@@ -2,7 +2,7 @@
 
 import math
 
-from vlprompt.config import OptimConfig
+from vlprompt.config.schema import OptimConfig
 
 
 def learning_rate(optim: OptimConfig, epoch: int) -> float:

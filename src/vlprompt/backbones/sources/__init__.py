@@ -1,0 +1,1 @@
+"""Sources of weights: every file format and library that a backbone is loaded from."""

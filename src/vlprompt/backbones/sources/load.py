@@ -1,0 +1,139 @@
+"""One way in for every source of a backbone's weights."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import open_clip
+from open_clip.hf_model import HFTextEncoder
+from torch import Tensor, nn
+
+from vlprompt.backbones.sources import open_clip as pretrained
+from vlprompt.backbones.sources.checkpoints import first_line, read_state_dict, unwrap
+from vlprompt.backbones.sources.embedded import load_embedded
+from vlprompt.backbones.sources.huggingface import load_folder
+from vlprompt.backbones.sources.loaded_model import OPENAI_MEAN, OPENAI_STD, LoadedModel, square_size
+from vlprompt.backbones.sources.openai import build_clip
+from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_tokenizer
+from vlprompt.errors import VLPromptError
+
+__all__ = ["LoadedModel", "Source", "load_model"]
+
+Source: TypeAlias = str | os.PathLike[str] | Mapping[str, Tensor] | nn.Module
+
+
+def load_model(
+    source: Source,
+    *,
+    heads: tuple[int, int] | None = None,
+    quick_gelu: bool | None = None,
+    tokenizer: Tokenizer | None = None,
+) -> LoadedModel:
+    """Load the dual encoder at `source`, in fp32 on the CPU, frozen, in eval mode.
+
+    `source` is one of
+    - `"embedded"`, the model that ships with the package;
+    - an open_clip pair `"NAME/TAG"`, where TAG is a pretrained tag, a checkpoint file or `random`;
+      `hf-hub:...` and `local-dir:...` as open_clip takes them;
+    - a file: OpenAI's `.pt` archive, or a state dict in OpenAI's naming (`.pt`, `.bin`, `.safetensors`);
+    - a folder: Hugging Face's CLIP, or open_clip's;
+    - a state dict in OpenAI's naming, whose tensors are shared where they are fp32 on the CPU;
+    - an open_clip module, which is taken over: cast, moved and frozen in place.
+
+    `heads` (text, image) and `quick_gelu` overrule what bare weights don't say (one head per 64 of width,
+    QuickGELU); `quick_gelu` also what a name or a configuration says. `tokenizer` is needed for a module or
+    weights whose vocabulary isn't CLIP's 49,408 tokens, and replaces any other.
+    Raises VLPromptError naming what is wrong with the source.
+    """
+    try:
+        loaded = _load(source, heads, quick_gelu, tokenizer)
+    except VLPromptError:
+        raise
+    except Exception as error:
+        if isinstance(source, Mapping | nn.Module):
+            raise
+        # Whatever the sizes, names and options in somebody's file lead to.
+        raise VLPromptError(
+            f"backbone {str(source)!r} holds no model that can be built: {first_line(error)}"
+        ) from error
+    if tokenizer is not None:
+        loaded = replace(loaded, tokenizer=tokenizer)
+    loaded.model.float().cpu().requires_grad_(False).eval()
+    return loaded
+
+
+def _load(
+    source: Source, heads: tuple[int, int] | None, quick_gelu: bool | None, tokenizer: Tokenizer | None
+) -> LoadedModel:
+    if isinstance(source, Mapping):
+        return _from_weights(unwrap(source), "state dict", heads, quick_gelu, tokenizer)
+    if not isinstance(source, nn.Module) and Path(source).expanduser().is_file():
+        path = Path(source).expanduser()
+        return _from_weights(read_state_dict(path), path.stem, heads, quick_gelu, tokenizer)
+    if heads is not None:
+        raise VLPromptError("heads goes with bare weights in OpenAI's naming; this source says it itself")
+    if isinstance(source, nn.Module) or source == "embedded":
+        if quick_gelu is not None:
+            raise VLPromptError("quick_gelu goes with weights, folders and names; this source says it itself")
+        return _from_module(source, tokenizer) if isinstance(source, nn.Module) else load_embedded()
+    return _from_name(source, quick_gelu)
+
+
+def _from_name(source: str | os.PathLike[str], quick_gelu: bool | None) -> LoadedModel:
+    if isinstance(source, str) and pretrained.is_pretrained(source):
+        return pretrained.load_pretrained(source, quick_gelu)
+    path = Path(source).expanduser()
+    if (path / "open_clip_config.json").is_file():
+        return pretrained.load_pretrained(f"local-dir:{path}", quick_gelu)
+    if path.is_dir():
+        return load_folder(path, quick_gelu)
+    if isinstance(source, os.PathLike):
+        raise VLPromptError(f"backbone {str(path)!r} does not exist")
+    return pretrained.load_pretrained(source)  # which says what there is instead
+
+
+def _from_weights(
+    weights: Mapping[str, Tensor],
+    name: str,
+    heads: tuple[int, int] | None,
+    quick_gelu: bool | None,
+    tokenizer: Tokenizer | None,
+) -> LoadedModel:
+    model = build_clip(weights, heads=heads, quick_gelu=quick_gelu)
+    return LoadedModel(model, tokenizer or _default_tokenizer(model), name, image_size=square_size(model))
+
+
+def _from_module(model: nn.Module, tokenizer: Tokenizer | None) -> LoadedModel:
+    text = getattr(model, "text", None)
+    if (
+        not isinstance(model, (open_clip.CLIP, open_clip.CustomTextCLIP))
+        or isinstance(text, HFTextEncoder)
+        or getattr(text, "cls_emb", None) is not None
+    ):
+        inner = f" with a {type(text).__name__}" if text is not None else ""
+        raise VLPromptError(
+            f"a {type(model).__name__}{inner} cannot be prompted; supported are {pretrained.SUPPORTED}, "
+            "as open_clip builds them"
+        )
+    preprocessing = open_clip.get_model_preprocess_cfg(model)
+    return LoadedModel(
+        model,
+        tokenizer or _default_tokenizer(model),
+        type(model).__name__,
+        image_size=square_size(model),
+        mean=tuple(preprocessing.get("mean", OPENAI_MEAN)),
+        std=tuple(preprocessing.get("std", OPENAI_STD)),
+        interpolation=preprocessing.get("interpolation", "bicubic"),
+        squash=preprocessing.get("resize_mode") == "squash",
+    )
+
+
+def _default_tokenizer(model: Any) -> Tokenizer:
+    vocabulary, length = int(model.vocab_size), int(model.context_length)
+    if vocabulary != CLIP_VOCABULARY_SIZE:
+        raise VLPromptError(
+            f"the model's vocabulary of {vocabulary} tokens is not CLIP's {CLIP_VOCABULARY_SIZE}; give its tokenizer="
+        )
+    return clip_tokenizer(length)

@@ -1,0 +1,236 @@
+"""Models by their open_clip name: `NAME/TAG`, `NAME/PATH`, `NAME/random`, `hf-hub:...`, `local-dir:...`."""
+
+import difflib
+import json
+import warnings
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.pretrained import download_pretrained_from_hf
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+from torch import nn
+
+from vlprompt.backbones.sources.checkpoints import first_line, is_torchscript
+from vlprompt.backbones.sources.loaded_model import LoadedModel, square_size
+from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
+from vlprompt.errors import VLPromptError
+
+SUPPORTED = "CLIP ViT, CLIP ModifiedResNet, open_clip models with timm image towers, SigLIP"
+_HUB, _FOLDER = "hf-hub:", "local-dir:"
+_CONFIG = "open_clip_config.json"
+_TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}
+_FOLDER_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+
+
+def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
+    """The open_clip model that `source` names; see the module's first line for the forms it takes.
+
+    `random` stands for random weights, the same at each call. QuickGELU is the tag's, unless `quick_gelu` is
+    given: open_clip's configuration of "ViT-B-16" says GELU, but its "openai" weights need QuickGELU.
+    Raises VLPromptError for a name, tag or kind of model it doesn't have, and where a download fails.
+    """
+    if source.startswith(_HUB):
+        return _load_hub(source, quick_gelu)
+    if source.startswith(_FOLDER):
+        return _load_folder(Path(source.removeprefix(_FOLDER)), quick_gelu)
+    name, tag = split_source(source)
+    config: dict[str, Any] = open_clip.get_model_config(name)
+    _check_supported(name, config)
+    preprocessing: dict[str, Any] = {}
+    if tag == "random":
+        checkpoint = None
+    elif open_clip.is_pretrained_cfg(name, tag):
+        preprocessing = open_clip.get_pretrained_cfg(name, tag)
+        config["quick_gelu"] = preprocessing.get("quick_gelu", config.get("quick_gelu", False))
+        checkpoint = _download(source, partial(open_clip.download_pretrained, preprocessing))
+    else:
+        checkpoint = Path(tag).expanduser()
+        tag = checkpoint.stem
+    if quick_gelu is not None:
+        config["quick_gelu"] = quick_gelu
+    tokenizer = _tokenizer(config, config["text_cfg"].get("hf_tokenizer_name"))
+    return _loaded(f"{name}/{tag}", _build(config, checkpoint), preprocessing, tokenizer)
+
+
+def is_pretrained(source: str) -> bool:
+    """Whether `load_pretrained` knows `source`, by its schema or as an open_clip name with a tag or file."""
+    if source.startswith((_HUB, _FOLDER)):
+        return True
+    known = _known_name(source)
+    return known is not None and _has_weights(*known)
+
+
+def split_source(source: str) -> tuple[str, str]:
+    """The model name, and its pretrained tag, checkpoint path or `random`, in "NAME/TAG".
+
+    Raises VLPromptError with the nearest names or tags where there is no such pair.
+    """
+    known = _known_name(source)
+    if known is None:
+        close = _close(source.partition("/")[0], ["embedded", *open_clip.list_models()])
+        raise VLPromptError(
+            f"backbone {source!r} is neither a file nor an open_clip name; "
+            + (f"did you mean {close}?" if close else "`vlprompt list backbones` shows the names")
+        )
+    name, tag = known
+    if _has_weights(name, tag):
+        return name, tag
+    tags = [*open_clip.list_pretrained_tags_by_model(name), "random"]
+    problem = f"has no pretrained tag or file {tag!r}" if tag else "needs its weights named, NAME/TAG"
+    close = _close(tag, tags)
+    raise VLPromptError(
+        f"backbone {name!r} {problem}; " + (f"did you mean {close}?" if close else f"tags are {', '.join(tags)}")
+    )
+
+
+def _has_weights(name: str, tag: str) -> bool:
+    return tag == "random" or open_clip.is_pretrained_cfg(name, tag) or Path(tag).expanduser().is_file()
+
+
+def _known_name(source: str) -> tuple[str, str] | None:
+    # Paths hold slashes, and so do names as OpenAI wrote them ("ViT-B/16"): the longest name wins.
+    names = set(open_clip.list_models())
+    parts = source.split("/")
+    for count in range(len(parts), 0, -1):
+        name = "-".join(parts[:count])
+        if name in names:
+            return name, "/".join(parts[count:])
+    return None
+
+
+def _close(word: str, known: list[str]) -> str:
+    return ", ".join(difflib.get_close_matches(word, known, n=4))
+
+
+def _load_hub(source: str, quick_gelu: bool | None) -> LoadedModel:
+    repository = source.removeprefix(_HUB)
+    fetch = partial(download_pretrained_from_hf, repository)
+    described = json.loads(_download(source, partial(fetch, filename=_CONFIG)).read_text(encoding="utf-8"))
+    config = _described_config(source, described, quick_gelu)
+    checkpoint = _download(source, fetch)
+    tokenizer = _tokenizer(config, config["text_cfg"].get("hf_tokenizer_name"))
+    return _loaded(source, _build(config, checkpoint), described.get("preprocess_cfg", {}), tokenizer)
+
+
+def _load_folder(folder: Path, quick_gelu: bool | None) -> LoadedModel:
+    folder = folder.expanduser()
+    if not (folder / _CONFIG).is_file():
+        raise VLPromptError(f"{folder} is no open_clip folder: it has no {_CONFIG}")
+    described = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    config = _described_config(str(folder), described, quick_gelu)
+    checkpoint = next((folder / name for name in _FOLDER_WEIGHTS if (folder / name).is_file()), None)
+    if checkpoint is None:
+        raise VLPromptError(
+            f"{folder} holds no weights under a name open_clip gives them, such as {_FOLDER_WEIGHTS[0]}"
+        )
+    tokenizer = _tokenizer(config, str(folder) if config["text_cfg"].get("hf_tokenizer_name") else None)
+    return _loaded(folder.resolve().name, _build(config, checkpoint), described.get("preprocess_cfg", {}), tokenizer)
+
+
+def _described_config(name: str, described: dict[str, Any], quick_gelu: bool | None) -> dict[str, Any]:
+    config: dict[str, Any] = described.get("model_cfg", described)
+    if "text_cfg" not in config or "vision_cfg" not in config:
+        raise VLPromptError(f"the {_CONFIG} of {name} describes no dual encoder (no text_cfg or vision_cfg)")
+    _check_supported(name, config)
+    if quick_gelu is not None:
+        config["quick_gelu"] = quick_gelu
+    return config
+
+
+def list_pretrained() -> list[str]:
+    """Every "NAME/TAG" of open_clip whose family can be prompted."""
+    families = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
+    supported = {name for name, config in families.items() if config and _is_supported(name, config)}
+    return [f"{name}/{tag}" for name, tag in open_clip.list_pretrained() if name in supported]
+
+
+def _is_supported(name: str, config: dict[str, Any]) -> bool:
+    try:
+        _check_supported(name, config)
+    except VLPromptError:
+        return False
+    return True
+
+
+def _check_supported(name: str, config: dict[str, Any]) -> None:
+    text = config["text_cfg"]
+    if "multimodal_cfg" in config or text.get("embed_cls"):
+        kind = "a CoCa model"
+    elif text.get("hf_model_name"):
+        kind = "a model with a Hugging Face text tower"
+    elif text.get("tokenizer_mode") == "clips":
+        kind = "a CLIPS model, whose class token stands behind the padding"
+    else:
+        return
+    raise VLPromptError(f"backbone {name!r} is {kind}, which vlprompt cannot prompt; supported are {SUPPORTED}")
+
+
+def _download(source: str, fetch: partial[str]) -> Path:
+    try:
+        return Path(fetch())
+    except Exception as error:  # a network fails in many types
+        reason = first_line(error)
+        raise VLPromptError(
+            f"{source!r} cannot be downloaded ({reason}); give a local copy: NAME/FILE or local-dir:FOLDER"
+        ) from error
+
+
+def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
+    """The model of an open_clip configuration, with the checkpoint's weights or with seeded random ones."""
+    config = dict(config)
+    config["vision_cfg"] = config["vision_cfg"] | {"timm_model_pretrained": False}
+    custom_text = config.pop("custom_text", False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
+    if checkpoint is None:
+        return model
+    if is_torchscript(checkpoint):
+        raise VLPromptError(f"{checkpoint} is a TorchScript archive, which needs no model name: give its path alone")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            open_clip.load_checkpoint(model, str(checkpoint))
+    except Exception as error:
+        lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+        raise VLPromptError(
+            f"{checkpoint} does not fit the model named before it: {lines[min(1, len(lines) - 1)][:300]}"
+        ) from error
+    return model
+
+
+def _tokenizer(config: dict[str, Any], hub_name: str | None) -> Tokenizer:
+    text = config["text_cfg"]
+    length: int = text.get("context_length", open_clip.CLIPTextCfg.context_length)
+    options: dict[str, Any] = text.get("tokenizer_kwargs") or {}
+    if other := options.keys() - _TOKENIZER_OPTIONS:  # they would reach transformers, where some let a model bring code
+        raise VLPromptError(
+            f"the model's configuration has tokenizer options that are not taken: {', '.join(sorted(other))}"
+        )
+    if hub_name:
+        return hub_tokenizer(hub_name, length, **options)
+    return clip_tokenizer(length, clean=options.get("clean", "lower"))
+
+
+def _loaded(name: str, model: nn.Module, preprocessing: dict[str, Any], tokenizer: Tokenizer) -> LoadedModel:
+    final = merge_preprocess_dict(asdict(PreprocessCfg()), preprocessing)
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        name=name,
+        image_size=square_size(model),
+        mean=tuple(final["mean"]),
+        std=tuple(final["std"]),
+        interpolation=final["interpolation"],
+        squash=final["resize_mode"] == "squash",
+    )

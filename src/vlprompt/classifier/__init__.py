@@ -1,0 +1,1 @@
+"""Tuned classifiers in Python: training, loading, predicting, saving."""

@@ -1,0 +1,1 @@
+"""Configuration of a run: its schema, its protocols, its recipes, and how they are resolved."""

@@ -1,0 +1,1 @@
+"""Datasets known by name, each declared in a file of its own."""

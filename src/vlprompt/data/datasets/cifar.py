@@ -1,0 +1,92 @@
+"""CIFAR-10 and CIFAR-100 from torchvision's folders.
+
+The batches in there are pickles. torchvision compares the MD5 of every batch with the published one before it opens
+any, so that only the files that their authors published are ever unpickled. The pictures go into the cache as PNG.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vlprompt.data.dataset import Item
+from vlprompt.data.datasets.annotation_files import broken, check_keys
+from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.materialize import write_once
+from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
+from vlprompt.data.datasets.splitting import split_off_val
+
+
+def cifar_layout(maker: str, folder: str, each: int) -> Layout:
+    """The layout of a class of `torchvision.datasets`, whose test set has `each` images of each class."""
+
+    def read(root: Path, classes: Classes) -> Listing:
+        from torchvision import datasets
+
+        found = {}
+        for split in ("train", "test"):
+            try:
+                found[split] = getattr(datasets, maker)(root, train=split == "train")
+            except RuntimeError as error:
+                raise broken(root / folder, "its files are not the published ones") from error
+        check_keys(root / folder, list(found["train"].classes), classes)
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            for split, images in found.items():
+                for number, pixels in enumerate(images.data):
+                    yield _path(split, number), _png(pixels)
+
+        total = sum(len(images.data) for images in found.values())
+        items = {
+            split: [Item(_path(split, number), int(label)) for number, label in enumerate(images.targets)]
+            for split, images in found.items()
+        }
+        train, val = split_off_val(items["train"])
+        written = write_once(maker.lower(), f"writing {maker}", total, files)
+        return Listing(written, train, val, items["test"])
+
+    return Layout(
+        title="torchvision's folder, validation split off here",
+        folders=(".",),
+        needs=(folder,),
+        read=read,
+        sizes={
+            "train": Size(40000, (4 * each, 4 * each)),
+            "val": Size(10000, (each, each)),
+            "test": Size(10000, (each, each)),
+        },
+        fetch=(f"{folder}/ from the Python version's archive, https://www.cs.toronto.edu/~kriz/cifar.html",),
+    )
+
+
+def _path(split: str, number: int) -> str:
+    return f"{split}/{number:05}.png"
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class CIFAR10(OnDisk):
+    """Pictures of 32 x 32 pixels of 10 kinds of animals and vehicles."""
+
+    name = "cifar10"
+    licence = "none stated; research use"
+    url = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    torchvision = "CIFAR10"
+    layouts = (cifar_layout("CIFAR10", "cifar-10-batches-py", 1000),)
+
+
+class CIFAR100(OnDisk):
+    """Pictures of 32 x 32 pixels of 100 kinds of things and animals."""
+
+    name = "cifar100"
+    licence = "none stated; research use"
+    url = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    torchvision = "CIFAR100"
+    layouts = (cifar_layout("CIFAR100", "cifar-100-python", 100),)

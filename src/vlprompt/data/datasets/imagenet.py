@@ -1,0 +1,95 @@
+"""ImageNet, whose validation images are the field's test images."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from vlprompt.data.datasets.annotation_files import broken, class_folders, read_lines, shown, strange_folders
+from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
+
+Read = Callable[[Path, Classes], Listing]
+
+# README.txt and the like lie beside the class folders of some archives; only folders are looked at.
+WORDS = "classnames.txt"
+SIZES = {"train": Size(1281167, (732, 1300)), "test": Size(50000, (50, 50))}
+
+
+def read_synsets(train: str, test: str) -> Read:
+    """A reader of class folders called by synset, in the folders `train`, which may be missing, and `test`."""
+
+    def read(root: Path, classes: Classes) -> Listing:
+        listing = Listing(root, listed=False)
+        for folder, items in ((train, listing.train), (test, listing.test)):
+            if folder and (root / folder).is_dir():
+                found, problems = class_folders(root, folder, classes)
+                items += found
+                listing.problems += problems + strange_folders(root / folder, classes)
+        take_words(listing, classes)
+        return listing
+
+    return read
+
+
+def take_words(listing: Listing, classes: Classes) -> None:
+    """CoOp's `classnames.txt` (a synset and its words on each line) goes over our words, if it is there.
+
+    Words that it has twice do not. It is looked for in the dataset's folder, and in ImageNet's, so that a shifted set
+    has the words of its source.
+    """
+    root = listing.root
+    paths = [folder / WORDS for folder in (root, root.parent / "imagenet", root / "imagenet")]
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        return
+    lines = dict(line.partition(" ")[::2] for line in read_lines(path))
+    absent = [key for key in classes.keys if not lines.get(key, "").strip()]
+    if absent:
+        raise broken(path, f"it has no words for {absent[0]}")
+    words = {label: lines[key].strip() for label, key in enumerate(classes.keys)}
+    # The field's file calls two classes "missile" and two "sunglasses"; labels with one name cannot be told apart.
+    counts = Counter(words.values())
+    words = {label: word if counts[word] == 1 else classes.words[label] for label, word in words.items()}
+    listing.words = {label: word for label, word in words.items() if word != classes.words[label]}
+    owners = dict(zip(classes.words, classes.keys, strict=True))
+    wrong = [
+        f"{classes.keys[label]} is {word!r}, which is {owners[word]}"
+        for label, word in listing.words.items()
+        if word in owners
+    ]
+    if wrong:
+        listing.problems.append(f"{path} gives classes the words of others: {shown(wrong)}")
+
+
+class ImageNet(OnDisk):
+    """Photographs of 1,000 kinds of things and animals."""
+
+    name = "imagenet"
+    licence = "terms of image-net.org: non-commercial research and education"
+    url = "https://image-net.org"
+    shifted = ("imagenet-v2", "imagenet-sketch", "imagenet-a", "imagenet-r")
+    layouts = (
+        Layout(
+            title="the field's folders",
+            folders=("imagenet",),
+            needs=("images/val",),
+            read=read_synsets("images/train", "images/val"),
+            sizes=SIZES,
+            fetch=(
+                "images/train/SYNSET/ and images/val/SYNSET/ from the archives of ILSVRC2012, https://image-net.org "
+                "(an account is needed)",
+                f"{WORDS}, if you want CoOp's words: https://drive.google.com/file/d/1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF",
+            ),
+        ),
+        Layout(
+            title="torchvision's folders",
+            folders=("imagenet",),
+            needs=("val",),
+            read=read_synsets("train", "val"),
+            sizes=SIZES,
+            fetch=(
+                "train/SYNSET/ and val/SYNSET/: put the three archives of ILSVRC2012 there, and call "
+                "torchvision.datasets.ImageNet(FOLDER, split) for both splits, which unpacks and sorts them",
+            ),
+        ),
+    )

@@ -1,0 +1,114 @@
+"""From labelled files to a dataset: the part that all readers of a user's own pictures share."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vlprompt.data.checks import unreadable
+from vlprompt.data.class_names import words_for
+from vlprompt.data.dataset import Dataset, Item
+from vlprompt.data.datasets.annotation_files import with_slashes
+from vlprompt.data.sampling import split_order, split_sizes
+from vlprompt.errors import VLPromptError
+from vlprompt.utils.files import printable
+
+logger = logging.getLogger("vlprompt")
+
+SPLITS = ("train", "val", "test")
+ALIASES = {"valid": "val", "validation": "val"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a source: its path, the class as the source calls it, and its split, if the source says so."""
+
+    path: str
+    label: str
+    split: str | None = None
+
+
+def assemble(
+    source: Path,
+    root: Path,
+    classes: Sequence[str],
+    entries: Sequence[Entry],
+    *,
+    split_seed: int,
+    class_names: Mapping[str, str] | Path | None,
+) -> Dataset:
+    """A dataset of the entries that can be read, split where they are not, with words for the classes.
+
+    Args:
+        source: the folder or file that the user named, for messages and the dataset's name.
+        root: the folder that paths are relative to.
+        classes: all classes in the order of their labels.
+        entries: the files; either all have a split, or none.
+        split_seed: of the split of each class's images into train, val and test.
+        class_names: see `words_for`.
+    """
+    if len(classes) < 2:
+        raise VLPromptError(f"{source} has one class only ({classes[0]!r}); a classifier needs two or more")
+    words = words_for(classes, class_names)
+    entries = [replace(entry, path=with_slashes(root, entry.path)) for entry in entries]
+    bad = unreadable(root, [entry.path for entry in entries])
+    kept = [entry for entry in entries if entry.path not in bad]
+    if any(entry.split is None for entry in kept):
+        kept = _split(kept, split_seed)
+    _check(source, classes, kept, bad)
+    labels = {name: label for label, name in enumerate(classes)}
+    items = {
+        split: tuple(Item(entry.path, labels[entry.label]) for entry in kept if entry.split == split)
+        for split in SPLITS
+    }
+    return Dataset(
+        name=source.stem if source.is_file() else source.resolve().name,
+        root=root,
+        class_names=words,
+        train=items["train"],
+        val=items["val"],
+        test=items["test"],
+        source=str(source),
+        skipped=tuple((printable(path), reason) for path, reason in bad.items()),
+    )
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels sorted: as numbers where all of them are written as numbers are, so that 10 follows 9, else as text."""
+    found = sorted(labels)
+    numbers = all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", label, re.ASCII) for label in found)
+    return sorted(found, key=float) if numbers else found
+
+
+def _split(entries: Iterable[Entry], seed: int) -> list[Entry]:
+    by_class: dict[str, list[str]] = {}
+    for entry in entries:
+        by_class.setdefault(entry.label, []).append(entry.path)
+    result = []
+    for label, paths in by_class.items():
+        train, val, _ = split_sizes(len(paths))
+        order = split_order(paths, seed)
+        for split, part in zip(SPLITS, (order[:train], order[train : train + val], order[train + val :]), strict=True):
+            result += [Entry(path, label, split) for path in sorted(part)]
+    return result
+
+
+def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: Mapping[str, str]) -> None:
+    if not entries:
+        path, reason = next(iter(bad.items()))
+        raise VLPromptError(f"none of the {len(bad)} images of {source} can be read; the first is {path}: {reason}")
+    splits = {entry.split for entry in entries}
+    trained = Counter(entry.label for entry in entries if entry.split == "train")
+    present = trained if "train" in splits else Counter(entry.label for entry in entries)
+    for name in classes:
+        if not present[name]:
+            what = "training image" if "train" in splits else "image"
+            raise VLPromptError(
+                f"class {name!r} of {source} has no {what} that can be read; add some or remove the class"
+            )
+    tested = {entry.label for entry in entries if entry.split == "test"}
+    untested = [name for name in classes if name not in tested]
+    if untested:
+        logger.warning("%d of %d classes have no test image, the first is %r", len(untested), len(classes), untested[0])

@@ -1,0 +1,149 @@
+"""Datasets of Hugging Face: from the hub by name, or from a folder.
+
+Images and labels are found by the types of the columns. The images are written into the cache as they are.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vlprompt.data.dataset import Dataset
+from vlprompt.data.datasets.materialize import write_once
+from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble, in_order
+from vlprompt.errors import VLPromptError
+
+logger = logging.getLogger("vlprompt")
+
+PREFIX = "hf:"
+# The first of these that is there is taken where several columns would do, as CIFAR-100's fine and coarse labels.
+IMAGES = ("image", "img")
+LABELS = ("label", "labels", "fine_label")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A labelled image: its place in the table of a split, and its class."""
+
+    table: str
+    index: int
+    label: str
+
+    @property
+    def path(self) -> str:
+        """Of its file in the cache."""
+        return f"{self.table}/{self.index:06}"
+
+
+def read_hub(source: str, *, split_seed: int = 1, class_names: Mapping[str, str] | Path | None = None) -> Dataset:
+    """The dataset behind `hf:NAME`, `hf:NAME:CONFIG` or `hf:./FOLDER`.
+
+    A folder is one that `datasets.load_dataset` reads (class folders, Parquet files, ...) or that `save_to_disk` wrote.
+    Splits called train, val (or valid, validation, dev) and test are taken as they are, others are left out. Where no
+    image of test has a label, val is tested on; a dataset with one split alone is split by seed as a folder is.
+
+    Raises:
+        VLPromptError: the extra `datasets` is missing; there is no such dataset; no column of images or of labels.
+    """
+    tables = _load(source)
+    features = next(iter(tables.values())).features
+    image, label = _image_column(source, features), _label_column(source, features)
+    names = getattr(features[label], "names", None)
+    labelled = {split: _rows(split, table[label][:], names) for split, table in tables.items()}
+    rows = _splits(source, {split: found for split, found in labelled.items() if found})
+    present = {row.label for found in rows.values() for row in found}
+    classes = [name for name in names if name in present] if names else in_order(present)
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        from datasets import Image
+
+        stored = {split: table.cast_column(image, Image(decode=False)) for split, table in tables.items()}
+        for found in rows.values():
+            for row in found:
+                yield row.path, _content(source, stored[row.table][row.index][image])
+
+    name, _, config = source.removeprefix(PREFIX).partition(":")
+    called = Path(name).resolve().name if Path(name).exists() else f"{name}-{config}"
+    plain = "".join(letter if letter.isalnum() else "-" for letter in called).strip("-")
+    content = "\n".join([source, *(table._fingerprint for table in tables.values())])
+    key = f"hf-{plain[-60:]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    folder = write_once(key, f"writing {source}", sum(map(len, rows.values())), files)
+    entries = [
+        Entry(row.path, row.label, split if len(rows) > 1 or split == "test" else None)
+        for split, found in rows.items()
+        for row in found
+    ]
+    dataset = assemble(Path(plain), folder, classes, entries, split_seed=split_seed, class_names=class_names)
+    return replace(dataset, name=plain, source=source)
+
+
+def _load(source: str) -> dict[str, Any]:
+    """The tables of a dataset by split."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise VLPromptError(f'{source} needs datasets: pip install "vlprompt[datasets]"') from error
+    name, _, config = source.removeprefix(PREFIX).partition(":")
+    folder = Path(name).expanduser()
+    saved = any((folder / file).is_file() for file in ("dataset_dict.json", "state.json"))
+    try:
+        found = datasets.load_from_disk(folder) if saved else datasets.load_dataset(name, config or None)
+    except Exception as error:  # whatever a missing dataset, network or file leads to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise VLPromptError(f"{source} cannot be loaded: {reason}") from error
+    return dict(found) if isinstance(found, dict) else {"train": found}
+
+
+def _image_column(source: str, features: Mapping[str, Any]) -> str:
+    columns = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    return _the_one(source, "images", columns, IMAGES, features)
+
+
+def _label_column(source: str, features: Mapping[str, Any]) -> str:
+    columns = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    return _the_one(source, "labels", columns or [name for name in features if name in LABELS], LABELS, features)
+
+
+def _the_one(source: str, what: str, columns: list[str], wanted: tuple[str, ...], features: Mapping[str, Any]) -> str:
+    if len(columns) == 1:
+        return columns[0]
+    usual = next((name for name in wanted if name in columns), None)
+    if usual is not None:
+        return usual
+    found = f"{', '.join(columns)} have" if columns else f"none of {', '.join(features)} has"
+    raise VLPromptError(
+        f"{source} needs one column of {what}, and {found} them; keep one, called {wanted[0]!r}, and give the folder "
+        "that save_to_disk writes"
+    )
+
+
+def _rows(split: str, values: list[Any], names: list[str] | None) -> list[Row]:
+    """The images with a label; hidden ones are None, NaN or -1."""
+    known = [(index, value) for index, value in enumerate(values) if value not in (None, -1) and value == value]
+    return [Row(split, index, names[value] if names else str(value)) for index, value in known]
+
+
+def _splits(source: str, labelled: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    if not labelled:
+        raise VLPromptError(f"{source} has no image with a label")
+    if len(labelled) == 1:
+        return labelled
+    aliases = {**ALIASES, "dev": "val"}
+    rows = {aliases.get(name, name): found for name, found in labelled.items() if aliases.get(name, name) in SPLITS}
+    if "train" not in rows:
+        raise VLPromptError(f"{source} has no split called train, but {', '.join(labelled)}")
+    if "test" not in rows and "val" in rows:
+        logger.warning("%s has no test images with labels; it is tested on its validation images", source)
+        rows["test"] = rows.pop("val")
+    return {split: rows[split] for split in SPLITS if split in rows}
+
+
+def _content(source: str, stored: Mapping[str, Any]) -> bytes:
+    if stored["bytes"] is not None:
+        return bytes(stored["bytes"])
+    try:
+        return Path(stored["path"]).read_bytes()
+    except OSError as error:
+        raise VLPromptError(f"image {stored['path']} of {source} cannot be read: {error.strerror}") from error

@@ -1,1 +1,0 @@
-"""Tuned prompts in use."""

@@ -1,0 +1,1 @@
+"""What runs the cells of a grid: this process, several processes, or a Ray cluster."""

@@ -1,0 +1,98 @@
+"""What runs one cell after another, and keeps the backbone and the datasets that they share."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from vlprompt.backbones.backbone import Backbone
+from vlprompt.config.schema import RunConfig
+from vlprompt.data.dataset import Dataset
+from vlprompt.errors import VLPromptError
+from vlprompt.experiments.engines.engine import Job
+from vlprompt.experiments.run import tune
+from vlprompt.experiments.task import open_task
+from vlprompt.utils.processes import Message
+from vlprompt.utils.progress import Relay, Reporter
+
+logger = logging.getLogger("vlprompt")
+
+
+class Worker:
+    """Runs cells of one grid.
+
+    Args:
+        backbone: of all cells, if it is loaded already.
+        pools: datasets by their source, likewise.
+    """
+
+    def __init__(self, backbone: Backbone | None = None, pools: dict[str, Dataset] | None = None) -> None:
+        self._backbone = backbone
+        self._pools = {} if pools is None else pools
+
+    def run(self, job: Job, reporter: Reporter) -> str | None:
+        """Run a cell, or go on with it. Returns what went wrong, or None."""
+        try:
+            config = RunConfig.model_validate_json(job["config"])
+            if self._backbone is None or not {config.data.source, *config.data.targets} <= self._pools.keys():
+                task = open_task(config, self._backbone, self._pools)
+                self._backbone = task.backbone
+                self._pools[config.data.source] = task.pool
+                self._pools.update(zip(task.config.data.targets, task.targets.values(), strict=True))
+            tune(
+                config,
+                job["folder"],
+                resume=True,
+                reporter=reporter,
+                backbone=self._backbone,
+                pools=self._pools,
+                prompts_from=None if job["prompts_from"] is None else Path(job["prompts_from"]),
+            )
+        except VLPromptError as error:
+            return str(error)
+        except Exception as error:  # one cell, which must not take the others along
+            logger.debug("%s failed", job["label"], exc_info=True)
+            return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return None
+
+
+def work(jobs: Iterator[Message], answer: Callable[[Message], None]) -> None:
+    """In a process of its own: run every job that comes, and say what came out."""
+    _warn_by(answer)
+    worker, reporter = Worker(), Relay(answer)
+    for job in jobs:
+        answer({"ended": worker.run(Job(**job), reporter)})  # type: ignore[typeddict-item]
+
+
+# Ray gives task after task of a grid to the same processes.
+_worker = Worker()
+
+
+def run_remotely(job: Job, place: str, threads: int) -> list[Message]:
+    """On a cluster: run a job as if in the folder `place`. Returns warnings, and at last how it ended."""
+    said: list[Message] = []
+    _warn_by(said.append)
+    torch.set_num_threads(threads)
+    try:
+        os.chdir(place)
+    except OSError as error:
+        return [{"ended": f"{place} is not on this machine ({error.strerror}); put --out on storage that all share"}]
+    said.append({"ended": _worker.run(job, Reporter(quiet=True))})
+    return said
+
+
+class _Forward(logging.Handler):
+    """Hands warnings on as messages."""
+
+    def __init__(self, answer: Callable[[Message], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._answer = answer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._answer({"warn": record.getMessage()})
+
+
+def _warn_by(answer: Callable[[Message], None]) -> None:
+    logger.handlers, logger.propagate = [_Forward(answer)], False

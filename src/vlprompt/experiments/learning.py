@@ -1,0 +1,173 @@
+"""The training part of a run: in this process, or in one for each device."""
+
+import logging
+import os
+import queue
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlprompt.config.schema import RunConfig
+from vlprompt.errors import VLPromptError
+from vlprompt.experiments.task import Task, open_task
+from vlprompt.methods.base import Method
+from vlprompt.runs.record import Calibration, RunRecord, read_record
+from vlprompt.runs.state import FILE, load_prompts, read_progress, save_prompts
+from vlprompt.training.calibration import calibrate
+from vlprompt.training.evaluation import predict_logits
+from vlprompt.training.fit import fit
+from vlprompt.training.inputs import test_inputs, training_inputs
+from vlprompt.training.memory import peak_memory_mb
+from vlprompt.utils.processes import Child, Message
+from vlprompt.utils.progress import Relay, Reporter
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    task: Task, method: Method[Any], record: RunRecord, folder: Path, reporter: Reporter, *, resume: bool
+) -> dict[str, float]:
+    """Learn the prompts of a run, and leave them in its folder and in the method; the record gets the history.
+
+    Returns:
+        seconds by kind of work.
+    """
+    seconds = _prepare(task, method, reporter)
+    record.trainable_parameters = method.trainable  # a cache or a probe has its size from the shots
+    if not any(parameter.requires_grad for parameter in method.parameters()):
+        save_prompts(folder, method)
+        return seconds
+    optim = task.config.optim
+    if optim.epochs <= optim.warmup_epochs:
+        logger.warning(
+            "with optim.epochs=%d and optim.warmup_epochs=%d it is all warm-up, at a learning rate of %g; change one",
+            optim.epochs,
+            optim.warmup_epochs,
+            optim.warmup_lr,
+        )
+    if task.config.runtime.devices == 1:
+        _learn(task, method, record, folder, reporter, seconds, resume=resume)
+    else:
+        try:
+            record.peak_memory_mb = _learn_on_devices(task, folder, reporter, resume=resume)
+        finally:
+            if (folder / FILE).exists():
+                record.history[:], spent = read_progress(folder)
+                seconds |= spent
+        load_prompts(folder, method)
+    return seconds
+
+
+def held_out(task: Task, method: Method[Any], reporter: Reporter) -> Calibration | None:
+    """The temperature that the held-out shots ask for; None where there are none, or training did not converge."""
+    shots, runtime = task.shots, task.config.runtime
+    if not shots.val:
+        return None
+    inputs = test_inputs(method, shots.val, shots.root, task.config, reporter, frozen=False)
+    with reporter.bar("calibrate") as bar:
+        logits = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
+    # A probe's logits are -inf for a class that it was shown no image of; no others are without end.
+    if logits.isnan().any() or logits.isposinf().any():
+        return None
+    return calibrate(logits, torch.tensor([item.label for item in shots.val]))
+
+
+def _prepare(task: Task, method: Method[Any], reporter: Reporter) -> dict[str, float]:
+    begun, shots = time.monotonic(), task.shots
+    if type(method).prepare is not Method.prepare:
+        prepared = [
+            test_inputs(method, items, shots.root, task.config, reporter, frozen=True) if items else None
+            for items in (shots.train, shots.val)
+        ]
+        assert prepared[0] is not None
+        method.prepare(prepared[0], prepared[1])
+    return {"prepare": time.monotonic() - begun}
+
+
+def _learn(
+    task: Task,
+    method: Method[Any],
+    record: RunRecord,
+    folder: Path,
+    reporter: Reporter,
+    seconds: dict[str, float],
+    *,
+    resume: bool,
+) -> None:
+    inputs = training_inputs(method, task.shots.train, task.shots.root, task.config, reporter)
+    with reporter.bar("train") as bar:
+        fit(
+            method,
+            inputs,
+            task.config,
+            folder,
+            result_hash=record.result_hash,
+            resume=resume,
+            history=record.history,
+            seconds=seconds,
+            bar=bar,
+        )
+
+
+def _learn_on_devices(task: Task, folder: Path, reporter: Reporter, *, resume: bool) -> float | None:
+    """Train in a process for each device, which leave what they learn in the folder; returns the first's peak in MB."""
+    runtime, kind = task.config.runtime, task.backbone.device.type
+    count = runtime.devices
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    environment["OMP_NUM_THREADS"] = str(runtime.threads or max(1, torch.get_num_threads() // count))
+    answers: queue.SimpleQueue[tuple[Child, Message | None]] = queue.SimpleQueue()
+    children = [
+        Child(f"{__name__}:learn_share", answers, {**environment, "LOCAL_RANK": str(rank)}) for rank in range(count)
+    ]
+    done: dict[Child, float | None] = {}
+    try:
+        for rank, child in enumerate(children):
+            device = {"device": f"cuda:{rank}" if kind == "cuda" else kind}
+            config = task.config.model_copy(update={"runtime": runtime.model_copy(update=device)})
+            child.tell({"config": config.model_dump_json(), "folder": str(folder), "resume": resume})
+        with reporter.bar("train") as bar:
+            while len(done) < count:
+                child, message = answers.get()
+                if message is None and child not in done:
+                    raise VLPromptError(
+                        f"the process of device {children.index(child)} of {folder} ended too early: {child.end}; "
+                        "go on with --resume"
+                    )
+                match message:
+                    case {"step": [title, at, total, note]}:
+                        bar(at, total, note if title == "train" else f"{title}  {note}")
+                    case {"failed": reason}:
+                        raise VLPromptError(reason)
+                    case {"done": peak}:
+                        done[child] = peak
+    finally:
+        for child in children:
+            child.kill()  # what counts is written whole, so there is nothing to wait for
+        for child in children:
+            child.join()
+    return done[children[0]]
+
+
+def learn_share(commands: Iterator[Message], answer: Callable[[Message], None]) -> None:
+    """In a process of its own: train on this device's share of every batch."""
+    for name in ("vlprompt", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # the parent has said the rest
+    command, rank = next(commands), int(os.environ["LOCAL_RANK"])
+
+    folder, reporter = Path(command["folder"]), Relay(answer) if rank == 0 else Reporter(quiet=True)
+    try:
+        task = open_task(RunConfig.model_validate_json(command["config"]))
+        method = task.method()
+        seconds = _prepare(task, method, reporter)
+        _learn(task, method, read_record(folder), folder, reporter, seconds, resume=command["resume"])
+    except VLPromptError as error:
+        answer({"failed": str(error)})
+    else:
+        answer({"done": peak_memory_mb(method.backbone.device)})

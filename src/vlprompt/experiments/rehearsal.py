@@ -1,0 +1,66 @@
+"""How fast a method learns and is tested here, measured on a batch before a grid begins."""
+
+import tempfile
+import time
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from vlprompt.data.dataset import Item
+from vlprompt.data.sampling import spaced
+from vlprompt.experiments.learning import train
+from vlprompt.experiments.run import new_record
+from vlprompt.experiments.task import Task
+from vlprompt.training.evaluation import predict_logits
+from vlprompt.training.inputs import test_inputs
+from vlprompt.utils.progress import Reporter
+
+EPOCHS = 3  # the first warms up
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds for an image in an epoch of training, for an image that is tested, and for the tests' class names."""
+
+    train: float
+    test: float
+    names: float = 0.0
+
+
+def mean_pace(paces: list[Pace]) -> Pace:
+    """That of an average one."""
+    return Pace(*(sum(getattr(pace, part.name) for pace in paces) / len(paces) for part in fields(Pace)))
+
+
+def rehearse(task: Task) -> Pace:
+    """Learn from one batch for a few epochs, and test one. What comes out is thrown away.
+
+    Frozen features are not in it, since all methods that learn from them share them.
+    """
+    config, reporter = task.config, Reporter(quiet=True)
+    changes = {
+        "optim": {"epochs": EPOCHS, "warmup_epochs": 0},
+        "data": {"views": min(config.data.views, 1)},
+        "runtime": {"devices": 1, "tensorboard": False},
+    }
+    config = config.model_copy(
+        update={section: getattr(config, section).model_copy(update=values) for section, values in changes.items()}
+    )
+    places = spaced(len(task.shots.train), config.optim.batch_size)
+    few = replace(task.shots, train=tuple(task.shots.train[place] for place in places), val=())
+    part, method = replace(task, config=config, shots=few), task.method()
+    record = new_record(part)
+    with tempfile.TemporaryDirectory() as folder:
+        train(part, method, record, Path(folder), reporter, resume=False)
+    epoch = min((epoch.seconds for epoch in record.history[1:]), default=0.0)
+
+    def test(items: tuple[Item, ...]) -> float:
+        inputs = test_inputs(method, items, task.dataset.root, config, reporter, frozen=False)
+        begun = time.monotonic()
+        with reporter.bar("test") as bar:
+            predict_logits(method, inputs, batch_size=config.runtime.eval_batch_size, workers=0, bar=bar)
+        return time.monotonic() - begun
+
+    tested = task.dataset.test[: config.optim.batch_size]
+    test(tested)
+    one, all_ = test(tested[:1]), test(tested)
+    return Pace(epoch / len(few.train), max(0.0, all_ - one) / len(tested), one)

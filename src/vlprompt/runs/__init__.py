@@ -1,0 +1,1 @@
+"""What a run's folder holds: its record, its state, its prompts."""

@@ -1,0 +1,1 @@
+"""Files, locks, processes, progress and text: what every other package builds on."""

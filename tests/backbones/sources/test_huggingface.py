@@ -1,0 +1,189 @@
+"""Hugging Face CLIP folders, written here by a conversion of the tests' own."""
+
+import json
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vlprompt.backbones.sources.load import load_model
+from vlprompt.errors import VLPromptError
+
+from .conftest import Tiny
+
+
+def hugging_face_names(model: open_clip.CLIP) -> dict[str, Tensor]:
+    """What transformers' CLIPModel would call these weights."""
+    weights = {
+        "logit_scale": model.logit_scale,
+        "text_projection.weight": model.text_projection.T,
+        "visual_projection.weight": model.visual.proj.T,
+        "text_model.embeddings.token_embedding.weight": model.token_embedding.weight,
+        "text_model.embeddings.position_embedding.weight": model.positional_embedding,
+        "text_model.embeddings.position_ids": torch.arange(model.context_length)[None],
+        "vision_model.embeddings.class_embedding": model.visual.class_embedding,
+        "vision_model.embeddings.patch_embedding.weight": model.visual.conv1.weight,
+        "vision_model.embeddings.position_embedding.weight": model.visual.positional_embedding,
+        "vision_model.embeddings.position_ids": torch.arange(len(model.visual.positional_embedding))[None],
+    }
+    modules = {
+        "text_model.final_layer_norm": model.ln_final,
+        "vision_model.pre_layrnorm": model.visual.ln_pre,
+        "vision_model.post_layernorm": model.visual.ln_post,
+    }
+    for tower, transformer in (("text", model.transformer), ("vision", model.visual.transformer)):
+        for index, block in enumerate(transformer.resblocks):
+            layer = f"{tower}_model.encoder.layers.{index}"
+            modules |= {
+                f"{layer}.layer_norm1": block.ln_1,
+                f"{layer}.layer_norm2": block.ln_2,
+                f"{layer}.mlp.fc1": block.mlp.c_fc,
+                f"{layer}.mlp.fc2": block.mlp.c_proj,
+                f"{layer}.self_attn.out_proj": block.attn.out_proj,
+            }
+            for part, weight, bias in zip(
+                "qkv", block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3), strict=True
+            ):
+                weights[f"{layer}.self_attn.{part}_proj.weight"] = weight
+                weights[f"{layer}.self_attn.{part}_proj.bias"] = bias
+    for name, module in modules.items():
+        weights |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
+    return {name: value.detach().clone().contiguous() for name, value in weights.items()}
+
+
+def config(
+    text: dict[str, object] | None = None, vision: dict[str, object] | None = None, **top: object
+) -> dict[str, object]:
+    """The smallest config.json: what has a default is left out."""
+    heads = {"text_config": {"num_attention_heads": 1}, "vision_config": {"num_attention_heads": 2}}
+    heads["text_config"] |= text or {}  # type: ignore[arg-type]
+    heads["vision_config"] |= vision or {}  # type: ignore[arg-type]
+    return {"model_type": "clip", "architectures": ["CLIPModel"]} | heads | top
+
+
+def write(folder: Path, model: open_clip.CLIP, described: dict[str, object]) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(described))
+    save_file(hugging_face_names(model), folder / "model.safetensors")
+    return folder
+
+
+def test_folder(tiny_vit: Tiny, tmp_path: Path) -> None:
+    loaded = load_model(write(tmp_path / "my-clip", tiny_vit.model, config()))
+    tiny_vit.assert_same(loaded.model)
+    assert (loaded.name, loaded.image_size, loaded.interpolation) == ("my-clip", 32, "bicubic")
+    assert loaded.mean == open_clip.OPENAI_DATASET_MEAN
+    assert torch.equal(loaded.tokenizer(["a photo of a cat.", "a tree"]), tiny_vit.tokens)
+
+
+def test_heads_activation_and_sizes_are_those_of_the_folder(gelu_clip: Tiny, tmp_path: Path) -> None:
+    text = {"num_attention_heads": 4, "hidden_act": "gelu"}
+    vision = {"num_attention_heads": 3, "hidden_act": "gelu"}
+    folder = write(tmp_path / "gelu", gelu_clip.model, config(text, vision))
+    gelu_clip.assert_same(load_model(folder).model)
+    with pytest.raises(AssertionError):
+        gelu_clip.assert_same(load_model(folder, quick_gelu=True).model)
+
+
+def test_eps_is_that_of_the_folder(tiny_vit: Tiny, tmp_path: Path) -> None:
+    described = config({"layer_norm_eps": 1e-3}, {"layer_norm_eps": 1e-2})
+    model = load_model(write(tmp_path / "eps", tiny_vit.model, described)).model
+    assert {model.ln_final.eps, model.transformer.resblocks[1].ln_2.eps} == {1e-3}
+    assert {model.visual.ln_pre.eps, model.visual.transformer.resblocks[0].ln_1.eps} == {1e-2}
+
+
+def test_older_configurations_have_a_section_of_what_they_override(tiny_vit: Tiny, tmp_path: Path) -> None:
+    described: dict[str, object] = {
+        "model_type": "clip",
+        "text_config_dict": {"num_attention_heads": 1},
+        "vision_config_dict": {"num_attention_heads": 2},
+        "text_config": None,
+    }
+    tiny_vit.assert_same(load_model(write(tmp_path / "old", tiny_vit.model, described)).model)
+
+
+def test_pytorch_weights(tiny_vit: Tiny, tmp_path: Path) -> None:
+    folder = write(tmp_path / "bin", tiny_vit.model, config())
+    (folder / "model.safetensors").unlink()
+    torch.save(hugging_face_names(tiny_vit.model), folder / "pytorch_model.bin")
+    tiny_vit.assert_same(load_model(folder).model)
+
+
+def test_weights_in_shards(tiny_vit: Tiny, tmp_path: Path) -> None:
+    folder = write(tmp_path / "shards", tiny_vit.model, config())
+    (folder / "model.safetensors").unlink()
+    weights = hugging_face_names(tiny_vit.model)
+    files = {name: f"model-0000{1 + index % 2}-of-00002.safetensors" for index, name in enumerate(weights)}
+    for file in set(files.values()):
+        save_file({name: value for name, value in weights.items() if files[name] == file}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    tiny_vit.assert_same(load_model(folder).model)
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+def test_preprocessing_is_that_of_the_folder(tiny_vit: Tiny, tmp_path: Path, file: str) -> None:
+    folder = write(tmp_path / "half", tiny_vit.model, config())
+    described = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.1, 0.2, 0.3], "resample": 2}
+    content = described if file == "preprocessor_config.json" else {"image_processor": described}
+    (folder / file).write_text(json.dumps(content))
+    loaded = load_model(folder)
+    assert (loaded.mean, loaded.std) == ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
+    assert loaded.interpolation == "bilinear"
+
+
+@pytest.mark.parametrize("file", ["vocab.json", "tokenizer.json"])
+def test_vocabulary_file_is_compared_with_clips(tiny_vit: Tiny, tmp_path: Path, file: str) -> None:
+    folder = write(tmp_path / "words", tiny_vit.model, config())
+
+    def write_vocabulary() -> None:
+        (folder / file).write_text(json.dumps(vocabulary if file == "vocab.json" else {"model": {"vocab": vocabulary}}))
+
+    vocabulary = dict(open_clip.SimpleTokenizer().encoder)
+    vocabulary["<|startoftext|>"] = vocabulary.pop("<start_of_text>")
+    vocabulary["<|endoftext|>"] = vocabulary.pop("<end_of_text>")
+    write_vocabulary()
+    tiny_vit.assert_same(load_model(folder).model)
+    vocabulary["cat</w>"], vocabulary["dog</w>"] = vocabulary["dog</w>"], vocabulary["cat</w>"]
+    write_vocabulary()
+    with pytest.raises(VLPromptError, match=r"vocabulary of .* is not CLIP's"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        (config(model_type="siglip"), r"is not a full CLIP model \(siglip\); load it by its open_clip name"),
+        (config(architectures=["CLIPTextModel"]), "is not a full CLIP model"),
+        ({}, "is not a full CLIP model"),
+        (config({"hidden_act": "relu"}), "hidden_act of .* is quick_gelu and relu; supported are"),
+        (config({"hidden_act": "gelu"}), "hidden_act of .* is gelu and quick_gelu; supported are"),
+    ],
+)
+def test_other_models(tiny_vit: Tiny, tmp_path: Path, described: dict[str, object], message: str) -> None:
+    with pytest.raises(VLPromptError, match=message):
+        load_model(write(tmp_path / "other", tiny_vit.model, described))
+
+
+def test_a_damaged_folder(tiny_vit: Tiny, tmp_path: Path) -> None:
+    folder = write(tmp_path / "damaged", tiny_vit.model, config())
+    weights = hugging_face_names(tiny_vit.model)
+    del weights["text_model.encoder.layers.1.self_attn.k_proj.bias"]
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(VLPromptError, match=r"no 'text_model.encoder.layers.1.self_attn.k_proj.bias'"):
+        load_model(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(VLPromptError, match=r"neither model.safetensors nor pytorch_model.bin"):
+        load_model(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(VLPromptError, match=r"config.json cannot be read"):
+        load_model(folder)
+
+
+def test_an_unknown_weight_is_named(tiny_vit: Tiny, tmp_path: Path) -> None:
+    folder = write(tmp_path / "more", tiny_vit.model, config())
+    save_file(hugging_face_names(tiny_vit.model) | {"text_model.extra": torch.ones(1)}, folder / "model.safetensors")
+    with pytest.raises(VLPromptError, match=r"unknown 'text_model.extra'"):
+        load_model(folder)

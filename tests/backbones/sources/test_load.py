@@ -1,0 +1,265 @@
+"""Every source gives the model that was saved: the same features to 1e-6."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vlprompt.backbones.sources import embedded
+from vlprompt.backbones.sources.load import load_model
+from vlprompt.errors import VLPromptError
+
+from .conftest import Tiny
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+def openai_archive(weights: Mapping[str, Tensor], path: Path) -> None:
+    """A TorchScript archive like OpenAI's: parameters under their names, three numbers, code that must not run."""
+
+    class Node(nn.Module):
+        sizes: list[int]
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes, self.about = [1, 2], {"version": "1"}  # archives hold them in a wrapping of their own
+
+        def forward(self) -> None:
+            raise RuntimeError("called")
+
+    root = Node()
+    for name, value in weights.items():
+        *parents, leaf = name.split(".")
+        node: nn.Module = root
+        for parent in parents:
+            if not hasattr(node, parent):
+                node.add_module(parent, Node())
+            node = getattr(node, parent)
+        node.register_buffer(leaf, value)
+    for name, number in {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}.items():
+        root.register_buffer(name, torch.tensor(number))
+    torch.jit.script(root).save(str(path))
+
+
+def cut_vocabulary(weights: dict[str, Tensor], ids: Tensor) -> dict[str, Tensor]:
+    """The embedded model's form: only rows in use, everything in half precision."""
+    table = weights.pop("token_embedding.weight")
+    half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    return half | {"token_embedding.ids": ids, "token_embedding.rows": table[ids].half()}
+
+
+def test_state_dict(tiny_clip: Tiny) -> None:
+    loaded = load_model(tiny_clip.weights)
+    tiny_clip.assert_same(loaded.model)
+    assert loaded.name == "state dict"
+    assert loaded.image_size == tiny_clip.images.shape[-1]
+    assert torch.equal(loaded.tokenizer(["a photo of a cat.", "a tree"]), tiny_clip.tokens)
+
+
+def test_what_is_loaded_is_frozen_fp32_and_in_eval_mode(tiny_clip: Tiny) -> None:
+    half = {name: value.half() if value.is_floating_point() else value for name, value in tiny_clip.weights.items()}
+    model = load_model(half).model
+    assert not model.training
+    assert not any(value.requires_grad for value in model.parameters())
+    floats = [value for value in model.state_dict().values() if value.is_floating_point()]
+    assert {value.dtype for value in floats} == {torch.float32}
+    assert not any(value.is_meta for value in [*model.parameters(), *model.buffers()])
+
+
+def test_a_state_dict_is_viewed_and_its_owner_left_alone(tiny_vit: Tiny) -> None:
+    owned = dict(tiny_vit.model.named_parameters())
+    model = load_model(owned).model
+    assert model.text_projection.data_ptr() == owned["text_projection"].data_ptr()
+    assert owned["text_projection"].requires_grad
+
+
+def test_safetensors(tiny_clip: Tiny, tmp_path: Path) -> None:
+    save_file(tiny_clip.weights, tmp_path / "mine.safetensors")
+    loaded = load_model(tmp_path / "mine.safetensors")
+    tiny_clip.assert_same(loaded.model)
+    assert loaded.name == "mine"
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_torch_checkpoint(tiny_clip: Tiny, tmp_path: Path, wrapped: bool) -> None:
+    weights = tiny_clip.weights
+    content = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in weights.items()}}
+    torch.save(content if wrapped else weights, tmp_path / "mine.pt")
+    tiny_clip.assert_same(load_model(str(tmp_path / "mine.pt")).model)
+
+
+def test_openai_archive_is_read_and_never_called(tiny_clip: Tiny, tmp_path: Path) -> None:
+    openai_archive(tiny_clip.weights, tmp_path / "ViT-B-32.pt")
+    loaded = load_model(tmp_path / "ViT-B-32.pt")
+    tiny_clip.assert_same(loaded.model)
+    assert loaded.name == "ViT-B-32"
+
+
+@pytest.mark.parametrize("kind", ["vit", "rn", "vit_square"])
+def test_golden_weights(kind: str) -> None:
+    loaded = load_model(GOLDEN / f"clip_{kind}.safetensors")
+    case = json.loads((GOLDEN / "cases" / f"zeroshot-{kind}.json").read_text())
+    expected = load_file(GOLDEN / "cases" / f"zeroshot-{kind}.safetensors")
+    names = [name.replace("_", " ") for name in case["classnames"]]
+    tokens = loaded.tokenizer([case["options"]["template"].format(name) for name in names])
+    images = load_file(GOLDEN / f"inputs_{kind}.safetensors")["images"]
+    assert torch.equal(tokens, expected["tokens"])
+    with torch.no_grad():
+        text, image = loaded.model.encode_text(tokens), loaded.model.encode_image(images)
+    torch.testing.assert_close(text, expected["text_features_raw"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(image, expected["image_features_raw"], atol=1e-5, rtol=1e-5)
+
+
+def test_heads_and_activation_can_be_given(gelu_clip: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = load_model(gelu_clip.weights, heads=(4, 3), quick_gelu=False)
+    gelu_clip.assert_same(loaded.model)
+    assert loaded.tokenizer.context_length == 20
+
+
+def test_assumed_heads_and_activation_are_logged(tiny_vit: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vlprompt")
+    load_model(tiny_vit.weights)
+    assert "QuickGELU assumed" in caplog.text
+
+
+def test_heads_of_a_width_that_openai_never_used(gelu_clip: Tiny) -> None:
+    with pytest.raises(VLPromptError, match=r"heads: a width of 64 does not divide into 5 heads"):
+        load_model(gelu_clip.weights, heads=(5, 3))
+    thin = gelu_clip.weights
+    for name in [name for name in thin if name.startswith("visual.")]:
+        del thin[name]
+    thin["visual.conv1.weight"] = torch.zeros(32, 3, 8, 8)
+    thin["visual.positional_embedding"] = torch.zeros(17, 32)
+    with pytest.raises(VLPromptError, match="a width of 32 does not divide into 0 heads; give heads="):
+        load_model(thin)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ln_final.bias": None}, "no 'ln_final.bias'"),
+        ({"text_projection": None}, "no 'text_projection'"),
+        ({"transformer.resblocks.0.mlp.c_fc.bias": None}, "no 'transformer.resblocks.0.mlp.c_fc.bias'"),
+        ({"visual.ln_3.weight": torch.ones(1)}, "unknown 'visual.ln_3.weight'"),
+        ({"visual.ln_post.weight": torch.ones(7)}, r"'visual.ln_post.weight' has shape \(7,\), expected \(128,\)"),
+        ({"visual.conv1.weight": torch.ones(7)}, r"'visual.conv1.weight' has shape \(7,\), expected 4 dimensions"),
+        ({"visual.positional_embedding": torch.ones(8, 128)}, "7 patch positions, which make no square grid"),
+        ({"visual.conv1.weight": torch.ones(128, 3, 8, 4)}, "patches are 8 x 4 pixels"),
+        ({"token_embedding.weight": torch.ones(99, 64)}, "vocabulary of 99 tokens is not CLIP's 49408"),
+        ({"note": "text"}, "entry 'note' of the state dict is a str"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(tiny_vit: Tiny, change: dict[str, Tensor | None], message: str) -> None:
+    weights = {name: value for name, value in (tiny_vit.weights | change).items() if value is not None}
+    with pytest.raises(VLPromptError, match=message) as caught:
+        load_model(weights)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_another_layout(tiny_vit: Tiny) -> None:
+    with pytest.raises(VLPromptError, match=r"no 'visual.transformer.resblocks.0'"):
+        load_model({name: value for name, value in tiny_vit.weights.items() if "resblocks" not in name})
+
+
+@pytest.mark.parametrize("name", ["broken.safetensors", "broken.pt"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"no weights in here")
+    with pytest.raises(VLPromptError, match=name):
+        load_model(tmp_path / name)
+
+
+def test_a_checkpoint_with_anything_but_tensors_is_refused(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(VLPromptError, match="expected a mapping of names to tensors, found list"):
+        load_model(tmp_path / "list.pt")
+    torch.save({"state_dict": {"a": Path("code")}}, tmp_path / "object.pt")
+    with pytest.raises(VLPromptError, match=r"object.pt holds no weights that can be read safely"):
+        load_model(tmp_path / "object.pt")
+
+
+def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(VLPromptError, match=r"gone.pt' does not exist"):
+        load_model(tmp_path / "gone.pt")
+
+
+def test_embedded_model_of_development(tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = cut_vocabulary(tiny_vit.weights, ids=tiny_vit.tokens.unique())
+    save_file(weights, tmp_path / "new.safetensors")
+    monkeypatch.setenv("VLPROMPT_EMBEDDED", str(tmp_path / "new.safetensors"))
+    loaded = load_model("embedded")
+    assert loaded.name == "pictoclip"
+    reference = load_model({name: value.half().float() for name, value in tiny_vit.weights.items()}).model
+    with torch.no_grad():
+        assert torch.equal(loaded.model.encode_text(tiny_vit.tokens), reference.encode_text(tiny_vit.tokens))
+        assert torch.equal(loaded.model.encode_image(tiny_vit.images), reference.encode_image(tiny_vit.images))
+    table = loaded.model.token_embedding.weight
+    assert table.shape == (49408, 64)
+    assert not table[1000].any(), "a row that is not stored is zero"
+
+
+def test_embedded_model_of_development_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLPROMPT_EMBEDDED", "gone.safetensors")
+    with pytest.raises(VLPromptError, match=r"VLPROMPT_EMBEDDED names 'gone.safetensors'"):
+        load_model("embedded")
+
+
+def test_embedded_asset_is_verified(tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLPROMPT_EMBEDDED", raising=False)
+    monkeypatch.setattr(embedded, "files", lambda package: tmp_path)
+    with pytest.raises(VLPromptError, match="not part of this installation"):
+        load_model("embedded")
+    asset = tmp_path / "assets" / "pictoclip.safetensors"
+    asset.parent.mkdir()
+    save_file(cut_vocabulary(tiny_vit.weights, ids=tiny_vit.tokens.unique()), asset)
+    checksum = hashlib.sha256(asset.read_bytes()).hexdigest()
+    asset.with_suffix(".sha256").write_text(f"{checksum}  {asset.name}\n")
+    assert load_model("embedded").image_size == 32
+    asset.with_suffix(".sha256").write_text(f"{'0' * 64}  {asset.name}\n")
+    with pytest.raises(VLPromptError, match="damaged"):
+        load_model("embedded")
+
+
+def test_a_module_is_taken_over(tiny_clip: Tiny) -> None:
+    module = load_model(tiny_clip.weights).model.double()
+    loaded = load_model(module)
+    assert loaded.model is module
+    assert loaded.name == "CLIP"
+    tiny_clip.assert_same(loaded.model)
+
+
+def test_a_module_with_another_vocabulary_needs_its_tokenizer(tiny_vit: Tiny) -> None:
+    text = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 100, "context_length": 8}
+    vision = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1}
+    module = open_clip.CustomTextCLIP(16, vision, text)
+    with pytest.raises(VLPromptError, match="vocabulary of 100 tokens"):
+        load_model(module)
+    own = load_model(tiny_vit.weights).tokenizer
+    assert load_model(module, tokenizer=own).tokenizer is own
+
+
+def test_modules_that_cannot_be_prompted() -> None:
+    with pytest.raises(VLPromptError, match="a Linear cannot be prompted; supported are CLIP ViT"):
+        load_model(nn.Linear(1, 1))
+    text = {"width": 64, "heads": 1, "layers": 1, "embed_cls": True}
+    vision = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1}
+    with pytest.raises(VLPromptError, match="a CustomTextCLIP with a TextTransformer cannot be prompted"):
+        load_model(open_clip.CustomTextCLIP(16, vision, text))
+
+
+def test_an_oblong_image_tower() -> None:
+    vision = {"image_size": (32, 64), "patch_size": 16, "width": 64, "layers": 1}
+    with pytest.raises(VLPromptError, match="32 x 64 pixels; they have to be square"):
+        load_model(open_clip.CLIP(16, vision, {"width": 64, "heads": 1, "layers": 1}))
+
+
+@pytest.mark.parametrize(("option", "value"), [("heads", (1, 1)), ("quick_gelu", True)])
+def test_an_option_that_the_source_answers_itself(option: str, value: object) -> None:
+    with pytest.raises(VLPromptError, match=f"{option} goes with"):
+        load_model("embedded", **{option: value})  # type: ignore[arg-type]

@@ -1,0 +1,386 @@
+import errno
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import vlprompt
+from tests.helpers.faults import Disk, Killed
+from vlprompt import Classifier, VLPromptError
+from vlprompt.data.images import ImageError
+
+FAST = {"optim.epochs": 2, "optim.batch_size": 8, "method.n_ctx": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, weights: Path, pictures: Path) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    vlprompt.tune(pictures, method="coop", backbone=str(weights), shots=2, settings=FAST, out=folder, quiet=True)
+    return folder
+
+
+@pytest.fixture
+def classifier(run: Path) -> Classifier:
+    return vlprompt.load(run, device="cpu")
+
+
+def test_three_lines(weights: Path, pictures: Path, run: Path, classifier: Classifier) -> None:
+    tuned = vlprompt.tune(pictures, method="coop", backbone=str(weights), shots=2, settings=FAST, quiet=True)
+    path = pictures / "night" / "00.png"
+    assert tuned.predict([path]) == classifier.predict([path])
+    assert tuned.record.metrics == classifier.record.metrics
+    assert tuned.record.status == "finished"
+
+
+def test_a_recipe_brings_its_protocol_along(weights: Path, pictures: Path) -> None:
+    words = {"backbone": str(weights), "shots": 2, "quiet": True, "settings": {"optim.epochs": 1}}
+    assert vlprompt.tune(pictures, recipe="coop/base-to-new", **words).record.config.protocol == "base-to-new"
+
+
+def test_a_run_that_is_finished_is_taken_as_it_is(
+    weights: Path, pictures: Path, run: Path, classifier: Classifier
+) -> None:
+    options = {"method": "coop", "backbone": classifier.method.backbone, "shots": 2, "settings": FAST, "quiet": True}
+    before = (run / "run.json").stat().st_mtime_ns
+    again = vlprompt.tune(vlprompt.load_dataset(pictures), out=run, resume=True, **options)
+    assert again.record == classifier.record
+    assert (run / "run.json").stat().st_mtime_ns == before
+    with pytest.raises(VLPromptError, match="holds a run already"):
+        vlprompt.tune(pictures, out=run, **options)
+    with pytest.raises(VLPromptError, match=r"there is no option 'optim\.epoch'"):
+        vlprompt.tune(pictures, settings={"optim.epoch": 3}, quiet=True)
+
+
+def test_pictures_without_any_to_test_are_learned_from(
+    weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("apple", "pear"):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), (200, 0 if name == "apple" else 200, 0)).save(tmp_path / "few" / name / "one.png")
+    with caplog.at_level(logging.WARNING, "vlprompt"):
+        tuned = vlprompt.tune(
+            tmp_path / "few", method="coop", backbone=str(weights), settings=FAST, out=tmp_path / "run", quiet=True
+        )
+    assert "2 of 2 classes have no test image" in caplog.text
+    assert (tuned.record.status, tuned.record.metrics, tuned.record.calibration) == ("finished", {}, None)
+    assert tuned.temperature == 1.0
+    assert not (tmp_path / "run" / "predictions.parquet").exists()
+    assert "None were measured." in str(tuned.generate_model_card())
+
+
+def test_paths_pictures_and_arrays_get_the_same_answer(classifier: Classifier, pictures: Path) -> None:
+    path = pictures / "night" / "00.png"
+    image = Image.open(path)
+    array = np.asarray(image)
+    one = classifier.predict(path)
+    assert len(one) == 1
+    for same in (str(path), image, image.convert("RGBA"), array, array / 255.0, [array], array[None]):
+        (guess,) = classifier.predict(same)
+        assert (guess.label, guess.probability) == (one[0].label, pytest.approx(one[0].probability, abs=1e-6))
+    grey = Image.fromarray(array).convert("L")
+    for same in (np.asarray(grey), np.asarray(grey)[..., None]):
+        assert classifier.predict(same) == classifier.predict(grey)
+
+
+def test_a_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> None:
+    paths = [pictures / name / "00.png" for name in ("night", "red_apple", "blue_sky")]
+    guesses = classifier.predict(paths, top=3, batch_size=2)
+    with torch.no_grad():
+        pixels = torch.stack([classifier.pixels(path) for path in paths])
+        expected = (classifier.method(pixels).logits / classifier.temperature).softmax(-1).numpy()
+    for guess, row in zip(guesses, expected, strict=True):
+        np.testing.assert_allclose(guess.probabilities, row, atol=1e-6)
+        order = row.argsort()[::-1][:3]
+        assert [name for name, _ in guess.top] == [classifier.class_names[place] for place in order]
+        assert (guess.label, guess.probability) == guess.top[0]
+    assert len(classifier.predict(paths[0], top=99)[0].top) == 4
+    assert classifier.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        ("https://example.org/cat.png", "cannot read image https://example.org/cat.png: a URL; nothing is fetched"),
+        (Path("s3://bucket/cat.png"), "a URL; nothing is fetched from the network"),
+        ("data:image/png;base64,AAAA", "a URL; nothing is fetched"),
+        ("nowhere.png", "cannot read image nowhere.png: no such file"),
+        (np.zeros((2, 3, 4, 5, 3)), r"an array with shape \(3, 4, 5, 3\) is no picture; give \(H, W\)"),
+        (np.zeros((3, 40, 36)), r"an array with shape \(3, 40, 36\) is no picture"),
+        (np.zeros((0, 4, 3)), r"an array with shape \(0, 4, 3\) is no picture"),
+        (np.full((4, 4, 3), 200.0), "floats needs values from 0 to 1"),
+        (np.full((4, 4, 3), np.nan), "floats needs values from 0 to 1"),
+        (np.zeros((4, 4, 3), np.int64), "an array of int64 is no picture; give bytes"),
+        ([torch.zeros(3, 4, 4)], "a Tensor is no picture; give a path, a PIL image or an array"),
+        ([None], "a NoneType is no picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_the_reason(classifier: Classifier, picture: object, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        classifier.predict(picture)  # type: ignore[arg-type]
+
+
+def test_mistakes_of_a_call_are_said(classifier: Classifier, pictures: Path) -> None:
+    path = pictures / "night" / "00.png"
+    for words, message in (({"top": 0}, "top=0: give 1 or more"), ({"batch_size": 0}, "batch_size=0: give 1 or more")):
+        with pytest.raises(VLPromptError, match=message):
+            classifier.predict(path, **words)
+    with pytest.raises(VLPromptError, match="a int is no picture"):
+        classifier.predict(3)  # type: ignore[arg-type]
+    with pytest.raises(VLPromptError, match="a bytes is no picture"):
+        classifier.predict(path.read_bytes())  # type: ignore[arg-type]
+    with pytest.raises(VLPromptError, match="a class name is a word, not 3"):
+        classifier.add_classes([3])  # type: ignore[list-item]
+
+
+def test_weights_may_have_moved(
+    run: Path, weights: Path, classifier: Classifier, pictures: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(weights.read_bytes())
+    path = pictures / "night" / "00.png"
+    assert vlprompt.load(run, device="cpu", backbone=moved).predict(path) == classifier.predict(path)
+
+
+def test_one_broken_picture_among_many_keeps_its_place(classifier: Classifier, pictures: Path, tmp_path: Path) -> None:
+    good, broken = pictures / "night" / "00.png", tmp_path / "broken.png"
+    broken.write_bytes(good.read_bytes()[:60])
+    found = list(classifier.predict_each([good, broken, good, broken], batch_size=3))
+    assert [type(guess).__name__ for guess in found] == ["Guess", "ImageError", "Guess", "ImageError"]
+    assert found[0] == found[2]
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        classifier.predict([good, broken])
+
+
+def test_features_are_the_image_towers(classifier: Classifier, pictures: Path) -> None:
+    paths = [pictures / "night" / f"{number:02}.png" for number in range(3)]
+    features = classifier.features(paths, batch_size=2)
+    with torch.no_grad():
+        pixels = torch.stack([classifier.pixels(path) for path in paths])
+        expected = classifier.method.image_features(pixels).numpy()
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+    assert classifier.features([]).shape == (0, features.shape[1])
+    with pytest.raises(ImageError, match="no such file"):
+        classifier.features("nowhere.png")
+
+
+def test_classes_come_and_go(classifier: Classifier, pictures: Path) -> None:
+    path = pictures / "night" / "00.png"
+    (before,) = classifier.predict(path)
+    names = classifier.class_names
+    classifier.add_classes(name for name in ("purple_rain", "white noise"))
+    (more,) = classifier.predict(path)
+    assert classifier.class_names == (*names, "purple rain", "white noise")
+    with torch.no_grad():
+        every = classifier.method(classifier.pixels(path)[None]).logits / classifier.temperature
+    np.testing.assert_allclose(more.probabilities, every.softmax(-1)[0].numpy(), atol=1e-6)
+    classifier.remove_classes(["white noise", "purple rain"])
+    assert classifier.class_names == names
+    np.testing.assert_allclose(classifier.predict(path)[0].probabilities, before.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("act", "names", "message"),
+    [
+        ("add", ["night"], "holds 'night' twice"),
+        ("add", ["fog", "fog"], "holds 'fog' twice"),
+        ("add", [" "], "empty name"),
+        ("add", [], "no class name was given"),
+        ("remove", [], "no class name was given"),
+        ("add", "fog", r"give a list of class names, such as \['fog'\], not one word"),
+        ("add", ["very " * 90 + "long"], "very very"),
+        ("remove", ["fog"], "there is no class 'fog'; classes: blue sky, green leaf, night, red apple"),
+        ("remove", ["night", "blue_sky", "green leaf", "red apple"], "no class would be left"),
+    ],
+)
+def test_classes_that_cannot_be_named_change_nothing(
+    classifier: Classifier, pictures: Path, act: str, names: list[str], message: str
+) -> None:
+    path, before = pictures / "night" / "00.png", classifier.class_names
+    (guess,) = classifier.predict(path)
+    with pytest.raises(VLPromptError, match=message):
+        (classifier.add_classes if act == "add" else classifier.remove_classes)(names)
+    assert classifier.class_names == before
+    assert classifier.predict(path) == [guess]
+
+
+def test_classes_are_as_before_if_memory_runs_out(
+    classifier: Classifier, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before = pictures / "night" / "00.png", classifier.class_names
+    (guess,) = classifier.predict(path)
+
+    def fail(self: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(type(classifier.method), "class_features", fail)
+        classifier.add_classes(["fog"])
+    assert classifier.class_names == before
+    assert classifier.predict(path) == [guess]
+
+
+def test_a_method_bound_to_its_classes_says_so(weights: Path, pictures: Path) -> None:
+    bound = vlprompt.tune(pictures, method="linear-probe", backbone=str(weights), shots=2, quiet=True)
+    with pytest.raises(VLPromptError, match="learns something for each class"):
+        bound.add_classes(["fog"])
+
+
+def test_zero_shot_beside_the_tuned_prompts(classifier: Classifier, pictures: Path) -> None:
+    frozen = classifier.zero_shot()
+    assert frozen.method.name == frozen.record.config.method.name == "zero-shot"
+    assert frozen.method.backbone is classifier.method.backbone
+    assert (frozen.class_names, frozen.temperature) == (classifier.class_names, 1.0)
+    expected = vlprompt.create_method("zero-shot", classifier.method.backbone, classifier.class_names)
+    with torch.no_grad():
+        logits = expected(classifier.pixels(pictures / "night" / "00.png")[None]).logits[0]
+    np.testing.assert_allclose(
+        frozen.predict(pictures / "night" / "00.png")[0].probabilities, logits.softmax(-1).numpy(), atol=1e-6
+    )
+
+
+def test_prompts_whose_features_are_no_numbers_are_refused(run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    with safe_open(folder / "prompts.safetensors", "pt") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(
+        {name: torch.full_like(value, 3e38) for name, value in tensors.items()}, folder / "prompts.safetensors", about
+    )
+    with pytest.raises(VLPromptError, match="make class features that are no numbers; their file is damaged"):
+        vlprompt.load(folder)
+
+
+def test_what_was_saved_before_outlives_a_full_disk(
+    classifier: Classifier, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "saved"
+    classifier.save(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = vlprompt.load(folder).zero_shot()
+    for at in range(1, 40):
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, folder, at, errno.ENOSPC)
+            try:
+                other.save(folder)
+            except VLPromptError:
+                if disk.steps[at - 1] == "rename prompts.safetensors":  # two names cannot be given at once
+                    continue
+                assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+            else:
+                break
+    assert vlprompt.load(folder).method.name == "zero-shot"
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("vpt", lambda name, value: 1e30 * value),
+        ("linear-probe", lambda name, value: value.log() if name == "bias" else value),
+    ],
+)
+def test_prompts_whose_answers_are_no_numbers_are_refused(
+    method: str, change: Callable[[str, torch.Tensor], torch.Tensor], classifier: Classifier, pictures: Path
+) -> None:
+    backbone = classifier.method.backbone
+    settings = {"optim.epochs": 1, "optim.batch_size": 8} if method == "vpt" else {}
+    tuned = vlprompt.tune(pictures, method=method, backbone=backbone, shots=2, settings=settings, quiet=True)
+    state = tuned.method.state_dict()
+    if method == "linear-probe":
+        state["bias"] = torch.zeros_like(state["bias"])
+    tuned.method.load_prompts({name: change(name, value) for name, value in state.items()})
+    with pytest.raises(VLPromptError, match="make logits that are no numbers; their file is damaged"):
+        Classifier(tuned.record, tuned.method)
+
+
+def test_a_kill_amid_a_save_leaves_one_classifier_or_the_other(
+    classifier: Classifier, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = classifier.method.backbone
+    other = vlprompt.load(run, backbone=backbone)
+    other.method.load_prompts({name: 2 * value for name, value in other.method.state_dict().items()})
+    other.record.calibration = None
+    classifier.save(tmp_path / "steps")
+    with monkeypatch.context() as patch:
+        steps = Disk(patch, tmp_path / "steps")
+        other.save(tmp_path / "steps")
+    assert steps.steps[-2:] == ["rename run.json", "rename prompts.safetensors"]
+    for at in range(1, len(steps.steps) + 1):
+        folder = tmp_path / f"{at}"
+        classifier.save(folder)
+        with monkeypatch.context() as patch:
+            Disk(patch, folder, at)
+            with pytest.raises(Killed):
+                other.save(folder)
+        found = vlprompt.load(folder, backbone=backbone)
+        whole = other if found.temperature == 1.0 else classifier
+        for name, value in found.method.state_dict().items():
+            assert torch.equal(value, whole.method.state_dict()[name])
+        other.save(folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["prompts.safetensors", "run.json"]
+    (folder / "prompts.safetensors").write_bytes((run / "prompts.safetensors").read_bytes())
+    with pytest.raises(VLPromptError, match=r"lacks the prompts\.safetensors that its record was saved with"):
+        vlprompt.load(folder, backbone=backbone)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_is_saved_comes_back(classifier: Classifier, pictures: Path, tmp_path: Path, changed: bool) -> None:
+    if changed:
+        classifier.add_classes(["fog"])
+        classifier.remove_classes(["night"])
+    folder = tmp_path / "saved"
+    classifier.save(folder)
+    back = vlprompt.load(folder, backbone=classifier.method.backbone)
+    path = pictures / "red_apple" / "03.png"
+    assert back.class_names == classifier.class_names
+    np.testing.assert_allclose(
+        back.predict(path)[0].probabilities, classifier.predict(path)[0].probabilities, atol=1e-6
+    )
+    assert back.temperature == classifier.temperature != 1.0
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["metrics"]) == ("saved", classifier.record.metrics)
+    assert str(pictures) not in (folder / "run.json").read_text()
+    assert record["config"]["data"]["source"] == pictures.name
+    back.save(folder)  # over what was saved before
+    assert vlprompt.load(folder, backbone=classifier.method.backbone).class_names == classifier.class_names
+
+
+def test_saving_never_overwrites_something_else(classifier: Classifier, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    for save in (classifier.save, classifier.save_pretrained):
+        for folder in (run, tmp_path):
+            with pytest.raises(VLPromptError, match="holds something else; choose another folder"):
+                save(folder)
+    assert (tmp_path / "config.json").read_text() == "{}"
+
+
+def test_a_method_that_sees_the_image_first_has_no_classes_to_keep(weights: Path, pictures: Path) -> None:
+    settings = {"optim.epochs": 1, "optim.batch_size": 4}
+    tuned = vlprompt.tune(pictures, method="cocoop", backbone=str(weights), shots=1, settings=settings, quiet=True)
+    path = pictures / "night" / "00.png"
+    (before,) = tuned.predict(path)
+    tuned.add_classes(["fog"])
+    assert tuned.predict(path)[0].probabilities.shape == (5,)
+    tuned.remove_classes(["fog"])
+    np.testing.assert_allclose(tuned.predict(path)[0].probabilities, before.probabilities, atol=1e-6)
+
+
+def test_a_run_without_prompts_says_so(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes((run / "run.json").read_bytes())
+    with pytest.raises(VLPromptError, match=r"has no prompts.safetensors yet; let `vlprompt tune` end an epoch"):
+        vlprompt.load(tmp_path, device="cpu")
+    (tmp_path / "prompts.safetensors").write_bytes(b"\x00" * 20)
+    with pytest.raises(VLPromptError, match=r"prompts.safetensors"):
+        vlprompt.load(tmp_path, device="cpu")
+
+
+def test_a_record_that_is_not_ours_says_where(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"status": "done"}')
+    with pytest.raises(VLPromptError, match=r"run.json"):
+        vlprompt.load(tmp_path)

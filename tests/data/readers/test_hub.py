@@ -1,0 +1,168 @@
+"""Datasets of Hugging Face, from folders that are made here."""
+
+import io
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vlprompt.data.images import read_image
+from vlprompt.data.loading import load_dataset
+from vlprompt.data.readers import hub
+from vlprompt.errors import VLPromptError
+
+hf = pytest.importorskip("datasets", reason="datasets is not installed: pip install 'vlprompt[datasets]'")
+
+CLASSES = ["forest", "sea_lake", "river"]
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hf.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    hf.disable_progress_bars()
+
+
+def png(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 5), (shade, 255 - shade, 30)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def table(labels: list[int | None], names: list[str] = CLASSES, shift: int = 0, column: str = "label") -> Any:
+    """A table as on the hub: bytes of images and numbers of classes."""
+    features = hf.Features({"img": hf.Image(), column: hf.ClassLabel(names=names), "id": hf.Value("int64")})
+    rows = {
+        "img": [{"bytes": png(number + shift), "path": None} for number in range(len(labels))],
+        column: labels,
+        "id": list(range(len(labels))),
+    }
+    return hf.Dataset.from_dict(rows, features=features)
+
+
+def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "land" / "data"
+    folder.mkdir(parents=True)
+    parts = {"train": [0, 1, 2, 2, 1, 0], "validation": [2, 1, 0], "test": [1, 0, 2]}
+    for shift, (split, labels) in enumerate(parts.items()):
+        table(labels, shift=20 * shift).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    monkeypatch.chdir(tmp_path)
+    dataset = load_dataset("hf:./land")
+    assert (dataset.name, dataset.source) == ("land", "hf:./land")
+    assert dataset.class_names == ("forest", "sea lake", "river"), "in the order of their labels"
+    for items, labels in zip((dataset.train, dataset.val, dataset.test), parts.values(), strict=True):
+        assert [item.label for item in items] == labels
+    assert (dataset.root / dataset.test[1].path).read_bytes() == png(41), "bytes as they are"
+    assert read_image(dataset.root / dataset.train[0].path).size == (6, 5)
+
+    def fail(*args: object) -> bytes:
+        raise AssertionError("written again")
+
+    monkeypatch.setattr(hub, "_content", fail)
+    assert load_dataset("hf:./land") == dataset
+    names = {"forest": "a", "sea_lake": "b", "river": "c"}
+    assert load_dataset("hf:./land", class_names=names).class_names == ("a", "b", "c")
+
+
+def test_class_folders_are_split_by_seed(tree: Path) -> None:
+    dataset = load_dataset(f"hf:{tree}")
+    assert dataset.class_names == ("ant", "oak", "sea lion")
+    assert [len(items) for items in (dataset.train, dataset.val, dataset.test)] == [15, 6, 9]
+    other = load_dataset(f"hf:{tree}", split_seed=2)
+    assert other.split_hash() != dataset.split_hash()
+    original = {path.read_bytes() for path in tree.rglob("*.png")}
+    assert {path.read_bytes() for path in dataset.root.rglob("*") if path.is_file()} == original
+
+
+def test_a_saved_dataset_with_hidden_test_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tables = {"train": table([0, 1, 0, None]), "validation": table([1, 0], shift=9), "test": table([-1, -1], shift=20)}
+    hf.DatasetDict(tables).save_to_disk(tmp_path / "saved")
+    with caplog.at_level(logging.WARNING, logger="vlprompt"):
+        dataset = load_dataset(f"hf:{tmp_path / 'saved'}")
+    assert dataset.class_names == ("forest", "sea lake"), "classes that there are images of"
+    assert Counter(item.label for item in dataset.train) == {0: 2, 1: 1}
+    assert [len(items) for items in (dataset.train, dataset.val, dataset.test)] == [3, 0, 2]
+    assert caplog.messages == [
+        f"hf:{tmp_path / 'saved'} has no test images with labels; it is tested on its validation images"
+    ]
+
+
+def test_changed_content_is_written_anew(tmp_path: Path) -> None:
+    source = f"hf:{tmp_path / 'saved'}"
+    hf.DatasetDict({"train": table([0, 1]), "test": table([1, 0])}).save_to_disk(tmp_path / "saved")
+    first = load_dataset(source)
+    hf.DatasetDict({"train": table([0, 1], shift=50), "test": table([1, 0])}).save_to_disk(tmp_path / "other")
+    (tmp_path / "saved").rename(tmp_path / "old")
+    (tmp_path / "other").rename(tmp_path / "saved")
+    second = load_dataset(source)
+    assert (second.root / second.train[0].path).read_bytes() == png(50)
+    assert (first.root / first.train[0].path).read_bytes() == png(0)
+
+
+def test_labels_without_names_and_several_label_columns(tmp_path: Path) -> None:
+    rows = {"image": [{"bytes": png(n), "path": None} for n in range(8)], "label": ["moor", "heath"] * 4}
+    features = hf.Features({"image": hf.Image(), "label": hf.Value("string")})
+    hf.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "strings")
+    assert load_dataset(f"hf:{tmp_path / 'strings'}").class_names == ("heath", "moor")
+    numbers = hf.Dataset.from_dict({**rows, "label": [10, 2] * 4}).cast_column("image", hf.Image())
+    numbers.save_to_disk(tmp_path / "numbers")
+    assert load_dataset(f"hf:{tmp_path / 'numbers'}").class_names == ("2", "10"), "as numbers, not as text"
+    coarse = table([0, 1, 2, 0, 1, 2], column="fine_label").add_column(
+        "coarse_label", [0, 1, 0, 1, 0, 1], feature=hf.ClassLabel(names=["dry", "wet"])
+    )
+    coarse.save_to_disk(tmp_path / "both")
+    assert load_dataset(f"hf:{tmp_path / 'both'}").class_names == ("forest", "sea lake", "river")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda found: found.remove_columns("label"), r"needs one column of labels, and none of img, id has them"),
+        (lambda found: found.remove_columns("img"), r"needs one column of images, and none of label, id has them"),
+        (
+            lambda found: found.rename_column("label", "a").add_column(
+                "b", [0, 1], feature=hf.ClassLabel(names=["x", "y"])
+            ),
+            "needs one column of labels, and a, b have them; keep one, called 'label'",
+        ),
+    ],
+)
+def test_columns_that_are_not_clear(change: Any, message: str, tmp_path: Path) -> None:
+    change(table([0, 1])).save_to_disk(tmp_path / "saved")
+    with pytest.raises(VLPromptError, match=message):
+        load_dataset(f"hf:{tmp_path / 'saved'}")
+
+
+def test_splits_and_sources_that_are_not_there(tmp_path: Path) -> None:
+    hf.DatasetDict({"large": table([0, 1]), "small": table([1, 0])}).save_to_disk(tmp_path / "saved")
+    with pytest.raises(VLPromptError, match="has no split called train, but large, small"):
+        load_dataset(f"hf:{tmp_path / 'saved'}")
+    hf.DatasetDict({"train": table([-1, None])}).save_to_disk(tmp_path / "hidden")
+    with pytest.raises(VLPromptError, match="has no image with a label"):
+        load_dataset(f"hf:{tmp_path / 'hidden'}")
+    with pytest.raises(VLPromptError, match=r"^hf:\./nowhere cannot be loaded: .+"):
+        load_dataset("hf:./nowhere")
+
+
+def test_the_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(VLPromptError, match=r'hf:x needs datasets: pip install "vlprompt\[datasets\]"'):
+        load_dataset("hf:x")
+
+
+def test_name_and_configuration_reach_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def load(name: str, config: str | None) -> Any:
+        asked.append((name, config))
+        return hf.DatasetDict({"train": table([0, 1]), "test": table([1, 0], shift=9)})
+
+    monkeypatch.setattr(hf, "load_dataset", load)
+    assert load_dataset("hf:someone/land:rgb").name == "someone-land-rgb"
+    assert load_dataset("hf:land").name == "land"
+    assert asked == [("someone/land", "rgb"), ("land", None)]

@@ -1,0 +1,35 @@
+"""The Python of docs/classifier.md, run as written; only the epochs are fewer."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vlprompt
+from vlprompt.classifier import tune as tuning
+
+PAGE = Path(__file__).parents[2] / "docs" / "classifier.md"
+
+
+def test_the_page_runs_as_written(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(pictures, tmp_path / "my_images")
+    monkeypatch.chdir(tmp_path)
+
+    def brief(*words: Any, **options: Any) -> vlprompt.Classifier:
+        return tuning.tune(*words, **options, settings={"optim.epochs": 1}, quiet=True)
+
+    monkeypatch.setattr(vlprompt, "tune", brief, raising=False)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(blocks) == 6
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] in names["classifier"].class_names
+    assert len(out) == 4
+    assert out[-1].endswith("(12, 2)")
+    assert names["again"].class_names == names["classifier"].class_names == names["frozen"].class_names

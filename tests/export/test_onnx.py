@@ -1,0 +1,317 @@
+"""A run as an .onnx file: what is in it, that it answers as PyTorch does, and what is refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+import vlprompt
+from tests.helpers.command_line import Call
+from vlprompt import Classifier, VLPromptError
+from vlprompt.data.images import read_image
+from vlprompt.export import onnx as writing
+from vlprompt.export.metadata import metadata
+from vlprompt.export.onnx import Export, export_onnx
+
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+FAST = {"optim.epochs": 2, "optim.batch_size": 8, "method.n_text": 2, "method.n_visual": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, weights: Path, pictures: Path) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    vlprompt.tune(pictures, method="dapt", backbone=str(weights), shots=2, settings=FAST, out=folder, quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(run: Path) -> Classifier:
+    return vlprompt.load(run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Export:
+    return export_onnx(run)
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program on the page, as it is written there."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(code.splitlines()) <= 25
+    file = tmp_path_factory.mktemp("example") / "predict.py"
+    file.write_text(code)
+    return file
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Pictures of many kinds: transparent, grey, with a palette, turned by their metadata, thin, large, small."""
+    folder = tmp_path_factory.mktemp("odd")
+    noise = np.random.default_rng(0).integers(0, 256, (97, 61, 4), np.uint8)
+    image = Image.fromarray(noise)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    image.save(folder / "transparent.png")
+    image.convert("L").save(folder / "grey.png")
+    image.convert("P").save(folder / "palette.gif", transparency=3)
+    image.convert("RGB").save(folder / "turned.jpg", exif=turned)
+    image.convert("RGB").resize((700, 9)).save(folder / "thin.png")
+    image.convert("RGB").resize((31, 900)).save(folder / "tall.webp")
+    image.convert("RGB").resize((301, 200)).save(folder / "large.bmp")
+    image.convert("RGB").resize((5, 7)).save(folder / "small.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def instant(exported: Export, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
+    """The graph that tracing gives, without tracing."""
+    graph = onnx.load(exported.file)
+    monkeypatch.setattr(writing, "traced", lambda deployed: deepcopy(graph))
+    return graph
+
+
+def session(file: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+def test_the_file_says_what_it_is(exported: Export, run: Path, classifier: Classifier) -> None:
+    record = json.loads((run / "run.json").read_text())
+    assert (exported.file, exported.size) == (run / "model-fp32.onnx", (run / "model-fp32.onnx").stat().st_size)
+    about = session(exported.file).get_modelmeta().custom_metadata_map
+    assert json.loads(about["class_names"]) == ["blue sky", "green leaf", "night", "red apple"]
+    assert json.loads(about["preprocessing"])["size"] == 32
+    assert about["run_hash"] == record["result_hash"]
+    assert about["weight_hash"] == classifier.method.backbone.weight_hash
+    assert float(about["temperature"]) == classifier.temperature != 1.0
+    assert (about["method"], about["precision"]) == ("dapt", "fp32")
+    assert about["vlprompt_version"] == vlprompt.__version__
+    documented = set(re.findall(r"`(\w+)`", PAGE.read_text()))
+    assert {*about, *json.loads(about["preprocessing"])} <= documented
+
+
+def test_the_file_names_nothing_of_this_machine(exported: Export) -> None:
+    content = exported.file.read_bytes()
+    for word in (vlprompt.__file__, torch.__file__, str(exported.file.parent)):
+        assert str(Path(word).parent).encode() not in content
+    model = onnx.load(exported.file)
+    onnx.checker.check_model(model, full_check=True)
+    assert (model.producer_name, model.ir_version, model.opset_import[0].version) == ("vlprompt", 8, 18)
+
+
+def test_any_number_of_pictures(exported: Export, classifier: Classifier, pictures: Path) -> None:
+    model = session(exported.file)
+    assert model.get_inputs()[0].shape == ["batch", 3, 32, 32]
+    assert [output.shape for output in model.get_outputs()] == [["batch", 4]] * 2
+    paths = sorted(pictures.rglob("*.png"))[::7]
+    expected = np.stack([guess.probabilities for guess in classifier.predict(paths)])
+    pixels = np.stack([classifier.pixels(path).numpy() for path in paths])
+    for count in (1, 2, len(paths)):
+        logits, probabilities = model.run(None, {"pixels": pixels[:count]})
+        np.testing.assert_allclose(probabilities, expected[:count], atol=1e-5)
+        np.testing.assert_allclose(torch.tensor(logits).softmax(-1), probabilities, atol=1e-6)
+
+
+def test_the_example_answers_as_vlprompt_does(
+    example: Path, exported: Export, classifier: Classifier, odd: list[Path]
+) -> None:
+    check = "import runpy, sys; runpy.run_path(sys.argv[0], run_name='__main__')"
+    code = f"import sys; sys.argv[:] = sys.argv[1:]; {check}; assert not {{'torch', 'vlprompt'}} & set(sys.modules)"
+    words = [sys.executable, "-c", code, example, exported.file, *odd]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    answers = [line.split("\t") for line in done.stdout.splitlines()]
+    guesses = classifier.predict(odd)
+    assert [(path, label) for path, label, _ in answers] == [
+        (str(path), guess.label) for path, guess in zip(odd, guesses, strict=True)
+    ]
+    np.testing.assert_allclose([float(value) for *_, value in answers], [g.probability for g in guesses], atol=1e-5)
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_the_example_makes_the_same_pixels(
+    example: Path,
+    exported: Export,
+    classifier: Classifier,
+    odd: list[Path],
+    squash: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["predict.py", str(exported.file)])
+    program: dict[str, Any] = {}
+    exec(compile(example.read_text(), example, "exec"), program)
+    transform = replace(classifier.method.backbone.test_transform, squash=squash, size=24, interpolation="bilinear")
+    monkeypatch.setattr(classifier.method.backbone, "test_transform", transform)
+    program["rules"] = json.loads(metadata(classifier, "fp32")["preprocessing"])
+    for path in odd:
+        np.testing.assert_array_equal(program["pixels"](path), transform(read_image(path)).numpy(), err_msg=str(path))
+
+
+def test_half_the_size(run: Path, tmp_path: Path, exported: Export) -> None:
+    half = export_onnx(run, tmp_path / "half.onnx", precision="fp16")
+    assert half.size < 0.7 * exported.size
+    assert half.agreement.same_label == half.agreement.pictures > 10
+    assert exported.agreement.logit < 1e-4 < half.agreement.logit < 0.1
+    model = session(half.file)
+    assert {value.type for value in (*model.get_inputs(), *model.get_outputs())} == {"tensor(float)"}
+    kinds = {weight.data_type for weight in onnx.load(half.file).graph.initializer if len(weight.dims) > 1}
+    assert onnx.TensorProto.FLOAT16 in kinds
+
+
+def test_int8_on_the_command_line(
+    run: Path,
+    tmp_path: Path,
+    call: Call,
+    instant: onnx.ModelProto,
+    exported: Export,
+    pictures: Path,
+    odd: list[Path],
+) -> None:
+    file = tmp_path / "small.onnx"
+    words = ("export", run, "--precision", "int8", "--out", file, "--images", odd[0], "--images", pictures / "night")
+    code, out, _ = call(*words, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["file"], found["size"], found["precision"]) == (str(file), file.stat().st_size, "int8")
+    assert found["size"] < 0.5 * exported.size
+    assert found["agreement"]["pictures"] == 13
+    assert 0 < found["agreement"]["probability"] < 0.1
+    model = onnx.load(file)
+    kinds = {node.op_type for node in model.graph.node}
+    assert "MatMulInteger" in kinds and "Conv" in kinds and "ConvInteger" not in kinds
+    assert {entry.key for entry in model.metadata_props} >= {"class_names", "preprocessing"}
+    assert next(entry.value for entry in model.metadata_props if entry.key == "precision") == "int8"
+
+
+def test_the_command_says_what_it_checked(
+    run: Path, tmp_path: Path, call: Call, instant: onnx.ModelProto, pictures: Path
+) -> None:
+    file = tmp_path / "model.onnx"
+    code, out, _ = call("export", run, "--out", file)
+    assert code == 0
+    assert out.splitlines()[0] == f"{file}: {file.stat().st_size / 1e6:.1f} MB, fp32"
+    test = len(vlprompt.load_dataset(pictures).test)
+    assert f"PyTorch on {test} of {test} pictures ({pictures.name})" in out
+    before = file.read_bytes()
+    code, out, err = call("export", run, "--out", file)
+    assert (code, out) == (2, "")
+    assert err == f"error: --out {file} exists; add --overwrite to replace it, or choose another\n"
+    assert call("export", run, "--out", file, "--overwrite", "--quiet") == (0, "", "")
+    assert file.read_bytes() == before
+
+
+def test_a_graph_that_differs_is_not_written(run: Path, tmp_path: Path, call: Call, instant: onnx.ModelProto) -> None:
+    (last,) = (node for node in instant.graph.node if "logits" in node.output)
+    wrong = onnx.helper.make_tensor("wrong", onnx.TensorProto.FLOAT, [4], [0.0, 0.0, 0.0, 50.0])
+    instant.graph.initializer.append(wrong)
+    last.output[0] = "almost"
+    place = list(instant.graph.node).index(last)
+    instant.graph.node.insert(place + 1, onnx.helper.make_node("Add", ["almost", "wrong"], ["logits"]))
+    code, out, err = call("export", run, "--out", tmp_path / "model.onnx")
+    assert (code, out) == (2, "")
+    assert "error: the exported model is not the tuned one, so it was not written: top-1 agrees" in err
+    assert not list(tmp_path.iterdir())
+    code, _, err = call("export", run, "--out", tmp_path / "model.onnx", "--precision", "int8")
+    assert code == 0
+    assert "in int8 the model often names another class: top-1 agrees" in err
+
+    wrong.float_data[:] = [float("nan")] * 4
+    del instant.graph.initializer[-1]
+    instant.graph.initializer.append(wrong)
+    words = ("export", run, "--out", tmp_path / "broken.onnx", "--quiet")
+    assert "was not written: top-1 agrees" in call(*words)[2]
+    error = "error: in fp16 the model's answers are no numbers; use --precision fp32\n"
+    assert call(*words, "--precision", "fp16") == (2, "", error)
+    instant.graph.node[place].op_type = "Unknown"
+    code, _, err = call(*words)
+    assert code == 2
+    assert err.startswith("error: onnxruntime cannot run the exported model: ")
+    assert not (tmp_path / "broken.onnx").exists()
+
+
+def test_what_is_checked_is_the_file(
+    run: Path, tmp_path: Path, call: Call, instant: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda number: os.truncate(number, 1000))  # a disk that loses the rest
+    code, _, err = call("export", run, "--out", tmp_path / "model.onnx")
+    assert code == 2 and "error: onnxruntime cannot run the exported model: " in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_pictures_where_the_own_are_gone(
+    classifier: Classifier, tmp_path: Path, instant: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, odd: list[Path]
+) -> None:
+    saved = tmp_path / "saved"
+    classifier.save(saved)
+    monkeypatch.chdir(tmp_path)
+    words: dict[str, Any] = {"out": tmp_path / "model.onnx"}
+    source = str(json.loads((saved / "run.json").read_text())["config"]["data"]["source"])
+
+    def load(name: str) -> vlprompt.Dataset:
+        raise VLPromptError("no pictures extra")
+
+    monkeypatch.setattr("vlprompt.export.agreement.load_dataset", load)
+    with pytest.raises(
+        VLPromptError, match=r"check the export on \(no pictures extra\); give some with --images FOLDER$"
+    ):
+        export_onnx(saved, **words)
+    given = export_onnx(saved, images=[str(odd[0].parent)], **words)
+    assert (given.agreement.pictures, given.agreement.of) == (len(odd), "given with --images")
+    dataset = replace(vlprompt.load_dataset(pictures_of(odd, tmp_path)), name="icons")
+    (tmp_path / "icons").rename(tmp_path / source)  # others, that are called as its own were
+    dataset = replace(dataset, root=tmp_path / source)
+    monkeypatch.setattr("vlprompt.export.agreement.load_dataset", lambda name: dataset)
+    assert export_onnx(saved, overwrite=True, **words).agreement.of == "icons"
+    with pytest.raises(VLPromptError, match=r"cannot read image .*run.json"):
+        export_onnx(saved, images=[str(saved / "run.json")], overwrite=True, **words)
+
+
+def pictures_of(files: list[Path], folder: Path) -> Path:
+    """A folder per class with these files in it."""
+    for name in ("one", "two"):
+        (folder / "icons" / name).mkdir(parents=True)
+        for file in files:
+            (folder / "icons" / name / file.name).write_bytes(file.read_bytes() + name.encode())
+    return folder / "icons"
+
+
+def test_what_cannot_be_asked_for(
+    run: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, instant: onnx.ModelProto
+) -> None:
+    def error(*words: object) -> str:
+        code, out, err = call("export", *words, "--quiet")
+        assert (code, out) == (2, "")
+        assert len(err.splitlines()) == 1
+        return err.removeprefix("error: ").rstrip()
+
+    file = tmp_path / "model.onnx"
+    assert error(run, "--format", "torchscript") == "--format torchscript: use onnx"
+    assert error(run, "--precision", "int4") == "--precision int4: use fp32, fp16, int8"
+    assert "is not a run" in error(tmp_path)
+    (tmp_path / "file").touch()
+    assert "cannot be written" in error(run, "--out", tmp_path / "file" / "model.onnx")
+
+    values = sum(value.numel() for value in vlprompt.load(run).method.backbone.model.visual.parameters())
+    monkeypatch.setattr(writing, "LIMIT", 3 * values)
+    assert error(run, "--out", file).endswith("an .onnx file holds 2 GB; use --precision fp16")
+    monkeypatch.setattr(writing, "LIMIT", values)
+    assert error(run, "--out", file, "--precision", "fp16").endswith(
+        "its weights are too many for one in any precision"
+    )
+    monkeypatch.undo()
+
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert error(run, "--out", file) == 'export needs onnxscript: pip install "vlprompt[export]"'
+    assert not file.exists()

@@ -1,0 +1,56 @@
+"""Where prompts start: words, what is left of them, noise; and how deep they go."""
+
+import pytest
+import torch
+
+from tests.helpers.shapes import TEXT_WIDTH, uneven
+from vlprompt import VLPromptError
+from vlprompt.methods.init import context_and_words, prompt_depth
+
+
+@pytest.mark.parametrize(
+    ("length", "words", "left"),
+    [
+        (4, "a photo of a", ""),
+        (2, "a photo of a", "of a"),
+        (1, "a_photo_of_a ", "photo of a"),
+        (2, "a photo, blurred", ", blurred"),
+        (1, "héliport", None),
+    ],
+)
+def test_words_are_split_into_learned_and_frozen(length: int, words: str, left: str | None) -> None:
+    tower = uneven().text
+    context, frozen = context_and_words(uneven(), length, words)
+    whole = tower.words(words.replace("_", " "))
+    torch.testing.assert_close(context, whole[:length])
+    if left is not None:
+        assert frozen == left
+    assert tower.tokenizer.encode(frozen) == tower.tokenizer.encode(words.replace("_", " "))[length:]
+
+
+def test_more_vectors_than_words_start_from_noise() -> None:
+    torch.manual_seed(0)
+    context, frozen = context_and_words(uneven(), 40, "a photo")
+    assert (context.shape, frozen) == ((40, TEXT_WIDTH), "")
+    torch.testing.assert_close(context[:2], uneven().text.words("a photo"))
+    assert 0.018 < context[2:].std() < 0.022
+
+
+@pytest.mark.parametrize("words", [None, ""])
+def test_no_words_are_noise(words: str | None) -> None:
+    context, frozen = context_and_words(uneven(), 40, words)
+    assert frozen == ""
+    assert 0.018 < context.std() < 0.022
+
+
+def test_a_cut_through_a_character_is_an_error() -> None:
+    with pytest.raises(VLPromptError, match="3 context vectors end inside a word of ctx_init='日本語'"):
+        context_and_words(uneven(), 3, "日本語")
+
+
+def test_usual_depths_stop_at_the_tower_and_own_ones_do_not() -> None:
+    assert prompt_depth("depth", None, 9, 12) == 9
+    assert prompt_depth("depth", None, 9, 3) == 3
+    assert prompt_depth("depth", 3, 9, 3) == 3
+    with pytest.raises(VLPromptError, match="depth_text=4: the tower has 3 layers; use 1 to 3"):
+        prompt_depth("depth_text", 4, 9, 3)

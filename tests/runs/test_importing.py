@@ -1,0 +1,353 @@
+"""Checkpoints of the papers' own programs: made here in their form from recorded parameters, and read."""
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.testing import assert_close
+
+from tests.helpers.command_line import Call
+from tests.helpers.golden import GOLDEN, NAMES, Case, backbone, read_case
+from vlprompt import VLPromptError
+from vlprompt.methods.base import Method
+from vlprompt.runs.importing import RENAMED, import_prompts, importable, read_names
+from vlprompt.runs.restore import restore
+
+# Recorded name (a pattern) to the name in the authors' file. Layers of what they keep apart are split.
+LEARNER = {"coop": "", "cocoop": "", "dapt": "", "maple": "prompt_learner.", "promptsrc": "prompt_learner."}
+THEIRS: dict[str, dict[str, str]] = {
+    "coop": {"text_context": "ctx"},
+    "cocoop": {"text_context": "ctx", r"meta_net\.(.+)": r"meta_net.\1"},
+    "dapt": {"text_context": "txt_ctx", "visual_context": "vis_ctx"},
+    "maple": {
+        "text_context": "ctx",
+        "text_deep": "compound_prompts_text.{}",
+        r"text_to_visual\.context_projection\.(.+)": r"proj.\1",
+        r"text_to_visual\.deep_projections\.(.+)": r"compound_prompt_projections.\1",
+    },
+    "promptsrc": {
+        "text_context": "ctx",
+        "text_deep": "/text_encoder.transformer.resblocks.{}.VPT_shallow",
+        "visual_context": "/image_encoder.VPT",
+        "visual_deep": "/image_encoder.transformer.resblocks.{}.VPT_shallow",
+    },
+    "mudpt": {
+        "text_context": "ctx",
+        "text_deep": "deep_prompts",
+        r"text_to_visual\.context_projection\.(.+)": r"embed_projection.\1",
+        r"text_to_visual\.deep_projection\.(.+)": r"deep_projections.\1",
+        r"text_to_visual\.(ln_.+)": r"\1",
+        r"text_to_visual\.block\.(.+)": r"self_attn.\1",
+        r"text_to_visual\.projection\.(.+)": r"visual_proj.\1",
+        "visual_context": "/image_encoder.visual_ctx",
+        "visual_deep": "/image_encoder.visual_ctx_deep_prompts",
+        r"visual_to_text\.deep_projection\.(.+)": r"/image_encoder.visual_ctx_deep_projections.\1",
+        r"visual_to_text\.ln_(.+)": r"/image_encoder.visual_ctx_ln_intra_\1",
+        r"visual_to_text\.block\.(.+)": r"/image_encoder.visual_ctx_self_attn.\1",
+        r"visual_to_text\.projection\.(.+)": r"/image_encoder.visual_ctx_text_proj.\1",
+    },
+}
+CASES = [name for name in NAMES if read_case(name).method in THEIRS]
+
+
+def their_names(name: str, case: Case) -> dict[str, Tensor]:
+    """The recorded parameters under the names, and in the pieces, of the authors' program."""
+    method, kind = case.method, name.split("-")[0]
+    learner = LEARNER.get(method, f"{kind}_prompt_learner.")
+    state: dict[str, Tensor] = OrderedDict()
+    for ours, value in case.starting("param").items():
+        pattern = next(pattern for pattern in THEIRS[method] if re.fullmatch(pattern, ours))
+        theirs = re.sub(f"^{pattern}$", THEIRS[method][pattern], ours)
+        if kind == "umudpt" and ours == "text_deep":  # a list of parameters in this one of the three programs
+            theirs = "deep_prompts.{}"
+        first = 1 if "resblocks" in theirs else 0
+        theirs = theirs[1:] if theirs.startswith("/") else learner + theirs
+        if "{}" in theirs:
+            state |= {theirs.format(first + layer): part for layer, part in enumerate(value)}
+        else:
+            state[theirs] = value[None] if (method, ours) == ("dapt", "visual_context") else value
+    state[f"{learner}token_prefix"] = torch.randn(len(case.class_names), 1, 8)
+    state[f"{learner}token_suffix"] = token_suffix(name, case)
+    if learner:
+        state["image_encoder.transformer.resblocks.0.attn.in_proj_weight"] = torch.randn(12, 4)
+        state["text_encoder.positional_embedding"] = torch.randn(77, 4)
+        state["logit_scale"] = torch.tensor(4.6)
+    if method == "promptsrc":
+        state["prompt_learner.ZS_image_encoder.proj"] = torch.randn(4, 4)
+    return state
+
+
+def token_suffix(name: str, case: Case) -> Tensor:
+    """What follows the context in every sentence, embedded, as the authors' programs keep it."""
+    text = backbone(case.weights).text
+    words = (case.options.get("ctx_init") or "").split()[2:] if name.startswith("maple-n2") else []
+    rows = [text.words(" ".join([*words, class_name.replace("_", " ")]) + ".") for class_name in case.class_names]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def save_as_dassl(state: Mapping[str, Tensor], file: Path) -> Path:
+    """A checkpoint as the toolbox writes it: its schedule holds another schedule, and that one the optimiser."""
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.SGD([parameter], lr=0.002, momentum=0.9)
+    inner = CosineAnnealingLR(optimizer, 50.0)
+    parameter.sum().backward()
+    optimizer.step()
+    schedule = {"successor": inner, "warmup_epoch": 1, "cons_lr": 1e-5, "last_epoch": 50}
+    about = {"epoch": 50, "optimizer": optimizer.state_dict(), "scheduler": schedule, "val_result": None}
+    torch.save({"state_dict": state, **about}, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The recorded models as files with a whole vocabulary."""
+    folder, files = tmp_path_factory.mktemp("backbones"), {}
+    for name in {read_case(case).weights for case in CASES}:
+        state = load_file(GOLDEN / name)
+        ids, rows = state.pop("token_embedding.ids"), state.pop("token_embedding.rows")
+        state["token_embedding.weight"] = torch.zeros(49408, rows.shape[1], dtype=rows.dtype).index_copy_(0, ids, rows)
+        save_file({key: value.half() for key, value in state.items()}, folder / name)
+        files[name] = str(folder / name)
+    return files
+
+
+@pytest.fixture
+def names_file(tmp_path: Path) -> Path:
+    file = tmp_path / "classes.json"
+    file.write_text(json.dumps(read_case(CASES[0]).class_names))
+    return file
+
+
+def test_every_method_that_is_promised_is_tested() -> None:
+    assert importable() == sorted(THEIRS) == sorted(RENAMED)
+    assert {read_case(name).method for name in CASES} == set(THEIRS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_imported_run_gives_the_recorded_logits(
+    name: str, backbones: dict[str, str], names_file: Path, tmp_path: Path
+) -> None:
+    case = read_case(name)
+    file = save_as_dassl(their_names(name, case), tmp_path / "model.pth.tar-50")
+    told = {key: case.options[key] for key in ("class_token_position",) if key in case.options}
+    record = import_prompts(
+        case.method,
+        file,
+        backbone=backbones[case.weights],
+        class_names=names_file,
+        out=tmp_path / "run",
+        options=told,
+        device="cpu",
+    )
+    assert (record.status, record.metrics) == ("imported", {})
+    _, method = restore(tmp_path / "run", device="cpu")
+    with torch.no_grad():
+        assert_close(method(case.images).logits, case.recorded["logits"], atol=1e-4, rtol=0.0)
+    for key in case.options.keys() & {"n_ctx", "depth", "fusion", "direction", "n_text", "n_visual", "depth_text"}:
+        assert getattr(method.options, key) == case.options[key]
+
+
+MAPLE = "maple-n2-words4"
+
+
+@pytest.fixture
+def maple(backbones: dict[str, str], names_file: Path, tmp_path: Path) -> Any:
+    """Import the MaPLe case after a change to its state."""
+    case = read_case(MAPLE)
+
+    def run(change: Any = lambda state: None, method: str = "maple", **settings: Any) -> Method[Any]:
+        state = their_names(MAPLE, case)
+        change(state)
+        file = save_as_dassl(state, tmp_path / "model.pth.tar-5")
+        values = {"backbone": backbones[case.weights], "class_names": names_file, "out": tmp_path / "run", **settings}
+        import_prompts(method, file, device="cpu", **values)
+        return restore(values["out"], device="cpu")[1]
+
+    return run
+
+
+def test_words_behind_the_context_are_the_papers_unless_the_file_or_the_user_says_otherwise(maple: Any) -> None:
+    silent = maple(lambda state: state.pop("prompt_learner.token_suffix"))
+    assert silent.frozen_words == "of a"
+
+
+def test_words_behind_the_context_can_be_given(maple: Any) -> None:
+    assert maple(options={"ctx_init": "a picture of one"}).frozen_words == "of one"
+
+
+def test_names_that_are_unknown_or_missing_are_listed(maple: Any) -> None:
+    def add(state: dict[str, Tensor]) -> None:
+        state["prompt_learner.adapter.weight"] = torch.zeros(2)
+        state["prompt_learner.bias"] = torch.zeros(2)
+
+    with pytest.raises(VLPromptError, match=r"unknown prompt_learner\.adapter\.weight, prompt_learner\.bias"):
+        maple(add)
+    with pytest.raises(VLPromptError, match=r"no checkpoint of 'coop': unknown .*compound_prompts_text\.0"):
+        maple(method="coop")
+    with pytest.raises(VLPromptError, match=r"lacks what becomes text_to_visual\.context_projection\.bias"):
+        maple(lambda state: state.pop("prompt_learner.proj.bias"))
+    with pytest.raises(VLPromptError, match=r"no checkpoint of 'maple': it has no context"):
+        maple(lambda state: state.pop("prompt_learner.ctx"))
+    with pytest.raises(VLPromptError, match=r"holds text_to_visual\.deep_projections\.1\.bias, .* besides"):
+        maple(lambda state: state.pop("prompt_learner.compound_prompts_text.0"))
+    with pytest.raises(VLPromptError, match=r"gaps or unequal shapes in the layers of text_deep: \[0, 1, 3\]"):
+        maple(lambda state: state.update({"prompt_learner.compound_prompts_text.3": torch.zeros(2, 128)}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_values_that_are_no_finite_numbers_are_refused(maple: Any, value: float) -> None:
+    with pytest.raises(VLPromptError, match="holds values that are no finite numbers, in what becomes text_context"):
+        maple(lambda state: state["prompt_learner.ctx"][0].fill_(value))
+
+
+def test_a_wrapper_for_several_devices_is_taken_off(maple: Any, tmp_path: Path) -> None:
+    expected = maple().state_dict()
+
+    def wrap(state: dict[str, Tensor]) -> None:
+        for name in list(state):
+            state[f"module.{name}"] = state.pop(name)
+
+    found = maple(wrap, out=tmp_path / "again").state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_another_number_of_classes_is_refused(maple: Any, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    with pytest.raises(VLPromptError, match=r"was tuned on 7 classes, and --class-names has 2; give each"):
+        maple(class_names=names)
+    assert not (tmp_path / "run").exists()
+    silent = maple(lambda state: state.pop("prompt_learner.token_prefix"), class_names=names)
+    assert silent.class_names == ("cat", "dog")
+
+
+def test_prompts_inside_the_towers_are_not_taken_for_frozen_weights(
+    backbones: dict[str, str], names_file: Path, tmp_path: Path
+) -> None:
+    name = "promptsrc-4-4"
+    file = save_as_dassl(their_names(name, read_case(name)), tmp_path / "model.pth.tar-20")
+    with pytest.raises(VLPromptError, match=r"no checkpoint of 'coop': unknown image_encoder\.VPT"):
+        import_prompts("coop", file, backbone="embedded", class_names=names_file, out=tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_backbone_is_refused(maple: Any, backbones: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(VLPromptError, match=r"text_context has shape \(2, 128\), and \(2, 64\) is needed; give the"):
+        maple(backbone=backbones["clip_vit_square.safetensors"])
+
+    def deepen(state: dict[str, Tensor]) -> None:
+        state |= {f"prompt_learner.compound_prompts_text.{layer}": torch.zeros(2, 128) for layer in (2, 3)}
+
+    with pytest.raises(VLPromptError, match=r"depth=5: the tower has 3 layers"):
+        maple(deepen)
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_specific_contexts_need_their_number_of_classes(backbones: dict[str, str], tmp_path: Path) -> None:
+    case = read_case("coop-csc-vit")
+    file = save_as_dassl(their_names("coop-csc-vit", case), tmp_path / "model.pth.tar-50")
+    names = tmp_path / "names.txt"
+    names.write_text("cat\n\ndog\n")
+    with pytest.raises(VLPromptError, match=r"and 2 classes: text_context has shape \(7, .*and \(2, "):
+        import_prompts("coop", file, backbone=backbones[case.weights], class_names=names, out=tmp_path / "run")
+
+
+class Malicious:
+    """Runs code when it is read by a reader that is not restricted."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("touched"),)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(
+    names_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.pth.tar").write_text("no archive")
+    torch.save({"state_dict": {"ctx": torch.zeros(4, 8)}, "val_result": Malicious()}, tmp_path / "bad.pth.tar")
+    torch.save([1, 2], tmp_path / "list.pth.tar")
+    for file, message in {
+        "absent.pth.tar": "cannot be read: No such file",
+        "text.pth.tar": "is damaged, or holds more than the tensors",
+        "bad.pth.tar": "is damaged, or holds more than the tensors",
+        "list.pth.tar": "has no state_dict",
+    }.items():
+        with pytest.raises(VLPromptError, match=message):
+            import_prompts("coop", file, backbone="embedded", class_names=names_file, out="run")
+    assert not Path("touched").exists()
+    with pytest.raises(VLPromptError, match="checkpoints of 'vpt' cannot be imported; methods: cocoop, coop"):
+        import_prompts("vpt", "text.pth.tar", backbone="embedded", class_names=names_file, out="run")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("names.txt", "red_apple\ndog\n"),
+        ("names.json", '["red_apple", "dog"]'),
+        ("names.yaml", "- red_apple\n- dog\n"),
+        ("names.json", '{"n1": "red_apple", "n2": "dog"}'),
+        ("names.csv", "n1,red_apple\nn2,dog\n"),
+    ],
+)
+def test_class_names_come_in_several_forms(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    assert read_names(tmp_path / name) == ["red_apple", "dog"]
+
+
+def test_class_names_that_are_none(tmp_path: Path) -> None:
+    for name, content in {"a.json": "3", "b.txt": " \n", "c.yaml": "a: [", "d.xml": "<a/>"}.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(VLPromptError, match="--class-names"):
+            read_names(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("names.json", '["cat", "", "dog"]'),
+        ("names.yaml", "a: cat\nb: ' '\nc: dog\n"),
+        ("names.csv", "n1,cat\nn2,\n"),
+    ],
+)
+def test_an_empty_name_does_not_move_the_labels(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(VLPromptError, match="has no name for class 1, counted from 0; add it"):
+        read_names(tmp_path / name)
+
+
+def test_the_command_line_imports_evaluates_and_predicts(
+    call: Call,
+    backbones: dict[str, str],
+    pictures: Path,
+    tmp_path: Path,
+) -> None:
+    case = read_case("coop-random4-vit")
+    state = {**their_names("coop-random4-vit", case), "token_prefix": torch.randn(4, 1, 8)}
+    file = save_as_dassl(state, tmp_path / "model.pth.tar-50")
+    names = tmp_path / "names.txt"
+    names.write_text("blue_sky\ngreen_leaf\nnight\nred_apple\n")
+    words = ["import", "coop", file, "--backbone", backbones[case.weights], "--class-names", names, "--device", "cpu"]
+    code, out, _ = call(*words, "--out", tmp_path / "run")
+    assert code == 0
+    assert f"{tmp_path / 'run'}: imported, coop from {file}" in out
+    code, out, _ = call("evaluate", tmp_path / "run", pictures, "--json", "--device", "cpu")
+    assert (code, json.loads(out)["method"]) == (0, "coop")
+    picture = next(pictures.glob("*/*.png"))
+    code, out, _ = call("predict", tmp_path / "run", picture, "--format", "jsonl", "--device", "cpu")
+    assert (code, json.loads(out)["label"] in {"blue sky", "green leaf", "night", "red apple"}) == (0, True)
+
+    code, _, err = call("evaluate", tmp_path / "run", "--device", "cpu")
+    assert (code, "was imported without test images of its own" in err) == (2, True)
+    code, _, err = call(*words, "--out", tmp_path / "run")
+    assert (code, "exists already; choose another folder" in err) == (2, True)
+    code, _, err = call(*words, "--out", tmp_path / "other", "--set", "optim.lr=1")
+    assert (code, err) == (2, "error: --set: an import takes options of the method only, as method.KEY=VALUE\n")
+    code, _, err = call(*words, "--out", tmp_path / "other", "--set", "method.depth=2")
+    assert (code, "method 'coop' has no option 'depth'" in err) == (2, True)

@@ -1,0 +1,99 @@
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vlprompt
+from tests.helpers.client import TOKEN
+from tests.helpers.server import server
+from vlprompt import Backbone
+from vlprompt.serve import connections
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture
+def port(run: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.4)
+    with server(vlprompt.load(run, backbone=backbone)) as address:
+        yield int(address.rpartition(":")[2])
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def answer(connection: socket.socket) -> bytes:
+    """A whole answer: head and JSON."""
+    read = b""
+    while not read.endswith(b"}"):
+        read += connection.recv(4096)
+    return read
+
+
+def closed_after(connection: socket.socket) -> float:
+    begun = time.monotonic()
+    assert connection.recv(1) == b""
+    return time.monotonic() - begun
+
+
+def test_silence(port: int) -> None:
+    with connect(port) as connection:
+        assert 0.2 < closed_after(connection) < 1.5
+
+
+@pytest.mark.parametrize("before", [b"", HEALTH], ids=["the first", "the next"])
+def test_a_head_that_comes_drop_by_drop(port: int, before: bytes) -> None:
+    with connect(port) as connection:
+        if before:
+            connection.sendall(before)
+            assert answer(connection).startswith(b"HTTP/1.1 200 ")
+        begun = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - begun < 5:
+                connection.sendall(b"G")
+                time.sleep(0.1)
+        assert time.monotonic() - begun < 2
+
+
+def test_a_body_may_take_its_time(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n")
+        time.sleep(0.8)
+        connection.sendall(b"{}")
+        assert answer(connection).startswith(b"HTTP/1.1 415 ")
+        time.sleep(0.8)
+        connection.sendall(HEALTH)
+        assert answer(connection).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("predict", {"Authorization": f"Bearer {TOKEN}"}, 413),
+        ("classes", {"Authorization": f"Bearer {TOKEN}"}, 403),
+        ("predict", {"Authorization": f"Bearer {TOKEN}", "Sec-Fetch-Site": "cross-site"}, 403),
+        ("predict", {}, 401),
+    ],
+    ids=["too large", "not editable", "of a foreign page", "no token"],
+)
+def test_a_refusal_reaches_one_who_sends_all_before_reading(
+    run: Path, backbone: Backbone, path: str, headers: dict[str, str], status: int
+) -> None:
+    with server(vlprompt.load(run, backbone=backbone), token=TOKEN) as address:
+        request = urllib.request.Request(f"{address}/v1/{path}", bytes(60_000_000), headers)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=20)
+    assert refused.value.code == status and set(json.load(refused.value)) == {"error"}
+
+
+def test_one_who_waits_to_be_told_to_send_is_refused_at_once(port: int) -> None:
+    with connect(port) as connection:
+        length = b"Content-Length: 60000000\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n" + length)
+        assert answer(connection).startswith(b"HTTP/1.1 413 ")

@@ -1,0 +1,171 @@
+"""What is too large, too much or too slow."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.helpers.client import TOKEN, Serve, ask, png, results
+from vlprompt import Classifier
+from vlprompt.serve import middleware as gate_module
+from vlprompt.serve import service
+
+RED = png((200, 20, 20))
+
+
+@pytest.fixture
+def gate(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """The model answers while it is set."""
+    opened, logits = Event(), classifier.logits
+
+    def wait(*arguments: object, **options: object) -> object:
+        assert opened.wait(20)
+        return logits(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(classifier, "logits", wait)
+    yield opened
+    opened.set()
+
+
+def test_too_large(serve: Serve) -> None:
+    client = serve(request_bytes=5_000)
+    assert len(results(client, RED)) == 1
+    response = ask(client, RED, bytes(5_000))
+    assert response.status_code == 413
+    assert response.json() == {"error": "a request has at most 0.005 MB; send less, or a smaller copy"}
+    for path in ("/v1/predict", "/v1/classes"):
+        for length in ("5001", "9" * 30):
+            headers = {"Content-Length": length, "Content-Type": "application/json"}
+            expected = 403 if path == "/v1/classes" else 413
+            assert client.post(path, content=b"", headers=headers).status_code == expected
+
+
+def send(client: TestClient, body: AsyncIterator[bytes]) -> tuple[int, str]:
+    """Status and body of what a form's body gets that comes bit by bit; None for what breaks off."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/predict",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=x")],
+    }
+    answer: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        async for part in body:
+            return {"type": "http.request", "body": part, "more_body": True}
+        return {"type": "http.disconnect"}
+
+    async def take(message: Any) -> None:
+        answer.append(message)
+
+    asyncio.run(client.app(scope, receive, take))  # type: ignore[arg-type]
+    return answer[0]["status"], answer[1]["body"].decode()
+
+
+def test_too_large_without_saying_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    monkeypatch.setattr(gate_module, "DROPPED_BYTES", 10_000)
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            sent.append(1000)
+            yield bytes(1000)
+
+    assert send(serve(request_bytes=5_000), endless())[0] == 413
+    assert len(sent) == 6 + 10
+
+
+def test_a_refusal_does_not_wait_for_the_body_for_ever(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        while True:
+            yield b"-"
+            await asyncio.sleep(0.03)
+
+    monkeypatch.setattr(gate_module, "DROPPED_SECONDS", 0.2)
+    client = serve(token=TOKEN)
+    begun = time.monotonic()
+    assert send(client, slow())[0] == 401
+    assert time.monotonic() - begun < 5
+
+
+def test_a_body_that_takes_too_long(serve: Serve) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        while True:
+            yield b"-"
+            await asyncio.sleep(0.03)
+
+    assert send(serve(timeout=0.2), slow()) == (408, '{"error":"the body took longer than 0.2 s"}')
+
+
+def test_a_body_that_breaks_off(serve: Serve) -> None:
+    async def short() -> AsyncIterator[bytes]:
+        yield b"--x"
+
+    assert send(serve(), short())[0] == 400
+
+
+def test_too_many_at_a_time(serve: Serve, gate: Event) -> None:
+    client = serve(queue=3)
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(ask, client, RED) for _ in range(3)]
+        wait_for(client, "vlprompt_requests_inside 3.0")
+        refused = ask(client, RED)
+        assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
+        assert client.get("/healthz").json() == {"status": "ok"}
+        assert client.get("/v1/classes").status_code == 200
+        gate.set()
+        assert [future.result().status_code for future in waiting] == [200] * 3
+    assert ask(client, RED).status_code == 200
+    assert 'vlprompt_requests_total{method="POST",route="/v1/predict",status="429"} 1.0' in metrics(client)
+
+
+def test_whoever_would_wait_too_long_is_told_at_once(serve: Serve, gate: Event) -> None:
+    client = serve(timeout=20)
+    gate.set()
+    assert ask(client, RED).status_code == 200
+    client.app.state.service._model.pace = 6.0  # type: ignore[attr-defined]
+    gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(ask, client, RED) for _ in range(2)]
+        wait_for(client, "vlprompt_requests_inside 2.0")
+        refused = ask(client, RED)
+        assert refused.status_code == 429 and refused.headers["Retry-After"] == "12"
+        gate.set()
+        assert [future.result().status_code for future in waiting] == [200] * 2
+
+
+def test_an_answer_that_takes_too_long(serve: Serve, gate: Event) -> None:
+    client = serve(timeout=0.2)
+    first = ask(client, RED)
+    assert first.status_code == 504 and first.json()["error"].startswith("no answer within 0.2 s")
+    assert ask(client, RED).status_code == 504
+    assert "vlprompt_requests_inside 0.0" in metrics(client)
+    gate.set()
+    wait_for(client, "vlprompt_waiting 0.0")
+    time.sleep(0.1)
+    assert "vlprompt_batch_images_count 1.0" in metrics(client), "what was given up is not computed"
+
+
+def test_a_picture_that_takes_too_long(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = Event()
+    monkeypatch.setattr(service, "decode", lambda *_: release.wait(20))
+    client = serve(timeout=0.2)
+    assert ask(client, RED).status_code == 504
+    release.set()
+
+
+def metrics(client: TestClient) -> str:
+    return client.get("/metrics").text
+
+
+def wait_for(client: TestClient, line: str) -> None:
+    deadline = time.monotonic() + 20
+    while line not in metrics(client).splitlines():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,143 @@
+"""Who may ask, and what every answer carries."""
+
+import re
+from importlib.resources import files
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.helpers.client import TOKEN, Serve, ask, png
+from vlprompt.serve.service import Service
+
+RED = png((200, 20, 20))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost:9", "LOCALHOST", "[::1]:8000", "127.8.8.8"])
+def test_names_of_its_own_machine(client: TestClient, host: str) -> None:
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8000", "192.168.1.2", "[::2]", "", "localhos"]
+)
+def test_foreign_names(client: TestClient, serve: Serve, host: str) -> None:
+    for path in ("/", "/healthz", "/v1/classes", "/nothing"):
+        assert client.get(path, headers={"Host": host}).status_code == 421
+    for loopback in (True, False):
+        answer = serve(loopback=loopback, token=TOKEN).get("/v1/classes", headers={"Host": host})
+        assert answer.status_code == 200, "who has the token comes by the right way"
+
+
+def test_foreign_pages(client: TestClient) -> None:
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+        client.headers["Sec-Fetch-Site"] = site
+        assert ask(client, RED).status_code == status
+        assert client.get("/").status_code == 200, "a link may lead here"
+    response = client.options("/v1/predict", headers={"Origin": "http://evil.example"})
+    assert response.status_code == 405
+    assert not [name for name in response.headers if name.startswith("access-control")]
+
+
+def test_token(serve: Serve) -> None:
+    client = serve(token=TOKEN)
+    assert client.get("/v1/classes").status_code == client.get("/metrics").status_code == 200
+    for wrong in (
+        "",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Basic {TOKEN}",
+        TOKEN,
+        "Bearer",
+    ):
+        client.headers["Authorization"] = wrong
+        for response in (client.get("/v1/classes"), client.get("/metrics"), ask(client, RED)):
+            assert response.status_code == 401 and response.headers["WWW-Authenticate"] == "Bearer"
+    del client.headers["Authorization"]
+    assert client.get("/v1/classes", headers=[(b"Authorization", b"Bearer \xff\xfe")]).status_code == 401
+    for path in ("/", "/docs", "/healthz", "/openapi.json"):
+        assert client.get(path).status_code == 200
+    client.headers["Authorization"] = f"bearer {TOKEN}"
+    assert ask(client, RED).status_code == 200
+
+
+def test_every_answer_has_the_headers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    ok = client.get("/")
+    answers = [ok, client.get("/nothing"), client.put("/v1/predict"), ask(client, b""), client.get("/v1/classes")]
+    answers.append(client.get("/", headers={"Host": "evil.example"}))
+    monkeypatch.setattr(Service, "predict", fail)
+    answers.append(ask(client, RED))
+    assert [answer.status_code for answer in answers] == [200, 404, 405, 422, 200, 421, 500]
+    assert answers[-1].json() == {"error": "the server failed; its log says why"}
+    for answer in answers:
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self';") and "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["Cache-Control"] == ("no-cache" if answer is ok else "no-store")
+    assert all(set(answer.json()) == {"error"} for answer in answers[1:4])
+
+
+def test_metrics(client: TestClient) -> None:
+    ask(client, RED, b"")
+    client.get("/nothing/of/the/kind")
+    client.request("BREW", "/healthz")
+    lines = client.get("/metrics").text.splitlines()
+    for line in (
+        'vlprompt_requests_total{method="POST",route="/v1/predict",status="200"} 1.0',
+        'vlprompt_requests_total{method="GET",route="other",status="404"} 1.0',
+        'vlprompt_images_total{result="answered"} 1.0',
+        'vlprompt_images_total{result="unreadable"} 1.0',
+        "vlprompt_batch_images_count 1.0",
+        "vlprompt_classes 4.0",
+    ):
+        assert line in lines
+    assert any('method="other"' in line for line in lines)
+    assert not any("kind" in line or "BREW" in line for line in lines), "nobody can make new series"
+
+
+def test_the_page_answers_who_asks_whether_it_is_there(client: TestClient) -> None:
+    asked = client.head("/")
+    assert (asked.status_code, asked.headers["content-type"]) == (200, client.get("/").headers["content-type"])
+
+
+def test_the_pages_need_no_other_host(client: TestClient) -> None:
+    seen, queue = {}, ["/", "/docs"]
+    while queue:
+        path = queue.pop()
+        response = client.get(path)
+        assert response.status_code == 200, path
+        seen[path] = response
+        for link in re.findall(r'(?:href|src)="([^"#]+)"|from "\./([^"]+)"', response.text):
+            found = link[0] or f"page/{link[1]}"
+            if found != "./" and f"/{found}" not in seen:
+                queue.append(f"/{found}")
+    assert {f"/page/{file.name}" for file in files("vlprompt.serve").joinpath("page").iterdir()} == {
+        path for path in seen if path.startswith("/page/")
+    } | {"/page/index.html", "/page/docs.html"}
+    for path, response in seen.items():
+        assert not re.search(
+            r"(?<!\w)(?:https?:)?//(?!www\.w3\.org/2000/svg)[\w.]", response.text.replace("// ", "")
+        ), path
+    assert seen["/page/app.js"].headers["Content-Type"].startswith("text/javascript")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/page/", "/page/nothing.js", "/page/..%2fapp.py", "/page/%2e%2e/app.py", "/page/x%00", "/docs/", "/v1/classes/"],
+)
+def test_nothing_else_is_served(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 404 and set(response.json()) == {"error"}
+
+
+def test_openapi_describes_bodies_and_refusals(client: TestClient, serve: Serve) -> None:
+    document = client.get("/openapi.json").json()
+    predict = document["paths"]["/v1/predict"]["post"]
+    assert set(predict["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+    assert {"200", "400", "413", "422", "429", "504"} <= set(predict["responses"])
+    assert "securitySchemes" not in document["components"]
+    locked = serve(token=TOKEN).get("/openapi.json").json()
+    assert locked["paths"]["/v1/predict"]["post"]["security"] == [{"HTTPBearer": []}]

@@ -1,0 +1,153 @@
+"""The command, and the service as a process of its own: under load, and told to stop."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from benchmarks.serving import GONE, Load, measure
+
+from tests.helpers.client import TOKEN
+from tests.helpers.command_line import Call
+from vlprompt.serve import server as running
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def process(run: Path) -> Iterator[subprocess.Popen[str]]:
+    words = [sys.executable, "-m", "vlprompt.cli", "serve", str(run), "--port", "0", "--device", "cpu"]
+    environment = {**os.environ, "VLPROMPT_TOKEN": ""}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+        yield process
+        process.kill()
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("http://127.0.0.1:"), line
+    return int(line.removeprefix("http://127.0.0.1:").split()[0])
+
+
+def test_load_and_drain(process: subprocess.Popen[str]) -> None:
+    port = port_of(process)
+    alone, crowd = (measure(port, clients, 0.5, 16) for clients in (1, 16))
+    assert set(alone.statuses) == set(crowd.statuses) == {200}
+    assert crowd.rate > 0.5 * alone.rate and crowd.p99 < 20_000
+
+    # A request whose body has not arrived yet is taken, and so it is answered.
+    late = socket.create_connection(("127.0.0.1", port))
+    late.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n")
+    load = Load(port, 16)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    load.join()
+    with pytest.raises(OSError):
+        http.client.HTTPConnection("127.0.0.1", port, timeout=5).request("GET", "/healthz")
+    assert process.poll() is None, "it waits for what it has taken"
+    late.sendall(b"{}")
+    assert late.recv(100).startswith(b"HTTP/1.1 415 ")
+
+    out, error = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and "Traceback" not in error and "Cancel" not in error
+    statuses = Counter(load.statuses)
+    assert set(statuses) <= {200, GONE} and statuses[GONE] == 16, "each client sends until nobody is there"
+    answers = sum(alone.statuses.values()) + sum(crowd.statuses.values()) + statuses[200] + 1
+    assert out == f"stopped after {answers:,} requests, all of them answered\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent to this process")
+@pytest.mark.parametrize(("times", "code"), [(1, 0), (2, 130)])
+def test_interrupt(call: Call, run: Path, times: int, code: int) -> None:
+    with running.listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as taken:
+                # Half a request, which the server waits for unless it is told twice.
+                taken.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n")
+                time.sleep(0.5)
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.5)
+                if times == 1:
+                    taken.sendall(b"{}")
+                    assert taken.recv(100).startswith(b"HTTP/1.1 415 ")
+                return
+            time.sleep(0.05)
+
+    thread = Thread(target=interrupt)
+    thread.start()
+    before = signal.getsignal(signal.SIGINT)
+    found, out, error = call("serve", run, "--port", port, "--device", "cpu")
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) == before
+    assert found == code and "Traceback" not in error
+    assert ("stopped after 1 request," in out) is (times == 1)
+
+
+def test_a_port_that_is_in_use(call: Call, run: Path) -> None:
+    with running.listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        code, out, error = call("serve", run, "--port", port)
+    assert (code, out) == (2, "")
+    assert error == f"error: --port {port} is in use; choose another, or 0 for any that is free\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--host", "0.0.0.0"], "lets other machines in, which needs a token: set VLPROMPT_TOKEN"),
+        (["--host", ""], "lets other machines in"),
+        (["--host", "example.org"], "lets other machines in"),
+        (["--allow-edit"], "--allow-edit needs a token"),
+        (["--host", "0.0.0.0", "--token", "short"], "the token needs 16"),
+        (["--token", "sixteen letters and more"], "no spaces"),
+        (["--host", "192.0.2.1", "--token", TOKEN], "is no address of this machine"),
+        (["--host", "no such host", "--token", TOKEN], "is no address of this machine"),
+        (["--port", "70000"], "Invalid value for '--port'"),
+        (["--batch-size", "0"], "Invalid value for '--batch-size'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_call(call: Call, run: Path, words: list[str], said: str) -> None:
+    code, out, error = call("serve", run, *words)
+    assert code == 2 and out == "" and said in error and error.count("\n") == 1
+
+
+def test_no_run_there(call: Call, tmp_path: Path) -> None:
+    code, _, error = call("serve", tmp_path, "--port", 0)
+    assert code == 2 and "is not a run" in error
+
+
+def test_without_the_extra(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "uvicorn" or ".deploy.serve." in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    code, _, error = call("serve", run)
+    assert code == 2 and error == 'error: serve needs uvicorn: pip install "vlprompt[serve]"\n'
+
+
+def test_help(call: Call) -> None:
+    code, out, _ = call("serve", "--help")
+    assert code == 0 and "vlprompt serve runs/mine" in out and "VLPROMPT_TOKEN" in out
+
+
+def test_the_socket_answers_at_once() -> None:
+    with running.listen("127.0.0.1", 0) as listening:
+        # asyncio asks for this before it turns off Nagle's algorithm.
+        assert listening.proto == socket.IPPROTO_TCP
+        assert running.address_of(listening, "::1").startswith("http://[::1]:")
