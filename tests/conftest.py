@@ -50,11 +50,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with four classes of twelve coloured pictures each."""
+    """A folder with four classes of twelve colored pictures each."""
     root = tmp_path_factory.mktemp("pictures")
     for shade, name in enumerate(["red_apple", "blue_sky", "green_leaf", "night"]):
         (root / name).mkdir()
         for number in range(12):
-            colour = tuple((200 if channel == shade else 20) + 4 * number for channel in range(3))
-            Image.new("RGB", (40, 36), colour).save(root / name / f"{number:02}.png")
+            color = tuple((200 if channel == shade else 20) + 4 * number for channel in range(3))
+            Image.new("RGB", (40, 36), color).save(root / name / f"{number:02}.png")
     return root

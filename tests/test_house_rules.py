@@ -81,16 +81,16 @@ def test_source(path: Path) -> None:
 
 
 def test_what_is_imported_is_declared() -> None:
-    def normalised(name: str) -> str:
+    def normalized(name: str) -> str:
         return re.split(r"[^\w.-]", name)[0].lower().replace("_", "-")
 
     distributions = packages_distributions()
-    declared = {normalised(requirement) for requirement in requires("vlprompt") or []}
+    declared = {normalized(requirement) for requirement in requires("vlprompt") or []}
     modules = {name.split(".")[0] for path in SOURCES for name in imports(ast.parse(path.read_text()))}
     undeclared = {
         module
         for module in modules - sys.stdlib_module_names - {"vlprompt"}
-        if not declared & set(map(normalised, distributions.get(module, [module])))
+        if not declared & set(map(normalized, distributions.get(module, [module])))
     }
     assert not undeclared
 
@@ -115,5 +115,5 @@ def test_no_path_of_one_machine(path: Path) -> None:
         ("$HOME/work/x and a/tmp/b", False),
     ],
 )
-def test_machine_path_is_recognised(text: str, is_one: bool) -> None:
+def test_machine_path_is_recognized(text: str, is_one: bool) -> None:
     assert bool(MACHINE_PATH.search(text)) is is_one

@@ -68,7 +68,7 @@ def test_package_data_is_there(wheel: Path, pattern: str) -> None:
     assert [name for name in names if name.match(f"vlprompt/{pattern}")]
 
 
-def test_wheel_states_version_licence_and_lower_bounds_only(wheel: Path) -> None:
+def test_wheel_states_version_license_and_lower_bounds_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())

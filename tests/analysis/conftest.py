@@ -1,4 +1,4 @@
-"""Runs of several methods on four coloured classes, with a random model of two layers."""
+"""Runs of several methods on four colored classes, with a random model of two layers."""
 
 from functools import cache
 from pathlib import Path

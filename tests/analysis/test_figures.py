@@ -86,12 +86,12 @@ def test_the_projection_is_one_for_both_sides(tuned: Tuned) -> None:
     features = [*vars(found.images.features).values(), found.classes.before, found.classes.after]
     every = np.concatenate([part.double().numpy() for part in features])
     points = np.concatenate([*vars(shown.images).values(), *vars(shown.classes).values()])
-    centred = every - every.mean(0)
-    variances = np.linalg.svd(centred, compute_uv=False) ** 2
+    centered = every - every.mean(0)
+    variances = np.linalg.svd(centered, compute_uv=False) ** 2
     assert np.square(points).sum(0) == pytest.approx(variances[:2], rel=1e-6)
     assert shown.explained == pytest.approx(tuple(variances[:2] / variances.sum()))
-    axes = np.linalg.lstsq(centred, points, rcond=None)[0]
-    assert centred @ axes == pytest.approx(points, abs=1e-8)
+    axes = np.linalg.lstsq(centered, points, rcond=None)[0]
+    assert centered @ axes == pytest.approx(points, abs=1e-8)
 
 
 def test_unchanged_features_are_drawn_once_and_said_to_be(tuned: Tuned) -> None:

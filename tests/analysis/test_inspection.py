@@ -157,13 +157,13 @@ def test_pictures_that_cannot_be_read_any_more_are_no_crash(gone: Any, tmp_path:
 
 
 def test_other_data_names_other_classes(tuned: Tuned, tmp_path: Path) -> None:
-    for shade, name in enumerate(("grey_stone", "white_cloud")):
+    for shade, name in enumerate(("gray_stone", "white_cloud")):
         (tmp_path / name).mkdir()
         for number in range(12):
             Image.new("RGB", (32, 32), (90 + 80 * shade + number,) * 3).save(tmp_path / name / f"{number}.png")
     run = run_of(tuned, "dapt")
     found = inspect_run(run, str(tmp_path), device="cpu")
-    assert found.classes.names == ("grey stone", "white cloud")
+    assert found.classes.names == ("gray stone", "white cloud")
     assert found.images is not None
     assert len(found.images.labels.unique()) == 2
     assert sum(pair.count for pair in found.pairs) <= len(found.images.paths)

@@ -85,9 +85,9 @@ def test_paths_pictures_and_arrays_get_the_same_answer(classifier: Classifier, p
     for same in (str(path), image, image.convert("RGBA"), array, array / 255.0, [array], array[None]):
         (guess,) = classifier.predict(same)
         assert (guess.label, guess.probability) == (one[0].label, pytest.approx(one[0].probability, abs=1e-6))
-    grey = Image.fromarray(array).convert("L")
-    for same in (np.asarray(grey), np.asarray(grey)[..., None]):
-        assert classifier.predict(same) == classifier.predict(grey)
+    gray = Image.fromarray(array).convert("L")
+    for same in (np.asarray(gray), np.asarray(gray)[..., None]):
+        assert classifier.predict(same) == classifier.predict(gray)
 
 
 def test_a_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> None:

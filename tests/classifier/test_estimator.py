@@ -39,7 +39,7 @@ def backbone(weights: Path) -> Backbone:
 
 @pytest.fixture
 def estimator(backbone: Backbone) -> PromptClassifier:
-    """A linear probe: it learns these colours on any tower, and in no time."""
+    """A linear probe: it learns these colors on any tower, and in no time."""
     return PromptClassifier(method="linear-probe", backbone=backbone)
 
 

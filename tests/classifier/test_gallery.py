@@ -15,5 +15,5 @@ def test_every_picture_is_on_the_sheet(pictures: Path) -> None:
     sheet = Image.open(io.BytesIO(gallery(shown, credit="nobody"))).convert("RGB")
     pixels = np.asarray(sheet).reshape(-1, 3)
     for path in (shown[0].path, shown[4].path):
-        colour = np.asarray(Image.open(path))[0, 0]
-        assert (np.abs(pixels.astype(int) - colour).max(1) <= 2).sum() > 1000
+        color = np.asarray(Image.open(path))[0, 0]
+        assert (np.abs(pixels.astype(int) - color).max(1) <= 2).sum() > 1000

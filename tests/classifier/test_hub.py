@@ -21,7 +21,7 @@ def test_a_saved_classifier_comes_back_from_its_folder(
     classifier: Classifier, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "mine"
-    classifier.save_pretrained(folder, model_card_kwargs={"licence": "apache-2.0"})
+    classifier.save_pretrained(folder, model_card_kwargs={"license": "apache-2.0"})
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
         "config.json",
@@ -38,7 +38,7 @@ def test_a_saved_classifier_comes_back_from_its_folder(
 def test_the_card_says_what_it_is_what_it_learned_from_and_how_good_it_is(
     classifier: Classifier, pictures: Path, tmp_path: Path
 ) -> None:
-    classifier.save_pretrained(tmp_path / "mine", model_card_kwargs={"licence": "apache-2.0"})
+    classifier.save_pretrained(tmp_path / "mine", model_card_kwargs={"license": "apache-2.0"})
     card = ModelCard.load(tmp_path / "mine" / "README.md")
     accuracy = classifier.record.metrics["test"]["accuracy"]
     assert (card.data.license, card.data.library_name) == ("apache-2.0", "vlprompt")
@@ -50,7 +50,7 @@ def test_the_card_says_what_it_is_what_it_learned_from_and_how_good_it_is(
         "Classes: blue sky, green leaf, night, red apple.",
         f"| test | {accuracy:.1f} |",
         f"temperature of {classifier.temperature:.2f}, fitted on 8 held-out images",
-        "## Licence\n\napache-2.0.",
+        "## License\n\napache-2.0.",
         "Classifier.from_pretrained(",
     ):
         assert words in card.text

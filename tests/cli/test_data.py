@@ -22,7 +22,7 @@ def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) ->
     code, out, _ = call("list", "--root", tmp_path)
     rows = {line.split()[0]: line for line in out.splitlines()}
     assert code == 0
-    assert rows["name"].split() == ["name", "classes", "train", "val", "test", "licence", "where"]
+    assert rows["name"].split() == ["name", "classes", "train", "val", "test", "license", "where"]
     assert rows["dtd"].split() == [*"dtd 47 2,820 1,128 1,692 research use only".split(), str(tmp_path / "dtd/dtd")]
     assert rows["imagenet"].split()[1:4] == ["1,000", "1,281,167", "50,000"]
     assert rows["imagenet"].endswith("not here")

@@ -9,7 +9,7 @@ Draw = Callable[[Path], Path]
 
 @pytest.fixture
 def draw() -> Draw:
-    """Writes a small picture whose colour depends on its path."""
+    """Writes a small picture whose color depends on its path."""
 
     def write(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def test_no_training_images(dataset: Dataset) -> None:
         replace(dataset, train=()).few_shot(1, 1)
 
 
-def test_subsets_are_relabelled(dataset: Dataset) -> None:
+def test_subsets_are_relabeled(dataset: Dataset) -> None:
     base, new = dataset.subset("base"), dataset.subset("new")
     assert (base.class_names, new.class_names) == (("a", "b", "c"), ("d", "e"))
     assert {item.label for item in new.train} == {0, 1}

@@ -19,7 +19,7 @@ HALF = (0.5, 0.5, 0.5)
 
 
 class Encoder:
-    """The mean colour, and how many images it was computed for."""
+    """The mean color, and how many images it was computed for."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -44,10 +44,10 @@ def shards() -> list[Path]:
     return sorted((cache_dir() / "features").rglob("*.safetensors"))
 
 
-def colours(root: Path, paths: list[str]) -> ImageSet:
+def colors(root: Path, paths: list[str]) -> ImageSet:
     """The pictures under a transform without randomness."""
     items = [Item(path, label) for label, path in enumerate(paths)]
-    return ImageSet(items, root, transforms.test_transform(8, HALF, HALF))
+    return ImageSet(items, root, transforms.eval_transform(8, HALF, HALF))
 
 
 def test_each_view_is_the_image_set_in_that_epoch(image_set: ImageSet) -> None:
@@ -80,12 +80,12 @@ def test_a_picture_is_encoded_once_wherever_it_lies(tree: Path, tmp_path: Path) 
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "copy.png").write_bytes((tree / "oak/1.png").read_bytes())
     encoder = Encoder()
-    encode_features(colours(tree, ["ant/1.png", "oak/1.png"]), encoder, views=1, batch_size=4, key="x")
-    there = encode_features(colours(tmp_path / "other", ["copy.png"]), encoder, views=1, batch_size=4, key="x")
+    encode_features(colors(tree, ["ant/1.png", "oak/1.png"]), encoder, views=1, batch_size=4, key="x")
+    there = encode_features(colors(tmp_path / "other", ["copy.png"]), encoder, views=1, batch_size=4, key="x")
     assert encoder.images == 2
     done: list[tuple[int, int]] = []
     both = encode_features(
-        colours(tree, ["ant/2.png", "oak/1.png", "ant/2.png"]),
+        colors(tree, ["ant/2.png", "oak/1.png", "ant/2.png"]),
         encoder,
         views=1,
         batch_size=4,
@@ -105,7 +105,7 @@ def test_other_weights_transforms_seeds_and_contents_are_told_apart(image_set: I
     image_set.seed = 4
     encode_features(image_set, encoder, views=1, batch_size=4, key="x")
     items = image_set.items
-    fixed = ImageSet(items, tree, transforms.test_transform(8, HALF, HALF))
+    fixed = ImageSet(items, tree, transforms.eval_transform(8, HALF, HALF))
     encode_features(fixed, encoder, views=1, batch_size=4, key="x")
     assert encoder.images == 40
     (tree / items[0].path).write_bytes((tree / items[1].path).read_bytes())
@@ -200,7 +200,7 @@ def encode(images):
     return images.mean(dim=(2, 3))
 root = Path(sys.argv[1])
 items = [Item(path, 0) for path in sys.argv[2:]]
-images = ImageSet(items, root, transforms.test_transform(8, (0.5,) * 3, (0.5,) * 3))
+images = ImageSet(items, root, transforms.eval_transform(8, (0.5,) * 3, (0.5,) * 3))
 print("ready", flush=True)
 sys.stdin.readline()
 features = encode_features(images, encode, views=1, batch_size=1, key="x").features

@@ -21,15 +21,15 @@ def pixel(path: Path, x: int = 0, y: int = 0) -> tuple[int, ...]:
 
 
 def write_png16(path: Path, values: "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]") -> Path:
-    """A 16-bit PNG; Pillow cannot write colour ones."""
+    """A 16-bit PNG; Pillow cannot write color ones."""
     height, width, channels = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    color = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, color, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     return path
@@ -44,8 +44,8 @@ def test_cmyk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_16_bit_png_is_scaled_not_clipped(tmp_path: Path, channels: int) -> None:
     values = np.full((4, 4, channels), 65535, dtype=np.uint16)
-    colours = channels - (channels in (2, 4))
-    values[..., :colours] = 0x4000  # a quarter of the range; clipping at 255 would make it white
+    colors = channels - (channels in (2, 4))
+    values[..., :colors] = 0x4000  # a quarter of the range; clipping at 255 would make it white
     assert pixel(write_png16(tmp_path / "a.png", values)) == (0x40, 0x40, 0x40)
 
 
@@ -71,7 +71,7 @@ def test_a_float_tiff_with_holes_and_a_flat_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
 def test_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(path := tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], duration=50)
     red, green, blue = pixel(path)
     assert red > 240 and green < 15 and blue < 15

@@ -22,7 +22,7 @@ class Thing:
     number: int
 
 
-labelled = st.lists(st.integers(0, 5), max_size=60).map(
+labeled = st.lists(st.integers(0, 5), max_size=60).map(
     lambda labels: [Thing(label, number) for number, label in enumerate(labels)]
 )
 
@@ -53,7 +53,7 @@ def test_recorded_cases_are_all_there() -> None:
     assert {(case["shots"], case["seed"]) for case in CASES} == {(n, s) for n in (1, 2, 4, 8, 16) for s in (1, 2, 3)}
 
 
-@given(labelled, st.integers(1, 12), st.integers())
+@given(labeled, st.integers(1, 12), st.integers())
 def test_a_sample_has_min_of_shots_and_all_of_each_label_without_repeats(
     things: list[Thing], shots: int, seed: int
 ) -> None:
@@ -65,7 +65,7 @@ def test_a_sample_has_min_of_shots_and_all_of_each_label_without_repeats(
     assert sample == sample_shots(things, shots, random.Random(seed))
 
 
-@given(labelled)
+@given(labeled)
 def test_groups_keep_all_items_in_order(things: list[Thing]) -> None:
     groups = group_by_label(things)
     assert list(groups) == list(dict.fromkeys(thing.label for thing in things))

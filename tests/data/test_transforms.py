@@ -23,14 +23,14 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8).numpy())
 
 
-def pixels(normalised: Tensor) -> Tensor:
-    return normalised * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+def pixels(normalized: Tensor) -> Tensor:
+    return normalized * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
 
 
 @pytest.mark.parametrize("case", range(4))
 def test_evaluation_transform_is_the_recorded_one(case: int) -> None:
     image = Image.fromarray(RECORDED[f"image{case}"].numpy())
-    result = transforms.test_transform(64, MEAN, STD)(image, random.Random(0))
+    result = transforms.eval_transform(64, MEAN, STD)(image, random.Random(0))
     assert (pixels(result) - pixels(RECORDED[f"output{case}"])).abs().max() < 2 / 255
 
 
@@ -40,7 +40,7 @@ def test_evaluation_transform_is_torchvisions(width: int, height: int, size: int
     image = picture(width, height)
     resized = tv.resize(image, [size], tv.InterpolationMode.BICUBIC)
     expected = tv.normalize(tv.to_tensor(tv.center_crop(resized, [size, size])), list(MEAN), list(STD))
-    result = transforms.test_transform(size, MEAN, STD)(image, random.Random(0))
+    result = transforms.eval_transform(size, MEAN, STD)(image, random.Random(0))
     if max(width, height) <= 16 * min(width, height):
         assert torch.allclose(result, expected, atol=1e-5)
     else:
@@ -51,7 +51,7 @@ def test_evaluation_transform_is_torchvisions(width: int, height: int, size: int
 @settings(max_examples=60, deadline=None)
 def test_any_shape_of_image_works(width: int, height: int, size: int, seed: int) -> None:
     image = Image.new("RGB", (width, height), "white")
-    for transform in (transforms.test_transform(size, MEAN, STD), transforms.train_transform(size, MEAN, STD)):
+    for transform in (transforms.eval_transform(size, MEAN, STD), transforms.train_transform(size, MEAN, STD)):
         result = transform(image, random.Random(seed))
         assert result.shape == (3, size, size)
         assert result.dtype == torch.float32
@@ -59,7 +59,7 @@ def test_any_shape_of_image_works(width: int, height: int, size: int, seed: int)
 
 
 def test_a_thread_of_an_image_does_not_fill_the_memory() -> None:
-    result = transforms.test_transform(224, MEAN, STD)(Image.new("RGB", (60_000, 1)), random.Random(0))
+    result = transforms.eval_transform(224, MEAN, STD)(Image.new("RGB", (60_000, 1)), random.Random(0))
     assert result.shape == (3, 224, 224)
 
 
@@ -104,17 +104,17 @@ def test_half_of_the_images_are_flipped() -> None:
 
 
 def test_means_are_per_channel() -> None:
-    result = transforms.test_transform(2, (0, 0.5, 1), (1, 2, 4))(Image.new("RGB", (2, 2), "white"), random.Random(0))
+    result = transforms.eval_transform(2, (0, 0.5, 1), (1, 2, 4))(Image.new("RGB", (2, 2), "white"), random.Random(0))
     assert result[:, 0, 0].tolist() == [1.0, 0.25, 0.0]
     with pytest.raises(ValueError, match="unpack"):
-        transforms.test_transform(2, (0, 0), (1, 1))
+        transforms.eval_transform(2, (0, 0), (1, 1))
 
 
 def test_squashing_keeps_the_edges_that_a_crop_loses() -> None:
     image = Image.new("RGB", (60, 20), "white")
     image.paste("black", (0, 0, 10, 20))
-    squashed = transforms.test_transform(8, (0, 0, 0), (1, 1, 1), squash=True, interpolation="bilinear")(image)
-    cropped = transforms.test_transform(8, (0, 0, 0), (1, 1, 1))(image)
+    squashed = transforms.eval_transform(8, (0, 0, 0), (1, 1, 1), squash=True, interpolation="bilinear")(image)
+    cropped = transforms.eval_transform(8, (0, 0, 0), (1, 1, 1))(image)
     assert squashed.shape == cropped.shape == (3, 8, 8)
     assert squashed[:, :, 0].max() < 0.2
     assert cropped.min() > 0.9

@@ -13,10 +13,10 @@ from vlprompt.backbones.backbone import Backbone
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.schema import ProtocolName, RunConfig, parse_config
 from vlprompt.data.dataset import Dataset
-from vlprompt.experiments.testing import columns, describe_tests, run_tests, summarise
+from vlprompt.experiments.testing import columns, describe_tests, run_tests, summarize
 from vlprompt.methods.base import Method, list_methods
 from vlprompt.training.evaluation import Predictions
-from vlprompt.training.inputs import test_inputs as inputs_of
+from vlprompt.training.inputs import evaluation_inputs as inputs_of
 from vlprompt.utils.progress import Reporter
 
 
@@ -115,7 +115,7 @@ def test_means_and_targets_are_summed_up() -> None:
 def test_metrics_count_the_classes_that_have_images(backbone: Backbone, dataset: Dataset) -> None:
     method = create_method("zero-shot", backbone, dataset.class_names)
     predictions = run_tests(configured("few-shot", "zero-shot"), dataset, {}, method, Reporter(quiet=True))
-    metrics = summarise("few-shot", predictions)["test"]
+    metrics = summarize("few-shot", predictions)["test"]
     right = predictions["test"].probabilities.argmax(1) == predictions["test"].labels
     by_class = {
         dataset.class_names[label]: 100 * right[predictions["test"].labels == label].double().mean().item()

@@ -58,14 +58,14 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Pictures of many kinds: transparent, grey, with a palette, turned by their metadata, thin, large, small."""
+    """Pictures of many kinds: transparent, gray, with a palette, turned by their metadata, thin, large, small."""
     folder = tmp_path_factory.mktemp("odd")
     noise = np.random.default_rng(0).integers(0, 256, (97, 61, 4), np.uint8)
     image = Image.fromarray(noise)
     turned = Image.Exif()
     turned[0x0112] = 6
     image.save(folder / "transparent.png")
-    image.convert("L").save(folder / "grey.png")
+    image.convert("L").save(folder / "gray.png")
     image.convert("P").save(folder / "palette.gif", transparency=3)
     image.convert("RGB").save(folder / "turned.jpg", exif=turned)
     image.convert("RGB").resize((700, 9)).save(folder / "thin.png")
@@ -152,8 +152,8 @@ def test_the_example_makes_the_same_pixels(
     monkeypatch.setattr(sys, "argv", ["predict.py", str(exported.file)])
     program: dict[str, Any] = {}
     exec(compile(example.read_text(), example, "exec"), program)
-    transform = replace(classifier.method.backbone.test_transform, squash=squash, size=24, interpolation="bilinear")
-    monkeypatch.setattr(classifier.method.backbone, "test_transform", transform)
+    transform = replace(classifier.method.backbone.eval_transform, squash=squash, size=24, interpolation="bilinear")
+    monkeypatch.setattr(classifier.method.backbone, "eval_transform", transform)
     program["rules"] = json.loads(metadata(classifier, "fp32")["preprocessing"])
     for path in odd:
         np.testing.assert_array_equal(program["pixels"](path), transform(read_image(path)).numpy(), err_msg=str(path))

@@ -28,10 +28,10 @@ def results(client: TestClient, *files: bytes, **fields: Any) -> list[dict[str, 
     return found
 
 
-def png(colour: tuple[int, int, int], size: tuple[int, int] = (40, 36), form: str = "PNG") -> bytes:
-    """A picture of one colour."""
+def png(color: tuple[int, int, int], size: tuple[int, int] = (40, 36), form: str = "PNG") -> bytes:
+    """A picture of one color."""
     file = BytesIO()
-    Image.new("RGB", size, colour).save(file, form)
+    Image.new("RGB", size, color).save(file, form)
     return file.getvalue()
 
 

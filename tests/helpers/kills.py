@@ -18,12 +18,12 @@ SETTINGS += ("--set", f"optim.epochs={EPOCHS}", "--set", "optim.batch_size=3")
 
 
 def draw(root: Path) -> Path:
-    """A folder with three classes of six coloured pictures each."""
+    """A folder with three classes of six colored pictures each."""
     for shade, name in enumerate(["red_apple", "blue_sky", "green_leaf"]):
         (root / name).mkdir(parents=True)
         for number in range(6):
-            colour = tuple((200 if channel == shade else 20) + 8 * number for channel in range(3))
-            Image.new("RGB", (40, 36), colour).save(root / name / f"{number}.png")
+            color = tuple((200 if channel == shade else 20) + 8 * number for channel in range(3))
+            Image.new("RGB", (40, 36), color).save(root / name / f"{number}.png")
     return root
 
 

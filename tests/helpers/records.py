@@ -10,7 +10,7 @@ import polars
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.resolve import resolve
 from vlprompt.config.schema import parse_config
-from vlprompt.runs.record import BackboneRecord, RunRecord, SplitRecord, TestRecord
+from vlprompt.runs.record import BackboneRecord, EvaluationRecord, RunRecord, SplitRecord
 
 IMAGES = 20
 
@@ -53,7 +53,7 @@ def write_run(
     config = parse_config(resolve(method, protocol, recipe, flags, settings or [])).with_template("a {}.")
     split = hashed(f"{dataset}{pool}{draw}{shots}{seed}")
     tests = {
-        test: TestRecord(dataset=dataset, hash=hashed(f"{dataset}{pool}{test}"), classes=2, images=len(found))
+        test: EvaluationRecord(dataset=dataset, hash=hashed(f"{dataset}{pool}{test}"), classes=2, images=len(found))
         for test, found in answers.items()
     }
     hashes = {} if protocol == "few-shot" else {test: found.hash for test, found in tests.items()}

@@ -60,7 +60,7 @@ def train(case: int, devices: int, weights: str, pictures: str, folder: Path) ->
     backbone, dataset = load_backbone(weights, device="cpu"), load_dataset(pictures).few_shot(3, 1)
     torch.manual_seed(1)
     method = create_method(name, backbone, dataset.class_names, **options)
-    method.prepare(ImageSet(dataset.train, dataset.root, backbone.test_transform), None)
+    method.prepare(ImageSet(dataset.train, dataset.root, backbone.eval_transform), None)
     folder.mkdir(parents=True, exist_ok=True)
     history: list[Epoch] = []
     shots = ImageSet(dataset.train, dataset.root, backbone.train_transform, 1)

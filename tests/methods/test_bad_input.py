@@ -80,10 +80,10 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], p
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_an_option_that_is_not_there(name: str, fails: Call) -> None:
-    expected = f"method {name!r} has no option 'colour'; it has: template"
+    expected = f"method {name!r} has no option 'color'; it has: template"
     with pytest.raises(VLPromptError, match=expected):
-        vlprompt.create_method(name, uneven(), NAMES, colour="red")
-    assert expected in fails("--method", name, "--set", "method.colour=red", "--backbone", "never-looked-at")
+        vlprompt.create_method(name, uneven(), NAMES, color="red")
+    assert expected in fails("--method", name, "--set", "method.color=red", "--backbone", "never-looked-at")
 
 
 @pytest.mark.parametrize(("name", "key"), OPTIONS)

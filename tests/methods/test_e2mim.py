@@ -25,11 +25,11 @@ LABELS = torch.arange(len(NAMES)).repeat_interleave(SHOTS)
 
 
 def shots(noise: float = 0.3, per_class: int = SHOTS) -> tuple[Tensor, Tensor]:
-    """Unit features around a centre for each class, and their labels."""
+    """Unit features around a center for each class, and their labels."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(len(NAMES)).repeat_interleave(per_class)
-    centres = torch.randn(len(NAMES), JOINT, generator=generator)
-    features = centres[labels] + noise * math.sqrt(JOINT) * torch.randn(len(labels), JOINT, generator=generator)
+    centers = torch.randn(len(NAMES), JOINT, generator=generator)
+    features = centers[labels] + noise * math.sqrt(JOINT) * torch.randn(len(labels), JOINT, generator=generator)
     return F.normalize(features, dim=-1), labels
 
 

@@ -88,7 +88,7 @@ def test_weights_need_the_number_of_epochs_and_it_must_be_the_runs() -> None:
     method(gpa_epochs=7).set_epochs(7)
 
 
-def test_frozen_text_features_average_before_they_are_normalised() -> None:
+def test_frozen_text_features_average_before_they_are_normalized() -> None:
     made, frozen = method(), uneven()
     raw = [
         frozen.encode_text(frozen.tokenize([t.format(n) for n in made.class_names])) for t in ("a {}.", "an old {}.")

@@ -139,7 +139,7 @@ def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, picture
     record = tune(config(name), tmp_path / "run")
     assert record.trainable_parameters == {"linear-probe": 4 * 33, "tip-adapter": 0, "tip-adapter-f": 16 * 32}[name]
     assert len(record.history) == (4 if name == "tip-adapter-f" else 0)
-    assert record.metrics["test"]["accuracy"] > 90  # colours that even random weights tell apart
+    assert record.metrics["test"]["accuracy"] > 90  # colors that even random weights tell apart
     assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]
     (guess,) = vlprompt.load(tmp_path / "run", device="cpu").predict(pictures / "night" / "03.png")
     assert guess.label == "night"

@@ -136,13 +136,13 @@ STATES: dict[str, tuple[Callable[[Tensors, Metadata], None], str]] = {
         'Missing key(s) in state_dict: "text_context"',
     ),
     "a tensor too many": (lambda tensors, about: tensors.update(mine=torch.ones(1)), "is damaged ("),
-    "half of the optimiser": (tensors(exp_avg=None), "is damaged (its optimiser is another one"),
-    "another optimiser": (
+    "half of the optimizer": (tensors(exp_avg=None), "is damaged (its optimizer is another one"),
+    "another optimizer": (
         lambda tensors, about: tensors.update({"optimizer.0.momentum_buffer": torch.ones(2, 64)}),
-        "is damaged (its optimiser is another one",
+        "is damaged (its optimizer is another one",
     ),
-    "an optimiser of another shape": (tensors(exp_avg=lambda value: value[:1]), "(its optimiser is another one"),
-    "an optimiser of other parameters": (
+    "an optimizer of another shape": (tensors(exp_avg=lambda value: value[:1]), "(its optimizer is another one"),
+    "an optimizer of other parameters": (
         lambda tensors, about: tensors.update({"optimizer.-1.step": torch.ones(())}),
         "is damaged (",
     ),
@@ -273,7 +273,7 @@ def test_a_run_on_other_weights(call: Call, setting: Setting, cut: Path, tmp_pat
 
 def test_a_run_of_other_classes(call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
     images = shutil.copytree(setting.images, tmp_path / "images")
-    (images / "green_leaf").rename(images / "grey_stone")
+    (images / "green_leaf").rename(images / "gray_stone")
     folder = shutil.copytree(cut, tmp_path / "run")
     words = ["tune", images, *setting.words[2:]]
     assert "holds a run with other settings, images or weights" in one_line(call, *words, folder)

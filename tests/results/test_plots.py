@@ -17,7 +17,7 @@ from vlprompt.results.collect import find_runs
 from vlprompt.results.comparisons import compare
 from vlprompt.results.panels import WIDTH, Point, draw_base_new
 from vlprompt.results.plots import Panel, Plot, draw, make_plots, write_plots
-from vlprompt.results.style import COLOURS, SETTINGS, looks, marker_outline
+from vlprompt.results.style import COLORS, SETTINGS, looks, marker_outline
 from vlprompt.results.svg import NAMED, inline_svg
 from vlprompt.results.tables import make_tables
 
@@ -140,23 +140,23 @@ def test_a_method_looks_the_same_everywhere_and_like_no_other() -> None:
     many = [f"method-{number:02}" for number in range(60)]
     found = looks([*many, "zero-shot"])
     assert found == looks(reversed([*many, "zero-shot"]))
-    assert len({(look.colour, look.marker) for look in found.values()}) == 61
-    lines_of_colour = {(look.colour, str(look.line)) for look in list(found.values())[:19]}
-    assert len(lines_of_colour) == 19, "up to eighteen methods differ in colour and line alone"
+    assert len({(look.color, look.marker) for look in found.values()}) == 61
+    lines_of_color = {(look.color, str(look.line)) for look in list(found.values())[:19]}
+    assert len(lines_of_color) == 19, "up to eighteen methods differ in color and line alone"
 
 
-def luminance(colour: str) -> float:
-    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+def luminance(color: str) -> float:
+    channels = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 @pytest.mark.parametrize(("place", "paper"), [(0, "#ffffff"), (1, "#15181c")])
-def test_colours_stand_out_from_the_paper(place: int, paper: str) -> None:
+def test_colors_stand_out_from_the_paper(place: int, paper: str) -> None:
     assert paper in (Path(__file__).parents[2] / "src/vlprompt/results/page/page.css").read_text().replace(
         "#fff;", "#ffffff;"
     )
-    for pair in COLOURS:
+    for pair in COLORS:
         bright, dark = sorted((luminance(pair[place]), luminance(paper)), reverse=True)
         assert (bright + 0.05) / (dark + 0.05) >= 3
 
@@ -178,7 +178,7 @@ def test_inline_svg_is_the_pages_own(plots: dict[tuple[str, str], Plot]) -> None
     used = {element.get("href", "#")[1:] for element in root.iter("use")}
     assert used and used <= ids
     assert all(name.startswith("one-") for name in ids)
-    assert not [colour for colour in NAMED if colour in text], "every colour is one that follows light and dark"
+    assert not [color for color in NAMED if color in text], "every color is one that follows light and dark"
     assert {f"method-{look.number}" for look in STYLES.values()} <= {element.get("class") for element in root.iter()}
     assert text == inline_svg(panel, STYLES, "one", 'say "so" <b>')
     other = ElementTree.fromstring(inline_svg(panel, STYLES, "two", ""))

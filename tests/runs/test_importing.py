@@ -94,7 +94,7 @@ def token_suffix(name: str, case: Case) -> Tensor:
 
 
 def save_as_dassl(state: Mapping[str, Tensor], file: Path) -> Path:
-    """A checkpoint as the toolbox writes it: its schedule holds another schedule, and that one the optimiser."""
+    """A checkpoint as the toolbox writes it: its schedule holds another schedule, and that one the optimizer."""
     parameter = torch.nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.SGD([parameter], lr=0.002, momentum=0.9)
     inner = CosineAnnealingLR(optimizer, 50.0)

@@ -18,7 +18,7 @@ SUBGROUPS = ("food-fruit", "animal-mammal", "tool", "country-flag")
 def data() -> TrainingSet:
     concepts = [Concept(f"{i:X}", f"thing {i}", ("tag",), SUBGROUPS[i % 4]) for i in range(12)]
     drawings = [
-        Drawing(style, family, c.label, c.label, c.code, emoji=emoji, colour=style != "mono")
+        Drawing(style, family, c.label, c.label, c.code, emoji=emoji, color=style != "mono")
         for style, family, emoji in STYLES
         for c in concepts
     ]

@@ -24,5 +24,5 @@ def test_a_variant_buys_samples_by_its_cost_and_goes_on_where_it_stopped(
 
     rows = ablate.table(tmp_path).splitlines()
     assert len(rows) == 4
-    colour = [100 * found["recipe", seed]["colour"] for seed in (1, 2)]
-    assert f"| recipe | 256 | {sum(colour) / 2:.1f} ± {abs(colour[0] - colour[1]) / 2:.1f} |" in rows[2]
+    color = [100 * found["recipe", seed]["color"] for seed in (1, 2)]
+    assert f"| recipe | 256 | {sum(color) / 2:.1f} ± {abs(color[0] - color[1]) / 2:.1f} |" in rows[2]

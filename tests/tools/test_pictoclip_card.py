@@ -16,10 +16,10 @@ SUBGROUPS = list(SUBGROUP_PHRASES)[:3]
 
 
 def fake() -> tuple[Pictures, dict[str, torch.Tensor]]:
-    """Thirty drawings of three subgroups; in colour the last two thirds are taken for the first, as lines all are."""
+    """Thirty drawings of three subgroups; in color the last two thirds are taken for the first, as lines all are."""
     labels = torch.arange(3).repeat_interleave(10)
-    images = {style: torch.randn(30, 3, 64, 64) for style in ("colour", "line")}
-    guesses = {"colour": torch.where(torch.arange(30) < 10, labels, 0), "line": torch.zeros_like(labels)}
+    images = {style: torch.randn(30, 3, 64, 64) for style in ("color", "line")}
+    guesses = {"color": torch.where(torch.arange(30) < 10, labels, 0), "line": torch.zeros_like(labels)}
     return Pictures(images, labels, SUBGROUPS, ["heart"] * 30), guesses
 
 
@@ -29,7 +29,7 @@ def size(png: bytes) -> tuple[int, int]:
 
 def test_pictures_of_the_card_are_drawn(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    check = {"seen": 64, "colour": 0.1, "solid": 0.05, "line": 0.02}
+    check = {"seen": 64, "color": 0.1, "solid": 0.05, "line": 0.02}
     step = {"seen": 32, "loss": 5.0, "contrastive": 4.0, "concept": 1.0}
     log.write_text("\n".join(map(json.dumps, [step, check])))
     assert size(card.curves(log))[0] > 800
@@ -39,7 +39,7 @@ def test_pictures_of_the_card_are_drawn(tmp_path: Path) -> None:
 
 def test_accuracy_is_that_of_each_class() -> None:
     pictures, guesses = fake()
-    assert card._per_class(pictures.labels, guesses["colour"]).tolist() == [100, 0, 0]
+    assert card._per_class(pictures.labels, guesses["color"]).tolist() == [100, 0, 0]
 
 
 def test_styles_are_those_of_the_held_out_drawings(data: TrainingSet, tmp_path: Path) -> None:
@@ -47,6 +47,6 @@ def test_styles_are_those_of_the_held_out_drawings(data: TrainingSet, tmp_path: 
     export(Trainer(data, Recipe(samples=32, batch=16), torch.float32, shape), tmp_path / "asset.safetensors")
     rows = card.styles(load_model(tmp_path / "asset.safetensors"), data).splitlines()[2:]
     found = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert {kind for kind, *_ in found} == {"colour", "solid", "line"}
+    assert {kind for kind, *_ in found} == {"color", "solid", "line"}
     assert sum(int(count) for _, _, count, _ in found) == sum(map(len, data.held_out.values()))
     assert all(0 <= float(share.rstrip("%")) <= 100 for *_, share in found)

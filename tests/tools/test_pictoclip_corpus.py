@@ -20,10 +20,10 @@ DRAWING = Drawing("noto", "noto", "red-apple", "red apple", "1F34E", True, True)
 SQUARE = '<path d="M2 2h12v12h-12z"/>'
 
 
-def fake_package(folder: Path, licence: str, icons: dict[str, str], chars: dict[str, str]) -> None:
+def fake_package(folder: Path, license: str, icons: dict[str, str], chars: dict[str, str]) -> None:
     folder.mkdir(parents=True)
     (folder / "package.json").write_text('{"version": "1.0.0", "license": "MIT"}')
-    info = {"author": {"name": "An artist"}, "license": {"spdx": licence}, "palette": True}
+    info = {"author": {"name": "An artist"}, "license": {"spdx": license}, "palette": True}
     (folder / "info.json").write_text(json.dumps(info))
     bodies = {name: {"body": body} for name, body in icons.items()}
     (folder / "icons.json").write_text(json.dumps({"icons": bodies, "width": 16, "height": 16}))
@@ -63,13 +63,13 @@ def test_share_alike_sets_stay_out(packages: Path) -> None:
         "@iconify-json/plain": True,
         "emojibase-data": True,
     }
-    assert json.loads((packages / "licences.json").read_text()) == table
+    assert json.loads((packages / "licenses.json").read_text()) == table
     assert [icon_set.name for icon_set in sources.used_sets(packages)] == ["happy", "plain"]
 
 
 def test_no_listed_set_is_one_that_the_benchmark_draws_from() -> None:
     assert not {s.name for s in sources.ICON_SETS if s.name.startswith(("openmoji", "fa"))}
-    assert all("SA" not in licence and "NC" not in licence for licence in sources.ALLOWED_LICENCES)
+    assert all("SA" not in license and "NC" not in license for license in sources.ALLOWED_LICENSES)
 
 
 def test_corpus_keeps_each_thing_once_and_knows_what_it_shows(packages: Path) -> None:
@@ -92,7 +92,7 @@ def test_broken_and_blank_drawings_are_left_out() -> None:
     assert corpus.render('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4"/>') is None
 
 
-def test_a_wide_drawing_is_centred() -> None:
+def test_a_wide_drawing_is_centered() -> None:
     wide = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"><path d="M0 0h20v10h-20z"/></svg>'
     picture = corpus.render(wide, 40)
     assert picture is not None

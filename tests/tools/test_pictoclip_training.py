@@ -11,7 +11,7 @@ from tools.pictoclip.data import TrainingSet
 from tools.pictoclip.evaluate import load_model, text_features
 from tools.pictoclip.export import export
 from tools.pictoclip.model import CLIP, Shape, sincos_positions
-from tools.pictoclip.optim import Muon, orthogonalise
+from tools.pictoclip.optim import Muon, orthogonalize
 from tools.pictoclip.sources import UNSEEN_STYLES
 from tools.pictoclip.train import Recipe, Trainer, _HeldOut, _ranks, fast_precision, run, stored_precision
 from torch.nn import functional as F
@@ -27,12 +27,12 @@ def trainer(data: TrainingSet, recipe: Recipe = RECIPE, precision: torch.dtype =
 
 def test_held_out_concepts_are_out_of_their_whole_family(data: TrainingSet) -> None:
     drawings = data.corpus.drawings
-    emoji = {int(i) for kind in ("colour", "solid") for i in data.held_out[kind]}
+    emoji = {int(i) for kind in ("color", "solid") for i in data.held_out[kind]}
     held = {(drawings[i].family, drawings[i].code) for i in emoji}
     assert emoji == {i for i, d in enumerate(drawings) if (d.family, d.code) in held}
     assert all(drawings[i].emoji and not data._is_flag(i) for i in emoji)
-    assert all(drawings[i].colour for i in data.held_out["colour"].tolist())
-    assert not any(drawings[i].colour for i in data.held_out["solid"].tolist())
+    assert all(drawings[i].color for i in data.held_out["color"].tolist())
+    assert not any(drawings[i].color for i in data.held_out["solid"].tolist())
     assert all(len(part) for part in data.held_out.values())
 
 
@@ -74,16 +74,16 @@ def test_views_are_of_the_right_shape_and_repeatable(data: TrainingSet) -> None:
 
 def test_styles_are_shares_of_views(data: TrainingSet) -> None:
     batch = data.batch(16, HALF, Mix(), (1, 0, 0))
-    colour = ~batch.monochrome
+    color = ~batch.monochrome
 
-    def grey(styles: views.Styles) -> torch.Tensor:
+    def gray(styles: views.Styles) -> torch.Tensor:
         rng = torch.Generator().manual_seed(1)
         view = views.random_views(batch.pictures, batch.monochrome, 32, 1.0, styles, rng)
         return (view.amax(1) - view.amin(1)).flatten(1).amax(1) < 1e-6
 
-    assert not grey(views.Styles(grey=0, ink=0, lines=0))[colour].any()
+    assert not gray(views.Styles(gray=0, ink=0, lines=0))[color].any()
     for styles in (views.Styles(1, 0, 0), views.Styles(0, 1, 0), views.Styles(0, 0, 1)):
-        assert grey(styles)[colour].all()
+        assert gray(styles)[color].all()
 
 
 def test_a_plain_view_is_the_drawing_on_white() -> None:
@@ -110,16 +110,16 @@ def test_views_get_harder_up_to_full_strength() -> None:
 
 
 @pytest.mark.parametrize("columns", [8, 32])
-def test_orthogonalising_on_gram_matrices_is_the_quintic_iteration(columns: int) -> None:
+def test_orthogonalizing_on_gram_matrices_is_the_quintic_iteration(columns: int) -> None:
     torch.manual_seed(0)
     matrices = torch.randn(3, 8, columns)
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True)
     for _ in range(5):
         gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    torch.testing.assert_close(orthogonalise(matrices), x, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(orthogonalize(matrices), x, atol=1e-4, rtol=1e-4)
     if columns > 8:
-        values = torch.linalg.svdvals(orthogonalise(matrices))
+        values = torch.linalg.svdvals(orthogonalize(matrices))
         assert values.min() > 0.5 and values.max() < 1.3
 
 
@@ -132,7 +132,7 @@ def test_muon_treats_query_key_and_value_apart(data: TrainingSet) -> None:
     assert sorted(tuple(m.shape) for m in muon.momentum) == [(1, 8, 32), (3, 8, 8)]
     muon.step(0.1)
     for rows in (slice(0, 8), slice(8, 16), slice(16, 24)):
-        expected = -0.1 * orthogonalise(gradient[None, rows])[0]
+        expected = -0.1 * orthogonalize(gradient[None, rows])[0]
         torch.testing.assert_close(fused[rows] - before[rows], expected, atol=1e-4, rtol=1e-3)
 
 
@@ -213,7 +213,7 @@ def test_a_run_learns_logs_and_exports_for_any_clip_code(data: TrainingSet, tmp_
         on_checkpoint=lambda now: export(now, asset),
     )
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert {"colour", "solid", "line", "subgroup_rank", "name_rank"} <= rows[-1].keys()
+    assert {"color", "solid", "line", "subgroup_rank", "name_rank"} <= rows[-1].keys()
     losses = [row["loss"] for row in rows if "loss" in row]
     assert losses[-1] < 12
 
@@ -227,9 +227,9 @@ def test_a_run_learns_logs_and_exports_for_any_clip_code(data: TrainingSet, tmp_
 
     released = load_model(asset)
     with torch.no_grad():
-        ours = F.normalize(subject._image_features(data.held_out["colour"]), dim=-1)
-        pictures = torch.from_numpy(data.corpus.pictures[data.held_out["colour"].numpy()])
-        theirs = released.encode_image(views.normalise(views.plain_view(pictures, 32)), normalize=True)
+        ours = F.normalize(subject._image_features(data.held_out["color"]), dim=-1)
+        pictures = torch.from_numpy(data.corpus.pictures[data.held_out["color"].numpy()])
+        theirs = released.encode_image(views.normalize(views.plain_view(pictures, 32)), normalize=True)
         torch.testing.assert_close(theirs, ours, atol=5e-3, rtol=0)
         words = ["thing 1", "fruit"]
         text = text_features(released, words, ["a photo of a {}."])

@@ -22,7 +22,7 @@ def echo(messages, answer):
     for message in messages:
         print("noise")
         os.write(1, b"more noise\\n")
-        answer({"echo": message, "colour": os.environ["COLOUR"], "stdin": sys.stdin.isatty()})
+        answer({"echo": message, "color": os.environ["COLOR"], "stdin": sys.stdin.isatty()})
 
 def patient(messages, answer):
     try:
@@ -51,7 +51,7 @@ def start(tmp_path: Path) -> Any:
     answers: queue.SimpleQueue[tuple[Child, Message | None]] = queue.SimpleQueue()
 
     def started(function: str) -> tuple[Child, Any]:
-        child = Child(f"given:{function}", answers, {"PYTHONPATH": str(tmp_path), "COLOUR": "red"})
+        child = Child(f"given:{function}", answers, {"PYTHONPATH": str(tmp_path), "COLOR": "red"})
         return child, lambda: answers.get(timeout=60)[1]
 
     return started
@@ -61,7 +61,7 @@ def test_a_child_answers_and_ends_with_its_work(start: Any) -> None:
     child, answer = start("echo")
     for number in range(3):
         child.tell({"number": number, "umlaut": "ä\n"})
-        assert answer() == {"echo": {"number": number, "umlaut": "ä\n"}, "colour": "red", "stdin": False}
+        assert answer() == {"echo": {"number": number, "umlaut": "ä\n"}, "color": "red", "stdin": False}
     assert child.join(timeout=60)
     assert answer() is None
     assert child.end == "it ended with exit code 0"

@@ -67,7 +67,7 @@ def main() -> None:
 def table(work: Path) -> str:
     """Markdown: every variant's mean over seeds, and how far its seeds lie apart."""
     rows = [
-        "| variant | samples | colour | solid | line | subgroup rank | name rank |",
+        "| variant | samples | color | solid | line | subgroup rank | name rank |",
         "| --- |" + " ---: |" * 6,
     ]
     for name in VARIANTS:
@@ -75,7 +75,7 @@ def table(work: Path) -> str:
         runs = [json.loads(file.read_text()) for file in files if file.exists()]
         if runs:
             cells = [f"{runs[0]['samples']:,}"]
-            for score in ("colour", "solid", "line", "subgroup_rank", "name_rank"):
+            for score in ("color", "solid", "line", "subgroup_rank", "name_rank"):
                 values = [100 * run[score] for run in runs]
                 cells.append(f"{mean(values):.1f} ± {(max(values) - min(values)) / 2:.1f}")
             rows.append(f"| {name} | {' | '.join(cells)} |")

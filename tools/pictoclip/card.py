@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from vlprompt.utils.files import atomic_write
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
+BLUE, ORANGE, GREEN, GRAY = "#0072b2", "#d55e00", "#009e73", "#666666"
 _FAILURES = 16
 _COLUMNS = 8
 
@@ -45,7 +45,7 @@ _COLUMNS = 8
 def curves(log: Path) -> bytes:
     """Loss, and what validation found, over the samples seen."""
     rows = [json.loads(line) for line in log.read_text().splitlines()]
-    steps, checks = [r for r in rows if "loss" in r], [r for r in rows if "colour" in r]
+    steps, checks = [r for r in rows if "loss" in r], [r for r in rows if "color" in r]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(
@@ -53,9 +53,9 @@ def curves(log: Path) -> bytes:
     )
     left.plot([r["seen"] / 1e6 for r in steps], [r["concept"] for r in steps], color=ORANGE, lw=1, label="prototypes")
     left.set(xlabel="million samples", ylabel="training loss", ylim=0)
-    for kind, colour, marker in (("colour", BLUE, "o"), ("solid", ORANGE, "s"), ("line", GREEN, "^")):
+    for kind, color, marker in (("color", BLUE, "o"), ("solid", ORANGE, "s"), ("line", GREEN, "^")):
         accuracies = [100 * r[kind] for r in checks]
-        right.plot([r["seen"] / 1e6 for r in checks], accuracies, color=colour, marker=marker, ms=3, lw=1, label=kind)
+        right.plot([r["seen"] / 1e6 for r in checks], accuracies, color=color, marker=marker, ms=3, lw=1, label=kind)
     right.set(xlabel="million samples", ylabel="validation accuracy in %", ylim=0)
     for axes in (left, right):
         _plain(axes)
@@ -63,17 +63,17 @@ def curves(log: Path) -> bytes:
 
 
 def classes(pictures: Pictures, guesses: dict[str, Tensor]) -> bytes:
-    """Accuracy of each subgroup, in colour and as line art, the best in colour on top."""
+    """Accuracy of each subgroup, in color and as line art, the best in color on top."""
     accuracy = {style: _per_class(pictures.labels, found).numpy() for style, found in guesses.items()}
-    order = accuracy["colour"].argsort().tolist()
+    order = accuracy["color"].argsort().tolist()
     figure = Figure(figsize=(8, 0.2 * len(order) + 0.8), layout="constrained")
     axes = figure.subplots()
     rows = range(len(order))
-    axes.hlines(rows, accuracy["colour"][order], accuracy["line"][order], color="#cccccc", lw=1, zorder=1)
-    axes.scatter(accuracy["colour"][order], rows, color=BLUE, s=18, label="colour", zorder=2)
+    axes.hlines(rows, accuracy["color"][order], accuracy["line"][order], color="#cccccc", lw=1, zorder=1)
+    axes.scatter(accuracy["color"][order], rows, color=BLUE, s=18, label="color", zorder=2)
     hollow = {"edgecolors": ORANGE, "facecolors": "none"}  # where both styles score the same, both are seen
     axes.scatter(accuracy["line"][order], rows, s=26, marker="D", label="line art", zorder=2, **hollow)
-    axes.axvline(100 / len(order), color=GREY, lw=0.8, ls=":", label="chance")
+    axes.axvline(100 / len(order), color=GRAY, lw=0.8, ls=":", label="chance")
     counts = pictures.labels.bincount().tolist()
     names = [f"{SUBGROUP_PHRASES[pictures.subgroups[row]][0]} ({counts[row]})" for row in order]
     axes.set_yticks(rows, names, fontsize=7)
@@ -98,7 +98,7 @@ def failures(pictures: Pictures, guesses: dict[str, Tensor]) -> bytes:
             axes.set_xlabel(f"✗ {phrases[found[index]]}", fontsize=7, color="#b3261e")
             axes.set_xticks([])
             axes.set_yticks([])
-    figure.supxlabel("Pictures: OpenMoji, CC BY-SA 4.0", fontsize=6, color=GREY)
+    figure.supxlabel("Pictures: OpenMoji, CC BY-SA 4.0", fontsize=6, color=GRAY)
     return _png(figure)
 
 

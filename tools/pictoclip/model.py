@@ -70,7 +70,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """With QuickGELU folded into the weights, which are initialised as OpenAI's otherwise."""
+    """With QuickGELU folded into the weights, which are initialized as OpenAI's otherwise."""
 
     def __init__(self, width: int, out_std: float) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ def sincos_positions(grid: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def identity_like_(attention: Attention) -> None:
-    """Mimetic initialisation (arXiv 2305.09828): query-key products near 0.7 I, value-output near -0.4 I."""
+    """Mimetic initialization (arXiv 2305.09828): query-key products near 0.7 I, value-output near -0.4 I."""
     width = attention.out_proj.in_features
 
     def factors(noise: float, identity: float) -> tuple[Tensor, Tensor]:

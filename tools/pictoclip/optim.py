@@ -13,7 +13,7 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 _STACKED = 6
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """(n, rows <= columns) each to nearly the closest semi-orthogonal one, by Newton-Schulz iteration.
 
     The iteration runs on the Gram matrices alone, since every factor is a polynomial of them and so commutes
@@ -35,7 +35,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Matrix:
-    """A matrix to orthogonalise: rows `part` of a parameter, transposed where `tall`."""
+    """A matrix to orthogonalize: rows `part` of a parameter, transposed where `tall`."""
 
     parameter: Tensor
     part: slice
@@ -54,7 +54,7 @@ class _Matrix:
 
 
 class Muon:
-    """Momentum, orthogonalised (github.com/KellerJordan/Muon), in stacks of equally shaped matrices.
+    """Momentum, orthogonalized (github.com/KellerJordan/Muon), in stacks of equally shaped matrices.
 
     A fused query-key-value weight (3 d, d) counts as three matrices. `momentum` is the whole state: one tensor
     (matrices, rows, columns) per stack, in a fixed order. Stacks are spread over the threads of `pool`.
@@ -84,7 +84,7 @@ class Muon:
         torch.set_num_threads(1)
         gradients = torch.stack([matrix.gradient() for matrix in stack])
         momentum.lerp_(gradients, 1 - _MOMENTUM)
-        updates = orthogonalise(gradients.lerp(momentum, _MOMENTUM))
+        updates = orthogonalize(gradients.lerp(momentum, _MOMENTUM))
         for matrix, update in zip(stack, updates, strict=True):
             weight = matrix.parameter.data[matrix.part]
             scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5

@@ -11,8 +11,8 @@ from typing import Any
 from vlprompt.utils.files import atomic_write
 
 NAMES_PACKAGE = "emojibase-data"
-# Permissive, or attribution only. Anything else (share-alike, non-commercial, font licences, unknown) stays out.
-ALLOWED_LICENCES = frozenset({"MIT", "ISC", "Apache-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC0-1.0"})
+# Permissive, or attribution only. Anything else (share-alike, non-commercial, font licenses, unknown) stays out.
+ALLOWED_LICENSES = frozenset({"MIT", "ISC", "Apache-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC0-1.0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +88,34 @@ def folder_of(packages: Path, package: str) -> Path:
 
 
 def fetch(packages: Path) -> list[dict[str, Any]]:
-    """`npm pack` every source into `packages`, drop what may not be used, and write `licences.json` there.
+    """`npm pack` every source into `packages`, drop what may not be used, and write `licenses.json` there.
 
-    Returns the table: one row per package with version, licence, author, source address and `used`.
+    Returns the table: one row per package with version, license, author, source address and `used`.
     A package that is there already is not fetched again.
     """
     packages.mkdir(parents=True, exist_ok=True)
     for package in (NAMES_PACKAGE, *map(package_of, ICON_SETS)):
         if not (folder_of(packages, package) / "package.json").exists():
             _pack(package, packages)
-    table = [_icon_licence(packages, icon_set) for icon_set in ICON_SETS]
+    table = [_icon_license(packages, icon_set) for icon_set in ICON_SETS]
     names = json.loads((folder_of(packages, NAMES_PACKAGE) / "package.json").read_text())
     table.append(
         {
             "package": NAMES_PACKAGE,
             "version": names["version"],
-            "licence": names["license"],
+            "license": names["license"],
             "author": "Miles Johnson",
             "source": "https://emojibase.dev",
-            "used": names["license"] in ALLOWED_LICENCES,
+            "used": names["license"] in ALLOWED_LICENSES,
         }
     )
-    atomic_write(packages / "licences.json", json.dumps(table, indent=1) + "\n")
+    atomic_write(packages / "licenses.json", json.dumps(table, indent=1) + "\n")
     return table
 
 
 def used_sets(packages: Path) -> list[IconSet]:
-    """The icon sets whose licence, as their package states it, allows training."""
-    return [icon_set for icon_set in ICON_SETS if _icon_licence(packages, icon_set)["used"]]
+    """The icon sets whose license, as their package states it, allows training."""
+    return [icon_set for icon_set in ICON_SETS if _icon_license(packages, icon_set)["used"]]
 
 
 def icon_name(icon_set: IconSet, icon: str) -> str | None:
@@ -125,17 +125,17 @@ def icon_name(icon_set: IconSet, icon: str) -> str | None:
     return re.sub(icon_set.strip, "", icon).replace("-", " ")
 
 
-def _icon_licence(packages: Path, icon_set: IconSet) -> dict[str, Any]:
+def _icon_license(packages: Path, icon_set: IconSet) -> dict[str, Any]:
     folder = folder_of(packages, package_of(icon_set))
     info = json.loads((folder / "info.json").read_text())
     spdx = info["license"].get("spdx", "unclear")
     return {
         "package": package_of(icon_set),
         "version": json.loads((folder / "package.json").read_text())["version"],
-        "licence": spdx,
+        "license": spdx,
         "author": info["author"]["name"],
         "source": info["author"].get("url", ""),
-        "used": spdx in ALLOWED_LICENCES,
+        "used": spdx in ALLOWED_LICENSES,
     }
 
 

@@ -85,7 +85,7 @@ def fast_precision() -> torch.dtype:
 
 
 class Trainer:
-    """Model, prototypes, optimisers and the count of samples seen; `step` is the whole of training.
+    """Model, prototypes, optimizers and the count of samples seen; `step` is the whole of training.
 
     Weights are float32; the passes run in `precision`. Whatever is random in a step depends on (seed, step) only,
     so a state restored by `load` continues as if nothing had happened.
@@ -160,9 +160,9 @@ class Trainer:
         images = views.random_views(batch.pictures, batch.monochrome, size, strength, recipe.styles, rng)
         patches, share = self.shape.grid**2, recipe.patches_at(self.seen)
         kept = torch.rand(len(images), patches, generator=rng).argsort(1)[:, : round(patches * share)]
-        normalised = views.normalise(images).to(self.precision)
+        normalized = views.normalize(images).to(self.precision)
         tokens, ends = self.vocabulary.encode([caption.text for caption in batch.captions])
-        image = self.model.encode_image(normalised, kept if share < 1 else None)
+        image = self.model.encode_image(normalized, kept if share < 1 else None)
         return _Shard(batch, image, self.model.encode_text(tokens, ends))
 
     def _loss(self, image: Tensor, text: Tensor, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
@@ -305,7 +305,7 @@ class Trainer:
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """A part of a batch, and its features (b, joint), not yet normalised, with their graph."""
+    """A part of a batch, and its features (b, joint), not yet normalized, with their graph."""
 
     batch: Batch
     image: Tensor

@@ -1,4 +1,4 @@
-"""Random views of a drawing: position, colours, background, and the ways to make line art of it.
+"""Random views of a drawing: position, colors, background, and the ways to make line art of it.
 
 Every share below is of all views at full strength; strength grows from `_GENTLEST` to 1 over the curriculum.
 """
@@ -15,15 +15,15 @@ _GENTLEST = 0.25
 _CURRICULUM = 0.15
 _ROTATION, _SHIFT, _SHRINK, _ASPECT = math.radians(15), 0.15, 0.45, 0.1
 _TINTED, _PASTEL = 0.15, 0.25
-_COLOURED_INK = 0.5
+_COLORED_INK = 0.5
 _LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, slots=True)
 class Styles:
-    """Shares of views: of coloured drawings in `grey`, in one `ink`, as `lines`; `solid_lines` of one-colour ones."""
+    """Shares of views: of colored drawings in `gray`, in one `ink`, as `lines`; `solid_lines` of one-color ones."""
 
-    grey: float = 0.12
+    gray: float = 0.12
     ink: float = 0.0
     lines: float = 0.18
     solid_lines: float = 0.0
@@ -34,15 +34,15 @@ def strength_at(progress: float) -> float:
     return min(1.0, _GENTLEST + progress / _CURRICULUM)
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """Images (B, 3, S, S) in 0..1 to CLIP's mean and deviation."""
     return (images - images.new_tensor(MEAN).view(3, 1, 1)) / images.new_tensor(STD).view(3, 1, 1)
 
 
 def plain_view(pictures: Tensor, size: int) -> Tensor:
     """Pictures (B, R, R, 4) uint8 on white, resized: (B, 3, size, size) in 0..1. What evaluation sees."""
-    colour, alpha = _premultiplied(pictures)
-    flat = colour + (1 - alpha)
+    color, alpha = _premultiplied(pictures)
+    flat = color + (1 - alpha)
     return F.interpolate(flat, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
@@ -51,7 +51,7 @@ def random_views(
 ) -> Tensor:
     """Pictures (B, R, R, 4) uint8 to (B, 3, size, size) in 0..1.
 
-    `monochrome` (B,) marks sets drawn in one colour, which may be recoloured whole.
+    `monochrome` (B,) marks sets drawn in one color, which may be recolored whole.
     """
     n = len(pictures)
 
@@ -59,27 +59,27 @@ def random_views(
         return low + (high - low) * torch.rand(n, channels, 1, 1, generator=rng)
 
     mono = monochrome.view(n, 1, 1, 1)
-    colour, alpha = _moved(pictures, size, strength, rng)
+    color, alpha = _moved(pictures, size, strength, rng)
 
     kind = uniform()
     white, pastel = kind < 1 - (_TINTED + _PASTEL) * strength, kind < 1 - _TINTED * strength
     background = torch.where(pastel, uniform(0.65, 1, channels=3), uniform(channels=3))
     background = torch.where(white, 1.0, background)
-    ink = torch.where(uniform() < _COLOURED_INK * strength, uniform(0, 0.6, channels=3), 0.0)
+    ink = torch.where(uniform() < _COLORED_INK * strength, uniform(0, 0.6, channels=3), 0.0)
     dark = background.mean(1, keepdim=True) < 0.5
-    colour = torch.where(mono, torch.where(dark, 1 - ink / 2, ink) * alpha, colour)
-    views = colour + (1 - alpha) * background
+    color = torch.where(mono, torch.where(dark, 1 - ink / 2, ink) * alpha, color)
+    views = color + (1 - alpha) * background
 
     luma = (views * views.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
     share = uniform()
-    views = torch.where((share < styles.grey) & ~mono, luma, views)
-    inked = (share >= styles.grey) & (share < styles.grey + styles.ink) & ~mono
+    views = torch.where((share < styles.gray) & ~mono, luma, views)
+    inked = (share >= styles.gray) & (share < styles.gray + styles.ink) & ~mono
     level, softness = uniform(0.35, 0.65), uniform(8, 20)
     views = torch.where(inked, torch.sigmoid((luma - level) * softness), views)
     edged = (share > 1 - torch.where(mono, styles.solid_lines, styles.lines)).flatten().nonzero().flatten()
     if len(edged):
         gain = uniform(1.2, 2.6)[edged]
-        views[edged] = _line_art(colour[edged], alpha[edged], gain)
+        views[edged] = _line_art(color[edged], alpha[edged], gain)
 
     contrast, brightness = uniform(0.8, 1.2), uniform(-0.08, 0.08)
     return (views * contrast + brightness).clamp(0, 1)
@@ -92,7 +92,7 @@ def _premultiplied(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _moved(pictures: Tensor, size: int, strength: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rotate, shrink, stretch and shift: premultiplied colour (B, 3, size, size) and alpha (B, 1, size, size)."""
+    """Rotate, shrink, stretch and shift: premultiplied color (B, 3, size, size) and alpha (B, 1, size, size)."""
     n = len(pictures)
 
     def spread(limit: float) -> Tensor:
@@ -107,9 +107,9 @@ def _moved(pictures: Tensor, size: int, strength: float, rng: torch.Generator) -
     return moved[:, :3], moved[:, 3:]
 
 
-def _line_art(colour: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
-    """Black lines on white where colour or coverage changes: (B, 1, S, S), about two pixels thick."""
-    planes = torch.cat([colour + (1 - alpha), alpha], 1)
+def _line_art(color: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
+    """Black lines on white where color or coverage changes: (B, 1, S, S), about two pixels thick."""
+    planes = torch.cat([color + (1 - alpha), alpha], 1)
     across = (planes[:, :, 1:-1, 2:] - planes[:, :, 1:-1, :-2]).abs()
     down = (planes[:, :, 2:, 1:-1] - planes[:, :, :-2, 1:-1]).abs()
     edges = (across + down).amax(1, keepdim=True) * gain

@@ -1,6 +1,6 @@
 """What is a class in `openmoji`: Unicode's subgroups, merged until each class has at least 24 distinct drawings.
 
-Reviewed by hand. Left out, since no short word covers what they hold, or colour alone tells their drawings apart:
+Reviewed by hand. Left out, since no short word covers what they hold, or color alone tells their drawings apart:
 heart, emotion, money, gender, math, punctuation, currency, other-symbol, geometric, hair-style, skin-tone; and flags.
 """
 

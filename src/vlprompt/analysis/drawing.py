@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from vlprompt.analysis.attention import Attention
 from vlprompt.analysis.norms import LayerNorms
-from vlprompt.results.style import COLOURS, INK, MARKERS, PAPER, ZERO_SHOT
+from vlprompt.results.style import COLORS, INK, MARKERS, PAPER, ZERO_SHOT
 
-BEFORE, AFTER, OTHER = ZERO_SHOT[0], COLOURS[0][0], "#c4c4c8"
+BEFORE, AFTER, OTHER = ZERO_SHOT[0], COLORS[0][0], "#c4c4c8"
 HEAT = LinearSegmentedColormap.from_list("heat", [PAPER, "#b7b4ee", AFTER, "#14124a"])
-KINDS = (AFTER, BEFORE, "#d9d9dc", COLOURS[1][0])  # of tokens, prompts first
+KINDS = (AFTER, BEFORE, "#d9d9dc", COLORS[1][0])  # of tokens, prompts first
 BINS = 30  # of a histogram, at most
 ROOM = 8  # columns of a heat map that leave room for numbers
 
 Values = NDArray[Any]
 
 
-def lighter(colour: str) -> tuple[float, float, float]:
-    """A colour for areas, whose edges have the colour itself."""
-    red, green, blue = (0.35 * part + 0.65 for part in to_rgb(colour))
+def lighter(color: str) -> tuple[float, float, float]:
+    """A color for areas, whose edges have the color itself."""
+    red, green, blue = (0.35 * part + 0.65 for part in to_rgb(color))
     return red, green, blue
 
 
@@ -43,14 +43,14 @@ def draw_histograms(axes: Axes, before: Values, after: Values) -> None:
     shown = [(before, BEFORE, (0, (3, 2))), (after, AFTER, "-")]
     if np.array_equal(before, after):
         shown = shown[:1]
-    for values, colour, line in shown:
+    for values, color, line in shown:
         shares = np.histogram(values, edges)[0] / len(values)
-        axes.stairs(shares, edges, fill=True, color=(*lighter(colour), 0.7), zorder=2)
-        axes.stairs(shares, edges, color=colour, linewidth=1.2, zorder=3)
-        axes.axvline(values.mean(), color=colour, linewidth=1.2, linestyle=line, zorder=4)
+        axes.stairs(shares, edges, fill=True, color=(*lighter(color), 0.7), zorder=2)
+        axes.stairs(shares, edges, color=color, linewidth=1.2, zorder=3)
+        axes.axvline(values.mean(), color=color, linewidth=1.2, linestyle=line, zorder=4)
     axes.set_ylim(top=1.22 * axes.get_ylim()[1])
     taken: list[str] = []
-    for mean, colour in sorted((float(values.mean()), colour) for values, colour, _ in shown):
+    for mean, color in sorted((float(values.mean()), color) for values, color, _ in shown):
         # Beside its line: the lower mean to the left and the higher one to the right, where the axes have room.
         place = (mean - low) / (edges[-1] - low)
         if len(shown) == 1:
@@ -67,7 +67,7 @@ def draw_histograms(axes: Axes, before: Values, after: Values) -> None:
             textcoords="offset points",
             ha=side,
             va="top",
-            color=colour,
+            color=color,
             fontsize=8.5,
             zorder=5,
         )
@@ -78,7 +78,7 @@ def draw_histograms(axes: Axes, before: Values, after: Values) -> None:
 
 
 def draw_points(axes: Axes, images: Values, classes: Values, labels: Values, named: Sequence[int]) -> None:
-    """Images (N, 2) as small marks and classes (C, 2) as large ones; those that are named have colours and markers."""
+    """Images (N, 2) as small marks and classes (C, 2) as large ones; those that are named have colors and markers."""
     others = ~np.isin(labels, named)
     axes.scatter(images[others, 0], images[others, 1], s=7, color=OTHER, linewidths=0, zorder=2)
     rest = [label for label in range(len(classes)) if label not in named]
@@ -86,7 +86,7 @@ def draw_points(axes: Axes, images: Values, classes: Values, labels: Values, nam
         classes[rest, 0], classes[rest, 1], s=34, color=PAPER, edgecolors=INK, linewidths=0.6, alpha=0.9, zorder=4
     )
     for place, label in enumerate(named):
-        style: dict[str, Any] = {"marker": MARKERS[place], "color": COLOURS[place][0]}
+        style: dict[str, Any] = {"marker": MARKERS[place], "color": COLORS[place][0]}
         own = images[labels == label]
         axes.scatter(own[:, 0], own[:, 1], s=16, linewidths=0.3, edgecolors=PAPER, zorder=3, **style)
         axes.scatter(classes[label, 0], classes[label, 1], s=90, linewidths=0.9, edgecolors=INK, zorder=5, **style)
@@ -99,8 +99,8 @@ def draw_bars(axes: Axes, names: Sequence[str], after: Sequence[int], before: Se
     places, height = np.arange(len(names)), 0.36 if before else 0.62
     rows = [(before, BEFORE, -height / 2)] if before else []
     rows.append((after, AFTER, height / 2 if before else 0.0))
-    for values, colour, aside in rows:
-        axes.barh(places + aside, values, 0.94 * height, color=lighter(colour), edgecolor=colour, linewidth=0.9)
+    for values, color, aside in rows:
+        axes.barh(places + aside, values, 0.94 * height, color=lighter(color), edgecolor=color, linewidth=0.9)
         for place, value in zip(places, values, strict=True):
             axes.annotate(
                 str(value), (value, place + aside), (3, 0), textcoords="offset points", va="center", fontsize=8
@@ -127,8 +127,8 @@ def draw_heat(axes: Axes, attention: Attention) -> None:
     if n <= ROOM:
         dark = 0.48 * values.max()
         for (layer, number), value in np.ndenumerate(values):
-            colour = PAPER if value > dark else INK
-            axes.text(number, layer, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
+            color = PAPER if value > dark else INK
+            axes.text(number, layer, f"{value:.1f}", ha="center", va="center", fontsize=7, color=color)
     if attention.own < layers:
         axes.axhline(attention.own - 0.5, color=INK, linewidth=1.0, linestyle=(0, (3, 2)))
     assert axes.figure is not None
@@ -141,12 +141,12 @@ def draw_shares(axes: Axes, attention: Attention) -> None:
     """Share of prompts and of each other kind of token in every layer, side by side."""
     layers = len(attention.to_prompts)
     left = np.zeros(layers)
-    for (kind, of_kind), colour in zip(attention.shares.items(), KINDS, strict=False):
+    for (kind, of_kind), color in zip(attention.shares.items(), KINDS, strict=False):
         share = 100 * np.array(of_kind)
-        axes.barh(range(layers), share, 0.86, left, color=colour, label=kind)
+        axes.barh(range(layers), share, 0.86, left, color=color, label=kind)
         left += share
     axes.axvline(
-        100 * attention.even, color=COLOURS[2][0], linewidth=1.2, linestyle=(0, (3, 2)), label="prompts if even"
+        100 * attention.even, color=COLORS[2][0], linewidth=1.2, linestyle=(0, (3, 2)), label="prompts if even"
     )
     axes.set_xlim(0, 100)
     _layers(axes, layers)

@@ -32,12 +32,12 @@ from vlprompt.analysis.drawing import (
 )
 from vlprompt.analysis.inspection import Inspection
 from vlprompt.analysis.projection import Points, Projection, project
-from vlprompt.results.style import COLOURS, INK, MARKERS, PAPER, SETTINGS
+from vlprompt.results.style import COLORS, INK, MARKERS, PAPER, SETTINGS
 from vlprompt.utils.files import atomic_write
 
 WIDTH = 7.0  # inches: two columns of a paper
 DPI = 200
-NAMED = len(COLOURS)  # classes that have a colour in the embedding
+NAMED = len(COLORS)  # classes that have a color in the embedding
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def dispersion(found: Inspection) -> Figure | None:
 
 
 def embedding(found: Inspection) -> Figure | None:
-    """Images and classes on the same two axes, before and after; classes that are confused most have colours."""
+    """Images and classes on the same two axes, before and after; classes that are confused most have colors."""
     if found.images is None:
         return None
     shown, gap, labels = project(found.classes, found.images), found.dispersion["modality_gap"], found.images.labels
@@ -101,18 +101,16 @@ def embedding(found: Inspection) -> Figure | None:
     height = panel * (high - low)[1] / (high - low)[0] + 0.95 + 0.2 * -(-(len(named) + 2) // across)
     figure = _figure(width, height)
     panels = figure.subplots(1, len(sides), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (title, distance, points, centres) in zip(panels, sides, strict=True):
-        draw_points(axes, points, centres, labels.numpy(), named)
+    for axes, (title, distance, points, centers) in zip(panels, sides, strict=True):
+        draw_points(axes, points, centers, labels.numpy(), named)
         _name(axes, f"{title}: modality gap {distance:.2f}")
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.set_xlabel(f"component 1 ({shown.explained[0]:.0%} of the variance)")
     panels[0].set_ylabel(f"component 2 ({shown.explained[1]:.0%})")
     style: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0.6}
     handles = []
-    for label, marker, (colour, _) in zip(named, MARKERS, COLOURS, strict=False):
-        handles.append(
-            Line2D([], [], marker=marker, color=colour, label=shortened(found.classes.names[label]), **style)
-        )
+    for label, marker, (color, _) in zip(named, MARKERS, COLORS, strict=False):
+        handles.append(Line2D([], [], marker=marker, color=color, label=shortened(found.classes.names[label]), **style))
     handles.append(Line2D([], [], marker="o", color=OTHER, markersize=3, label="images of other classes", **style))
     handles.append(Line2D([], [], marker="o", color=PAPER, mec=INK, markersize=8, label="class embeddings", **style))
     figure.legend(handles=handles, loc="outside lower center", ncols=across)
@@ -186,7 +184,7 @@ def _limits(shown: Projection) -> tuple[Points, Points]:
 
 
 def _named(found: Inspection) -> list[int]:
-    """Labels of the classes that have a colour: those of the most confused pairs, then those with most images."""
+    """Labels of the classes that have a color: those of the most confused pairs, then those with most images."""
     assert found.images is not None
     names = [name for pair in found.pairs for name in (pair.first, pair.second)]
     often = [found.classes.names[label] for label, _ in Counter(found.images.labels.tolist()).most_common()]
@@ -205,5 +203,5 @@ def _name(axes: Axes, title: str) -> None:
 def _legend_both(figure: Figure, found: Inspection | None) -> None:
     """What is before and, unless nothing has changed, what is after."""
     labels = {BEFORE: "frozen model, hand-crafted template"} | ({} if found is None else {AFTER: _tuned(found)})
-    handles = [Patch(facecolor=lighter(colour), edgecolor=colour, label=label) for colour, label in labels.items()]
+    handles = [Patch(facecolor=lighter(color), edgecolor=color, label=label) for color, label in labels.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)

@@ -251,7 +251,7 @@ def _look_at_images(
 def _batches(method: Method[Any], images: Images) -> Iterator[Tensor]:
     """Some of the images, evenly from all of them, as tensors (B, 3, S, S)."""
     items = [images.dataset.test[place] for place in spaced(len(images.dataset.test), WATCHED)]
-    chosen = ImageSet(items, images.dataset.root, method.backbone.test_transform)
+    chosen = ImageSet(items, images.dataset.root, method.backbone.eval_transform)
     for batch, _, _ in DataLoader(chosen, BATCH):
         yield batch.to(method.backbone.device)
 

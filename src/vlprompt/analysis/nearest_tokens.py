@@ -15,7 +15,7 @@ CHUNK = 256  # vectors at a time; with 49,408 tokens their distances take 50 MB
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """A token: its text, and the Euclidean distance and cosine of its embedding to a vector."""
 
     word: str
@@ -28,7 +28,7 @@ class Vector:
     """A context vector: its norm, and the nearest tokens, the nearest first."""
 
     norm: float
-    nearest: tuple[Neighbour, ...]
+    nearest: tuple[Neighbor, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Table:
         cosines = F.cosine_similarity(self._rows[rows], vectors[:, None], dim=-1)
         words = [[self._tokenizer.word(token) for token in tokens] for tokens in self._tokens[rows].tolist()]
         found = zip(vectors.norm(dim=1).tolist(), words, distances.tolist(), cosines.tolist(), strict=True)
-        return Context(of, tuple(Vector(norm, tuple(map(Neighbour, *near))) for norm, *near in found))
+        return Context(of, tuple(Vector(norm, tuple(map(Neighbor, *near))) for norm, *near in found))
 
 
 def _nearest(vectors: Tensor, table: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -63,7 +63,7 @@ def find_images(
 def evenly(items: Sequence[Item], limit: int) -> tuple[Item, ...]:
     """At most `limit` items (0: all), as many of each class as of the others, but at least one; in their order.
 
-    They are spread over those of a class, since neighbours may be alike.
+    They are spread over those of a class, since neighbors may be alike.
     """
     if not limit or len(items) <= limit:
         return tuple(items)

@@ -14,7 +14,7 @@ from vlprompt.data.dataset import Item
 from vlprompt.data.features import FeatureSet
 from vlprompt.experiments.testing import columns, new_names
 from vlprompt.methods.base import Method, as_words
-from vlprompt.training.inputs import test_inputs
+from vlprompt.training.inputs import evaluation_inputs
 from vlprompt.utils.progress import Reporter
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class ClassFeatures:
     Attributes:
         names: of the C classes.
         before: (C, D), of the hand-crafted template.
-        after: (C, D), of the tuned method; where every image has its own, their mean over the images, normalised.
+        after: (C, D), of the tuned method; where every image has its own, their mean over the images, normalized.
             None where that needs images and there are none.
     """
 
@@ -68,7 +68,7 @@ class ImageFeatures:
         labels: (N,).
         features: (N, D).
         guesses: labels (N,) that the frozen and the tuned model give.
-        prototypes: (C, D), means of the unit frozen features of each class's shots; not normalised again. Rows of
+        prototypes: (C, D), means of the unit frozen features of each class's shots; not normalized again. Rows of
             classes without a shot are NaN.
     """
 
@@ -105,7 +105,7 @@ def image_features(method: Method[Any], images: Images, reporter: Reporter) -> t
     kept = columns(words, method.class_names)
 
     def frozen(items: tuple[Item, ...]) -> Tensor:
-        found = test_inputs(method, items, dataset.root, images.config, reporter, frozen=True)
+        found = evaluation_inputs(method, items, dataset.root, images.config, reporter, frozen=True)
         assert isinstance(found, FeatureSet)
         return F.normalize(found.features[:, 0].float(), dim=-1)
 
@@ -130,7 +130,7 @@ def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 def _tuned(method: Method[Any], images: Images, kept: list[int], reporter: Reporter) -> tuple[Tensor, Tensor, Tensor]:
     """The tuned model's image features (N, D), guesses (N,) and text features (C, D)."""
     runtime, dataset, device = images.config.runtime, images.dataset, method.backbone.device
-    inputs = test_inputs(method, dataset.test, dataset.root, images.config, reporter, frozen=False)
+    inputs = evaluation_inputs(method, dataset.test, dataset.root, images.config, reporter, frozen=False)
     text = method.class_features()
     features, guesses, total = [], [], torch.zeros(())
     done = 0

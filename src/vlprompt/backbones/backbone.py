@@ -14,7 +14,7 @@ from vlprompt.backbones.sources.load import LoadedModel, Source, load_model
 from vlprompt.backbones.text import TextTower
 from vlprompt.backbones.tokenizer import Tokenizer
 from vlprompt.backbones.vision import vision_tower
-from vlprompt.data.transforms import test_transform, train_transform
+from vlprompt.data.transforms import eval_transform, train_transform
 from vlprompt.errors import VLPromptError
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -30,8 +30,8 @@ class Backbone:
         embed_dim: D, the joint dimension.
         image_size: side of the square input in pixels.
         logit_scale: the model's own log scale s; logits are exp(s) times the cosine.
-        text, vision: the towers. Both take prompts and return fp32 features that are not normalised.
-        test_transform, train_transform: PIL image to normalised tensor (3, image_size, image_size).
+        text, vision: the towers. Both take prompts and return fp32 features that are not normalized.
+        eval_transform, train_transform: PIL image to normalized tensor (3, image_size, image_size).
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Backbone:
         self.vision = vision_tower(self.model)
         self.embed_dim = self.text.embed_dim
         size, mean, std, interpolation = loaded.image_size, loaded.mean, loaded.std, loaded.interpolation
-        self.test_transform = test_transform(size, mean, std, interpolation=interpolation, squash=loaded.squash)
+        self.eval_transform = eval_transform(size, mean, std, interpolation=interpolation, squash=loaded.squash)
         self.train_transform = train_transform(size, mean, std, interpolation=interpolation)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Backbone":
@@ -70,11 +70,11 @@ class Backbone:
         return digest.hexdigest()
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """Frozen text features (N, D), fp32, not normalised, of tokens (N, context length)."""
+        """Frozen text features (N, D), fp32, not normalized, of tokens (N, context length)."""
         return self.text(tokens)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Frozen image features (B, D), fp32, not normalised, of images (B, 3, image_size, image_size)."""
+        """Frozen image features (B, D), fp32, not normalized, of images (B, 3, image_size, image_size)."""
         return self.vision(images)
 
     @torch.no_grad()

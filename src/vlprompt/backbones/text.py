@@ -82,7 +82,7 @@ class TextTower:
         return self._embed(tokens).float()
 
     def __call__(self, tokens: Tensor, updates: LowRankUpdates | None = None) -> Tensor:
-        """Features (N, D), fp32, not normalised, of token sentences (N, context length).
+        """Features (N, D), fp32, not normalized, of token sentences (N, context length).
 
         Low-rank updates run through the same two ideas. Where they come with dropout, the start that sentences share
         is computed once, and so under one mask for all of them.
@@ -93,7 +93,7 @@ class TextTower:
         return self._run(self._sentences_of(tokens, torch.full_like(tokens, -1), share_slots=True), None, updates)
 
     def encode_prompts(self, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
-        """Features, fp32, not normalised, of the prompted sentence of every class.
+        """Features, fp32, not normalized, of the prompted sentence of every class.
 
         Args:
             prompts: n context vectors, deep ones with them.

@@ -35,10 +35,10 @@ class VisionTower:
     def __call__(
         self, images: Tensor, prompts: VisualPrompts | None = None, updates: LowRankUpdates | None = None
     ) -> Tensor:
-        """Image features, fp32, not normalised.
+        """Image features, fp32, not normalized.
 
         Args:
-            images: tensor with shape (B, 3, image_size, image_size), normalised as the backbone's transforms do.
+            images: tensor with shape (B, 3, image_size, image_size), normalized as the backbone's transforms do.
             prompts: prompt tokens, or None for the frozen tower.
             updates: additions to the projections of its attention, or None for the frozen ones.
 

@@ -65,7 +65,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         self.method = method.eval()
         self._text_features = self._encode_classes()
         size = method.backbone.image_size
-        # A grey picture tells of visual prompts and probes. -inf alone is a class that a probe was shown no image of.
+        # A gray picture tells of visual prompts and probes. -inf alone is a class that a probe was shown no image of.
         if not self.logits(torch.zeros(1, 3, size, size)).amax().isfinite():
             raise self._no_numbers("logits")
 
@@ -115,7 +115,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
     def pixels(self, image: Picture) -> Tensor:
         """One picture as the image tower takes it, (3, S, S). Threads may call it. ImageError if it cannot be read."""
-        return self.method.backbone.test_transform(as_image(image), random.Random(0))
+        return self.method.backbone.eval_transform(as_image(image), random.Random(0))
 
     @torch.no_grad()
     def logits(self, pixels: Tensor) -> Tensor:
@@ -208,16 +208,16 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         _check_free(Path(save_directory))  # before the mixin removes a config.json there
         return super().save_pretrained(save_directory, *args, **kwargs)
 
-    def generate_model_card(self, *args: Any, licence: str | None = None, **kwargs: Any) -> ModelCard:
-        """The card that `save_pretrained` and `push_to_hub` write: method, data, metrics, licence, how to use.
+    def generate_model_card(self, *args: Any, license: str | None = None, **kwargs: Any) -> ModelCard:
+        """The card that `save_pretrained` and `push_to_hub` write: method, data, metrics, license, how to use.
 
         Args:
             *args: not used.
-            licence: of the prompts, as the hub names it ("apache-2.0"); `model_card_kwargs={"licence": ...}` of
+            license: of the prompts, as the hub names it ("apache-2.0"); `model_card_kwargs={"license": ...}` of
                 `save_pretrained` and `push_to_hub`.
             **kwargs: what a template would take; not used.
         """
-        return model_card(self._public_record(), self.class_names, licence)
+        return model_card(self._public_record(), self.class_names, license)
 
     def _portable_record(self) -> RunRecord:
         """The record without the paths of this machine's pictures."""

@@ -16,7 +16,7 @@ SIDE, GAP, LINE = 176, 16, 18
 COLUMNS, LIMIT = 6, 300
 # Pillow's own font has no letters beyond ASCII.
 FONTS = Path(get_data_path()) / "fonts" / "ttf"
-INK, GREY, PALE, RED = "#1f2328", "#656d76", "#f0f1f3", "#b3261e"
+INK, GRAY, PALE, RED = "#1f2328", "#656d76", "#f0f1f3", "#b3261e"
 
 
 class Sheet:
@@ -34,16 +34,16 @@ class Sheet:
         pen = ImageDraw.Draw(tile)
         pen.rectangle((0, 0, SIDE - 1, SIDE - 1), fill=PALE)
         if isinstance(guess, ImageError):
-            said, probability, colour = guess.reason, "", RED
+            said, probability, color = guess.reason, "", RED
         else:
-            said, probability, colour = guess.label, f"{guess.probability:.1%}", INK
+            said, probability, color = guess.label, f"{guess.probability:.1%}", INK
             small = ImageOps.contain(read_image(path), (SIDE, SIDE))
             tile.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
         for line, (text, font, fill) in enumerate(
             (
-                (said, self._bold, colour),
+                (said, self._bold, color),
                 (probability, self._plain, INK),
-                (visible(Path(path).name), self._plain, GREY),
+                (visible(Path(path).name), self._plain, GRAY),
             )
         ):
             pen.text((0, SIDE + 2 + line * LINE), self._fitted(text, font), fill=fill, font=font)

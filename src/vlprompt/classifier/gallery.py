@@ -24,7 +24,7 @@ class Shown:
 
 
 def gallery(pictures: list[Shown], *, credit: str) -> bytes:
-    """A PNG with the pictures in rows; guesses are marked with a tick or a cross, not by colour alone."""
+    """A PNG with the pictures in rows; guesses are marked with a tick or a cross, not by color alone."""
     rows = math.ceil(len(pictures) / COLUMNS)
     lines = 1 + len(pictures[0].guesses)
     layout = ConstrainedLayoutEngine(hspace=0.12)

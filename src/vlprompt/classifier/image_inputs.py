@@ -42,7 +42,7 @@ def as_image(picture: Picture) -> Image.Image:
 
 def as_many(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     """One picture as a list of one, many as they are."""
-    # An array (3, H, W) is a mistake, not three grey pictures.
+    # An array (3, H, W) is a mistake, not three gray pictures.
     array = isinstance(pictures, np.ndarray) and pictures.dtype != object and pictures.ndim <= 3
     single = array or isinstance(pictures, str | Path | Image.Image)
     if isinstance(pictures, bytes) or (not single and not isinstance(pictures, Iterable)):

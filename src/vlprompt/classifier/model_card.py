@@ -13,20 +13,20 @@ from vlprompt.runs.record import RunRecord
 CLASSES_SHOWN = 100
 
 
-def model_card(record: RunRecord, class_names: Sequence[str], licence: str | None) -> ModelCard:
-    """What it is, what it learned from, how good it is, its licence and how to use it.
+def model_card(record: RunRecord, class_names: Sequence[str], license: str | None) -> ModelCard:
+    """What it is, what it learned from, how good it is, its license and how to use it.
 
     Args:
         record: of the run.
         class_names: that the classifier names now.
-        licence: of the prompts, as the hub names it.
+        license: of the prompts, as the hub names it.
     """
     config = record.config
     data = ModelCardData(
         library_name="vlprompt",
         pipeline_tag="image-classification",
         tags=["clip", "prompt-learning", config.method.name, "model_hub_mixin"],
-        license=licence,
+        license=license,
         base_model=None,
         model_name=f"{config.method.name} on {config.data.source}",
         eval_results=[
@@ -34,10 +34,10 @@ def model_card(record: RunRecord, class_names: Sequence[str], licence: str | Non
             for test, value in _accuracies(record).items()
         ],
     )
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_text(record, class_names, licence)}")
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_text(record, class_names, license)}")
 
 
-def _text(record: RunRecord, class_names: Sequence[str], licence: str | None) -> str:
+def _text(record: RunRecord, class_names: Sequence[str], license: str | None) -> str:
     config, backbone, split = record.config, record.backbone, record.split
     about = (inspect.getdoc(METHODS.get(config.method.name)) or "").splitlines()[0]
     options = ", ".join(f"`{key}={value}`" for key, value in config.method.options.items())
@@ -45,7 +45,7 @@ def _text(record: RunRecord, class_names: Sequence[str], licence: str | None) ->
     sections = {
         "Method": f"**{config.method.name}**: {about} Options: {options}. {learned}.\n\n"
         f"Backbone: `{config.backbone.source}` ({backbone.name}, {backbone.image_size} pixels, weights "
-        f"`{backbone.weight_hash[:16]}`), {config.backbone.precision}. Its own licence holds for it.",
+        f"`{backbone.weight_hash[:16]}`), {config.backbone.precision}. Its own license holds for it.",
         "Data": f"{config.data.source}: {split.train} images of {len(record.class_names)} classes (up to "
         f"{config.data.shots} a class, seed {config.seed}), {split.val} held out and {split.test} to test; split "
         f"`{split.hash[:16]}`.\n\nClasses: {_listed(class_names)}.",
@@ -53,7 +53,7 @@ def _text(record: RunRecord, class_names: Sequence[str], licence: str | None) ->
         "Limits": "It answers with one of its classes whatever the picture shows. It inherits what its backbone "
         "learned from its own training data, wrong and unfair associations among it. Test it on pictures of your own "
         "before you rely on it.",
-        "Licence": f"{licence}." if licence else "Not stated by the author.",
+        "License": f"{license}." if license else "Not stated by the author.",
         "How to use": _usage(config.backbone.source),
     }
     title = f"# {config.method.name} prompts for {len(class_names)} classes of {config.data.source}"

@@ -20,7 +20,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_(root: Root = None, as_json: Json = False) -> None:
-    """List the datasets that have a name: classes, published sizes, licence, and where their images are here.
+    """List the datasets that have a name: classes, published sizes, license, and where their images are here.
 
     JSON has their class names as well, for zero-shot use; they need no images.
 
@@ -30,20 +30,20 @@ def list_(root: Root = None, as_json: Json = False) -> None:
 
         vlprompt data list --root /data --json
     """
-    from vlprompt.data.catalogue import catalogue
+    from vlprompt.data.catalog import catalog
 
-    entries = catalogue(_path(root))
+    entries = catalog(_path(root))
     if as_json:
         print(json.dumps(entries))
         return
     _print_table(
-        ("name", "classes", "train", "val", "test", "licence", "where"),
+        ("name", "classes", "train", "val", "test", "license", "where"),
         [
             (
                 entry["name"],
                 f"{entry['classes']:,}" if "classes" in entry else "",
                 *(f"{count:,}" if (count := entry.get("sizes", {}).get(split)) else "" for split in SPLITS),
-                entry.get("licence", ""),
+                entry.get("license", ""),
                 entry.get("where") or "not here",
             )
             for entry in entries

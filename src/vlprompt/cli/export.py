@@ -14,7 +14,7 @@ from vlprompt.errors import VLPromptError
 def export(
     run: Run,
     form: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8 (dynamic quantisation).")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8 (dynamic quantization).")] = "fp32",
     out: Annotated[Path | None, typer.Option(help="The file; default RUN/model-PRECISION.onnx.")] = None,
     images: Annotated[
         list[str] | None,

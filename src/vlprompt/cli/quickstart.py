@@ -71,4 +71,4 @@ def _picture(out: Path, backbone: Backbone) -> bytes:
         path = dataset.root / item.path
         guesses = {name: classifier.predict(path)[0].label for name, classifier in classifiers.items()}
         shown.append(Shown(path, dataset.class_names[item.label], guesses))
-    return gallery(shown, credit=f"Pictures: {dataset.licence}")
+    return gallery(shown, credit=f"Pictures: {dataset.license}")

@@ -94,7 +94,7 @@ def plot(
 ) -> None:
     """Plots of all finished runs under RUNS: accuracy against shots, base against new, gain over zero-shot, time.
 
-    A method has the same colour and marker in all of them. What is not finished is left out, and said so.
+    A method has the same color and marker in all of them. What is not finished is left out, and said so.
 
     Examples:
 

@@ -14,7 +14,7 @@ SOURCE = "source"
 
 
 @dataclass(frozen=True)
-class Test:
+class Evaluation:
     """Images that are classified, by their classes, and the classes that compete for them."""
 
     images: Classes = "all"
@@ -63,7 +63,7 @@ class Protocol:
 
     about: str
     train: Classes
-    tests: dict[str, Test]
+    tests: dict[str, Evaluation]
     recipes: tuple[str, ...]
     targets: Literal["own", "trained"] | None = None
     means: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -86,14 +86,14 @@ class Protocol:
         return numbers
 
 
-# A recipe that is to generalise stands in for another one of that kind before one that is made for the learned classes.
+# A recipe that is to generalize stands in for another one of that kind before one that is made for the learned classes.
 _ELSEWHERE = ("cross-dataset", "base-to-new", "few-shot")
 
 PROTOCOLS: dict[str, Protocol] = {
     "few-shot": Protocol(
         about="all classes are learned and tested",
         train="all",
-        tests={"test": Test()},
+        tests={"test": Evaluation()},
         recipes=("few-shot",),
         shots=(1, 2, 4, 8, 16),
     ),
@@ -101,10 +101,10 @@ PROTOCOLS: dict[str, Protocol] = {
         about="the first half of the classes (base) is learned; base and new are tested, apart and among one another",
         train="base",
         tests={
-            "base": Test("base", "base"),
-            "new": Test("new", "new"),
-            "open-base": Test("base", "all"),
-            "open-new": Test("new", "all"),
+            "base": Evaluation("base", "base"),
+            "new": Evaluation("new", "new"),
+            "open-base": Evaluation("base", "all"),
+            "open-new": Evaluation("new", "all"),
         },
         recipes=("base-to-new",),
         means={"harmonic_mean": ("base", "new"), "open_harmonic_mean": ("open-base", "open-new")},
@@ -112,14 +112,14 @@ PROTOCOLS: dict[str, Protocol] = {
     "cross-dataset": Protocol(
         about="all classes of one dataset are learned; it and others with classes of their own are tested",
         train="all",
-        tests={SOURCE: Test()},
+        tests={SOURCE: Evaluation()},
         recipes=_ELSEWHERE,
         targets="own",
     ),
     "domain-generalization": Protocol(
         about="all classes are learned in one domain; it and others with the same classes, or some of them, are tested",
         train="all",
-        tests={SOURCE: Test()},
+        tests={SOURCE: Evaluation()},
         recipes=("domain-generalization", *_ELSEWHERE),
         targets="trained",
     ),

@@ -84,7 +84,7 @@ def method_label(config: RunConfig, usual_template: str | list[str] | None = Non
 
 
 def recipe_labels(config: RunConfig) -> list[str]:
-    """The recipe that the optimiser and the images were set by, with what was changed: "unified, optim.epochs=1".
+    """The recipe that the optimizer and the images were set by, with what was changed: "unified, optim.epochs=1".
 
     It is found by comparing: a name kept in the record could say what the settings do not. The nearest one counts;
     where several are as near, all of them.

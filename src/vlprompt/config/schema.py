@@ -92,7 +92,7 @@ class DataConfig(Section):
 
 
 class OptimConfig(Section):
-    """Optimiser and schedule; defaults are those of the field's common toolbox."""
+    """Optimizer and schedule; defaults are those of the field's common toolbox."""
 
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD, or AdamW with PyTorch's betas.")
     lr: float = Field(0.002, gt=0, description="Learning rate at the start of the cosine.")

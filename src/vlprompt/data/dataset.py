@@ -43,7 +43,7 @@ class Dataset:
     val: tuple[Item, ...]
     test: tuple[Item, ...]
     template: str = "a photo of a {}."
-    licence: str = ""
+    license: str = ""
     source: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
     shifted: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class Dataset:
         return {self.class_names[label]: count for label, count in counts.items() if count < shots}
 
     def subset(self, classes: Classes) -> "Dataset":
-        """The dataset of base classes (the first ceil(C / 2)) or new ones (the rest), relabelled from 0."""
+        """The dataset of base classes (the first ceil(C / 2)) or new ones (the rest), relabeled from 0."""
         if classes not in get_args(Classes):
             raise VLPromptError(f"classes must be one of {', '.join(get_args(Classes))}, not {classes!r}")
         kept = class_half(len(self.class_names), classes)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeVar
 Classes = Literal["all", "base", "new"]
 
 
-class Labelled(Protocol):
+class Labeled(Protocol):
     """Anything with a class index."""
 
     @property
@@ -20,7 +20,7 @@ class Labelled(Protocol):
         ...
 
 
-L = TypeVar("L", bound=Labelled)
+L = TypeVar("L", bound=Labeled)
 
 
 def image_rng(seed: int, epoch: int, index: int) -> random.Random:

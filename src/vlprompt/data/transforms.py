@@ -1,4 +1,4 @@
-"""CLIP's image transforms: PIL image in, normalised float tensor (3, S, S) out."""
+"""CLIP's image transforms: PIL image in, normalized float tensor (3, S, S) out."""
 
 import math
 import random
@@ -21,7 +21,7 @@ THIN = 16
 
 @dataclass(frozen=True)
 class FixedTransform:
-    """What `test_transform` makes."""
+    """What `eval_transform` makes."""
 
     size: int
     mean: Triple
@@ -30,7 +30,7 @@ class FixedTransform:
     squash: bool
 
     def __call__(self, image: Image.Image, rng: random.Random | None = None) -> Tensor:
-        """The normalised tensor (3, S, S) of an RGB image; `rng` is not used."""
+        """The normalized tensor (3, S, S) of an RGB image; `rng` is not used."""
         if self.squash:
             return _to_tensor(_resized(image, self.size, self.size, self.interpolation), self.mean, self.std)
         image = _central(image, THIN * min(image.size), THIN * min(image.size))
@@ -51,7 +51,7 @@ class RandomTransform:
     flip: bool
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
-        """The normalised tensor (3, S, S) of a random view of an RGB image, drawn from `rng`."""
+        """The normalized tensor (3, S, S) of a random view of an RGB image, drawn from `rng`."""
         image = image.crop(_random_box(image.width, image.height, self.crop_scale, rng))
         image = _resized(image, self.size, self.size, self.interpolation)
         if self.flip and rng.random() < 0.5:
@@ -59,7 +59,7 @@ class RandomTransform:
         return _to_tensor(image, self.mean, self.std)
 
 
-def test_transform(
+def eval_transform(
     image_size: int,
     mean: Sequence[float],
     std: Sequence[float],
@@ -67,7 +67,7 @@ def test_transform(
     interpolation: str = "bicubic",
     squash: bool = False,
 ) -> FixedTransform:
-    """CLIP's evaluation transform: shorter side to `image_size`, centre crop, normalise.
+    """CLIP's evaluation transform: shorter side to `image_size`, center crop, normalize.
 
     Called as `t(image)` or `t(image, rng)`; the random state is not used. `mean` and `std` are per channel, for
     values in [0, 1]. `squash` resizes both sides instead, as SigLIP's does.
@@ -84,7 +84,7 @@ def train_transform(
     *,
     interpolation: str = "bicubic",
 ) -> RandomTransform:
-    """The field's training transform: random resized crop, horizontal flip with probability 1/2, normalise.
+    """The field's training transform: random resized crop, horizontal flip with probability 1/2, normalize.
 
     Called as `t(image, rng)`, and all its randomness comes from `rng`. `crop_scale` bounds the crop's share of the
     image's area; its aspect ratio is between 3/4 and 4/3.
@@ -102,7 +102,7 @@ def _resized(image: Image.Image, width: int, height: int, interpolation: str) ->
 
 
 def _central(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The centre of an image, cut to at most this width and height."""
+    """The center of an image, cut to at most this width and height."""
     width, height = min(width, image.width), min(height, image.height)
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))

@@ -20,7 +20,7 @@ from vlprompt.runs.state import FILE, load_prompts, read_progress, save_prompts
 from vlprompt.training.calibration import calibrate
 from vlprompt.training.evaluation import predict_logits
 from vlprompt.training.fit import fit
-from vlprompt.training.inputs import test_inputs, training_inputs
+from vlprompt.training.inputs import evaluation_inputs, training_inputs
 from vlprompt.training.memory import peak_memory_mb
 from vlprompt.utils.processes import Child, Message
 from vlprompt.utils.progress import Relay, Reporter
@@ -67,7 +67,7 @@ def held_out(task: Task, method: Method[Any], reporter: Reporter) -> Calibration
     shots, runtime = task.shots, task.config.runtime
     if not shots.val:
         return None
-    inputs = test_inputs(method, shots.val, shots.root, task.config, reporter, frozen=False)
+    inputs = evaluation_inputs(method, shots.val, shots.root, task.config, reporter, frozen=False)
     with reporter.bar("calibrate") as bar:
         logits = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
     # A probe's logits are -inf for a class that it was shown no image of; no others are without end.
@@ -80,7 +80,7 @@ def _prepare(task: Task, method: Method[Any], reporter: Reporter) -> dict[str, f
     begun, shots = time.monotonic(), task.shots
     if type(method).prepare is not Method.prepare:
         prepared = [
-            test_inputs(method, items, shots.root, task.config, reporter, frozen=True) if items else None
+            evaluation_inputs(method, items, shots.root, task.config, reporter, frozen=True) if items else None
             for items in (shots.train, shots.val)
         ]
         assert prepared[0] is not None

@@ -11,7 +11,7 @@ from vlprompt.experiments.learning import train
 from vlprompt.experiments.run import new_record
 from vlprompt.experiments.task import Task
 from vlprompt.training.evaluation import predict_logits
-from vlprompt.training.inputs import test_inputs
+from vlprompt.training.inputs import evaluation_inputs
 from vlprompt.utils.progress import Reporter
 
 EPOCHS = 3  # the first warms up
@@ -54,7 +54,7 @@ def rehearse(task: Task) -> Pace:
     epoch = min((epoch.seconds for epoch in record.history[1:]), default=0.0)
 
     def test(items: tuple[Item, ...]) -> float:
-        inputs = test_inputs(method, items, task.dataset.root, config, reporter, frozen=False)
+        inputs = evaluation_inputs(method, items, task.dataset.root, config, reporter, frozen=False)
         begun = time.monotonic()
         with reporter.bar("test") as bar:
             predict_logits(method, inputs, batch_size=config.runtime.eval_batch_size, workers=0, bar=bar)

@@ -18,7 +18,7 @@ from vlprompt.data.readers.split_file import write_split
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.learning import held_out, train
 from vlprompt.experiments.task import Task, load_pool, load_targets, on_data, open_task
-from vlprompt.experiments.testing import run_tests, summarise
+from vlprompt.experiments.testing import run_tests, summarize
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import PREDICTIONS, BackboneRecord, RunRecord, SplitRecord, now, read_record
 from vlprompt.runs.restore import restore
@@ -93,7 +93,7 @@ def tune(
         record.status = "interrupted"
         record.write(folder)
         raise
-    record.metrics = summarise(config.protocol, predictions, record.calibration)
+    record.metrics = summarize(config.protocol, predictions, record.calibration)
     if predictions:
         buffer = io.BytesIO()
         polars.concat([found.table(test) for test, found in predictions.items()]).write_parquet(buffer)
@@ -144,7 +144,7 @@ def evaluate(
     found = run_tests(config, dataset, load_targets(config, dataset), method, reporter)
     if not found:
         raise VLPromptError(f"dataset {dataset.name!r} has no test images; add some to its test split")
-    metrics = summarise(config.protocol, found, record.calibration)
+    metrics = summarize(config.protocol, found, record.calibration)
     return {"run": str(run), "dataset": dataset.name, "method": method.name, **metrics}
 
 

@@ -15,7 +15,7 @@ from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.testing import describe_tests, new_names
 from vlprompt.methods.base import Method, as_words, create_method
-from vlprompt.runs.record import TestRecord
+from vlprompt.runs.record import EvaluationRecord
 from vlprompt.training.distributed import check_devices
 from vlprompt.training.tensorboard import check_tensorboard
 from vlprompt.utils.seeds import derived_seed
@@ -41,7 +41,7 @@ class Task:
     dataset: Dataset
     shots: Dataset
     targets: dict[str, Dataset]
-    tests: dict[str, TestRecord]
+    tests: dict[str, EvaluationRecord]
 
     def of(self, config: RunConfig) -> "Task":
         """The task of another method on the same images."""

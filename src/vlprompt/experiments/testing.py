@@ -7,23 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlprompt.config.protocols import PROTOCOLS, Test
+from vlprompt.config.protocols import PROTOCOLS, Evaluation
 from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.methods.base import Method, as_words
-from vlprompt.runs.record import Calibration, TestRecord
+from vlprompt.runs.record import Calibration, EvaluationRecord
 from vlprompt.training.evaluation import Predictions, predict_logits
-from vlprompt.training.inputs import test_inputs
+from vlprompt.training.inputs import evaluation_inputs
 from vlprompt.utils.progress import Reporter
 
 
-def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]) -> dict[str, TestRecord]:
+def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]) -> dict[str, EvaluationRecord]:
     """What every test is of. VLPromptError where one has no images."""
     records = {}
     for tested, tests in _by_dataset(protocol, dataset, targets):
         for name, test in tests.items():
             part = test.of(tested)
-            records[name] = TestRecord(
+            records[name] = EvaluationRecord(
                 dataset=part.name, hash=part.content_hash, classes=len(part.class_names), images=len(part.test)
             )
     return records
@@ -60,7 +60,7 @@ def run_tests(
     return found
 
 
-def summarise(
+def summarize(
     protocol: str, predictions: dict[str, Predictions], calibration: Calibration | None = None
 ) -> dict[str, Any]:
     """Metrics of every test by its name, and what the protocol computes from several."""
@@ -85,11 +85,11 @@ def columns(names: Sequence[str], among: Sequence[str]) -> list[int]:
 
 def _by_dataset(
     protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]
-) -> Iterator[tuple[Dataset, dict[str, Test]]]:
+) -> Iterator[tuple[Dataset, dict[str, Evaluation]]]:
     if dataset.test or protocol != "few-shot":  # a user's few pictures may all be needed to learn from
         yield dataset, PROTOCOLS[protocol].tests
     for name, target in targets.items():
-        yield target, {name: Test()}
+        yield target, {name: Evaluation()}
 
 
 def _logits(config: RunConfig, dataset: Dataset, method: Method[Any], reporter: Reporter, title: str) -> Tensor:
@@ -97,7 +97,7 @@ def _logits(config: RunConfig, dataset: Dataset, method: Method[Any], reporter: 
     runtime, before, names = config.runtime, method.class_names, new_names(method, dataset)
     if names:
         method.set_class_names(names)
-    inputs = test_inputs(method, dataset.test, dataset.root, config, reporter, frozen=False)
+    inputs = evaluation_inputs(method, dataset.test, dataset.root, config, reporter, frozen=False)
     with reporter.bar(title) as bar:
         logits = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
     logits = logits[:, columns(as_words(dataset.class_names), method.class_names)]

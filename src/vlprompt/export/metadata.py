@@ -13,9 +13,9 @@ def metadata(classifier: Classifier, precision: str) -> dict[str, str]:
     `docs/export.md` says what each of them means.
     """
     backbone, record = classifier.method.backbone, classifier.record
-    transform = backbone.test_transform
+    transform = backbone.eval_transform
     preprocessing = {
-        "colours": "RGB",
+        "colors": "RGB",
         "size": transform.size,
         "resize": "squash" if transform.squash else "crop",
         "longest": THIN,

@@ -24,10 +24,10 @@ logger = logging.getLogger("vlprompt")
 
 # What a protobuf message, and so a single .onnx file, can hold.
 LIMIT = 2**31 - 1
-# Bytes of a weight on the way to the file: what is quantised is exported in fp32 first.
+# Bytes of a weight on the way to the file: what is quantized is exported in fp32 first.
 PRECISIONS = {"fp32": 4, "fp16": 2, "int8": 4}
 # onnxruntime's CPU has no integer convolution.
-QUANTISED = ["MatMul", "Gemm"]
+QUANTIZED = ["MatMul", "Gemm"]
 # Share of pictures with the same label below which it is worth a word.
 SAME = 0.95
 
@@ -64,7 +64,7 @@ def export_onnx(
         run: the run's folder.
         out: the file; default `model-PRECISION.onnx` in the run's folder.
         precision: of the weights of the image tower: "fp32", "fp16" or "int8". The last is onnxruntime's dynamic
-            quantisation of matrix products with weights; convolutions stay in fp32.
+            quantization of matrix products with weights; convolutions stay in fp32.
         images: pictures to compare on, as files, folders or patterns; default the run's own test images.
         overwrite: whether a file that is there may be replaced.
         backbone: where the run's weights lie now, if not where they were.
@@ -92,8 +92,8 @@ def export_onnx(
         classifier.method.backbone.model.half()
     model = traced(deployed)
     if precision == "int8":
-        model = _quantised(model)
-    content = _labelled(model, metadata(classifier, precision))
+        model = _quantized(model)
+    content = _labeled(model, metadata(classifier, precision))
 
     with unfinished(file, content) as written:
         agreement = compare(written, pixels, expected, of)
@@ -130,7 +130,7 @@ def _check_size(classifier: Classifier, precision: str) -> None:
         )
 
 
-def _quantised(model: Any) -> Any:
+def _quantized(model: Any) -> Any:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -139,11 +139,11 @@ def _quantised(model: Any) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         # Signed weights overflow where a processor adds pairs of products in 16 bits, and its answers are its own then.
-        quantize_dynamic(model, file, op_types_to_quantize=QUANTISED, weight_type=QuantType.QUInt8, per_channel=True)
+        quantize_dynamic(model, file, op_types_to_quantize=QUANTIZED, weight_type=QuantType.QUInt8, per_channel=True)
         return onnx.load(file)
 
 
-def _labelled(model: Any, about: dict[str, str]) -> bytes:
+def _labeled(model: Any, about: dict[str, str]) -> bytes:
     """The file's bytes, with the metadata in the model."""
     import onnx
 

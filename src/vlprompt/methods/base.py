@@ -42,11 +42,11 @@ class Prediction:
 
 
 class LossTerms(dict[str, Tensor]):
-    """Named scalar losses: `total`, which is minimised, and its terms, before their weights unless a method says so."""
+    """Named scalar losses: `total`, which is minimized, and its terms, before their weights unless a method says so."""
 
     @property
     def total(self) -> Tensor:
-        """The loss to minimise."""
+        """The loss to minimize."""
         return self["total"]
 
 

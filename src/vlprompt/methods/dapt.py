@@ -31,7 +31,7 @@ class DAPT(Method[DAPTOptions]):
     """Shallow prompts in both towers, trained to spread the classes and to gather their images.
 
     The loss is cross-entropy + beta_text * inter-dispersion + beta_visual * intra-dispersion.
-    Prototypes are the means of the shots' unit frozen features, not normalised again. The released code
+    Prototypes are the means of the shots' unit frozen features, not normalized again. The released code
     takes them from randomly augmented images in a separate pass; here they come from the images as evaluated, so that
     they are the same in every run.
 

@@ -53,7 +53,7 @@ class E2MIM(Method[E2MIMOptions]):
        an explored text view e_c between t_c and v_c, as far as the critic's gate opens. `augmentation` is the
        cross-entropy of the batch with the virtual images, plus that of the batch under the explored views; the mutual
        information is then the mean of I(t; h) and I(e; h).
-    3. In evaluation the classifier is (1 - r) t_c + r h_c, normalised, so that new classes need only their names.
+    3. In evaluation the classifier is (1 - r) t_c + r h_c, normalized, so that new classes need only their names.
 
     The loss is cross-entropy + lambda_mi * mutual_information + lambda_aug * augmentation.
 
@@ -142,7 +142,7 @@ class E2MIM(Method[E2MIMOptions]):
             the classes (K,), and their virtual images, unit vectors (K, D).
         """
         classes, place = self.shot_labels.unique(return_inverse=True)
-        # A Dirichlet draw is that many Gamma draws over their sum, which normalising takes away. Logarithms of Gamma(a)
+        # A Dirichlet draw is that many Gamma draws over their sum, which normalizing takes away. Logarithms of Gamma(a)
         # draws, as those of Gamma(a + 1) U^(1 / a), do not vanish where alpha is small.
         alpha, count = self.options.alpha, len(self.shots)
         gamma = torch.distributions.Gamma(alpha + 1, 1.0).sample((count,))

@@ -18,7 +18,7 @@ GRID = [10 ** (half / 2) for half in range(-4, 13)]  # half decades around it; u
 class LinearProbe(Method[Options]):
     """Logistic regression on the shots' unit frozen features; logits are the probe's, and know no class names.
 
-    C, the inverse strength of its regularisation, is the one that does best on the few-shot validation images, and
+    C, the inverse strength of its regularization, is the one that does best on the few-shot validation images, and
     CLIP's own where there are none. The fit is scikit-learn's and happens in `prepare`.
 
     Buffers: `weight` (C, D), `bias` (C,), `inverse_strength`.

@@ -65,7 +65,7 @@ class TipAdapter(Method[Options]):
         known = (labels >= 0) & (labels < len(self.class_names))
         if keys.ndim != 2 or keys.shape[1] != self.keys.shape[1] or not known.all():
             raise ValueError("the cache is one of other classes, or of another backbone")
-        # A cache that has the size already stays where it is, since an optimiser may hold it.
+        # A cache that has the size already stays where it is, since an optimizer may hold it.
         if keys.shape != self.keys.shape:
             self._fill(torch.empty_like(keys, device=self.backbone.device), self.labels.new_empty(len(keys)))
         super().load_prompts(state)

@@ -149,8 +149,8 @@ def _wide(table: str, label: str) -> str:
 def _mark(method: str, looks: Looks, *, dashed: bool = False) -> str:
     """A method's marker; of zero-shot the dashed line where it is drawn so."""
     look = looks[method]
-    colour = NAMED[look.colour]
-    drawn = f'<path d="{marker_outline(look.marker)}" style="fill: {colour}"/>'
+    color = NAMED[look.color]
+    drawn = f'<path d="{marker_outline(look.marker)}" style="fill: {color}"/>'
     if dashed and method == "zero-shot":
-        drawn = f'<path d="M-0.75 0H-0.15M0.15 0H0.75" style="stroke: {colour}; stroke-width: 0.25"/>'
+        drawn = f'<path d="M-0.75 0H-0.15M0.15 0H0.75" style="stroke: {color}; stroke-width: 0.25"/>'
     return f'<svg class="mark" viewBox="-0.75 -0.75 1.5 1.5" aria-hidden="true" focusable="false">{drawn}</svg>'

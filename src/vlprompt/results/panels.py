@@ -53,7 +53,7 @@ def draw_shots(axes: Axes, curves: Mapping[str, Mapping[int, Point | None]], loo
         alone = look.marker if np.isfinite(means).sum() == 1 else None
         style: dict[str, Any] = {
             "linestyle": look.line,
-            "color": look.colour,
+            "color": look.color,
             "linewidth": 1.4,
             "marker": alone,
             "zorder": 1.9,
@@ -102,7 +102,7 @@ def draw_gains(axes: Axes, gains: Mapping[str, Sequence[Difference]], looks: Loo
             y, mean = place + height * (number - (len(found) - 1) / 2), gain.sample.mean
             low, high = gain.sample.interval or (mean, mean)
             drawn = [
-                *axes.barh(y, mean, height=0.9 * height, color=looks[method].colour, alpha=0.45 if number else 0.9),
+                *axes.barh(y, mean, height=0.9 * height, color=looks[method].color, alpha=0.45 if number else 0.9),
                 *axes.plot([low, high], [y, y], color=PAPER, linewidth=2.6, zorder=2.8, solid_capstyle="butt"),
                 *axes.plot([low, high], [y, y], color=INK, linewidth=1.2, zorder=3, solid_capstyle="butt"),
                 *axes.plot(mean, y, color=INK, marker="|", markersize=5, zorder=3),  # all there is of a gain of 0
@@ -138,7 +138,7 @@ def draw_time(axes: Axes, points: Mapping[str, tuple[float, Point]], looks: Look
     for method, (_, accuracy) in points.items():
         look = looks[method]
         if method == "zero-shot":
-            line = axes.axhline(accuracy.mean, linestyle=look.line, color=look.colour, linewidth=1.4, zorder=1.9)
+            line = axes.axhline(accuracy.mean, linestyle=look.line, color=look.color, linewidth=1.4, zorder=1.9)
             line.set_gid(f"method-{look.number}")
         else:
             _marked(axes, *places[method], look, across=0.0, up=accuracy.std, around=covered[method])
@@ -174,7 +174,7 @@ def _line(axes: Axes, x: list[float], points: list[Point | None], look: Look) ->
     (line,) = axes.plot(
         x,
         means,
-        color=look.colour,
+        color=look.color,
         linestyle=look.line,
         marker=look.marker,
         markersize=marker_size(look, 5),
@@ -186,7 +186,7 @@ def _line(axes: Axes, x: list[float], points: list[Point | None], look: Look) ->
     line.set_gid(f"method-{look.number}")
     if np.nansum(stds) > 0:
         low, high = np.subtract(means, stds), np.add(means, stds)
-        spread = axes.vlines(x, low, high, colors=look.colour, linewidth=1.0, alpha=0.8, zorder=2)
+        spread = axes.vlines(x, low, high, colors=look.color, linewidth=1.0, alpha=0.8, zorder=2)
         spread.set_gid(f"method-{look.number}")
 
 
@@ -207,7 +207,7 @@ def _covered(places: Mapping[str, tuple[float, float]], least: tuple[float, floa
 
 def _marked(axes: Axes, x: float, y: float, look: Look, *, across: float, up: float, around: int) -> None:
     """A point with its spreads, so large that it can be seen around those that are drawn over it."""
-    style: dict[str, Any] = {"color": look.colour, "linewidth": 1.0, "alpha": 0.8, "zorder": 2}
+    style: dict[str, Any] = {"color": look.color, "linewidth": 1.0, "alpha": 0.8, "zorder": 2}
     drawn = axes.plot([x - across, x + across], [y, y], **style) if across else []
     drawn += axes.plot([x, x], [y - up, y + up], **style) if up else []
     drawn += axes.plot(
@@ -215,7 +215,7 @@ def _marked(axes: Axes, x: float, y: float, look: Look, *, across: float, up: fl
         [y],
         look.marker,
         markersize=marker_size(look, 7 + 6 * around),
-        color=look.colour,
+        color=look.color,
         markeredgecolor=PAPER,
         markeredgewidth=0.7,
         zorder=3,

@@ -185,7 +185,7 @@ def _handle(method: str, label: str, look: Look, plot: Plot) -> Line2D:
     dashed = plot.dashed and method == "zero-shot"
     line: Any = look.line if dashed or plot.kind == "shots" else "none"
     marker = "none" if dashed else look.marker
-    style: dict[str, Any] = {"color": look.colour, "markeredgecolor": PAPER, "markersize": marker_size(look, 6)}
+    style: dict[str, Any] = {"color": look.color, "markeredgecolor": PAPER, "markersize": marker_size(look, 6)}
     return Line2D([], [], marker=marker, linestyle=line, label=label, **style)
 
 

@@ -272,7 +272,7 @@ def _environment(runs: Sequence[Run]) -> str:
         )
     sheet = Sheet("Runs", titles, rows, [], words=7)
     about = (
-        "A run's result hash is over the backbone's weights, the method, the images, the optimiser, the seed and the "
+        "A run's result hash is over the backbone's weights, the method, the images, the optimizer, the seed and the "
         "protocol: runs that have the same one are the same experiment, wherever they were made."
     )
     table = markup.rows_table(sheet, looks(run.method for run in runs), label="Runs")

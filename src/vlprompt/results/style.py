@@ -1,4 +1,4 @@
-"""What methods look like in plots: a colour, a marker and a line for each."""
+"""What methods look like in plots: a color, a marker and a line for each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from matplotlib.path import Path as Outline
 
 from vlprompt.results.tables import method_order
 
-# Six colours that stay apart for people who see two of the primaries as one, in simulation, each with at least three
+# Six colors that stay apart for people who see two of the primaries as one, in simulation, each with at least three
 # times the paper's contrast; markers tell apart those who come to share one. On light and on dark paper.
-COLOURS = (
+COLORS = (
     ("#3a36c8", "#8f6bff"),
     ("#b98500", "#e6d23c"),
     ("#8f1d1d", "#d9532c"),
@@ -61,23 +61,23 @@ class Look:
 
     Attributes:
         number: its place among the methods; no two have the same.
-        colour: on light paper.
-        marker, line: matplotlib's. Lines of the same colour differ, too.
+        color: on light paper.
+        marker, line: matplotlib's. Lines of the same color differ, too.
     """
 
     number: int
-    colour: str
+    color: str
     marker: str
     line: Any
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A look for each method, the same for the same methods; the first 66 are unlike. Zero-shot is grey."""
+    """A look for each method, the same for the same methods; the first 66 are unlike. Zero-shot is gray."""
     found = {}
     for number, method in enumerate(sorted(set(methods), key=method_order)):
-        colour, _ = ZERO_SHOT if method == "zero-shot" else COLOURS[number % len(COLOURS)]
-        line = DASHED if method == "zero-shot" else LINES[number // len(COLOURS) % len(LINES)]
-        found[method] = Look(number, colour, MARKERS[number % len(MARKERS)], line)
+        color, _ = ZERO_SHOT if method == "zero-shot" else COLORS[number % len(COLORS)]
+        line = DASHED if method == "zero-shot" else LINES[number // len(COLORS) % len(LINES)]
+        found[method] = Look(number, color, MARKERS[number % len(MARKERS)], line)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A panel as SVG that lies inside an HTML page: in the page's colours and letters, with nothing from elsewhere."""
+"""A panel as SVG that lies inside an HTML page: in the page's colors and letters, with nothing from elsewhere."""
 
 import io
 import re
@@ -9,22 +9,22 @@ from matplotlib.figure import Figure
 
 from vlprompt.results.panels import WIDTH, Looks
 from vlprompt.results.plots import Panel
-from vlprompt.results.style import COLOURS, INK, PAPER, RULE, SETTINGS, ZERO_SHOT
+from vlprompt.results.style import COLORS, INK, PAPER, RULE, SETTINGS, ZERO_SHOT
 
-# Colours on light paper by the page's names of them, which are others on dark paper.
+# Colors on light paper by the page's names of them, which are others on dark paper.
 NAMED = {
     INK: "var(--ink)",
     PAPER: "var(--panel)",
     RULE: "var(--rule)",
     ZERO_SHOT[0]: "var(--zero-shot)",
-    **{colour: f"var(--colour-{number})" for number, (colour, _) in enumerate(COLOURS)},
+    **{color: f"var(--color-{number})" for number, (color, _) in enumerate(COLORS)},
 }
 PIXELS = 4 / 3  # of CSS in a point
 
 
 def palette() -> tuple[str, str]:
-    """The method's colours as CSS declarations, for light and for dark paper."""
-    pairs = {"zero-shot": ZERO_SHOT, **{f"colour-{number}": pair for number, pair in enumerate(COLOURS)}}
+    """The method's colors as CSS declarations, for light and for dark paper."""
+    pairs = {"zero-shot": ZERO_SHOT, **{f"color-{number}": pair for number, pair in enumerate(COLORS)}}
     light, dark = ("".join(f"--{name}:{pair[place]};" for name, pair in pairs.items()) for place in (0, 1))
     return light, dark
 
@@ -57,7 +57,7 @@ def inline_svg(panel: Panel, looks: Looks, key: str, label: str) -> str:
 
 
 def _adapted(value: str) -> str:
-    """An attribute's value with the page's colours and letters, and with no more digits than can be seen."""
+    """An attribute's value with the page's colors and letters, and with no more digits than can be seen."""
     value = re.sub(r"#[0-9a-f]{6}\b", lambda found: NAMED.get(found[0], found[0]), value)
     value = re.sub(r"font-family: [^;\"]*;? ?", "", value)
     return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value).strip()

@@ -1,7 +1,7 @@
 """Prompts that the authors' own programs saved, turned into a run's folder.
 
 CoOp and its followers run in the Dassl toolbox. Its checkpoints are dicts of `state_dict`, `epoch` and the states of
-optimiser and schedule, for the prompts alone or for the whole model, with its frozen weights.
+optimizer and schedule, for the prompts alone or for the whole model, with its frozen weights.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ FROZEN = re.compile(
 )
 # Methods whose context may be shorter than the words it started from.
 WORDS_BEHIND = ("maple", "promptsrc")
-# Dassl's saved schedule has the optimiser inside.
+# Dassl's saved schedule has the optimizer inside.
 LEFTOVERS = {
     "torch.optim.lr_scheduler": ("CosineAnnealingLR", "StepLR", "MultiStepLR"),
     "torch.optim.sgd": ("SGD",),

@@ -68,7 +68,7 @@ class SplitRecord(BaseModel):
     skipped: list[tuple[str, str]] = []
 
 
-class TestRecord(BaseModel):
+class EvaluationRecord(BaseModel):
     """What was tested: the dataset's name, the hash of its images and of the competing classes, and their numbers."""
 
     dataset: str
@@ -123,7 +123,7 @@ class RunRecord(BaseModel):
         None, description="The classes that a saved classifier names; None: those of `class_names`."
     )
     split: SplitRecord
-    tests: dict[str, TestRecord] = {}
+    tests: dict[str, EvaluationRecord] = {}
     trainable_parameters: int
     history: list[Epoch] = []
     metrics: dict[str, Any] = {}

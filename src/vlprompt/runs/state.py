@@ -19,7 +19,7 @@ from vlprompt.utils.files import atomic_write, leftovers
 
 FILE = "state.safetensors"
 PROMPTS = "prompts.safetensors"
-# What each optimiser keeps of a parameter; momentum is all that is left out, where it is 0.
+# What each optimizer keeps of a parameter; momentum is all that is left out, where it is 0.
 SLOTS = {"SGD": {"momentum_buffer"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}}
 
 
@@ -167,7 +167,7 @@ def _put_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     for index, kept in slots.items():
         needed = {slot: torch.Size() if slot == "step" else shapes[index] for slot in SLOTS[type(optimizer).__name__]}
         if {slot: value.shape for slot, value in kept.items()} != needed:
-            raise ValueError("its optimiser is another one")
+            raise ValueError("its optimizer is another one")
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

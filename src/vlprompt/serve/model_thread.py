@@ -132,7 +132,7 @@ class ModelThread:
         return len(self._line)
 
     def ask(self, question: Question) -> Future[Answer]:
-        """Answer a question. Its future may be cancelled while it waits. VLPromptError for a class that cannot be."""
+        """Answer a question. Its future may be canceled while it waits. VLPromptError for a class that cannot be."""
         return self._put(question)
 
     def add(self, names: Sequence[str]) -> Future[tuple[str, ...]]:

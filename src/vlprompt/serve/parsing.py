@@ -29,7 +29,7 @@ JOINERS = "\u200c\u200d"
 
 def _word(name: str) -> str:
     """A class name as words, composed, so that the same one always is the same."""
-    read = html.unescape(html.unescape(name))  # as CLIP's tokeniser does
+    read = html.unescape(html.unescape(name))  # as CLIP's tokenizer does
     if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in read if letter not in JOINERS):
         raise ValueError("a class name has no control characters, and no invisible ones")
     if not any(letter.isprintable() and not letter.isspace() for letter in read):

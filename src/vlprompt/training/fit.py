@@ -25,7 +25,7 @@ from vlprompt.utils.seeds import derived_seed
 
 
 def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:
-    """The optimiser of the method's trainable parameters."""
+    """The optimizer of the method's trainable parameters."""
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
     if optim.optimizer == "sgd":
         return SGD(parameters, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)

@@ -27,11 +27,11 @@ def training_inputs(
     return _encoded(backbone, images, data.views, config, reporter, "encode shots")
 
 
-def test_inputs(
+def evaluation_inputs(
     method: Method[Any], items: tuple[Item, ...], root: Path, config: RunConfig, reporter: Reporter, *, frozen: bool
 ) -> ImageSet | FeatureSet:
     """Images under the test transform; `frozen` asks for features of the frozen tower, whatever the method."""
-    images = ImageSet(items, root, method.backbone.test_transform)
+    images = ImageSet(items, root, method.backbone.eval_transform)
     if frozen or not method.visual_prompts:
         return _encoded(method.backbone, images, 1, config, reporter, "encode images")
     return images

@@ -73,19 +73,19 @@ def test_gender_and_direction_variants_share_a_split() -> None:
 def test_datasets(datasets: dict[str, Dataset]) -> None:
     for name, dataset in datasets.items():
         assert dataset.name == name
-        assert dataset.licence.startswith("CC BY")
+        assert dataset.license.startswith("CC BY")
         assert dataset.source.startswith("https://pypi.org/project/")
         items = dataset.train + dataset.val + dataset.test
         assert {path.name for path in dataset.root.iterdir()} == {item.path for item in items}
         for item in items[::25]:
             assert read_image(dataset.root / item.path).size == (64, 64)
-    colour, line = datasets["openmoji"], datasets["openmoji-line"]
-    assert (line.train, line.val, line.test) == (colour.train, colour.val, colour.test)
-    assert line.class_names == colour.class_names
-    assert line.root != colour.root
+    color, line = datasets["openmoji"], datasets["openmoji-line"]
+    assert (line.train, line.val, line.test) == (color.train, color.val, color.test)
+    assert line.class_names == color.class_names
+    assert line.root != color.root
 
 
-def test_line_art_has_no_colour_and_colour_has(datasets: dict[str, Dataset]) -> None:
+def test_line_art_has_no_color_and_color_has(datasets: dict[str, Dataset]) -> None:
     def saturation(dataset: Dataset) -> float:
         values = [np.asarray(read_image(dataset.root / item.path).convert("HSV")) for item in dataset.test[::20]]
         return float(np.mean([value[..., 1] for value in values]))
@@ -98,10 +98,10 @@ def test_line_art_has_no_colour_and_colour_has(datasets: dict[str, Dataset]) -> 
 def test_every_picture_shows_something_on_white(datasets: dict[str, Dataset]) -> None:
     for dataset in datasets.values():
         for item in dataset.train + dataset.val + dataset.test:
-            grey = np.asarray(read_image(dataset.root / item.path).convert("L"))
-            assert 0.01 < (grey < 200).mean() < 0.9, (dataset.name, item.path)
+            gray = np.asarray(read_image(dataset.root / item.path).convert("L"))
+            assert 0.01 < (gray < 200).mean() < 0.9, (dataset.name, item.path)
             if dataset.name == "fontawesome":
-                assert grey[:4].min() == grey[-4:].min() == grey[:, :4].min() == grey[:, -4:].min() == 255, item.path
+                assert gray[:4].min() == gray[-4:].min() == gray[:, :4].min() == gray[:, -4:].min() == 255, item.path
 
 
 def test_pictures_are_rendered_once(datasets: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_pictures_are_rendered_once(datasets: dict[str, Dataset], monkeypatch: p
     assert load_dataset("openmoji") == datasets["openmoji"]
 
 
-def test_a_wide_drawing_is_centred_with_a_margin() -> None:
+def test_a_wide_drawing_is_centered_with_a_margin() -> None:
     need_extra()
     image = Image.open(io.BytesIO(pictures.render(pictures.framed(SQUARE.format(w=640, h=320)))))
     dark = np.argwhere(np.asarray(image.convert("L")) < 128)

@@ -42,7 +42,7 @@ def test_a_declaration_is_sound(known: OnDisk) -> None:
     assert DATASETS.get(known.name) is known
     assert len(known.class_names) == CLASSES[known.name]
     assert known.template.count("{}") == 1
-    assert known.about.endswith(".") and known.licence and known.url.startswith("https://")
+    assert known.about.endswith(".") and known.license and known.url.startswith("https://")
     assert len(set(known.class_names)) == len(known.class_names)
     assert all(word == " ".join(word.replace("_", " ").split()) for word in known.class_names)
     assert known.torchvision is None or hasattr(datasets, known.torchvision)

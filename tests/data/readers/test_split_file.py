@@ -33,7 +33,7 @@ def test_a_split_comes_back_bit_for_bit(drawn: Dataset, tree: Path, tmp_path: Pa
     header = write_split(drawn, tmp_path / "split.jsonl")
     again = load_dataset(tmp_path / "split.jsonl", root=tree)
     assert again.split_hash() == drawn.split_hash() == header.hash
-    assert replace(again, source="", licence="") == replace(drawn, source="", licence="")
+    assert replace(again, source="", license="") == replace(drawn, source="", license="")
     assert again.drawn == (header.shots, header.seed) == (2, 7)
     write_split(again, tmp_path / "again.jsonl")
     assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "split.jsonl").read_bytes()

@@ -16,7 +16,7 @@ class Caltech101(OnDisk):
     """Pictures of 100 kinds of objects and animals."""
 
     name = "caltech101"
-    licence = "CC BY 4.0"
+    license = "CC BY 4.0"
     url = "https://data.caltech.edu/records/mzrjq-6wc02"
     torchvision = "Caltech101"
     layouts = (

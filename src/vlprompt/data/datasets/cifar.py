@@ -76,7 +76,7 @@ class CIFAR10(OnDisk):
     """Pictures of 32 x 32 pixels of 10 kinds of animals and vehicles."""
 
     name = "cifar10"
-    licence = "none stated; research use"
+    license = "none stated; research use"
     url = "https://www.cs.toronto.edu/~kriz/cifar.html"
     torchvision = "CIFAR10"
     layouts = (cifar_layout("CIFAR10", "cifar-10-batches-py", 1000),)
@@ -86,7 +86,7 @@ class CIFAR100(OnDisk):
     """Pictures of 32 x 32 pixels of 100 kinds of things and animals."""
 
     name = "cifar100"
-    licence = "none stated; research use"
+    license = "none stated; research use"
     url = "https://www.cs.toronto.edu/~kriz/cifar.html"
     torchvision = "CIFAR100"
     layouts = (cifar_layout("CIFAR100", "cifar-100-python", 100),)

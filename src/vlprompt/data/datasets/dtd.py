@@ -28,7 +28,7 @@ class DTD(OnDisk):
 
     name = "dtd"
     template = "{} texture."
-    licence = "research use only"
+    license = "research use only"
     url = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
     torchvision = "DTD"
     layouts = (

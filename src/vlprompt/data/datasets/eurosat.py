@@ -1,4 +1,4 @@
-"""EuroSAT in colour."""
+"""EuroSAT in color."""
 
 from vlprompt.data.datasets.coop_splits import split_json
 from vlprompt.data.datasets.known import Size
@@ -15,7 +15,7 @@ class EuroSAT(OnDisk):
 
     name = "eurosat"
     template = "a centered satellite photo of {}."
-    licence = "MIT"
+    license = "MIT"
     url = "https://github.com/phelber/EuroSAT"
     torchvision = "EuroSAT"
     layouts = (

@@ -27,7 +27,7 @@ class FGVCAircraft(OnDisk):
 
     name = "fgvc-aircraft"
     template = "a photo of a {}, a type of aircraft."
-    licence = "non-commercial research only"
+    license = "non-commercial research only"
     url = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"
     torchvision = "FGVCAircraft"
     layouts = (

@@ -47,7 +47,7 @@ class Flowers102(OnDisk):
 
     name = "flowers102"
     template = "a photo of a {}, a type of flower."
-    licence = "none stated; research use"
+    license = "none stated; research use"
     url = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
     torchvision = "Flowers102"
     layouts = (

@@ -33,7 +33,7 @@ class Food101(OnDisk):
 
     name = "food101"
     template = "a photo of {}, a type of food."
-    licence = "none stated; the pictures are of foodspotting.com"
+    license = "none stated; the pictures are of foodspotting.com"
     url = "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/"
     torchvision = "Food101"
     layouts = (

@@ -65,7 +65,7 @@ class ImageNet(OnDisk):
     """Photographs of 1,000 kinds of things and animals."""
 
     name = "imagenet"
-    licence = "terms of image-net.org: non-commercial research and education"
+    license = "terms of image-net.org: non-commercial research and education"
     url = "https://image-net.org"
     shifted = ("imagenet-v2", "imagenet-sketch", "imagenet-a", "imagenet-r")
     layouts = (

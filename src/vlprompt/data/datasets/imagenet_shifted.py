@@ -25,7 +25,7 @@ class ImageNetV2(OnDisk):
 
     name = "imagenet-v2"
     names = "imagenet"
-    licence = "MIT (of its repository)"
+    license = "MIT (of its repository)"
     url = "https://github.com/modestyachts/ImageNetV2"
     layouts = (
         Layout(
@@ -46,7 +46,7 @@ class ImageNetSketch(OnDisk):
 
     name = "imagenet-sketch"
     names = "imagenet"
-    licence = "MIT (of its repository)"
+    license = "MIT (of its repository)"
     url = "https://github.com/HaohanWang/ImageNet-Sketch"
     layouts = tuple(
         Layout(
@@ -65,7 +65,7 @@ class ImageNetA(OnDisk):
     """Photographs of 200 of ImageNet's classes that mislead a ResNet-50."""
 
     name = "imagenet-a"
-    licence = "MIT (of its repository)"
+    license = "MIT (of its repository)"
     url = "https://github.com/hendrycks/natural-adv-examples"
     layouts = (
         Layout(
@@ -83,7 +83,7 @@ class ImageNetR(OnDisk):
     """Art, toys and other renditions of 200 of ImageNet's classes."""
 
     name = "imagenet-r"
-    licence = "MIT (of its repository)"
+    license = "MIT (of its repository)"
     url = "https://github.com/hendrycks/imagenet-r"
     layouts = (
         Layout(

@@ -1,4 +1,4 @@
-"""What is known of a dataset before its images are there: classes, template, licence, published sizes."""
+"""What is known of a dataset before its images are there: classes, template, license, published sizes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -43,14 +43,14 @@ class Known(ABC):
     Attributes:
         name: what `load_dataset` and the command line call it.
         template: the prompt it is tested with, with one `{}`.
-        licence: of the images, or what is said in its place.
+        license: of the images, or what is said in its place.
         url: its home page.
         shifted: names of datasets of the same classes in other domains.
     """
 
     name: ClassVar[str]
     template: ClassVar[str] = "a photo of a {}."
-    licence: ClassVar[str]
+    license: ClassVar[str]
     url: ClassVar[str]
     shifted: ClassVar[tuple[str, ...]] = ()
 

@@ -193,7 +193,7 @@ class OnDisk(Known):
             val=tuple(listing.val),
             test=tuple(listing.test),
             template=self.template,
-            licence=self.licence,
+            license=self.license,
             source=self.url,
             shifted=self.shifted,
         )

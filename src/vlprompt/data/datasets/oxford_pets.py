@@ -39,7 +39,7 @@ class OxfordPets(OnDisk):
 
     name = "oxford-pets"
     template = "a photo of a {}, a type of pet."
-    licence = "CC BY-SA 4.0"
+    license = "CC BY-SA 4.0"
     url = "https://www.robots.ox.ac.uk/~vgg/data/pets/"
     torchvision = "OxfordIIITPet"
     layouts = (

@@ -37,7 +37,7 @@ class StanfordCars(OnDisk):
     """Photographs of 196 models of cars."""
 
     name = "stanford-cars"
-    licence = "none stated; research use"
+    license = "none stated; research use"
     url = "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
     layouts = (
         split_json(

@@ -37,7 +37,7 @@ class SUN397(OnDisk):
     """Photographs of 397 kinds of places."""
 
     name = "sun397"
-    licence = "none stated; research use"
+    license = "none stated; research use"
     url = "https://vision.princeton.edu/projects/2010/SUN/"
     torchvision = "SUN397"
     layouts = (

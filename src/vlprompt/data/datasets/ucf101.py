@@ -40,7 +40,7 @@ class UCF101(OnDisk):
 
     name = "ucf101"
     template = "a photo of a person doing {}."
-    licence = "none stated; research use"
+    license = "none stated; research use"
     url = "https://www.crcv.ucf.edu/data/UCF101.php"
     layouts = (
         split_json("ucf101", IMAGES, "split_zhou_UCF101.json", "1I0S0q91hJfsV9Gf4xDIjgDq4AqBNJb1y", SIZES, FETCH),

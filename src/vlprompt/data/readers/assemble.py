@@ -1,4 +1,4 @@
-"""From labelled files to a dataset: the part that all readers of a user's own pictures share."""
+"""From labeled files to a dataset: the part that all readers of a user's own pictures share."""
 
 import logging
 import re

@@ -25,7 +25,7 @@ LABELS = ("label", "labels", "fine_label")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A labelled image: its place in the table of a split, and its class."""
+    """A labeled image: its place in the table of a split, and its class."""
 
     table: str
     index: int
@@ -51,8 +51,8 @@ def read_hub(source: str, *, split_seed: int = 1, class_names: Mapping[str, str]
     features = next(iter(tables.values())).features
     image, label = _image_column(source, features), _label_column(source, features)
     names = getattr(features[label], "names", None)
-    labelled = {split: _rows(split, table[label][:], names) for split, table in tables.items()}
-    rows = _splits(source, {split: found for split, found in labelled.items() if found})
+    labeled = {split: _rows(split, table[label][:], names) for split, table in tables.items()}
+    rows = _splits(source, {split: found for split, found in labeled.items() if found})
     present = {row.label for found in rows.values() for row in found}
     classes = [name for name in names if name in present] if names else in_order(present)
 
@@ -125,15 +125,15 @@ def _rows(split: str, values: list[Any], names: list[str] | None) -> list[Row]:
     return [Row(split, index, names[value] if names else str(value)) for index, value in known]
 
 
-def _splits(source: str, labelled: dict[str, list[Row]]) -> dict[str, list[Row]]:
-    if not labelled:
+def _splits(source: str, labeled: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    if not labeled:
         raise VLPromptError(f"{source} has no image with a label")
-    if len(labelled) == 1:
-        return labelled
+    if len(labeled) == 1:
+        return labeled
     aliases = {**ALIASES, "dev": "val"}
-    rows = {aliases.get(name, name): found for name, found in labelled.items() if aliases.get(name, name) in SPLITS}
+    rows = {aliases.get(name, name): found for name, found in labeled.items() if aliases.get(name, name) in SPLITS}
     if "train" not in rows:
-        raise VLPromptError(f"{source} has no split called train, but {', '.join(labelled)}")
+        raise VLPromptError(f"{source} has no split called train, but {', '.join(labeled)}")
     if "test" not in rows and "val" in rows:
         logger.warning("%s has no test images with labels; it is tested on its validation images", source)
         rows["test"] = rows.pop("val")

@@ -7,7 +7,7 @@ from vlprompt.data.datasets.known import Known
 from vlprompt.data.loading import DATASETS, list_datasets
 
 
-def catalogue(root: Path | None = None) -> list[dict[str, Any]]:
+def catalog(root: Path | None = None) -> list[dict[str, Any]]:
     """What is known of each dataset, and where its images are below the data folder `root`.
 
     A plug-in's entry that is no `Known` has a name and the first line of its docstring alone.
@@ -25,7 +25,7 @@ def _entry(name: str, root: Path | None) -> dict[str, Any]:
         "classes": len(known.class_names),
         "sizes": {split: size.images for split, size in known.sizes.items()},
         "template": known.template,
-        "licence": known.licence,
+        "license": known.license,
         "url": known.url,
         "shifted": list(known.shifted),
         "where": known.where(root),
