@@ -5,16 +5,22 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
+import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
 from tests.helpers.command_line import Call, caller
+from tests.helpers.runs import Tuned
 from tests.helpers.weights import write_weights
+from vlprompt import load_backbone
+from vlprompt.config.schema import parse_config
+from vlprompt.experiments.run import tune
 
 # The models of the tests are tiny: one thread is faster than two, and sums in one order.
 torch.set_num_threads(1)
@@ -58,3 +64,26 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
             color = tuple((200 if channel == shade else 20) + 4 * number for channel in range(3))
             Image.new("RGB", (40, 36), color).save(root / name / f"{number:02}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory: pytest.TempPathFactory, weights: Path, pictures: Path) -> Tuned:
+    """The folder of a finished run of a method with these options, made once."""
+    backbone = load_backbone(str(weights), device="cpu")
+    folder = tmp_path_factory.mktemp("tuned")
+
+    @functools.cache
+    def run(method: str, protocol: str = "few-shot", **options: Any) -> Path:
+        values = {
+            "protocol": protocol,
+            "backbone": {"source": str(weights)},
+            "method": {"name": method, **options},
+            "data": {"source": str(pictures), "shots": 2},
+            "optim": {"epochs": 1, "lr": 0.1, "warmup_epochs": 0},
+            "runtime": {"device": "cpu"},
+        }
+        out = folder / f"{method}-{len(list(folder.iterdir()))}"
+        tune(parse_config(values), out, backbone=backbone)
+        return out
+
+    return run
