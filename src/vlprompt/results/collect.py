@@ -1,15 +1,13 @@
 """Which runs there are under a folder, and which of them may stand beside one another."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlprompt.config.protocols import PROTOCOLS
-from vlprompt.config.resolve import method_label, recipe_labels
-from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
+from vlprompt.runs.labels import method_label, recipe_label
 from vlprompt.runs.record import RunRecord, read_records
 
 
@@ -114,31 +112,21 @@ def _named(found: list[tuple[Path, RunRecord]]) -> list[Run]:
     same_name: dict[tuple[str, ...], set[str]] = {}
     for split, (_, record) in zip(splits, found, strict=True):
         same_name.setdefault(_name(record), set()).add(split)
-    recipes = _recipes([record.config for _, record in found])
     runs = []
-    for split, recipe, (folder, record) in zip(splits, recipes, found, strict=True):
+    for split, (folder, record) in zip(splits, found, strict=True):
         config, backbone, name = record.config, record.backbone, _dataset(record)
         section = Section(
             protocol=config.protocol,
             backbone=backbone.name,
             weights=backbone.weight_hash,
             precision=config.backbone.precision,
-            recipe=recipe,
+            recipe=recipe_label(config),
             shots=0 if tests_of(record) == ("test",) else config.data.shots,
             targets=_targets(record),
         )
         dataset = f"{name} (split {split[:8].strip()})" if len(same_name[_name(record)]) > 1 else name
         runs.append(Run(folder, record, section, dataset, method_label(config, record.split.template)))
     return runs
-
-
-def _recipes(configs: list[RunConfig]) -> list[str]:
-    """What the recipe of each run is called; where two are as near, as those of most other runs of its protocol are."""
-    labels = [recipe_labels(config) for config in configs]
-    sure = Counter((config.protocol, *names) for config, names in zip(configs, labels, strict=True) if len(names) == 1)
-    return [
-        max(names, key=lambda name: sure[config.protocol, name]) for config, names in zip(configs, labels, strict=True)
-    ]
 
 
 def _splits(records: list[RunRecord]) -> list[str]:

@@ -18,7 +18,7 @@ def command(runs: Sequence[Run]) -> str:
     together: dict[tuple[str | None, int], list[Run]] = {}
     for run in runs:
         data = run.record.config.data
-        together.setdefault((data.class_names, data.split_seed), []).append(run)
+        together.setdefault((data.name_map, data.split_seed), []).append(run)
     return "\n\n".join(_command(group) for group in together.values())
 
 
@@ -39,8 +39,8 @@ def _command(runs: Sequence[Run]) -> str:
     settings = list(changes)
     if section.precision != BackboneConfig().precision:
         settings.append(f"backbone.precision={section.precision}")
-    if configs[0].data.class_names is not None:
-        settings.append(f"data.class_names={_public(configs[0].data.class_names)}")
+    if configs[0].data.name_map is not None:
+        settings.append(f"data.name_map={_public(configs[0].data.name_map)}")
     split_seed = configs[0].data.split_seed
     if split_seed != DataConfig.model_fields["split_seed"].default:
         settings.append(f"data.split_seed={split_seed}")
