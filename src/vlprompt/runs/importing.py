@@ -322,8 +322,10 @@ def read_names(file: Path) -> list[str]:
         if suffix in (".txt", ".json", ".yaml", ".yml"):
             text = file.read_text(encoding="utf-8-sig")
             content = text.splitlines() if suffix == ".txt" else yaml.safe_load(text)  # JSON is YAML
-        else:
+        elif suffix == ".csv":
             content = read_class_names(file)
+        else:
+            raise VLPromptError(f"`class_names` must be a .txt, .json, .yaml or .csv file, got {file}")
     except OSError as error:
         raise VLPromptError(f"`class_names` {file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:

@@ -62,7 +62,7 @@ class Processes:
 
     def run(self, jobs: Iterator[Job], reporter: Reporter) -> Generator[tuple[Job, str | None]]:
         """Run the jobs, see `Engine.run`."""
-        said: set[str] = set()
+        reported: set[str] = set()
         with ExitStack() as bars:
             slots = [
                 _Slot(bars.enter_context(reporter.bar(f"worker {number + 1}", clock=False)), self.environment(number))
@@ -82,9 +82,9 @@ class Processes:
                         case {"step": [title, done, total, _]}:
                             slot.bar(done, total, f"{job['label']}: {title}")
                         case {"warn": line}:
-                            if line not in said:
+                            if line not in reported:
                                 reporter.warn(line)
-                            said.add(line)
+                            reported.add(line)
                         case {"ended": error}:
                             yield job, error
                             self._begin(slot, next(jobs, None))
