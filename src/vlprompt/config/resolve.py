@@ -1,6 +1,7 @@
 """Where a run's settings come from (a recipe, options, `--set`), and what a run is called by those it ended with."""
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,26 @@ def resolve(
             put(values, key, value)
     put_settings(values, settings)
     return values
+
+
+def resolve_config(
+    *, method: str | None = None, protocol: str | None = None, recipe: str | None = None, settings: Mapping[str, Any]
+) -> RunConfig:
+    """Return the configuration of a recipe with settings by dotted key; None values are not given."""
+    config = parse_config(resolve(method, protocol, recipe, dict(settings), []))
+    base = _reference(config.method.name, config.protocol, recipe or PAPER, config.data.source, config.data.shots)
+    known = {"template": None, **base.method.options}
+    overrides = {f"method.{key}": value for key, value in config.method.options.items() if value != known.get(key)}
+    for section, keys in (("optim", tuple(type(config.optim).model_fields)), ("data", AUGMENTATION)):
+        for key in keys:
+            if (value := getattr(getattr(config, section), key)) != getattr(getattr(base, section), key):
+                overrides[f"{section}.{key}"] = value
+    return config.model_copy(update={"recipe": recipe or PAPER, "overrides": overrides})
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return the values of KEY=VALUE settings by their dotted keys."""
+    return {key: read_value(text) for key, _, text in (setting.partition("=") for setting in settings)}
 
 
 def put_settings(values: dict[str, Any], settings: list[str]) -> None:

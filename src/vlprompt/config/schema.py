@@ -9,7 +9,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import method_options
 
 # `protocols.protocol.PROTOCOLS` says what they are.
 ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-generalization"]
@@ -34,20 +33,6 @@ class MethodConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = Field(description="One of `vlprompt list methods`.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _resolve(cls, values: Any) -> Any:
-        """Validate the options with the method's own model and write its defaults out.
-
-        The template alone stays open where it is not given: it is the dataset's own.
-        """
-        if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-            return values
-        name = values["name"]
-        options = {key: value for key, value in values.items() if key != "name"}
-        resolved = method_options(name, options).model_dump()
-        return {"name": name, **{key: resolved[key] for key in resolved if key in options or key != "template"}}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -127,6 +112,8 @@ class RuntimeConfig(Section):
 class RunConfig(Section):
     """Everything that a run depends on."""
 
+    recipe: str | None = Field(None, description="Name of the recipe that the settings came from.")
+    overrides: dict[str, Any] = Field({}, description="Settings that differ from the recipe's, by dotted key.")
     seed: int = Field(1, ge=0, description="Draws the shots, starts the prompts, orders and augments the images.")
     protocol: ProtocolName = Field("few-shot", description="Which classes are learned, and what is tested.")
     backbone: BackboneConfig = BackboneConfig()
@@ -172,7 +159,7 @@ class RunConfig(Section):
 
     def _content(self) -> dict[str, Any]:
         paths = {"source", "targets", "root", "class_names"}
-        return self.model_dump(mode="json", exclude={"runtime": True, "backbone": {"source"}, "data": paths})
+        return self.model_dump(mode="json", exclude={"recipe": True, "overrides": True, "runtime": True, "backbone": {"source"}, "data": paths})
 
 
 def _hash(content: dict[str, Any]) -> str:
@@ -181,7 +168,14 @@ def _hash(content: dict[str, Any]) -> str:
 
 def parse_config(values: dict[str, Any]) -> RunConfig:
     """The validated run; VLPromptError names the first key that is wrong, and how."""
+    from vlprompt.methods.base import method_options
+
     try:
+        if isinstance(method := values.get("method"), dict) and isinstance(method.get("name"), str):
+            options = {key: value for key, value in method.items() if key != "name"}
+            resolved = method_options(method["name"], options).model_dump()
+            kept = {key: value for key, value in resolved.items() if key in options or key != "template"}
+            values = {**values, "method": {"name": method["name"], **kept}}
         config = RunConfig(**values)
         config.model_dump_json()  # as a record is, later
         return config

@@ -5,14 +5,16 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vlprompt.backbones.backbone import Backbone
 from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
+
+if TYPE_CHECKING:
+    from vlprompt.backbones.backbone import Backbone
 
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
 PREDICTIONS = "predictions.parquet"
@@ -39,7 +41,7 @@ class BackboneRecord(BaseModel):
     image_size: int
 
     @classmethod
-    def of(cls, backbone: Backbone) -> "BackboneRecord":
+    def of(cls, backbone: "Backbone") -> "BackboneRecord":
         """That of a loaded backbone."""
         return cls(
             name=backbone.name,
