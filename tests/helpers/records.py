@@ -1,4 +1,4 @@
-"""Records as runs leave them, made up."""
+"""Made-up records, as runs leave them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ from typing import Any
 import polars
 
 from vlprompt.config.protocols import PROTOCOLS
-from vlprompt.config.resolve import resolve
-from vlprompt.config.schema import parse_config
+from vlprompt.config.resolve import parse_settings, resolve_config
 from vlprompt.runs.record import BackboneRecord, EvaluationRecord, RunRecord, SplitRecord
 
 IMAGES = 20
@@ -40,17 +39,18 @@ def write_run(
     seconds: float = 4.0,
     **right: int | Sequence[bool],
 ) -> RunRecord:
-    """Write a run by its tests: which images are right, or of 20 images how many, the first ones.
+    """Write a run with the given tests: which images are right, or how many of 20 are, the first ones.
 
-    Labels go round the classes. Tests that are not the protocol's are targets.
+    Labels cycle through the classes. Tests that are not the protocol's are targets.
     """
     answers = {
         test: [number < found for number in range(IMAGES)] if isinstance(found, int) else list(found)
         for test, found in right.items()
     }
     targets = [test for test in answers if test not in PROTOCOLS[protocol].tests]
-    flags = {"data.source": dataset, "data.shots": shots, "data.targets": targets, "seed": seed}
-    config = parse_config(resolve(method, protocol, recipe, flags, settings or [])).with_template("a {}.")
+    given = {"data.source": dataset, "data.shots": shots, "data.targets": targets, "seed": seed}
+    given |= parse_settings(settings or [])
+    config = resolve_config(method=method, protocol=protocol, recipe=recipe, settings=given).with_template("a {}.")
     split = hashed(f"{dataset}{pool}{draw}{shots}{seed}")
     tests = {
         test: EvaluationRecord(dataset=dataset, hash=hashed(f"{dataset}{pool}{test}"), classes=2, images=len(found))

@@ -9,7 +9,6 @@ import pytest
 
 from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
-from vlprompt.results.cells import comparison_sheet
 from vlprompt.results.collect import find_runs
 from vlprompt.results.comparisons import Comparison, Difference, compare
 from vlprompt.results.formats import comparisons_to_csv, to_markdown
@@ -159,7 +158,7 @@ def test_as_text(tmp_path: Path) -> None:
     for method, right in (("coop", 4), ("dapt", 18)):
         write_run(tmp_path / method, method, test=right)
     comparisons = compared(tmp_path, "dapt", "coop")
-    text = to_markdown([comparison_sheet(found) for found in comparisons])
+    text = to_markdown(comparisons)
     assert "| dataset | test | method | accuracy | dapt | difference [95% interval] | p | p (Holm) | seeds |" in text
     assert "| openmoji | 1 shot | `coop` | 20.0 | 90.0 | −70.0 [−90.0, −50.0] | <0.001 | <0.001 | 1/1 |" in text
     assert "null hypothesis" in text

@@ -15,8 +15,7 @@ from tests.helpers.grids import HOSTILE, METHODS
 from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
 from vlprompt.results.collect import find_runs
-from vlprompt.results.report import make_report
-from vlprompt.results.reproduce import command
+from vlprompt.results.report import command, make_report
 
 
 class Page(HTMLParser):
@@ -211,7 +210,7 @@ def test_datasets_with_recipes_of_one_set_share_a_table(tmp_path: Path) -> None:
                 tmp_path / f"{dataset}{shots}", "dapt", dataset=dataset, shots=shots, recipe="dapt/published", test=10
             )
     runs = find_runs([tmp_path])[0]
-    assert len({run.section for run in runs}) == 1
+    assert len({run.conditions for run in runs}) == 1
     assert "--datasets dtd,eurosat" in command(runs)
     assert "--recipe dapt/published" in command(runs)
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
-from vlprompt.results.cells import table_sheet
+from vlprompt.results.cells import as_text
 from vlprompt.results.collect import find_runs
-from vlprompt.results.formats import print_sheets, tables_to_csv, to_markdown
+from vlprompt.results.formats import print_tables, tables_to_csv, to_markdown
 from vlprompt.results.tables import Table, make_tables
 
 
@@ -23,7 +23,7 @@ def tables(folder: Path, *, intervals: bool = False) -> list[Table]:
 
 
 def markdown(found: list[Table]) -> str:
-    return to_markdown([table_sheet(table) for table in found])
+    return to_markdown(found)
 
 
 def lines(folder: Path, *, intervals: bool = False) -> list[list[str]]:
@@ -44,7 +44,7 @@ def test_few_shot(tmp_path: Path) -> None:
     # 50, 60 and 85: mean 65, deviations -15, -5 and 20, variance 650 / 2
     assert coop == ["", "`coop`", "65.0 ± 18.0", "70.0 ± 18.0", "512", "40", "3/3"]
     (table,) = tables(tmp_path)
-    assert table.section.title == "few-shot, recipe unified, backbone pictoclip fp32 (weights)"
+    assert table.conditions.title == "few-shot, recipe unified, backbone pictoclip fp32 (weights)"
 
 
 def test_base_to_new_with_both_harmonic_means(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_base_to_new_with_both_harmonic_means(tmp_path: Path) -> None:
     assert fontawesome[2:6] == ["80.0 ± 28.3", "35.0 ± 21.2", "48.7", "48.3 ± 25.9"]
     # by seed: base 90 and 50, new 35 and 30, H 49.3 and 35; of the averages 70 and 32.5: 44.4
     assert average == ["average", "`coop`", "70.0 ± 28.3", "32.5 ± 3.5", "44.4", "42.2 ± 10.1", "512", "4.0", "–"]
-    assert "base-to-new, 16 shots, recipe unified" in tables(tmp_path)[0].section.title
+    assert "base-to-new, 16 shots, recipe unified" in tables(tmp_path)[0].conditions.title
 
 
 def test_base_and_new_in_one_label_space(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_targets_are_columns_and_averaged_without_the_source(tmp_path: Path) -> 
     targets = [values[name] for name in ("digits", "signs", "target average")]
     widths = [sample.interval[1] - sample.interval[0] for sample in targets if sample and sample.interval]
     assert widths[2] < min(widths[:2]), "two targets' images are drawn independently"
-    assert table.section.title.startswith("cross-dataset to digits, signs, 1 shot, recipe")
+    assert table.conditions.title.startswith("cross-dataset to digits, signs, 1 shot, recipe")
 
 
 def test_other_targets_are_another_table(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_other_targets_are_another_table(tmp_path: Path) -> None:
 def test_other_metrics(metric: str, shown: str, tmp_path: Path) -> None:
     write_run(tmp_path / "a", test=12)
     (table,) = make_tables(find_runs([tmp_path])[0], metric=metric)
-    assert [cell.text for cell in table_sheet(table).lines[0]] == ["openmoji", "coop", shown, "1/1"]
-    assert not any(cell.best for cell in table_sheet(table).lines[0])
+    assert [cell.text for cell in as_text(table).rows[0]] == ["openmoji", "coop", shown, "1/1"]
+    assert not any(cell.best for cell in as_text(table).rows[0])
 
 
 def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_what_may_not_be_compared_stands_apart(tmp_path: Path) -> None:
     found = tables(tmp_path)
     assert len(found) == 7
     assert all(len(table.rows) == 1 for table in found)
-    assert any("recipe unified, optim.epochs=1, backbone pictoclip fp32" in table.section.title for table in found)
+    assert any("recipe unified, optim.epochs=1, backbone pictoclip fp32" in table.conditions.title for table in found)
 
 
 @pytest.mark.parametrize("differs", ["pool", "draw"])
@@ -183,7 +183,7 @@ def test_classes_with_fewer_images_than_shots_are_told_of(tmp_path: Path) -> Non
     write_run(tmp_path / "a", dataset="one", test=10, short={"a": 3, "b": 2})
     write_run(tmp_path / "b", dataset="two", test=10)
     (table,) = tables(tmp_path)
-    assert [line for line in table_sheet(table).legend if "fewer" in line] == [
+    assert [line for line in as_text(table).legend if "fewer" in line] == [
         "one: 2 classes have fewer training images than shots; all are used."
     ]
 
@@ -283,7 +283,7 @@ def test_the_terminal_shows_brackets_and_never_wraps_what_is_piped(
     for seed in (1, 2):
         write_run(tmp_path / f"a{seed}", "dapt", settings=["method.beta_text=0"], seed=seed, test=10)
     found = tables(tmp_path, intervals=True)
-    print_sheets([table_sheet(table) for table in found])
+    print_tables(found)
     out = capsys.readouterr().out
     assert "dapt[beta_text=0]" in out
     assert "50.0 ± 0.0 [" in out
@@ -316,5 +316,5 @@ def test_no_more_of_the_harmonic_means_has_one(tmp_path: Path) -> None:
 def test_a_run_as_near_to_two_recipes_stands_with_the_others(tmp_path: Path, recipe: str) -> None:
     for method in ("coop", "dapt"):
         write_run(tmp_path / method, method, recipe=recipe, settings=["data.crop_scale=[0.6, 1.0]"], test=10)
-    (section,) = {run.section for run in find_runs([tmp_path])[0]}
+    (section,) = {run.conditions for run in find_runs([tmp_path])[0]}
     assert section.recipe == f"{recipe}, data.crop_scale=[0.6, 1.0]"

@@ -151,13 +151,13 @@ def _expected(error: "ErrorDetails") -> str:
     limits: dict[str, Any] = error.get("ctx", {})
     match error["type"]:
         case "greater_than":
-            return f"must be greater than {limits['gt']}"
+            return f"must be greater than {limits['gt']:g}"
         case "greater_than_equal":
-            return f"must be at least {limits['ge']}"
+            return f"must be at least {limits['ge']:g}"
         case "less_than":
-            return f"must be less than {limits['lt']}"
+            return f"must be less than {limits['lt']:g}"
         case "less_than_equal":
-            return f"must be at most {limits['le']}"
+            return f"must be at most {limits['le']:g}"
         case "literal_error" | "enum":
             return f"must be {limits['expected']}"
         case "string_too_short" if limits["min_length"] == 1:
