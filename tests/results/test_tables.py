@@ -1,4 +1,4 @@
-"""Tables against numbers computed by hand, and what must never be averaged."""
+"""Tables match numbers computed by hand, and never average what must not be averaged."""
 
 import csv
 import io
@@ -211,7 +211,7 @@ def test_runs_that_a_table_cannot_tell_apart_are_refused(tmp_path: Path) -> None
         record = write_run(tmp_path / folder, test=10)
         record.result_hash = folder
         record.write(tmp_path / folder)
-    with pytest.raises(VLPromptError, match="different runs that a table cannot tell apart"):
+    with pytest.raises(VLPromptError, match="different runs with the same labels and seed"):
         tables(tmp_path)
 
 
@@ -260,7 +260,8 @@ def test_intervals_need_predictions_of_the_same_images(tmp_path: Path) -> None:
     (tmp_path / "a2" / "predictions.parquet").write_bytes(b"x")
     assert lines(tmp_path)[1][2] == "50.0 ± 0.0"
     with pytest.raises(
-        VLPromptError, match=r"a2 has no predictions that can be read, which intervals and paired tests are made of"
+        VLPromptError,
+        match=r"a2/predictions.parquet cannot be read, but intervals and paired tests need its predictions",
     ):
         tables(tmp_path, intervals=True)
 
@@ -277,9 +278,7 @@ def test_csv_says_everything_of_every_number(tmp_path: Path) -> None:
     assert {row["recipe"] for row in rows} == {"unified"}
 
 
-def test_the_terminal_shows_brackets_and_never_wraps_what_is_piped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_fit_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (1, 2):
         write_run(tmp_path / f"a{seed}", "dapt", settings=["method.beta_text=0"], seed=seed, test=10)
     found = tables(tmp_path, intervals=True)
@@ -287,13 +286,29 @@ def test_the_terminal_shows_brackets_and_never_wraps_what_is_piped(
     out = capsys.readouterr().out
     assert "dapt[beta_text=0]" in out
     assert "50.0 ± 0.0 [" in out
-    assert "95% interval, bootstrap over images and seeds" in out
+    assert "95% interval, bootstrap over images and seeds" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_wide_tables_are_printed_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for dataset in ("openmoji", "fontawesome"):
+        for seed in (1, 2):
+            tests = {"base": 10, "new": 8, "open-base": 6, "open-new": 4}
+            folder = tmp_path / f"{dataset}{seed}"
+            write_run(folder, dataset=dataset, seed=seed, protocol="base-to-new", **tests)
+    print_tables(tables(tmp_path))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    heads = [line for line in out.splitlines() if line.startswith("┃")]
+    assert len(heads) > 1 and all("dataset" in head and "method" in head for head in heads)
+    for column in lines(tmp_path)[0]:
+        assert column in "".join(heads)
 
 
 def test_folders_without_runs_and_damaged_ones(tmp_path: Path) -> None:
-    with pytest.raises(VLPromptError, match="is no folder"):
+    with pytest.raises(VLPromptError, match="none does not exist; give a folder"):
         find_runs([tmp_path / "none"])
-    with pytest.raises(VLPromptError, match="there are no runs under"):
+    with pytest.raises(VLPromptError, match="no runs found in"):
         find_runs([tmp_path])
     write_run(tmp_path / "a", test=10)
     write_run(tmp_path / "b", test=10, seed=2, status="imported")
@@ -312,9 +327,26 @@ def test_no_more_of_the_harmonic_means_has_one(tmp_path: Path) -> None:
     assert lines(tmp_path)[-1][2:9] == ["unequal seeds"] * 7
 
 
-@pytest.mark.parametrize("recipe", ["paper", "unified"])
-def test_a_run_as_near_to_two_recipes_stands_with_the_others(tmp_path: Path, recipe: str) -> None:
+def test_labels_come_from_the_recorded_recipe(tmp_path: Path) -> None:
     for method in ("coop", "dapt"):
-        write_run(tmp_path / method, method, recipe=recipe, settings=["data.crop_scale=[0.6, 1.0]"], test=10)
-    (section,) = {run.conditions for run in find_runs([tmp_path])[0]}
-    assert section.recipe == f"{recipe}, data.crop_scale=[0.6, 1.0]"
+        write_run(tmp_path / method, method, settings=["data.crop_scale=[0.6, 1.0]"], test=10)
+    record = write_run(tmp_path / "old", "maple", test=10)
+    config = record.config.model_copy(update={"recipe": None, "overrides": {}})  # as older versions left it
+    record.model_copy(update={"config": config}).write(tmp_path / "old")
+    recipes = {run.method: run.conditions.recipe for run in find_runs([tmp_path])[0]}
+    changed = "unified, data.crop_scale=[0.6, 1.0]"
+    assert recipes == {"coop": changed, "dapt": changed, "maple": "recipe not recorded"}
+
+
+def test_a_strange_record_is_named_and_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", test=10)
+    record = write_run(tmp_path / "b", seed=2, test=10)
+    record.trainable_parameters = 10**400
+    record.write(tmp_path / "b")
+    record = write_run(tmp_path / "c", seed=3, test=10)
+    record.metrics["test"] = 50.0
+    record.write(tmp_path / "c")
+    found, left_out = find_runs([tmp_path])
+    assert [run.folder.name for run in found] == ["a"]
+    assert [line.split(" cannot be ")[0] for line in left_out] == [str(tmp_path / name / "run.json") for name in "bc"]
+    assert "metrics.test must be a mapping, got 50.0" in left_out[1]
