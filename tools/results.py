@@ -16,6 +16,7 @@ Comments in docs/results.md ask for tables and figures, which are written below 
 import argparse
 import io
 import re
+import textwrap
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,7 @@ RECORDS = ROOT / "results"
 PAGE = ROOT / "docs" / "results.md"
 REPORT = ROOT / "docs" / "report.html"
 FIGURES = ROOT / "docs" / "images"
+WIDTH, WHOLE = 120, {"break_long_words": False, "break_on_hyphens": False}
 KEPT = ("run.json", "predictions.parquet")
 PLACE = re.compile(r"<!-- (table|variants|compare|plot|cost):? ?([^>]*?) -->\n(?:.*?<!-- end -->\n)?", re.DOTALL)
 
@@ -85,7 +87,7 @@ def page(text: str, runs: list[Run], figures: Path | None = None) -> str:
     def fill(match: re.Match[str]) -> str:
         kind, words = match[1], match[2].split()
         asked = f"<!-- {kind}{': ' if words else ''}{' '.join(words)} -->"
-        return f"{asked}\n\n{_written(kind, words, runs, figures)}\n\n<!-- end -->\n"
+        return f"{asked}\n\n{_wrapped(_written(kind, words, runs, figures))}\n\n<!-- end -->\n"
 
     return PLACE.sub(fill, text)
 
@@ -102,6 +104,12 @@ def _written(kind: str, words: list[str], runs: list[Run], figures: Path | None)
     if kind == "compare":
         return to_markdown(compare(found, rest[0].split(","))).strip()
     return to_markdown(make_tables(found)).strip()
+
+
+def _wrapped(text: str) -> str:
+    """Wrap all lines but headings and rows of tables, which Markdown needs on one line."""
+    lines = [line if line.startswith(("|", "#")) else textwrap.fill(line, WIDTH, **WHOLE) for line in text.splitlines()]
+    return "\n".join(lines)
 
 
 def _plot(runs: list[Run], kind: str, name: str, figures: Path | None) -> str:

@@ -70,7 +70,7 @@ def test_what_was_run(page: str) -> None:
     assert f"{total - 1} finished of {total} (1 interrupted)" in page
     assert f"openmoji: classes with fewer training images than shots: {HOSTILE} (2 of 4)" in unescape(page)
     rows = Page(page).rows
-    assert ["finished runs of", "fontawesome", "openmoji"] in rows
+    assert ["finished runs", "fontawesome", "openmoji"] in rows
     assert ["maple", "4/4", "3/4"] in rows
     assert "vlprompt 0." in page and "torch 2." in page
 

@@ -39,6 +39,7 @@ IN_TAGS = (
     (re.compile(r' id="method-(\d+)"'), r' class="method-\1"'),
     (re.compile(r' id="(?!C\d)[A-Za-z][\w.]*_\d+"'), ""),
     (re.compile(r"(-?\d+\.\d\d)\d+"), r"\1"),
+    (re.compile(r"\s+"), " "),
 )
 
 

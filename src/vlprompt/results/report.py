@@ -202,7 +202,7 @@ def _completeness(runs: Sequence[Run], table: Table) -> str:
         lines += [f"{dataset}: classes with fewer training images than shots: {_listed(short)}"] * bool(short)
         skipped = max(len(run.record.split.skipped) for run in own_runs)
         lines += [f"{dataset}: {skipped} unreadable images were left out"] * bool(skipped)
-    finished = markup.plain_table(["finished runs of", *table.datasets], rows, label="Runs")
+    finished = markup.plain_table(["finished runs", *table.datasets], rows, label="Runs")
     return finished + markup.notes(lines)
 
 

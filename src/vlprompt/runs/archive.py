@@ -79,7 +79,7 @@ def read_archive(path: Path) -> tuple[list[tuple[RunFolder, RunRecord]], list[st
     root = zipfile.Path(archive)
     found: list[tuple[RunFolder, RunRecord]] = []
     problems = []
-    for name in sorted(archive.namelist()):
+    for name in sorted(archive.namelist(), key=PurePosixPath):
         if PurePosixPath(name).name != "run.json":
             continue
         file = root.joinpath(name)
