@@ -25,8 +25,7 @@ from torch.utils.data import TensorDataset
 from benchmarks.plain import on, plain_backbone
 from vlprompt import Backbone, create_method, load_backbone
 from vlprompt.backbones.backbone import Precision
-from vlprompt.config.resolve import resolve
-from vlprompt.config.schema import parse_config
+from vlprompt.config.resolve import resolve_config
 from vlprompt.methods.base import Method
 from vlprompt.training.fit import make_optimizer
 
@@ -109,7 +108,7 @@ class Step:
 
     def __init__(self, case: Case, backbone: Backbone, classes: int) -> None:
         torch.manual_seed(0)
-        recipe = parse_config(resolve(case.method, "few-shot", None, {"data.source": ""}, []))
+        recipe = resolve_config(method=case.method, settings={"data.source": ""})
         options = recipe.method.options | case.options
         self.case = case
         self.method: Method[Any] = create_method(case.method, backbone, class_names(classes), **options)

@@ -26,7 +26,8 @@ from benchmarks.growth import prepare
 from benchmarks.methods import backbone_of, class_names
 from vlprompt import Classifier, create_method
 from vlprompt.config.schema import parse_config
-from vlprompt.runs.record import BackboneRecord, RunRecord, SplitRecord
+from vlprompt.runs.record import RunRecord, SplitRecord
+from vlprompt.runs.state import backbone_record
 from vlprompt.serve.limits import Limits
 from vlprompt.serve.server import listen, run
 from vlprompt.serve.service import Service
@@ -194,7 +195,7 @@ def _classifier(quick: bool) -> Classifier:
     record = RunRecord(
         config=parse_config({"method": {"name": "coop"}, "data": {"source": "nothing"}}),
         result_hash="",
-        backbone=BackboneRecord.of(backbone),
+        backbone=backbone_record(backbone),
         class_names=names,
         split=SplitRecord(hash="", train=0, val=0, test=0),
         trainable_parameters=0,

@@ -20,7 +20,7 @@ from tests.helpers.runs import Tuned
 from tests.helpers.weights import write_weights
 from vlprompt import load_backbone
 from vlprompt.config.schema import parse_config
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 
 # The models of the tests are tiny: one thread is faster than two, and sums in one order.
 torch.set_num_threads(1)
@@ -83,7 +83,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, weights: Path, pictures: Pat
             "runtime": {"device": "cpu"},
         }
         out = folder / f"{method}-{len(list(folder.iterdir()))}"
-        tune(parse_config(values), out, backbone=backbone)
+        run_experiment(parse_config(values), out, backbone=backbone)
         return out
 
     return run

@@ -20,7 +20,7 @@ from vlprompt import cli
 from vlprompt.config.recipes import list_recipes
 from vlprompt.config.schema import RunConfig
 from vlprompt.experiments.engines import worker
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.runs.record import RunRecord
 
 
@@ -289,7 +289,7 @@ def test_an_interrupted_grid_goes_on_with_the_same_command(
     def second_is_cut(config: RunConfig, *words: Any, **keywords: Any) -> RunRecord:
         if config.seed == 2:
             raise KeyboardInterrupt
-        return tune(config, *words, **keywords)
+        return run_experiment(config, *words, **keywords)
 
     with monkeypatch.context() as patch:
         patch.setattr(worker, "tune", second_is_cut)

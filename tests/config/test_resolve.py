@@ -1,4 +1,4 @@
-"""Recipes laid over one another, and what runs are called by what came of it."""
+"""Resolving recipes, options and settings to a configuration."""
 
 from pathlib import Path
 from typing import Any
@@ -6,23 +6,36 @@ from typing import Any
 import pytest
 
 from vlprompt.config.protocols import PROTOCOLS
-from vlprompt.config.recipes import read_recipe
-from vlprompt.config.resolve import UNIFIED, method_label, read_value, recipe_labels, resolve
-from vlprompt.config.schema import RunConfig, parse_config
+from vlprompt.config.recipes import UNIFIED, list_recipes, read_recipe
+from vlprompt.config.resolve import (
+    parse_method,
+    parse_numbers,
+    parse_settings,
+    read_value,
+    resolve_config,
+    split_list,
+)
+from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import list_methods
 
 
 def make(
-    method: str = "dapt",
-    protocol: str = "few-shot",
+    method: str | None = "dapt",
+    protocol: str | None = "few-shot",
     recipe: str | None = None,
     *settings: str,
     source: str = "openmoji",
     shots: int | None = None,
 ) -> RunConfig:
-    flags = {"data.source": source, "data.shots": shots}
-    return parse_config(resolve(method, protocol, recipe, flags, list(settings)))
+    given = {"data.source": source, "data.shots": shots, **parse_settings(settings)}
+    return resolve_config(method=method, protocol=protocol, recipe=recipe, settings=given)
+
+
+def same(one: RunConfig, other: RunConfig) -> bool:
+    """Whether two configurations differ in nothing but the names of their recipes."""
+    labels = {"recipe": None, "overrides": {}}
+    return one.model_copy(update=labels) == other.model_copy(update=labels)
 
 
 @pytest.mark.parametrize("protocol", list(PROTOCOLS))
@@ -34,10 +47,12 @@ def test_the_unified_recipe_changes_all_but_the_method(method: str, protocol: st
     coop = make("coop", protocol, UNIFIED)
     assert (unified.optim, unified.data) == (coop.optim, coop.data)
     assert unified.optim.optimizer == "adamw"
+    assert (own.recipe, own.overrides, unified.recipe, unified.overrides) == ("paper", {}, "unified", {})
 
 
 def test_paper_is_the_methods_own_recipe() -> None:
     assert make("coop", recipe="paper") == make("coop") == make("coop", recipe="coop/few-shot")
+    assert make("coop", recipe="unified/few-shot").recipe == "unified"
 
 
 @pytest.mark.parametrize(
@@ -53,89 +68,80 @@ def test_paper_is_the_methods_own_recipe() -> None:
     ],
 )
 def test_another_protocols_recipe_stands_in(method: str, protocol: str, recipe: str | None) -> None:
+    config = make(method, protocol)
     expected = read_recipe(recipe) if recipe else {"method": {"name": method}}
-    assert resolve(method, protocol, None, {}, []) == {**expected, "protocol": protocol}
-    assert method_label(make(method, protocol)) == method
-    assert recipe_labels(make(method, protocol)) == ["paper"]
+    assert config.method.name == method
+    assert expected["method"].items() <= {"name": method, **config.method.options}.items()
+    assert config.optim.model_dump() == {**config.optim.model_dump(), **expected.get("optim", {})}
+    assert (config.protocol, config.recipe, config.overrides) == (protocol, "paper", {})
 
 
-def test_settings_go_over_flags_and_flags_over_recipes(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("optim: {epochs: 3, lr: 0.5}\ndata: {shots: 2}\n")
-    values: dict[str, Any] = resolve(
-        "coop", "few-shot", str(tmp_path / "mine.yaml"), {"data.shots": 4, "seed": None}, ["optim.lr=1"]
-    )
-    assert values["method"] == {"name": "coop", "n_ctx": 16}
-    assert values["optim"] == {"epochs": 3, "lr": 1}  # CoOp's own batch size went with its section
-    assert values["data"] == {"shots": 4}
-    assert "seed" not in values
+def test_settings_override_recipes(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("optim: {epochs: 3, lr: 0.5}\ndata: {shots: 2}\nseed: 7\n")
+    mine = str(tmp_path / "mine.yaml")
+    settings = {"data.source": "openmoji", "data.shots": 4, "seed": None, "optim.lr": 1}
+    config = resolve_config(method="coop", recipe=mine, settings=settings)
+    assert config.method.options["n_ctx"] == 16
+    assert (config.optim.epochs, config.optim.lr, config.data.shots, config.seed) == (3, 1, 4, 7)
+    assert config.optim.batch_size == 32  # the default: CoOp's own section went as a whole
+    assert (config.recipe, config.overrides) == ("mine.yaml", {"optim.lr": 1})
 
 
-def test_a_recipe_brings_its_method_and_protocol_along() -> None:
-    values = resolve(None, None, "coop/base-to-new", {}, [])
-    assert (values["method"]["name"], values["protocol"]) == ("coop", "base-to-new")
-    assert resolve("coop", "few-shot", "coop/base-to-new", {}, []) == {**values, "protocol": "few-shot"}
-    with pytest.raises(VLPromptError, match="--recipe dapt/few-shot is for method dapt, not for coop"):
-        resolve("coop", None, "dapt/few-shot", {}, [])
+def test_a_recipe_decides_on_method_and_protocol() -> None:
+    config = make(None, None, "coop/base-to-new")
+    assert (config.method.name, config.protocol) == ("coop", "base-to-new")
+    few = make("coop", "few-shot", "coop/base-to-new")
+    assert (few.method, few.optim, few.protocol) == (config.method, config.optim, "few-shot")
+    assert (config.recipe, few.recipe) == ("paper", "coop/base-to-new")
+    with pytest.raises(VLPromptError, match="`recipe` dapt/few-shot is for `method` dapt, got coop"):
+        make("coop", None, "dapt/few-shot")
+
+
+def test_method_protocol_and_recipe_can_be_settings() -> None:
+    settings = ["method.name=coop", "protocol=base-to-new", "recipe=unified"]
+    assert make(None, None, None, *settings) == make("coop", "base-to-new", "unified")
+    assert make("dapt", "few-shot", "paper", *settings) == make("coop", "base-to-new", "unified")
+
+
+def test_a_resolved_configuration_is_a_recipe(tmp_path: Path) -> None:
+    config = make("coop", "base-to-new", UNIFIED, "optim.epochs=3")
+    (tmp_path / "again.yaml").write_text(config.model_dump_json())
+    again = make(None, None, str(tmp_path / "again.yaml"))
+    assert same(again, config)
+    assert (again.recipe, again.overrides) == ("again.yaml", {})
 
 
 def test_a_recipe_with_a_nameless_method_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("method: dapt\n")
-    with pytest.raises(VLPromptError, match="its section `method` has no `name`"):
-        resolve(None, None, str(tmp_path / "mine.yaml"), {}, [])
+    with pytest.raises(VLPromptError, match="has a section `method` without a `name`"):
+        make(None, None, str(tmp_path / "mine.yaml"))
 
 
 @pytest.mark.parametrize(
-    ("settings", "label"),
+    ("settings", "overrides"),
     [
-        ([], "dapt"),
-        (["method.beta_text=1"], "dapt"),
-        (["method.beta_text=0"], "dapt[beta_text=0]"),
-        (["method.beta_visual=0.5", "method.n_text=8"], "dapt[n_text=8,beta_visual=0.5]"),
-        (["method.template=x {}"], "dapt[template=x {}]"),
+        (["method.beta_text=1"], {}),
+        (["method.beta_text=0"], {"method.beta_text": 0.0}),
+        (["method.beta_visual=0.5", "method.n_text=8"], {"method.n_text": 8, "method.beta_visual": 0.5}),
+        (["method.template=x {}"], {"method.template": "x {}"}),
+        (["method.ctx_init=null"], {"method.ctx_init": None}),
+        (["data.shots=2", "runtime.threads=1", "seed=3", "data.split_seed=4"], {}),
+        (["optim.epochs=1"], {"optim.epochs": 1}),
+        (["optim.lr=0.1", "data.views=0"], {"optim.lr": 0.1, "data.views": 0}),
+        (["data.crop_scale=[0.5, 1.0]"], {"data.crop_scale": [0.5, 1.0]}),
     ],
 )
-def test_a_method_is_called_by_what_its_recipe_does_not_say(settings: list[str], label: str) -> None:
-    assert method_label(make("dapt", "few-shot", UNIFIED, *settings)) == label
-
-
-def test_a_label_can_be_given_back() -> None:
-    label = method_label(make("coop", "base-to-new", None, "method.ctx_init=null", "method.class_specific=true"))
-    assert label == "coop[ctx_init=null,class_specific=true]"
-    again = [f"method.{option}" for option in label.removeprefix("coop[").removesuffix("]").split(",")]
-    assert method_label(make("coop", "base-to-new", None, *again)) == label
-
-
-def test_the_datasets_own_template_is_not_worth_a_mention() -> None:
-    config = make().with_template("an icon of a {}.")
-    assert method_label(config, "an icon of a {}.") == "dapt"
-    assert method_label(config, "a photo of a {}.") == "dapt[template=an icon of a {}.]"
-
-
-@pytest.mark.parametrize(
-    ("recipe", "settings", "label"),
-    [
-        ("unified", [], "unified"),
-        ("paper", [], "paper"),
-        ("paper", ["method.n_text=8", "data.shots=2", "runtime.threads=1", "seed=3"], "paper"),
-        ("unified", ["optim.epochs=1"], "unified, optim.epochs=1"),
-        ("paper", ["optim.lr=0.1", "data.views=0"], "paper, optim.lr=0.1, data.views=0"),
-        ("paper", ["data.crop_scale=[0.5, 1.0]"], "unified"),  # of DAPT, which is then the same
-    ],
-)
-def test_a_recipe_is_known_by_its_settings(recipe: str, settings: list[str], label: str) -> None:
-    assert recipe_labels(make("dapt", "few-shot", recipe, *settings)) == [label]
+def test_what_differs_from_the_recipe_is_recorded(settings: list[str], overrides: dict[str, Any]) -> None:
+    config = make("dapt", "few-shot", "paper", *settings)
+    assert (config.recipe, config.overrides) == ("paper", overrides)
+    assert list(config.overrides) == list(overrides)
 
 
 @pytest.mark.parametrize(("shots", "epochs"), [(1, 50), (2, 100), (4, 100), (5, 100), (8, 200), (16, 200), (None, 200)])
 def test_epochs_by_shots(shots: int | None, epochs: int) -> None:
     config = make("coop", shots=shots)
     assert config.optim.epochs == epochs
-    assert recipe_labels(config) == ["paper"]
-
-
-def test_two_recipes_can_be_as_near() -> None:
-    labels = recipe_labels(make("dapt", "few-shot", "paper", "data.crop_scale=[0.6, 1.0]"))
-    assert labels == ["paper, data.crop_scale=[0.6, 1.0]", "unified, data.crop_scale=[0.6, 1.0]"]
+    assert config.overrides == {}
 
 
 def test_epochs_by_shots_of_a_recipe_that_starts_late(tmp_path: Path) -> None:
@@ -146,7 +152,7 @@ def test_epochs_by_shots_of_a_recipe_that_starts_late(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("epochs", ["{}", "{few: 3}", "{1: many}", "[1, 2]"])
-def test_epochs_that_are_none(epochs: str) -> None:
+def test_epochs_must_be_a_number(epochs: str) -> None:
     with pytest.raises(VLPromptError, match=r"^optim\.epochs="):
         make("dapt", "few-shot", None, f"optim.epochs={epochs}")
 
@@ -158,10 +164,9 @@ def test_a_set_of_recipes_has_one_for_each_dataset(dataset: str, lr: float, epoc
     config = make("dapt", "few-shot", "dapt/published", source=dataset, shots=2)
     assert config == make("dapt", "few-shot", f"dapt/published/{Path(dataset).name}", source=dataset, shots=2)
     assert (config.optim.lr, config.optim.epochs) == (lr, epochs)
-    assert (method_label(config), recipe_labels(config)) == ("dapt", ["dapt/published"])
-    ablation = make("dapt", "few-shot", "dapt/published", "method.beta_text=0", "optim.lr=3", source=dataset, shots=2)
-    assert method_label(ablation) == "dapt[beta_text=0]"
-    assert recipe_labels(ablation) == ["dapt/published, optim.lr=3"]
+    assert config.recipe == "dapt/published"
+    other = make("dapt", "few-shot", "dapt/published/eurosat", source=dataset, shots=2)
+    assert other.recipe == "dapt/published/eurosat"
 
 
 def test_a_set_without_the_dataset() -> None:
@@ -175,13 +180,51 @@ def test_values_are_yaml_or_text() -> None:
     ]  # fmt: skip
 
 
+def test_settings_are_read_from_text() -> None:
+    assert parse_settings(["optim.lr=0.1", "method.template=a {}, or so."]) == {
+        "optim.lr": 0.1,
+        "method.template": "a {}, or so.",
+    }
+    assert parse_settings(["method.ctx_init="]) == {"method.ctx_init": None}
+    with pytest.raises(VLPromptError, match="optim.lr: write settings as KEY=VALUE"):
+        parse_settings(["optim.lr"])
+    with pytest.raises(VLPromptError, match="optim.lr=: give a value, or leave the setting out"):
+        parse_settings(["optim.lr="])
+
+
+def test_lists() -> None:
+    assert split_list("a, b[c=1,d=[2,3]],e") == ["a", "b[c=1,d=[2,3]]", "e"]
+    assert split_list('a[b="c, ]",d=1],e') == ['a[b="c, ]",d=1]', "e"]
+    assert parse_method('a[b="c, ]",d=1]') == ("a", {"method.b": "c, ]", "method.d": 1})
+    assert parse_numbers("shots", "1,4, 16") == [1, 4, 16]
+    with pytest.raises(VLPromptError, match="a bracket or quote is not closed"):
+        split_list("a,b[c=1")
+    with pytest.raises(VLPromptError, match="`seeds` must be integers separated by commas, such as 1,4,16, got 1,x"):
+        parse_numbers("seeds", "1,x")
+
+
 def test_mistakes() -> None:
-    with pytest.raises(VLPromptError, match="unknown method 'cooop'"):
-        resolve("cooop", "few-shot", UNIFIED, {}, [])
     for recipe in (UNIFIED, None):
-        with pytest.raises(VLPromptError, match=r"protocol='one-shot': Input should be 'few-shot', 'base-to-new'"):
+        with pytest.raises(VLPromptError, match="unknown method 'cooop'"):
+            make("cooop", "few-shot", recipe)
+        with pytest.raises(VLPromptError, match=r"protocol='one-shot': must be 'few-shot', 'base-to-new'"):
             make("coop", "one-shot", recipe)
-    with pytest.raises(VLPromptError, match=r"did you mean 'unified'\? `vlprompt list recipes` has the names"):
+    with pytest.raises(VLPromptError, match=r"unknown `recipe` 'unifed'; did you mean 'unified'\?"):
         make("coop", recipe="unifed")
-    with pytest.raises(VLPromptError, match="write it as KEY=VALUE"):
-        resolve("coop", "few-shot", None, {}, ["optim.lr"])
+    with pytest.raises(VLPromptError, match=r"`recipe` absent.yaml does not exist"):
+        make("coop", recipe="absent.yaml")
+    with pytest.raises(VLPromptError, match="setting data.source is missing"):
+        resolve_config(settings={"data.shots": 3})
+    with pytest.raises(VLPromptError, match="unknown setting seed.x; 'seed' is a value, not a section"):
+        make("coop", "few-shot", None, "seed=1", "seed.x=2")
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_resolves_and_starts_with_its_command(name: str) -> None:
+    source = name.split("/")[2] if name.count("/") == 2 else "openmoji"
+    config = resolve_config(recipe=name, settings={"data.source": source})
+    assert config.overrides == {}
+    path = Path(__file__).parents[2] / "src" / "vlprompt" / "config" / "recipes" / f"{name}.yaml"
+    command, *words = path.read_text().splitlines()
+    assert command.startswith("# vlprompt tune DATA ")
+    assert words[0].startswith("# ")

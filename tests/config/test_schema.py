@@ -1,4 +1,9 @@
+"""The schema: its hashes, its errors, and old files."""
+
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,17 +70,50 @@ def test_the_template_is_the_datasets_unless_it_is_given() -> None:
     assert given.with_template("a {}.").method.options["template"] == ["x {}", "y {}"]
 
 
-def test_what_is_missing_is_named() -> None:
-    with pytest.raises(VLPromptError, match=r"option 'data' is missing; give it with --set data=\.\.\."):
+def test_missing_and_unknown_settings_are_named() -> None:
+    with pytest.raises(VLPromptError, match="setting data is missing"):
         parse_config({"method": {"name": "dapt"}})
-    with pytest.raises(VLPromptError, match="there is no option 'sed'; a run has: seed, protocol"):
+    with pytest.raises(VLPromptError, match=r"unknown setting sed; did you mean 'seed'\?"):
         make(sed=3)
+    with pytest.raises(VLPromptError, match="unknown setting optim.foo; known: optimizer, lr, epochs"):
+        make(optim={"foo": 3})
+    with pytest.raises(VLPromptError, match="data.crop_scale=.*: must be two shares with 0 < smallest <= largest <= 1"):
+        make(data={"source": "openmoji", "crop_scale": [0.5, 0.4]})
+
+
+def test_old_files_say_class_names_for_the_name_map() -> None:
+    for key in ("name_map", "class_names"):
+        config = make(data={"source": "birds", key: "names.csv"})
+        assert config.data.name_map == "names.csv"
+        assert config.model_dump(mode="json")["data"]["name_map"] == "names.csv"
+        assert config.result_hash("", "") == make().result_hash("", "")
+
+
+def test_hashes_of_records_do_not_change() -> None:
+    """Records of runs made with earlier versions, one for each method."""
+    records = json.loads((Path(__file__).parent / "records.json").read_text())
+    assert len(records) > 10
+    for record in records:
+        config, inputs = RunConfig.model_validate(record["config"]), record["inputs"]
+        assert config.result_hash(inputs["weights"], inputs["shots"], inputs["tests"]) == record["result_hash"]
+        assert config.training_hash(inputs["weights"], inputs["shots"]) == record["training_hash"]
+        labeled = config.model_copy(update={"recipe": "unified", "overrides": {"optim.lr": 1}})
+        assert labeled.result_hash(inputs["weights"], inputs["shots"], inputs["tests"]) == record["result_hash"]
+
+
+def test_importing_the_schema_takes_no_heavy_package() -> None:
+    modules = "vlprompt.config.schema, vlprompt.config.resolve, vlprompt.runs.record, vlprompt.runs.labels"
+    heavy = "[name for name in ('torch', 'numpy', 'PIL', 'scipy', 'polars', 'vlprompt.methods') if name in sys.modules]"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {modules}; print({heavy})"], capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n", done.stderr
 
 
 @pytest.mark.parametrize(("section", "key"), [("optim", "lr"), ("optim", "eps"), ("data", "shots")])
 def test_numbers_are_finite(section: str, key: str) -> None:
     for value in (math.nan, math.inf):
-        with pytest.raises(VLPromptError, match=f"{section}.{key}={value}: Input should be a finite number"):
+        with pytest.raises(VLPromptError, match=f"{section}.{key}={value}: must be a finite number"):
             make(**{section: {"source": "openmoji", key: value} if section == "data" else {key: value}})
 
 

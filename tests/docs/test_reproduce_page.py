@@ -13,7 +13,7 @@ from tests.helpers.weights import write_weights
 from vlprompt.config.schema import DataConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import load_dataset
-from vlprompt.experiments import grid, task
+from vlprompt.experiments import plan, task
 
 PAGE = Path(__file__).parents[2] / "docs" / "reproduce.md"
 
@@ -47,7 +47,7 @@ def test_every_command_plans_its_cells(
         shifted = ("imagenet-v2", "imagenet-r") if data.source == "imagenet" else ()
         return replace(known, name=source or data.source, shifted=shifted)
 
-    for module in (grid, task):
+    for module in (plan, task):
         monkeypatch.setattr(module, "load_pool", stand_in)
     monkeypatch.chdir(tmp_path)
     cells: Counter[str] = Counter()

@@ -21,7 +21,8 @@ from vlprompt.experiments.engines import local, worker
 from vlprompt.experiments.engines.cluster import Cluster
 from vlprompt.experiments.engines.engine import RETRIES, Job
 from vlprompt.experiments.engines.local import Processes
-from vlprompt.experiments.grid import Grid, plan
+from vlprompt.experiments.grid import Grid
+from vlprompt.experiments.plan import plan_grid
 from vlprompt.runs.record import read_record
 from vlprompt.utils.locks import lock
 from vlprompt.utils.progress import Reporter
@@ -33,10 +34,17 @@ EPOCHS = 120
 @pytest.fixture
 def make(weights: Path, pictures: Path, tmp_path: Path) -> Any:
     def planned(methods: list[str], seeds: list[int], out: str, epochs: int = EPOCHS) -> Grid:
-        settings = [f"optim.epochs={epochs}", "optim.batch_size=4", "data.views=1", "runtime.threads=1"]
-        flags = {"backbone.source": str(weights), "runtime.device": "cpu"}
-        words: dict[str, Any] = {"shots": [1], "seeds": seeds, "settings": settings, "flags": flags}
-        return plan("few-shot", methods, [str(pictures)], out=tmp_path / out, **words)
+        settings = {
+            "backbone.source": str(weights),
+            "data.views": 1,
+            "optim.epochs": epochs,
+            "optim.batch_size": 4,
+            "runtime.device": "cpu",
+            "runtime.threads": 1,
+        }
+        return plan_grid(
+            "few-shot", methods, [str(pictures)], shots=[1], seeds=seeds, out=tmp_path / out, settings=settings
+        )
 
     return planned
 
@@ -95,9 +103,9 @@ def test_processes_give_what_one_gives_though_one_is_killed(make: Any, monkeypat
     assert list(failed) == [broken]
     assert "run.json cannot be read" in failed[broken]
     assert jobs.count(cut) == 2
-    lost = "pictures0, coop, 1 shot, seed 1: its process was lost (it was killed by SIGKILL); it goes on in another"
+    lost = "pictures0, coop, 1 shot, seed 1: its process was lost (it was killed by SIGKILL); another one continues it"
     assert lost in reporter.lines
-    assert "2 at work" in reporter.notes
+    assert "2 running" in reporter.notes
     assert sum(line.split("/")[0] in "123" and "test " in line for line in reporter.lines) == 2
     assert prompts(alone) == prompts(make(["zero-shot", "coop"], [1], "grid"))
     assert not list(grid.cells[0].folder.parents[2].rglob("*.lock"))
@@ -144,7 +152,7 @@ def test_a_cell_that_always_loses_its_process_is_given_up(monkeypatch: pytest.Mo
     reporter = Watching()
     ended = list(Processes(2, RuntimeConfig()).run(iter(jobs), reporter))
     assert sorted(job["label"] for job, _ in ended) == ["a", "b", "c"]
-    reason = "its process was lost (it was killed by SIGKILL), the last of 3; fewer --workers leave more memory"
+    reason = "its process was lost (it was killed by SIGKILL), after 3 attempts; fewer `workers` leave more memory"
     assert {error for _, error in ended} == {reason}
     assert len(reporter.lines) == 1 + 3 * RETRIES
     assert reporter.lines.count("features are not cached") == 1
@@ -171,7 +179,7 @@ def test_a_cell_that_another_process_runs_is_left_to_it(make: Any) -> None:
     with lock(held.parent / ".seed-1.lock"):
         failed = grid.run(reporter)
     assert list(failed) == [held]
-    assert failed[held].endswith(" is at it") and failed[held].startswith("process ")
+    assert failed[held].startswith("is being run by process ")
     assert grid.finished == grid.cells[1:]
     assert reporter.notes[-1] == ""
     assert grid.run(Watching()) == {}
@@ -183,7 +191,7 @@ def test_an_error_of_any_kind_is_of_its_cell_alone(make: Any, monkeypatch: pytes
         raise RuntimeError("out of\nmemory")
 
     grid = make(["zero-shot", "coop"], [1], "grid", epochs=1)
-    monkeypatch.setattr(worker, "tune", fail)
+    monkeypatch.setattr(worker, "run_experiment", fail)
     assert set(grid.run(Watching()).values()) == {"RuntimeError: out of memory"}
 
 
@@ -222,7 +230,7 @@ def test_a_ray_cluster_gives_what_one_process_gives_though_a_worker_is_killed(ma
     reporter = Watching()
     assert grid.run(reporter, cluster) == {}
     assert killed
-    assert [line for line in reporter.lines if line.endswith("was lost (WorkerCrashedError); it goes on in another")]
+    assert [line for line in reporter.lines if line.endswith("was lost (WorkerCrashedError); another one continues it")]
     assert len(grid.finished) == 2
     assert prompts(alone) == prompts(grid)
     assert addresses == {"127.0.0.1"}
@@ -232,7 +240,7 @@ def test_a_ray_cluster_gives_what_one_process_gives_though_a_worker_is_killed(ma
 def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     job = Job(label="a", config="", folder="a", prompts_from=None)
-    with pytest.raises(VLPromptError, match=r"--engine ray needs Ray; pip install 'vlprompt\[sweep\]'"):
+    with pytest.raises(VLPromptError, match=r"`engine` ray needs Ray; pip install 'vlprompt\[sweep\]'"):
         next(Cluster(None, 1, 0).run(iter([job]), Watching()))
     assert list(Cluster(None, 1, 0).run(iter([]), Watching())) == []
 
@@ -243,9 +251,7 @@ def test_a_ray_cluster_that_does_not_answer_is_named(address: str, monkeypatch: 
     job = Job(label="a", config="", folder="a", prompts_from=None)
     for option in (address, "auto"):
         monkeypatch.setenv("RAY_ADDRESS", address)
-        with pytest.raises(
-            VLPromptError, match=rf"--address {option}: no Ray cluster answers \(.*\); see `ray status`"
-        ):
+        with pytest.raises(VLPromptError, match=rf"`address` {option}: no Ray cluster answers \(.*\); check it"):
             next(Cluster(option, 1, 0).run(iter([job]), Watching()))
 
 
@@ -255,11 +261,11 @@ def test_a_cell_on_a_cluster_comes_back_with_its_warnings(
     monkeypatch.chdir(tmp_path)
     loaded: list[str] = []
 
-    def tune(config: RunConfig, folder: str, *, pools: dict[str, Any], **_: object) -> None:
+    def run_experiment(config: RunConfig, folder: str, *, pools: dict[str, Any], **_: object) -> None:
         worker.logger.warning("features are not %s", "cached")
         loaded.extend(pools)
 
-    monkeypatch.setattr(worker, "tune", tune)
+    monkeypatch.setattr(worker, "run_experiment", run_experiment)
     monkeypatch.setattr(worker, "_worker", worker.Worker())
     config = make(["zero-shot"], [1], "grid").cells[0].config
     job = Job(label="a", config=config.model_dump_json(), folder="a", prompts_from=None)
@@ -272,7 +278,7 @@ def test_a_cell_on_a_cluster_comes_back_with_its_warnings(
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(label="a", config="", folder="a", prompts_from=None)
     (message,) = worker.run_remotely(job, str(tmp_path / "no"), 1)
-    assert "is not on this machine (No such file or directory); put --out on storage" in message["ended"]
+    assert "is not on this machine (No such file or directory); put `out` on shared storage" in message["ended"]
 
 
 @pytest.fixture

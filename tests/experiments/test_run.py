@@ -1,4 +1,4 @@
-"""Whole runs on tiny data: what they leave, how they go on, and what they refuse."""
+"""Whole runs on tiny data: their folders, resuming, and what is refused."""
 
 import json
 import shutil
@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 import vlprompt
 from tests.helpers.impatient import Impatient
 from vlprompt import VLPromptError
+from vlprompt.config.resolve import resolve_config
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.data.loading import load_dataset
 from vlprompt.data.readers.split_file import read_split, write_split
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.experiments.task import open_task
 from vlprompt.runs.record import RunRecord, read_record
 
@@ -43,7 +44,7 @@ def without_times(record: RunRecord) -> list[Any]:
 
 
 def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
-    record = tune(config("dapt"), tmp_path / "run")
+    record = run_experiment(config("dapt"), tmp_path / "run")
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert files == ["predictions.parquet", "prompts.safetensors", "run.json", "split.jsonl"]
     assert read_record(tmp_path / "run") == record
@@ -74,8 +75,25 @@ def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) ->
     assert len((tmp_path / "run" / "run.json").read_text().splitlines()) == len(RunRecord.model_fields)
 
 
+def test_the_record_names_the_recipe_and_what_differs_from_it(weights: Path, pictures: Path, tmp_path: Path) -> None:
+    settings = {
+        "backbone.source": str(weights),
+        "data.source": str(pictures),
+        "data.shots": 2,
+        "data.views": 1,
+        "optim.epochs": 1,
+        "method.n_ctx": 2,
+    }
+    config = resolve_config(method="coop", recipe="unified", settings=settings)
+    run_experiment(config, tmp_path / "run")
+    again = read_record(tmp_path / "run").config
+    assert again == config.with_template("a photo of a {}.")
+    assert again.recipe == "unified"
+    assert again.overrides == {"method.n_ctx": 2, "optim.epochs": 1, "data.views": 1}
+
+
 def test_training_lowers_the_loss(config: Any, tmp_path: Path) -> None:
-    record = tune(config("coop", optim={"epochs": 30, "lr": 1.0}), tmp_path / "run")
+    record = run_experiment(config("coop", optim={"epochs": 30, "lr": 1.0}), tmp_path / "run")
     assert record.history[-1].losses["total"] < record.history[0].losses["total"] - 0.2
 
 
@@ -83,17 +101,17 @@ def test_training_lowers_the_loss(config: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, config: Any, tmp_path: Path) -> None:
     settings = config(method, optim={"optimizer": optimizer})
-    whole = tune(settings, tmp_path / "whole")
+    whole = run_experiment(settings, tmp_path / "whole")
 
     with pytest.raises(KeyboardInterrupt):  # three batches an epoch: in the middle of the third
-        tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
+        run_experiment(settings, tmp_path / "cut", reporter=Impatient(after=8))
     cut = read_record(tmp_path / "cut")
     assert (cut.status, cut.metrics) == ("interrupted", {})
     assert without_times(cut) == without_times(whole)[:2]
     assert (tmp_path / "cut" / "state.safetensors").exists()
     assert vlprompt.evaluate(tmp_path / "cut", device="cpu")["test"]["images"] == whole.split.test
 
-    again = tune(settings, tmp_path / "cut", resume=True)
+    again = run_experiment(settings, tmp_path / "cut", resume=True)
     assert without_times(again) == without_times(whole)
     assert again.metrics == whole.metrics
     one, other = ((tmp_path / name / "prompts.safetensors").read_bytes() for name in ("whole", "cut"))
@@ -102,24 +120,26 @@ def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, con
 
 def test_resuming_refuses_another_run(config: Any, tmp_path: Path, pictures: Path) -> None:
     settings = config()
-    record = tune(settings, tmp_path / "run")
-    with pytest.raises(VLPromptError, match=r"holds a run already \(finished\); add --resume"):
-        tune(settings, tmp_path / "run")
-    assert tune(settings, tmp_path / "run", resume=True) == record
+    record = run_experiment(settings, tmp_path / "run")
+    with pytest.raises(
+        VLPromptError, match=r"`out` .* already holds a run \(finished\); pass `resume=True` to continue it"
+    ):
+        run_experiment(settings, tmp_path / "run")
+    assert run_experiment(settings, tmp_path / "run", resume=True) == record
     faster = config(runtime={"eval_batch_size": 7})
-    assert tune(faster, tmp_path / "run", resume=True) == record
+    assert run_experiment(faster, tmp_path / "run", resume=True) == record
     for other in (config(seed=2), config(optim={"lr": 0.2}), config("dapt"), config(data={"shots": 3})):
         with pytest.raises(VLPromptError, match="other settings, images or weights"):
-            tune(other, tmp_path / "run", resume=True)
+            run_experiment(other, tmp_path / "run", resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
-    with pytest.raises(VLPromptError, match="exists and is not a run; move or delete it"):
-        tune(settings, tmp_path / "full")
+    with pytest.raises(VLPromptError, match="`out` .* exists and is not a run; choose another folder"):
+        run_experiment(settings, tmp_path / "full")
 
 
 def test_a_run_among_the_classes_is_refused(config: Any, pictures: Path) -> None:
-    with pytest.raises(VLPromptError, match=r"--out .*mine lies in .*, whose folders are classes"):
-        tune(config(), pictures / "mine")
+    with pytest.raises(VLPromptError, match=r"`out` .*mine is inside .*, whose folders are classes"):
+        run_experiment(config(), pictures / "mine")
     assert not (pictures / "mine").exists()
 
 
@@ -129,22 +149,22 @@ def test_runs_may_lie_in_a_folder_that_is_called_as_a_dataset_is(
     monkeypatch.chdir(tmp_path)
     pools = {"openmoji": load_dataset(pictures)}
     for seed in (1, 2):
-        tune(config(seed=seed, data={"source": "openmoji"}), Path("openmoji") / str(seed), pools=pools)
+        run_experiment(config(seed=seed, data={"source": "openmoji"}), Path("openmoji") / str(seed), pools=pools)
     assert len(list(tmp_path.glob("openmoji/*/run.json"))) == 2
 
 
 def test_a_damaged_state_is_an_error(config: Any, tmp_path: Path) -> None:
     settings = config()
-    tune(settings, tmp_path / "run")
+    run_experiment(settings, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "status": "running"}))
     (tmp_path / "run" / "state.safetensors").write_bytes(b"\x00" * 20)
     with pytest.raises(VLPromptError, match=r"state.safetensors is damaged"):
-        tune(settings, tmp_path / "run", resume=True)
+        run_experiment(settings, tmp_path / "run", resume=True)
 
 
 def test_the_shots_are_in_the_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
-    record = tune(config(protocol="base-to-new"), tmp_path / "run")
+    record = run_experiment(config(protocol="base-to-new"), tmp_path / "run")
     split = read_split(tmp_path / "run" / "split.jsonl", pictures)
     assert (len(split.train), len(split.val), len(split.test)) == (record.split.train, record.split.val, 0)
     assert list(split.class_names) == record.class_names
@@ -153,10 +173,10 @@ def test_the_shots_are_in_the_folder(config: Any, tmp_path: Path, pictures: Path
 
 def test_a_split_file_gives_the_same_run(config: Any, tmp_path: Path, pictures: Path) -> None:
     settings = config(data={"shots": 2}, seed=3)
-    record = tune(settings, tmp_path / "run")
+    record = run_experiment(settings, tmp_path / "run")
     write_split(load_dataset(pictures).few_shot(2, seed=3), tmp_path / "split.jsonl")
     theirs = config(data={"shots": 2, "source": str(tmp_path / "split.jsonl"), "root": str(pictures)}, seed=3)
-    again = tune(theirs, tmp_path / "again")
+    again = run_experiment(theirs, tmp_path / "again")
     assert again.result_hash == record.result_hash
     assert again.training_hash == record.training_hash
     assert (again.split.hash, again.split.content) == (record.split.hash, record.split.content)
@@ -172,13 +192,13 @@ def test_classes_with_fewer_images_than_shots_are_named_in_the_record(
     for file in sorted((tmp_path / "few" / "night").iterdir())[4:]:
         file.unlink()
     settings = config("zero-shot", data={"source": str(tmp_path / "few"), "shots": 5})
-    assert tune(settings, tmp_path / "run").split.short == {"night": 2}
-    base = tune(config("zero-shot", protocol="base-to-new"), tmp_path / "base")
+    assert run_experiment(settings, tmp_path / "run").split.short == {"night": 2}
+    base = run_experiment(config("zero-shot", protocol="base-to-new"), tmp_path / "base")
     assert base.split.short == {}
 
 
 def test_base_to_new_tests_both_halves(config: Any, tmp_path: Path) -> None:
-    record = tune(config(protocol="base-to-new"), tmp_path / "run")
+    record = run_experiment(config(protocol="base-to-new"), tmp_path / "run")
     assert record.class_names == ["blue sky", "green leaf"]
     base, new = record.metrics["base"]["accuracy"], record.metrics["new"]["accuracy"]
     expected = 0 if base * new == 0 else 2 * base * new / (base + new)
@@ -204,7 +224,7 @@ def test_other_datasets_are_tested_under_their_own_names(
     config: Any, tmp_path: Path, others: dict[str, Path], pictures: Path
 ) -> None:
     targets = [str(path) for path in others.values()]
-    record = tune(config(protocol="cross-dataset", data={"targets": targets}), tmp_path / "run")
+    record = run_experiment(config(protocol="cross-dataset", data={"targets": targets}), tmp_path / "run")
     assert list(record.tests) == ["source", "shifted", "foreign"]
     assert [test.dataset for test in record.tests.values()] == [pictures.name, "shifted", "foreign"]
     assert list(record.metrics) == ["source", "shifted", "foreign", "target_average"]
@@ -226,7 +246,7 @@ def test_a_shifted_domain_is_the_datasets_own_unless_given(
 ) -> None:
     pools = {str(pictures): replace(load_dataset(pictures), shifted=(str(others["shifted"]),))}
     settings = config("linear-probe", protocol="domain-generalization")
-    record = tune(settings, tmp_path / "run", pools=pools)
+    record = run_experiment(settings, tmp_path / "run", pools=pools)
     assert record.config.data.targets == (str(others["shifted"]),)
     assert list(record.metrics["shifted"]["class_accuracy"]) == ["night", "red apple"]
     given = config("linear-probe", protocol="domain-generalization", data={"targets": [str(others["shifted"])]})
@@ -236,12 +256,16 @@ def test_a_shifted_domain_is_the_datasets_own_unless_given(
 @pytest.mark.parametrize(
     ("protocol", "targets", "message"),
     [
-        ("few-shot", ["shifted"], "--targets .*shifted: protocol 'few-shot' tests the dataset it learns from alone"),
-        ("cross-dataset", [], "protocol 'cross-dataset' tests other datasets than 'pictures0'; .* --targets A,B"),
-        ("domain-generalization", [], "tests other datasets than 'pictures0'; name them with --targets"),
+        ("few-shot", ["shifted"], "`targets` .*shifted: `protocol` 'few-shot' tests only the dataset it learns from"),
+        (
+            "cross-dataset",
+            [],
+            "`protocol` 'cross-dataset' tests other datasets than 'pictures0'; name them as `targets`",
+        ),
+        ("domain-generalization", [], "tests other datasets than 'pictures0'; name them as `targets`"),
         ("domain-generalization", ["foreign"], "'pictures0' has no class 'wet sand', .*; use cross-dataset"),
         ("cross-dataset", ["shifted", "shifted"], "two tests would be called 'shifted'"),
-        ("cross-dataset", ["pictures"], "is the dataset that is learned from"),
+        ("cross-dataset", ["pictures"], "this is the dataset that is learned from"),
         ("cross-dataset", ["no-such"], "no-such is no folder here"),
     ],
 )
@@ -256,7 +280,7 @@ def test_targets_that_do_not_do(
 ) -> None:
     paths = [str(pictures if name == "pictures" else others.get(name, name)) for name in targets]
     with pytest.raises(VLPromptError, match=message):
-        tune(config(protocol=protocol, data={"targets": paths}), tmp_path / "run")
+        run_experiment(config(protocol=protocol, data={"targets": paths}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -265,9 +289,9 @@ def test_prompts_of_a_run_with_the_same_training_are_taken(
     method: str, config: Any, tmp_path: Path, others: dict[str, Path]
 ) -> None:
     shifted = config(method, protocol="domain-generalization", data={"targets": [str(others["shifted"])]})
-    first = tune(config(method), tmp_path / "few-shot" / "run")
-    whole = tune(shifted, tmp_path / "whole")
-    taken = tune(shifted, tmp_path / "taken", prompts_from=tmp_path / "few-shot" / "run")
+    first = run_experiment(config(method), tmp_path / "few-shot" / "run")
+    whole = run_experiment(shifted, tmp_path / "whole")
+    taken = run_experiment(shifted, tmp_path / "taken", prompts_from=tmp_path / "few-shot" / "run")
     assert first.training_hash == whole.training_hash == taken.training_hash
     assert (whole.prompts_from, taken.prompts_from) == (None, "../few-shot/run")
     assert taken.metrics == whole.metrics
@@ -280,22 +304,22 @@ def test_prompts_of_a_run_with_the_same_training_are_taken(
 
 
 def test_prompts_of_another_training_are_not_taken(config: Any, tmp_path: Path) -> None:
-    tune(config(seed=2), tmp_path / "other")
-    record = tune(config(), tmp_path / "run", prompts_from=tmp_path / "other")
+    run_experiment(config(seed=2), tmp_path / "other")
+    record = run_experiment(config(), tmp_path / "run", prompts_from=tmp_path / "other")
     assert record.prompts_from is None
-    assert tune(config(), tmp_path / "again", prompts_from=tmp_path / "gone").metrics == record.metrics
+    assert run_experiment(config(), tmp_path / "again", prompts_from=tmp_path / "gone").metrics == record.metrics
 
 
 def test_class_specific_context_is_refused_before_training(config: Any, tmp_path: Path) -> None:
     settings = config(protocol="base-to-new", method={"class_specific": True})
     with pytest.raises(VLPromptError, match="cannot name new classes"):
-        tune(settings, tmp_path / "run")
+        run_experiment(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
-    exact = tune(config("dapt"), tmp_path / "exact")
-    rounded = tune(config("dapt", backbone={"precision": "bf16"}), tmp_path / "rounded")
+    exact = run_experiment(config("dapt"), tmp_path / "exact")
+    rounded = run_experiment(config("dapt", backbone={"precision": "bf16"}), tmp_path / "rounded")
     assert rounded.history[-1].losses["total"] == pytest.approx(exact.history[-1].losses["total"], rel=0.05)
     assert rounded.backbone == exact.backbone
     assert rounded.result_hash != exact.result_hash
@@ -304,7 +328,7 @@ def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
 
 
 def test_a_run_that_did_not_converge_ends_without_a_temperature(config: Any, tmp_path: Path) -> None:
-    tune(config(optim={"lr": 1e30}), tmp_path / "run")
+    run_experiment(config(optim={"lr": 1e30}), tmp_path / "run")
     record = read_record(tmp_path / "run")
     assert (record.status, record.calibration) == ("finished", None)
     with pytest.raises(VLPromptError, match=r"optim\.lr"):
@@ -312,13 +336,13 @@ def test_a_run_that_did_not_converge_ends_without_a_temperature(config: Any, tmp
 
 
 def test_zero_shot_is_a_run_without_training(config: Any, tmp_path: Path) -> None:
-    record = tune(config("zero-shot"), tmp_path / "run")
+    record = run_experiment(config("zero-shot"), tmp_path / "run")
     assert (record.status, record.history, record.trainable_parameters) == ("finished", [], 0)
     assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]
 
 
 def test_evaluating_other_data_names_its_classes(config: Any, tmp_path: Path, pictures: Path) -> None:
-    tune(config(), tmp_path / "run")
+    run_experiment(config(), tmp_path / "run")
     for name in ("red_apple", "night"):
         (tmp_path / "other" / name).mkdir(parents=True)
         for file in (pictures / name).iterdir():
@@ -331,19 +355,19 @@ def test_evaluating_other_data_names_its_classes(config: Any, tmp_path: Path, pi
 def test_other_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -> None:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(weights.read_bytes())
-    tune(config(backbone={"source": str(copy)}), tmp_path / "run")
+    run_experiment(config(backbone={"source": str(copy)}), tmp_path / "run")
     content = bytearray(copy.read_bytes())
     content[-1] ^= 1
     copy.write_bytes(bytes(content))
-    with pytest.raises(VLPromptError, match="was tuned on other weights"):
+    with pytest.raises(VLPromptError, match="was tuned with different weights than"):
         vlprompt.evaluate(tmp_path / "run", device="cpu")
 
 
 def test_online_images_and_workers_change_nothing_that_they_should_not(config: Any, tmp_path: Path) -> None:
-    alone = tune(config("dapt"), tmp_path / "alone")
-    together = tune(config("dapt", runtime={"workers": 2}), tmp_path / "together")
+    alone = run_experiment(config("dapt"), tmp_path / "alone")
+    together = run_experiment(config("dapt", runtime={"workers": 2}), tmp_path / "together")
     assert without_times(alone) == without_times(together)
     assert alone.result_hash == together.result_hash
-    online = tune(config("coop", data={"views": 0}), tmp_path / "online")
+    online = run_experiment(config("coop", data={"views": 0}), tmp_path / "online")
     assert online.status == "finished"
-    assert online.result_hash != tune(config("coop"), tmp_path / "cached").result_hash
+    assert online.result_hash != run_experiment(config("coop"), tmp_path / "cached").result_hash

@@ -46,7 +46,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 
 def train(case: int, devices: int, weights: str, pictures: str, folder: Path) -> tuple[Method[Any], list[Epoch]]:
-    """The trained method, and its history."""
+    """Train a case; return the method and its history."""
     name, options = CASES[case]
     config = parse_config(
         {
@@ -70,7 +70,7 @@ def train(case: int, devices: int, weights: str, pictures: str, folder: Path) ->
 
 
 def share(rank: int, port: int, weights: str, pictures: str, out: str) -> None:
-    """What one of two devices does."""
+    """Train every case as one of two devices."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "LOCAL_RANK": str(rank)}
     for case in range(len(CASES)):
         train(case, 2, weights, pictures, Path(out) / str(case))
@@ -81,7 +81,7 @@ if __name__ == "__main__":
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Forked, so that what takes seconds to import is imported once.
+    # Forked, so that slow imports happen once.
     context = multiprocessing.get_context("fork")
     both = [context.Process(target=share, args=(rank, port, *sys.argv[1:])) for rank in range(2)]
     for process in both:

@@ -16,7 +16,7 @@ import vlprompt
 from tests.helpers.shapes import JOINT, NAMES, uneven
 from vlprompt import Method, Prediction
 from vlprompt.config.schema import parse_config
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.methods.mutual_information import CRITICS, ESTIMATORS
 from vlprompt.runs.record import RunRecord
 
@@ -221,7 +221,7 @@ def tuned(name: str, folder: Path, weights: Path, pictures: Path, lr: float = 0.
             "optim": {"epochs": 4, "batch_size": 5, "lr": lr},
         }
     )
-    return tune(config, folder)
+    return run_experiment(config, folder)
 
 
 def test_without_its_parts_it_is_coop_bit_for_bit(weights: Path, pictures: Path, tmp_path: Path) -> None:

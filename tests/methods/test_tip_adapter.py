@@ -14,7 +14,7 @@ from tests.helpers.shapes import JOINT, NAMES, uneven
 from tests.methods.test_linear_probe import shots
 from vlprompt import VLPromptError
 from vlprompt.config.schema import RunConfig, parse_config
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.methods.linear_probe import validation_quality
 from vlprompt.methods.tip_adapter import ALPHA, BETA, GRID
 from vlprompt.runs.record import read_record
@@ -121,13 +121,13 @@ def test_learned_keys_train_at_the_papers_values_and_are_searched_after_every_ep
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_interrupted_run_of_learned_keys_goes_on_bit_for_bit(optimizer: str, config: Any, tmp_path: Path) -> None:
     settings = config("tip-adapter-f", optim={"optimizer": optimizer, "epochs": 4, "batch_size": 5, "lr": 0.1})
-    whole = tune(settings, tmp_path / "whole")
+    whole = run_experiment(settings, tmp_path / "whole")
     assert whole.trainable_parameters == 4 * 4 * 32
     assert whole.history[-1].losses["total"] < whole.history[0].losses["total"]
 
     with pytest.raises(KeyboardInterrupt):  # three batches an epoch: in the middle of the third
-        tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
-    again = tune(settings, tmp_path / "cut", resume=True)
+        run_experiment(settings, tmp_path / "cut", reporter=Impatient(after=8))
+    again = run_experiment(settings, tmp_path / "cut", resume=True)
     assert [epoch.losses for epoch in again.history] == [epoch.losses for epoch in whole.history]
     assert again.metrics == whole.metrics
     one, other = ((tmp_path / name / "prompts.safetensors").read_bytes() for name in ("whole", "cut"))
@@ -136,7 +136,7 @@ def test_an_interrupted_run_of_learned_keys_goes_on_bit_for_bit(optimizer: str, 
 
 @pytest.mark.parametrize("name", ["linear-probe", "tip-adapter", "tip-adapter-f"])
 def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, pictures: Path) -> None:
-    record = tune(config(name), tmp_path / "run")
+    record = run_experiment(config(name), tmp_path / "run")
     assert record.trainable_parameters == {"linear-probe": 4 * 33, "tip-adapter": 0, "tip-adapter-f": 16 * 32}[name]
     assert len(record.history) == (4 if name == "tip-adapter-f" else 0)
     assert record.metrics["test"]["accuracy"] > 90  # colors that even random weights tell apart
@@ -150,12 +150,12 @@ def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, picture
 @pytest.mark.parametrize("name", ["linear-probe", "tip-adapter", "tip-adapter-f"])
 def test_new_classes_are_refused_before_work_starts(name: str, config: Any, tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=f"'{name}' .*cannot name new classes.*; use protocol few-shot"):
-        tune(config(name, protocol="base-to-new"), tmp_path / "run")
+        run_experiment(config(name, protocol="base-to-new"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_the_record_is_that_of_a_run_without_training(config: Any, tmp_path: Path) -> None:
-    tune(config("tip-adapter"), tmp_path / "run")
+    run_experiment(config("tip-adapter"), tmp_path / "run")
     record = read_record(tmp_path / "run")
     assert (record.status, record.history) == ("finished", [])
     assert set(record.timings) == {"prepare", "test"}

@@ -9,7 +9,7 @@ from tests.helpers.folders import content
 from tests.helpers.kills import draw
 from vlprompt.backbones.backbone import load_backbone
 from vlprompt.config.schema import RunConfig, parse_config
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.experiments.task import load_pool
 from vlprompt.runs.record import RunRecord
 
@@ -36,9 +36,9 @@ class Setting:
     expected: dict[str, Any]
     steps: list[str]
 
-    def tune(self, folder: Path) -> RunRecord:
+    def run_experiment(self, folder: Path) -> RunRecord:
         """Begin it, or go on with it."""
-        return tune(self.config, folder, resume=True, **self.loaded)
+        return run_experiment(self.config, folder, resume=True, **self.loaded)
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +59,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Setting:
     for key, value in {"method.n_ctx": 2, "data.views": 1, **{f"optim.{k}": v for k, v in optim.items()}}.items():
         words += ["--set", f"{key}={value}"]
     loaded = {"backbone": load_backbone(weights, device="cpu"), "pools": {str(images): load_pool(config.data)}}
-    tune(config, root / "first", **loaded)  # fills the cache, which has no part in this
+    run_experiment(config, root / "first", **loaded)  # fills the cache, which has no part in this
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch, root / "whole")
-        tune(config, root / "whole", **loaded)
+        run_experiment(config, root / "whole", **loaded)
     words += ["--quiet", "--resume", "--out"]
     return Setting(words, config, loaded, images, root / "whole", content(root / "whole"), disk.steps)

@@ -19,7 +19,7 @@ from tests.helpers.impatient import Impatient
 from tests.helpers.weights import write_weights
 from tests.reliability.conftest import Setting
 from vlprompt.errors import VLPromptError
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.methods.base import create_method
 from vlprompt.runs.record import read_record
 from vlprompt.runs.restore import restore
@@ -62,7 +62,7 @@ def cut(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the run after one of its two epochs."""
     folder = tmp_path_factory.mktemp("cut") / "run"
     with pytest.raises(KeyboardInterrupt):
-        tune(setting.config, folder, reporter=Impatient(after=2), **setting.loaded)
+        run_experiment(setting.config, folder, reporter=Impatient(after=2), **setting.loaded)
     assert len(read_record(folder).history) == 1
     return folder
 

@@ -25,7 +25,7 @@ from vlprompt.backbones.sources.checkpoints import read_state_dict
 from vlprompt.data.readers.split_file import read_split, verify_split
 from vlprompt.data.readers.table import read_manifest
 from vlprompt.errors import VLPromptError
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.methods.base import create_method
 from vlprompt.results.summary import print_record
 from vlprompt.runs.importing import read_checkpoint, read_names, read_off, renamed
@@ -108,7 +108,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, setting: Setting) -> Path:
     """The folder of a run that has a state, too, to write into."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     with pytest.raises(KeyboardInterrupt):
-        tune(setting.config, folder, reporter=Impatient(after=2), **setting.loaded)
+        run_experiment(setting.config, folder, reporter=Impatient(after=2), **setting.loaded)
     return folder
 
 

@@ -215,12 +215,12 @@ def test_datasets_with_recipes_of_one_set_share_a_table(tmp_path: Path) -> None:
     assert "--recipe dapt/published" in command(runs)
 
 
-def test_runs_with_other_class_names_have_a_command_of_their_own(tmp_path: Path) -> None:
+def test_runs_with_other_name_maps_have_a_command_of_their_own(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", test=10)
-    write_run(tmp_path / "b", "coop", seed=2, settings=[f"data.class_names={tmp_path}/words.csv"], test=10)
+    write_run(tmp_path / "b", "coop", seed=2, settings=[f"data.name_map={tmp_path}/words.csv"], test=10)
     one, other = command(find_runs([tmp_path])[0]).split("\n\n")
-    assert "class_names" not in one and "--seeds 1 " in one
-    assert "--set data.class_names=words.csv" in other and "--seeds 2 " in other
+    assert "name_map" not in one and "--seeds 1 " in one
+    assert "--set data.name_map=words.csv" in other and "--seeds 2 " in other
 
 
 def test_runs_that_do_not_exist_are_counted_as_missing(tmp_path: Path) -> None:

@@ -333,9 +333,9 @@ def test_labels_come_from_the_recorded_recipe(tmp_path: Path) -> None:
     record = write_run(tmp_path / "old", "maple", test=10)
     config = record.config.model_copy(update={"recipe": None, "overrides": {}})  # as older versions left it
     record.model_copy(update={"config": config}).write(tmp_path / "old")
-    recipes = {run.method: run.conditions.recipe for run in find_runs([tmp_path])[0]}
-    changed = "unified, data.crop_scale=[0.6, 1.0]"
-    assert recipes == {"coop": changed, "dapt": changed, "maple": "recipe not recorded"}
+    recipes = {run.method.split("[")[0]: run.conditions.recipe for run in find_runs([tmp_path])[0]}
+    assert recipes.pop("maple").startswith("not recorded")
+    assert set(recipes.values()) == {"unified, data.crop_scale=[0.6, 1.0]"}
 
 
 def test_a_strange_record_is_named_and_left_out(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlprompt.training.calibration import LIMIT, calibrate, expected_error
+from vlprompt.runs.record import TEMPERATURE_LIMIT
+from vlprompt.training.calibration import calibrate, expected_error
 
 
 def drawn(count: int, temperature: float, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,7 +34,7 @@ def test_the_temperature_that_labels_were_drawn_with_is_found(temperature: float
 def test_the_loss_never_rises_and_the_temperature_has_bounds(count: int, seed: int, scale: float) -> None:
     logits, labels = drawn(count, 1.0, seed)
     found = calibrate(scale * logits, labels)
-    assert 1 / LIMIT <= found.temperature <= LIMIT
+    assert 1 / TEMPERATURE_LIMIT <= found.temperature <= TEMPERATURE_LIMIT
     assert math.isfinite(found.loss_after)
     assert found.loss_after <= found.loss_before + 1e-6
 
@@ -42,7 +43,7 @@ def test_a_few_images_that_are_all_right_do_not_make_everything_certain() -> Non
     few = calibrate(torch.eye(4), torch.arange(4))
     assert 0.5 < few.temperature < 0.8
     many = calibrate(torch.eye(4).repeat(1000, 1), torch.arange(4).repeat(1000))
-    assert 1 / LIMIT <= many.temperature < 0.2
+    assert 1 / TEMPERATURE_LIMIT <= many.temperature < 0.2
 
 
 def test_the_error_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -15,7 +15,7 @@ from tests.helpers.impatient import Impatient
 from tests.helpers.shares import CASES, train
 from vlprompt import VLPromptError
 from vlprompt.config.schema import RunConfig, parse_config
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.runs.record import Epoch, read_record
 from vlprompt.runs.state import read_progress
 from vlprompt.training.distributed import check_devices
@@ -66,16 +66,16 @@ def config(weights: Path, pictures: Path) -> Any:
 
 
 def test_an_interrupted_run_goes_on_with_any_number_of_devices(config: Any, tmp_path: Path) -> None:
-    whole = tune(config(1), tmp_path / "whole")
+    whole = run_experiment(config(1), tmp_path / "whole")
     folder = tmp_path / "cut"
     reporter = Impatient(after=1, when=(folder / "state.safetensors").exists)
     with pytest.raises(KeyboardInterrupt):
-        tune(config(2), folder, reporter=reporter)
+        run_experiment(config(2), folder, reporter=reporter)
     cut = read_record(folder)
     assert cut.status == "interrupted"
     assert cut.result_hash == whole.result_hash
     assert 0 < len(cut.history) < 30
-    again = tune(config(1), folder, resume=True)
+    again = run_experiment(config(1), folder, resume=True)
     assert agree(whole.history, again.history)
     one, other = (load_file(tmp_path / name / "prompts.safetensors") for name in ("whole", "cut"))
     assert difference(one, other) < 1e-6
@@ -85,8 +85,8 @@ def test_an_interrupted_run_goes_on_with_any_number_of_devices(config: Any, tmp_
 @pytest.mark.parametrize(
     ("devices", "changes", "message"),
     [
-        (3, {}, "--devices 3 cannot share batches of 4 images equally; set optim.batch_size to a multiple"),
-        (2, {"device": "cpu:0"}, "--devices 2: .* give --device cpu or cuda, not cpu:0"),
+        (3, {}, "runtime.devices=3: cannot share batches of 4 images equally; set optim.batch_size to a multiple"),
+        (2, {"device": "cpu:0"}, "runtime.devices=2: `device` must be cpu or cuda for several devices, got cpu:0"),
     ],
 )
 def test_what_devices_cannot_share_is_an_error(devices: int, changes: Any, message: str, config: Any) -> None:
@@ -96,7 +96,7 @@ def test_what_devices_cannot_share_is_an_error(devices: int, changes: Any, messa
 
 def test_devices_that_are_not_there_are_an_error(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(VLPromptError, match="--devices 2: there are 1 cuda devices here"):
+    with pytest.raises(VLPromptError, match="runtime.devices=2: must be at most 1, the cuda devices here"):
         check_devices(config(2, device="cuda"), 12, torch.device("cuda", 0))
     with pytest.raises(VLPromptError, match="batches of 3 images"):
         check_devices(config(2), 3, torch.device("cpu"))

@@ -1,8 +1,23 @@
+"""Batches, learning rates, and what TensorBoard finds beside a run."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vlprompt.training.fit import batches
+from tests.helpers.impatient import Impatient
+from vlprompt import VLPromptError
+from vlprompt.config.schema import OptimConfig, RunConfig, parse_config
+from vlprompt.experiments.run import run_experiment
+from vlprompt.runs.record import RunRecord
+from vlprompt.training.fit import batches, learning_rate
 from vlprompt.utils.seeds import derived_seed
+
+SCHEDULES = json.loads((Path(__file__).parents[1] / "golden" / "lr_schedules.json").read_text())["schedules"]
 
 
 @given(count=st.integers(1, 200), size=st.integers(1, 64), seed=st.integers(0, 2**62))
@@ -20,3 +35,66 @@ def test_seeds_depend_on_every_part() -> None:
     assert derived_seed("epoch", 1, 2) == derived_seed("epoch", 1, 2)
     assert len({derived_seed("epoch", a, b) for a in range(4) for b in range(4)}) == 16
     assert derived_seed("epoch", 1, 2) == 817520774821060
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_epoch_has_the_recorded_rate(name: str) -> None:
+    settings = {key: float(value) for key, value in re.findall(r"(\w+)=(\S+)", name)}
+    epochs, warmup = int(settings["epochs"]), int(settings["warmup_epochs"])
+    optim = OptimConfig(lr=settings["lr"], epochs=epochs, warmup_epochs=warmup, warmup_lr=settings["warmup_lr"])
+    rates = [learning_rate(optim, epoch) for epoch in range(epochs)]
+    assert rates == pytest.approx(SCHEDULES[name], rel=1e-12, abs=1e-18)
+
+
+@pytest.fixture
+def config(weights: Path, pictures: Path) -> RunConfig:
+    return parse_config(
+        {
+            "method": {"name": "coop", "n_ctx": 2},
+            "backbone": {"source": str(weights)},
+            "data": {"source": str(pictures), "shots": 4, "views": 1},
+            "optim": {"epochs": 3, "batch_size": 5},
+            "runtime": {"tensorboard": True},
+        }
+    )
+
+
+def test_every_epoch_is_there_once_after_an_interruption(config: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(config, tmp_path / "run", reporter=Impatient(7))
+    assert written(tmp_path / "run", "loss/total")
+    record = run_experiment(config, tmp_path / "run", resume=True)
+    for name, expected in of_history(record).items():
+        steps, values = zip(*written(tmp_path / "run", name), strict=True)
+        assert steps == (1, 2, 3)
+        assert values == pytest.approx(expected), name
+
+
+def test_it_changes_nothing_else(config: RunConfig, tmp_path: Path) -> None:
+    plain = config.model_copy(update={"runtime": config.runtime.model_copy(update={"tensorboard": False})})
+    records = [run_experiment(one, tmp_path / name) for one, name in ((config, "with"), (plain, "without"))]
+    assert records[0].result_hash == records[1].result_hash
+    assert [epoch.losses for epoch in records[0].history] == [epoch.losses for epoch in records[1].history]
+    assert not (tmp_path / "without" / "tensorboard").exists()
+
+
+def test_without_tensorboard_it_is_refused_before_work_starts(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlprompt.training.fit.find_spec", lambda name: None)
+    with pytest.raises(VLPromptError, match=r"runtime.tensorboard=true needs TensorBoard; pip install tensorboard"):
+        run_experiment(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def of_history(record: RunRecord) -> dict[str, list[float]]:
+    return {
+        "loss/total": [epoch.losses["total"] for epoch in record.history],
+        "accuracy": [epoch.accuracy for epoch in record.history],
+        "lr": [epoch.lr for epoch in record.history],
+    }
+
+
+def written(run: Path, name: str) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]

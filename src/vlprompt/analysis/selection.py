@@ -47,7 +47,7 @@ def find_images(
     """
     if data is None and not record.has_data:
         raise VLPromptError(f"the run was {record.status} without images of its own; name some with --data")
-    config = on_data(record.config, data, class_names=class_names, root=root)
+    config = on_data(record.config, data, name_map=class_names, root=root)
     pool = load_pool(config.data)
     learned = pool.few_shot(config.data.shots, config.seed).subset(PROTOCOLS[config.protocol].train)
     if not learned.test:

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from vlprompt.analysis.selection import Images
 from vlprompt.data.dataset import Item
 from vlprompt.data.features import FeatureSet
-from vlprompt.experiments.testing import columns, new_names
-from vlprompt.methods.base import Method, as_words
+from vlprompt.experiments.evaluate import new_names
+from vlprompt.methods.base import Method
 from vlprompt.training.inputs import evaluation_inputs
 from vlprompt.utils.progress import Reporter
 
@@ -101,8 +101,8 @@ def image_features(method: Method[Any], images: Images, reporter: Reporter) -> t
     dataset = images.dataset
     if names := new_names(method, dataset):
         method.set_class_names(names)
-    words = as_words(dataset.class_names)
-    kept = columns(words, method.class_names)
+    words = dataset.class_names
+    kept = [method.class_names.index(name) for name in words]
 
     def frozen(items: tuple[Item, ...]) -> Tensor:
         found = evaluation_inputs(method, items, dataset.root, images.config, reporter, frozen=True)

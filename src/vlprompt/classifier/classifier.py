@@ -224,7 +224,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         now, config = list(self.class_names), self.record.config
         source = config.data.source
         named = source if source.startswith("hf:") else Path(source).name
-        data = {"source": named, "root": None, "class_names": None, "targets": ()}
+        data = {"source": named, "root": None, "name_map": None, "targets": ()}
         changes = {
             "status": "saved",
             "config": config.model_copy(update={"data": config.data.model_copy(update=data)}),

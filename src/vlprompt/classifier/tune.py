@@ -7,11 +7,10 @@ from typing import Any
 
 from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.classifier.classifier import Classifier, load
-from vlprompt.config.resolve import put, resolve
-from vlprompt.config.schema import parse_config
+from vlprompt.config.resolve import resolve_config
 from vlprompt.data.dataset import Dataset
 from vlprompt.errors import VLPromptError
-from vlprompt.experiments.run import tune as run_tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.experiments.task import load_pool
 from vlprompt.utils.progress import Reporter
 
@@ -22,7 +21,7 @@ def tune(
     method: str | None = None,
     backbone: str | Backbone = "embedded",
     shots: int | None = None,
-    seed: int = 1,
+    seed: int | None = None,
     recipe: str | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -61,14 +60,11 @@ def tune(
     loaded = backbone if isinstance(backbone, Backbone) else None
     given["backbone.source"] = loaded.source if loaded else backbone
     given["backbone.precision"] = loaded.precision if loaded else None
-    values = resolve(method, None, recipe, given, [])
-    for key, value in (settings or {}).items():
-        put(values, key, value)
-    config = parse_config(values)
+    config = resolve_config(method=method, recipe=recipe, settings={**given, **(settings or {})})
     # A mistake in the data is said before weights are loaded.
     pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data)}
     loaded = loaded or load_backbone(config.backbone.source, config.backbone.precision, config.runtime.device)
     with TemporaryDirectory(prefix="vlprompt-") as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
-        run_tune(config, folder, resume=resume, reporter=Reporter(quiet=quiet), backbone=loaded, pools=pools)
+        run_experiment(config, folder, resume=resume, reporter=Reporter(quiet=quiet), backbone=loaded, pools=pools)
         return load(folder, backbone=loaded)

@@ -9,10 +9,9 @@ from rich.table import Table
 from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.classifier.classifier import load
 from vlprompt.classifier.gallery import Shown, gallery
-from vlprompt.config.recipes import read_recipe
-from vlprompt.config.schema import parse_config
+from vlprompt.config.resolve import resolve_config
 from vlprompt.data.loading import load_dataset
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.runs.record import RunRecord
 from vlprompt.utils.files import atomic_write
 from vlprompt.utils.progress import Reporter
@@ -21,7 +20,7 @@ DATA = "fontawesome"
 METHODS = ("zero-shot", "coop", "dapt")
 PICTURES = 12
 # The pictures are small drawings, of which the field's usual crops (from 8% of the area) leave too little.
-SETTINGS: dict[str, Any] = {"data": {"source": DATA, "crop_scale": [0.5, 1.0]}}
+SETTINGS: dict[str, Any] = {"data.source": DATA, "data.crop_scale": [0.5, 1.0]}
 
 
 def run_quickstart(out: Path, reporter: Reporter) -> None:
@@ -35,8 +34,8 @@ def run_quickstart(out: Path, reporter: Reporter) -> None:
     records = {}
     for method in METHODS:
         reporter.say(f"[bold]{method}[/bold] on the base classes of {DATA}, 16 shots each")
-        config = parse_config({**read_recipe(f"{method}/base-to-new"), **SETTINGS})
-        records[method] = tune(config, out / method, resume=True, reporter=reporter, backbone=backbone)
+        config = resolve_config(method=method, protocol="base-to-new", settings=SETTINGS)
+        records[method] = run_experiment(config, out / method, resume=True, reporter=reporter, backbone=backbone)
     Console().print(comparison(records))
 
     picture = out / "predictions.png"

@@ -82,30 +82,31 @@ def run(
         {"--workers": workers},
         {"--address": address, "--cpus-per-cell": cpus_per_cell, "--gpus-per-cell": gpus_per_cell},
     )
-    from vlprompt.experiments import grid
+    from vlprompt.config.resolve import parse_numbers, parse_settings, split_list
+    from vlprompt.experiments.plan import plan_grid
     from vlprompt.utils.progress import Reporter
 
     reporter = Reporter(quiet=quiet)
-    planned = grid.plan(
+    planned = plan_grid(
         protocol,
-        grid.split_list(methods),
-        grid.split_list(datasets),
-        shots=None if shots is None else grid.numbers("--shots", shots),
-        seeds=grid.numbers("--seeds", seeds),
+        split_list(methods),
+        split_list(datasets),
+        shots=None if shots is None else parse_numbers("shots", shots),
+        seeds=parse_numbers("seeds", seeds),
         out=out,
         recipe=recipe,
-        targets=None if targets is None else grid.split_list(targets),
-        flags={
+        targets=None if targets is None else split_list(targets),
+        settings={
             "backbone.source": backbone,
             "data.root": root,
             "runtime.device": device,
+            **parse_settings(set_ or []),
         },
-        settings=set_,
     )
     if dry_run:
         for cell in planned.cells:
             print(f"{cell.folder}  {planned.state(cell)}")
-    for line in planned.short():
+    for line in planned.short_classes():
         reporter.warn(line)
     planned.rehearse(reporter)
     reporter.say(planned.summary(workers or 1))

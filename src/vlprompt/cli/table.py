@@ -59,7 +59,7 @@ def table(
 
         vlprompt table runs/grid --format latex > results.tex
     """
-    from vlprompt.experiments.grid import split_list
+    from vlprompt.config.resolve import split_list
     from vlprompt.results import comparisons, formats, tables
 
     if intervals and compare is not None:

@@ -73,10 +73,8 @@ def tune(
         vlprompt tune openmoji --protocol cross-dataset --targets fontawesome,pictures/
     """
     set_up_logging(quiet, verbose)
-    from vlprompt.config.resolve import resolve
-    from vlprompt.config.schema import parse_config
-    from vlprompt.experiments.grid import split_list
-    from vlprompt.experiments.run import tune as run_tune
+    from vlprompt.config.resolve import parse_settings, resolve_config, split_list
+    from vlprompt.experiments.run import run_experiment
     from vlprompt.experiments.task import open_task
     from vlprompt.utils.progress import Reporter
 
@@ -85,13 +83,14 @@ def tune(
         "data.source": data,
         "data.targets": None if targets is None else split_list(targets),
         "data.shots": shots,
-        "data.class_names": None if class_names is None else str(class_names),
+        "data.name_map": None if class_names is None else str(class_names),
         "data.root": root,
         "seed": seed,
         "runtime.device": device,
         "runtime.devices": devices,
     }
-    config = parse_config(resolve(method, protocol, recipe, flags, set_ or []))
+    settings = {**flags, **parse_settings(set_ or [])}
+    config = resolve_config(method=method, protocol=protocol, recipe=recipe, settings=settings)
     name = f"{Path(config.data.source).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
     folder = out or Path("runs") / name
     if dry_run:
@@ -107,7 +106,7 @@ def tune(
         print(yaml.safe_dump(task.config.model_dump(mode="json"), sort_keys=False), end="")
         return
     try:
-        record = run_tune(config, folder, resume=resume, reporter=Reporter(quiet=quiet))
+        record = run_experiment(config, folder, resume=resume, reporter=Reporter(quiet=quiet))
     except KeyboardInterrupt:
         print(f"interrupted; go on with the same command and --resume (--out {folder})", file=sys.stderr)
         sys.exit(130)
@@ -150,7 +149,7 @@ def evaluate(
     found = run_evaluate(
         run,
         data,
-        class_names=None if class_names is None else str(class_names),
+        name_map=None if class_names is None else str(class_names),
         root=root,
         device=device,
         backbone=backbone,
@@ -188,13 +187,12 @@ def import_(
 
         vlprompt import maple model.pth.tar-5 --backbone ViT-B-16.pt --class-names classes.json --out runs/maple
     """
-    from vlprompt.config.resolve import put_settings
+    from vlprompt.config.resolve import parse_settings
     from vlprompt.runs.importing import import_prompts
 
-    values: dict[str, Any] = {}
-    put_settings(values, set_ or [])
-    options = values.pop("method", {})
-    if values or not isinstance(options, dict):
+    settings = parse_settings(set_ or [])
+    options: dict[str, Any] = {key.removeprefix("method."): value for key, value in settings.items()}
+    if not all(key.startswith("method.") for key in settings):
         raise VLPromptError("--set: an import takes options of the method only, as method.KEY=VALUE")
     record = import_prompts(
         method, file, backbone=backbone, class_names=class_names, out=out, options=options, device=device

@@ -1,1 +1,1 @@
-"""Configuration of a run: its schema, its protocols, its recipes, and how they are resolved."""
+"""Configuration of a run: schema, protocols, recipes, and how they resolve to a `RunConfig`."""

@@ -1,43 +1,51 @@
-"""The protocols: which classes are learned, and on which images and classes a run is tested."""
+"""Protocols: which classes are learned, and on which images and classes a run is tested."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.sampling import Classes, class_half
 from vlprompt.errors import VLPromptError
 
+if TYPE_CHECKING:  # reading a record takes this module, but neither NumPy nor images
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vlprompt.data.dataset import Dataset
+
+# Name of the test on the dataset that is learned from, where there are other datasets.
 SOURCE = "source"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Images that are classified, by their classes, and the classes that compete for them."""
+    """One test of a protocol, on part of a dataset.
+
+    Attributes:
+        images: classes whose test images are classified.
+        classes: classes that an image can be assigned to.
+    """
 
     images: Classes = "all"
     classes: Classes = "all"
 
     def labels(self, count: int) -> tuple[range, range]:
-        """Labels of the images, and labels that compete, of a dataset with `count` classes."""
+        """Return the labels of the images and the labels to choose from, for a dataset with `count` classes."""
         return class_half(count, self.images), class_half(count, self.classes)
 
-    def of(self, dataset: Dataset) -> Dataset:
-        """What is tested of a dataset: its class names are those that compete, its test images those that count.
+    def select(self, dataset: "Dataset") -> "Dataset":
+        """Return the dataset with the classes to choose from and the test images to classify, relabeled from 0.
 
         Raises:
-            VLPromptError: there are no such images.
+            VLPromptError: fewer than two classes to choose from, or no test images.
         """
         images, classes = self.labels(len(dataset.class_names))
         if len(classes) < 2:
-            count, whose = len(dataset.class_names), "" if self.classes == "all" else f" {self.classes}"
+            count, half = len(dataset.class_names), "" if self.classes == "all" else f" {self.classes}"
             raise VLPromptError(
-                f"dataset {dataset.name!r} has {count} classes, so a test has one{whose} class alone to choose from; "
-                "add classes, or use protocol few-shot"
+                f"dataset {dataset.name!r} has {count} classes, which leaves only one{half} class to choose from; "
+                "add classes, or use `protocol` few-shot"
             )
-        items = tuple(Item(item.path, classes.index(item.label)) for item in dataset.test if item.label in images)
+        items = tuple(replace(item, label=classes.index(item.label)) for item in dataset.test if item.label in images)
         if not items:
             whose = "" if self.images == "all" else f" of its {self.images} classes"
             raise VLPromptError(f"dataset {dataset.name!r} has no test images{whose}; add some to its test split")
@@ -48,17 +56,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Classes that are learned, and what is tested.
+    """Which classes are learned and which tests follow.
 
     Attributes:
-        about: what it is, in a line.
-        train: classes whose shots are learned from.
-        tests: on the dataset that is learned from, by name.
-        targets: other datasets that are tested on, each as a test of its name. "own": with classes of their own.
-            "trained": theirs are among those that were learned. None: there are none.
-        recipes: the protocols whose recipes a run starts from: the first that there is one of.
-        means: numbers beside the tests: harmonic means of two of them.
-        shots: what a grid learns from unless told otherwise.
+        about: description in one line.
+        train: classes to learn.
+        tests: tests on the dataset that is learned from, by name.
+        targets: further datasets, each a test under its own name. "own": they have classes of their own; "trained":
+            their classes are among the learned ones; None: there are none.
+        recipes: protocols whose recipes fit, best first.
+        means: harmonic means of two tests, by name.
+        shots: numbers of shots that a grid takes by default.
     """
 
     about: str
@@ -71,11 +79,11 @@ class Protocol:
 
     @property
     def names_new(self) -> bool:
-        """Whether classes are tested that are not learned, which a method bound to its classes cannot name."""
+        """Whether classes are tested that were not learned, which a class-bound method cannot do."""
         return self.targets == "own" or any(test.classes != self.train for test in self.tests.values())
 
     def summary(self, metrics: dict[str, dict[str, Any]]) -> dict[str, float]:
-        """What is computed from several tests: harmonic means, and the mean accuracy of targets."""
+        """Return the numbers over several tests: harmonic means, and the mean accuracy on the targets."""
         numbers = {
             name: harmonic_mean(metrics[one]["accuracy"], metrics[other]["accuracy"])
             for name, (one, other) in self.means.items()
@@ -86,19 +94,19 @@ class Protocol:
         return numbers
 
 
-# A recipe that is to generalize stands in for another one of that kind before one that is made for the learned classes.
+# Recipes that were tuned to generalize come before those tuned on the learned classes.
 _ELSEWHERE = ("cross-dataset", "base-to-new", "few-shot")
 
 PROTOCOLS: dict[str, Protocol] = {
     "few-shot": Protocol(
-        about="all classes are learned and tested",
+        about="learn all classes and test them",
         train="all",
         tests={"test": Evaluation()},
         recipes=("few-shot",),
         shots=(1, 2, 4, 8, 16),
     ),
     "base-to-new": Protocol(
-        about="the first half of the classes (base) is learned; base and new are tested, apart and among one another",
+        about="learn the first half of the classes (base); test base and new classes, separately and among all classes",
         train="base",
         tests={
             "base": Evaluation("base", "base"),
@@ -110,14 +118,14 @@ PROTOCOLS: dict[str, Protocol] = {
         means={"harmonic_mean": ("base", "new"), "open_harmonic_mean": ("open-base", "open-new")},
     ),
     "cross-dataset": Protocol(
-        about="all classes of one dataset are learned; it and others with classes of their own are tested",
+        about="learn all classes of one dataset; test it and other datasets with classes of their own",
         train="all",
         tests={SOURCE: Evaluation()},
         recipes=_ELSEWHERE,
         targets="own",
     ),
     "domain-generalization": Protocol(
-        about="all classes are learned in one domain; it and others with the same classes, or some of them, are tested",
+        about="learn all classes in one domain; test it and other domains with the same classes or some of them",
         train="all",
         tests={SOURCE: Evaluation()},
         recipes=("domain-generalization", *_ELSEWHERE),
@@ -129,9 +137,8 @@ PROTOCOLS: dict[str, Protocol] = {
 @overload
 def harmonic_mean(base: float, new: float) -> float: ...
 @overload
-def harmonic_mean(base: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def harmonic_mean(base: "NDArray[np.float64]", new: "NDArray[np.float64]") -> "NDArray[np.float64]": ...
 def harmonic_mean(base: Any, new: Any) -> Any:
-    """Harmonic mean of base and new accuracy, numbers or arrays of one shape; 0 where one of them is 0."""
-    product, total = np.multiply(base, new), np.add(base, new)
-    mean = np.where(product == 0, 0.0, 2 * product / np.where(product == 0, 1.0, total))
-    return mean if mean.ndim else float(mean)
+    """Return the harmonic mean of two non-negative accuracies, or of arrays of one shape; 0 if either is 0."""
+    total = base + new
+    return 2 * (base * new) / (total + (total == 0))

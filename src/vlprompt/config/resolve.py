@@ -1,182 +1,233 @@
-"""Where a run's settings come from (a recipe, options, `--set`), and what a run is called by those it ended with."""
+"""Resolve a method, a protocol, a recipe and dotted settings to the configuration of a run.
 
-import json
-from collections.abc import Mapping, Sequence
-from functools import cache
+`resolve_config` is the one way from what a user says to a `RunConfig`: the command line, `vlprompt.tune` and grids call
+it. Reading settings from text needs no torch; only resolving them imports the methods.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vlprompt.config.protocols import PROTOCOLS
-from vlprompt.config.recipes import list_recipes, read_recipe, recipe_for, recipe_sets
-from vlprompt.config.schema import RunConfig, parse_config
+from vlprompt.config.recipes import PAPER, UNIFIED, list_recipes, read_recipe, recipe_for, recipe_sets
+from vlprompt.config.schema import AUGMENTATION, MethodConfig, RunConfig, check_storable, parse_config
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import METHODS
 
-UNIFIED, PAPER = "unified", "paper"
-METHOD, PROTOCOL = "dapt", "few-shot"
-
-# What a recipe says of the data; the rest of that section is which images they are.
-AUGMENTATION = ("crop_scale", "flip", "views")
-
-
-def resolve(
-    method: str | None, protocol: str | None, recipe: str | None, flags: dict[str, Any], settings: list[str]
-) -> dict[str, Any]:
-    """A run's values: the recipe, then flags that were given, then `--set`.
-
-    Args:
-        method: its name; None is that of a recipe that names one, else "dapt".
-        protocol: its name; None is the recipe's, else "few-shot".
-        recipe: None or "paper" for METHOD/PROTOCOL, or what stands in for it (`Protocol.recipes`); "unified", the name
-            of another or of a set with one for each dataset ("dapt/published"), or a .yaml file. One without a method
-            is laid over the method's own, section by section, so that nothing of the own `optim` stays.
-        flags: values by dotted key; None is not given.
-        settings: KEY=VALUE, as `--set` takes them.
-    """
-    if recipe in (None, PAPER):
-        values = _own_recipe(method or METHOD, protocol or PROTOCOL)
-    else:
-        values = _laid_over(method, protocol, recipe_for(str(recipe), Path(flags.get("data.source") or "").name))
-    for key, value in flags.items():
-        if value is not None:
-            put(values, key, value)
-    put_settings(values, settings)
-    return values
+DEFAULT_METHOD, DEFAULT_PROTOCOL = "dapt", "few-shot"
 
 
 def resolve_config(
-    *, method: str | None = None, protocol: str | None = None, recipe: str | None = None, settings: Mapping[str, Any]
+    *,
+    method: str | None = None,
+    protocol: str | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, Any],
 ) -> RunConfig:
-    """Return the configuration of a recipe with settings by dotted key; None values are not given."""
-    config = parse_config(resolve(method, protocol, recipe, dict(settings), []))
-    base = _reference(config.method.name, config.protocol, recipe or PAPER, config.data.source, config.data.shots)
-    known = {"template": None, **base.method.options}
-    overrides = {f"method.{key}": value for key, value in config.method.options.items() if value != known.get(key)}
-    for section, keys in (("optim", tuple(type(config.optim).model_fields)), ("data", AUGMENTATION)):
-        for key in keys:
-            if (value := getattr(getattr(config, section), key)) != getattr(getattr(base, section), key):
-                overrides[f"{section}.{key}"] = value
-    return config.model_copy(update={"recipe": recipe or PAPER, "overrides": overrides})
+    """Resolve a recipe and settings to the configuration of a run.
+
+    Settings override the recipe. Options of the method are validated here, once, and its defaults filled in; only the
+    template stays open, for the dataset's own.
+
+    Args:
+        method: name of the method; by default the recipe's, else "dapt".
+        protocol: name of the protocol; by default the recipe's, else "few-shot".
+        recipe: None or "paper" for the method's own recipe for the protocol, or the one that stands in for it (see
+            `Protocol.recipes`); "unified"; the name of another recipe or of a set with one per dataset, such as
+            "dapt/published"; or a .yaml file. A recipe without a method is laid over the method's own, section by
+            section: it replaces the whole section `optim`.
+        settings: values by dotted key, such as `{"data.source": "openmoji", "optim.epochs": 20}`. None means "not
+            given", except for options of the method (`{"method.ctx_init": None}`).
+
+    Returns:
+        the validated configuration, with the recipe's name and the settings that differ from it recorded.
+
+    Raises:
+        VLPromptError: an unknown method, protocol, recipe, setting or option, or an invalid value.
+
+    Examples:
+        >>> config = resolve_config(method="coop", settings={"data.source": "openmoji", "optim.epochs": 20})
+        >>> config.method.options["n_ctx"], config.optim.epochs, config.recipe, config.overrides
+        (16, 20, 'paper', {'optim.epochs': 20})
+    """
+    given = {key: value for key, value in settings.items() if value is not None or key.startswith("method.")}
+    method, protocol = given.pop("method.name", method), given.pop("protocol", protocol)
+    recipe = given.pop("recipe", recipe) or PAPER
+    dataset = Path(str(given.get("data.source", ""))).name
+    values = _recipe_values(method, protocol, recipe_for(recipe, dataset))
+    config = _config(values, given)
+    bare = _config(values, {"data.source": config.data.source, "data.shots": config.data.shots})
+    name = _recipe_name(recipe, config)
+    return config.model_copy(update={"recipe": name, "overrides": _differences(config, bare)})
 
 
-def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """Return the values of KEY=VALUE settings by their dotted keys."""
-    return {key: read_value(text) for key, _, text in (setting.partition("=") for setting in settings)}
+def method_config(name: str, options: Mapping[str, Any]) -> MethodConfig:
+    """Validate a method's options and fill in its defaults, except for the template, which is the dataset's own.
+
+    Raises:
+        VLPromptError: an unknown method or option, or an invalid value.
+    """
+    from vlprompt.methods.base import method_options  # here, so that reading settings from text takes no torch
+
+    validated = method_options(name, dict(options))
+    check_storable(validated)
+    every = validated.model_dump()
+    return MethodConfig(name=name, **{key: every[key] for key in every if key in options or key != "template"})
 
 
-def put_settings(values: dict[str, Any], settings: list[str]) -> None:
-    """Put every KEY=VALUE of `--set` into nested values."""
-    for setting in settings:
-        key, equals, text = setting.partition("=")
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Read settings written as KEY=VALUE, with values in YAML.
+
+    A value that is not YAML is taken as text, such as "{} texture." for a template.
+
+    Examples:
+        >>> parse_settings(["optim.epochs=20", "method.ctx_init=null"])
+        {'optim.epochs': 20, 'method.ctx_init': None}
+    """
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
         if not equals:
-            raise VLPromptError(f"--set {setting}: write it as KEY=VALUE, such as --set optim.epochs=20")
-        put(values, key, read_value(text))
+            raise VLPromptError(f"{text}: write settings as KEY=VALUE, such as optim.epochs=20")
+        settings[key] = read_value(value)
+        if settings[key] is None and not key.startswith("method."):
+            raise VLPromptError(f"{text}: give a value, or leave the setting out")
+    return settings
 
 
-def put(values: dict[str, Any], key: str, value: Any) -> None:
-    """Put one value under a dotted key into nested values."""
-    *sections, last = key.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise VLPromptError(f"--set {key}: {section!r} is a value, not a section")
-    values[last] = value
+def parse_method(text: str) -> tuple[str, dict[str, Any]]:
+    """Read a method with options in brackets; return its name, and the options as dotted settings.
+
+    Examples:
+        >>> parse_method("dapt[beta_text=0,n_text=8]")
+        ('dapt', {'method.beta_text': 0, 'method.n_text': 8})
+    """
+    found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text, re.DOTALL)
+    if found is None:
+        raise VLPromptError(f"`methods` {text}: write NAME or NAME[KEY=VALUE,KEY=VALUE]")
+    options = {}
+    for option in split_list(found[2] or ""):
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise VLPromptError(f"`methods` {text}: write options as NAME[KEY=VALUE,KEY=VALUE]")
+        options[f"method.{key.strip()}"] = read_value(value)
+    return found[1].strip(), options
+
+
+def split_list(text: str) -> list[str]:
+    """Split at commas, except those inside brackets or double quotes.
+
+    Examples:
+        >>> split_list("coop,dapt[beta_text=0,n_text=8]")
+        ['coop', 'dapt[beta_text=0,n_text=8]']
+    """
+    parts, depth, quoted = [""], 0, False
+    for character in text:
+        quoted ^= character == '"'
+        depth += 0 if quoted else (character == "[") - (character == "]")
+        if character == "," and depth == 0 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth or quoted:
+        raise VLPromptError(f"{text}: a bracket or quote is not closed; write NAME[KEY=VALUE,KEY=VALUE]")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def parse_numbers(parameter: str, text: str) -> list[int]:
+    """Read a list of integers such as "1,4,16"; an error names the parameter."""
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise VLPromptError(
+            f"`{parameter}` must be integers separated by commas, such as 1,4,16, got {text}"
+        ) from error
 
 
 def read_value(text: str) -> Any:
-    """A value as YAML reads it, or the text itself where that is not YAML, as "{} texture." is not."""
+    """Read a value as YAML, or return the text if it is not YAML."""
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):  # a date of month 13 is a ValueError
         return text
 
 
-def method_label(config: RunConfig, usual_template: str | list[str] | None = None) -> str:
-    """The method's name, with those options in brackets that are not its recipe's: "dapt[beta_text=0]".
-
-    Args:
-        config: of the run.
-        usual_template: the dataset's own, which is not worth a mention.
-    """
-    own = _options(config, _nearest(config)[0], usual_template)
-    return config.method.name + (f"[{','.join(own)}]" if own else "")
-
-
-def recipe_labels(config: RunConfig) -> list[str]:
-    """The recipe that the optimizer and the images were set by, with what was changed: "unified, optim.epochs=1".
-
-    It is found by comparing: a name kept in the record could say what the settings do not. The nearest one counts;
-    where several are as near, all of them.
-    """
-    return [", ".join([recipe, *_changes(config, recipe)]) for recipe in _nearest(config)]
-
-
-def _nearest(config: RunConfig) -> list[str]:
-    recipes = [PAPER, UNIFIED, *recipe_sets(config.method.name, Path(config.data.source).name)]
-    far = {recipe: len(_changes(config, recipe)) + len(_options(config, recipe)) for recipe in recipes}
-    return [recipe for recipe in recipes if far[recipe] == min(far.values())]
-
-
-def _options(config: RunConfig, recipe: str, usual_template: str | list[str] | None = None) -> list[str]:
-    usual = {"template": usual_template, **_usual(config, recipe).method.options}
-    return [f"{key}={shown(value)}" for key, value in config.method.options.items() if value != usual.get(key)]
-
-
-def _changes(config: RunConfig, recipe: str) -> list[str]:
-    usual = _usual(config, recipe)
-    return [
-        f"{section}.{key}={shown(value)}"
-        for section, keys in (("optim", tuple(type(config.optim).model_fields)), ("data", AUGMENTATION))
-        for key in keys
-        if (value := getattr(getattr(config, section), key)) != getattr(getattr(usual, section), key)
-    ]
-
-
-def shown(value: Any) -> str:
-    """A value as `--set` and `--methods` take it."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return value if isinstance(value, str) and not set(value) & set(',[]"') else json.dumps(value)
-
-
-def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
-    METHODS.get(method)
-    name = _recipe_name(method, protocol)
-    return {**(read_recipe(name) if name else {"method": {"name": method}}), "protocol": protocol}
-
-
-def _laid_over(method: str | None, protocol: str | None, recipe: str) -> dict[str, Any]:
-    if recipe == UNIFIED:
-        method, protocol = method or METHOD, protocol or PROTOCOL
-        name = _recipe_name(UNIFIED, protocol)
-        return {**_own_recipe(method, protocol), **(read_recipe(name) if name else {}), "protocol": protocol}
+def _recipe_values(method: str | None, protocol: str | None, recipe: str) -> dict[str, Any]:
+    """Return the nested settings of a recipe for the method and the protocol."""
+    if recipe in (PAPER, UNIFIED):
+        method, protocol = method or DEFAULT_METHOD, protocol or DEFAULT_PROTOCOL
+        values = _own_recipe(method, protocol)
+        shared = _closest_recipe(UNIFIED, protocol) if recipe == UNIFIED else None
+        return {**values, **(read_recipe(shared) if shared else {}), "protocol": protocol}
     values = read_recipe(recipe)
+    for label in ("recipe", "overrides"):  # a resolved configuration can be given as a recipe
+        values.pop(label, None)
     if protocol is not None:
         values["protocol"] = protocol
     if "method" not in values:
-        return {**_own_recipe(method or METHOD, values.get("protocol", PROTOCOL)), **values}
+        return {**_own_recipe(method or DEFAULT_METHOD, values.get("protocol", DEFAULT_PROTOCOL)), **values}
     named = values["method"].get("name") if isinstance(values["method"], dict) else None
     if named is None:
-        raise VLPromptError(f"--recipe {recipe}: its section `method` has no `name`; add one, or leave the section out")
+        raise VLPromptError(f"`recipe` {recipe} has a section `method` without a `name`; add it, or drop the section")
     if method not in (None, named):
-        raise VLPromptError(f"--recipe {recipe} is for method {named}, not for {method}; leave out one of the two")
+        raise VLPromptError(f"`recipe` {recipe} is for `method` {named}, got {method}; leave one of the two out")
     return values
 
 
-def _recipe_name(owner: str, protocol: str) -> str | None:
-    """The recipe for the protocol, or the first of those that stand in for it."""
+def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
+    name = _closest_recipe(method, protocol)
+    return {**(read_recipe(name) if name else {"method": {"name": method}}), "protocol": protocol}
+
+
+def _closest_recipe(owner: str, protocol: str) -> str | None:
+    """Return the name of the owner's recipe for the protocol, or the first that stands in for it."""
     recipes, wanted = list_recipes(), PROTOCOLS[protocol].recipes if protocol in PROTOCOLS else ()
     return next((name for name in (f"{owner}/{part}" for part in wanted) if name in recipes), None)
 
 
-def _usual(config: RunConfig, recipe: str) -> RunConfig:
-    data = config.data
-    return _reference(config.method.name, config.protocol, recipe, data.source, data.shots)
+def _recipe_name(recipe: str, config: RunConfig) -> str:
+    """Return the name to record: one name for one recipe, however it was given, and a file's name without its path."""
+    for name, owner in ((PAPER, config.method.name), (UNIFIED, UNIFIED)):
+        if recipe == _closest_recipe(owner, config.protocol):
+            return name
+    collection, _, dataset = recipe.rpartition("/")
+    if dataset == Path(config.data.source).name and dataset in recipe_sets().get(collection, []):
+        return collection
+    return Path(recipe).name if recipe.endswith((".yaml", ".yml")) else recipe
 
 
-@cache
-def _reference(method: str, protocol: str, recipe: str, source: str, shots: int) -> RunConfig:
-    """What a run with nothing but that recipe would be."""
-    return parse_config(resolve(method, protocol, recipe, {"data.source": source, "data.shots": shots}, []))
+def _config(values: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
+    """Put settings over nested values and validate all of it."""
+    values = deepcopy(values)
+    for key, value in settings.items():
+        _put(values, key, value)
+    config = parse_config(values)
+    return config.model_copy(update={"method": method_config(config.method.name, config.method.options)})
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value under a dotted key into nested values."""
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise VLPromptError(f"unknown setting {key}; {section!r} is a value, not a section")
+    values[last] = value
+
+
+def _differences(config: RunConfig, bare: RunConfig) -> dict[str, Any]:
+    """Return the settings that differ from those of the bare recipe and change the result, by dotted key."""
+    ours, theirs = config.model_dump(mode="json"), bare.model_dump(mode="json")
+    if config.method.name != bare.method.name:
+        theirs["method"] = {}
+    keys = [("method", key) for key in config.method.options]
+    keys += [("optim", key) for key in ours["optim"]] + [("data", key) for key in AUGMENTATION]
+    absent = object()
+    return {
+        f"{section}.{key}": ours[section][key]
+        for section, key in keys
+        if ours[section][key] != theirs[section].get(key, absent)
+    }

@@ -1,1 +1,1 @@
-"""One run from its configuration to its folder, and grids of them."""
+"""Experiments: one run from its configuration to its folder, and grids of runs."""

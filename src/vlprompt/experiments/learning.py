@@ -1,4 +1,4 @@
-"""The training part of a run: in this process, or in one for each device."""
+"""Training part of a run: in this process, or in one process per device."""
 
 import logging
 import os
@@ -31,20 +31,20 @@ logger = logging.getLogger(__name__)
 def train(
     task: Task, method: Method[Any], record: RunRecord, folder: Path, reporter: Reporter, *, resume: bool
 ) -> dict[str, float]:
-    """Learn the prompts of a run, and leave them in its folder and in the method; the record gets the history.
+    """Train the method of a run, write its prompts into the folder, and fill in the record's history.
 
     Returns:
-        seconds by kind of work.
+        the seconds spent, by kind of work.
     """
     seconds = _prepare(task, method, reporter)
-    record.trainable_parameters = method.trainable  # a cache or a probe has its size from the shots
+    record.trainable_parameters = method.trainable  # known only now: `prepare` sizes a cache or a probe
     if not any(parameter.requires_grad for parameter in method.parameters()):
         save_prompts(folder, method)
         return seconds
     optim = task.config.optim
     if optim.epochs <= optim.warmup_epochs:
         logger.warning(
-            "with optim.epochs=%d and optim.warmup_epochs=%d it is all warm-up, at a learning rate of %g; change one",
+            "optim.epochs=%d and optim.warmup_epochs=%d: all of it is warm-up, at a learning rate of %g; change one",
             optim.epochs,
             optim.warmup_epochs,
             optim.warmup_lr,
@@ -63,14 +63,14 @@ def train(
 
 
 def held_out(task: Task, method: Method[Any], reporter: Reporter) -> Calibration | None:
-    """The temperature that the held-out shots ask for; None where there are none, or training did not converge."""
+    """Fit a temperature to the held-out shots; None if there are none, or if training diverged."""
     shots, runtime = task.shots, task.config.runtime
     if not shots.val:
         return None
     inputs = evaluation_inputs(method, shots.val, shots.root, task.config, reporter, frozen=False)
     with reporter.bar("calibrate") as bar:
         logits = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
-    # A probe's logits are -inf for a class that it was shown no image of; no others are without end.
+    # The linear probe's logits are -inf for a class without training images; any other non-finite value is divergence.
     if logits.isnan().any() or logits.isposinf().any():
         return None
     return calibrate(logits, torch.tensor([item.label for item in shots.val]))
@@ -114,7 +114,7 @@ def _learn(
 
 
 def _learn_on_devices(task: Task, folder: Path, reporter: Reporter, *, resume: bool) -> float | None:
-    """Train in a process for each device, which leave what they learn in the folder; returns the first's peak in MB."""
+    """Train in one process per device; they write prompts and state into the folder. Return the first's peak in MB."""
     runtime, kind = task.config.runtime, task.backbone.device.type
     count = runtime.devices
     with socket.socket() as free:
@@ -138,7 +138,7 @@ def _learn_on_devices(task: Task, folder: Path, reporter: Reporter, *, resume: b
                 if message is None and child not in done:
                     raise VLPromptError(
                         f"the process of device {children.index(child)} of {folder} ended too early: {child.end}; "
-                        "go on with --resume"
+                        "pass `resume=True` to continue"
                     )
                 match message:
                     case {"step": [title, at, total, note]}:
@@ -149,18 +149,17 @@ def _learn_on_devices(task: Task, folder: Path, reporter: Reporter, *, resume: b
                         done[child] = peak
     finally:
         for child in children:
-            child.kill()  # what counts is written whole, so there is nothing to wait for
+            child.kill()  # files are written atomically, so there is nothing to wait for
         for child in children:
             child.join()
     return done[children[0]]
 
 
 def learn_share(commands: Iterator[Message], answer: Callable[[Message], None]) -> None:
-    """In a process of its own: train on this device's share of every batch."""
+    """Train on this device's share of every batch; runs in a process of its own."""
     for name in ("vlprompt", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # the parent has said the rest
+        logging.getLogger(name).setLevel(logging.ERROR)  # the parent has logged the rest
     command, rank = next(commands), int(os.environ["LOCAL_RANK"])
-
     folder, reporter = Path(command["folder"]), Relay(answer) if rank == 0 else Reporter(quiet=True)
     try:
         task = open_task(RunConfig.model_validate_json(command["config"]))

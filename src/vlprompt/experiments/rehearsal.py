@@ -1,4 +1,4 @@
-"""How fast a method learns and is tested here, measured on a batch before a grid begins."""
+"""Measure on one batch how fast a method trains and is tested, before a grid begins."""
 
 import tempfile
 import time
@@ -14,12 +14,18 @@ from vlprompt.training.evaluation import predict_logits
 from vlprompt.training.inputs import evaluation_inputs
 from vlprompt.utils.progress import Reporter
 
-EPOCHS = 3  # the first warms up
+EPOCHS = 3  # the first one warms up
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for an image in an epoch of training, for an image that is tested, and for the tests' class names."""
+    """Measured speed of a method, in seconds.
+
+    Attributes:
+        train: per image and epoch of training.
+        test: per test image.
+        names: for encoding the class names of the tests.
+    """
 
     train: float
     test: float
@@ -27,14 +33,14 @@ class Pace:
 
 
 def mean_pace(paces: list[Pace]) -> Pace:
-    """That of an average one."""
+    """Return the mean of several paces."""
     return Pace(*(sum(getattr(pace, part.name) for pace in paces) / len(paces) for part in fields(Pace)))
 
 
 def rehearse(task: Task) -> Pace:
-    """Learn from one batch for a few epochs, and test one. What comes out is thrown away.
+    """Train on one batch for a few epochs and test one batch; discard the result and return the pace.
 
-    Frozen features are not in it, since all methods that learn from them share them.
+    Encoding frozen features is not measured, since methods share the cached ones.
     """
     config, reporter = task.config, Reporter(quiet=True)
     changes = {
@@ -61,6 +67,6 @@ def rehearse(task: Task) -> Pace:
         return time.monotonic() - begun
 
     tested = task.dataset.test[: config.optim.batch_size]
-    test(tested)
+    test(tested)  # warms up
     one, all_ = test(tested[:1]), test(tested)
     return Pace(epoch / len(few.train), max(0.0, all_ - one) / len(tested), one)

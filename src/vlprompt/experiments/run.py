@@ -1,4 +1,4 @@
-"""One run from its configuration to its folder, and the same folder evaluated again."""
+"""Run one experiment from its configuration to its folder, and evaluate such a folder again."""
 
 import io
 import os
@@ -16,22 +16,22 @@ from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import DATASETS
 from vlprompt.data.readers.split_file import write_split
 from vlprompt.errors import VLPromptError
+from vlprompt.experiments.evaluate import run_tests, summarize
 from vlprompt.experiments.learning import held_out, train
 from vlprompt.experiments.task import Task, load_pool, load_targets, on_data, open_task
-from vlprompt.experiments.testing import run_tests, summarize
 from vlprompt.methods.base import Method
-from vlprompt.runs.record import PREDICTIONS, BackboneRecord, RunRecord, SplitRecord, now, read_record
+from vlprompt.runs.record import PREDICTIONS, RunRecord, SplitRecord, now, read_record
 from vlprompt.runs.restore import restore
-from vlprompt.runs.state import FILE, load_prompts, read_progress, save_prompts
+from vlprompt.runs.state import FILE, PROMPTS, backbone_record, load_prompts, read_progress, save_prompts
 from vlprompt.training.memory import peak_memory_mb, reset_peak_memory
 from vlprompt.utils.files import atomic_write, is_free, leftovers, remove_leftovers
 from vlprompt.utils.progress import Reporter
 
-# All that a run's folder may hold.
-FILES = ("run.json", "split.jsonl", "prompts.safetensors", FILE, PREDICTIONS)
+# Files of a run's folder.
+FILES = ("run.json", "split.jsonl", PROMPTS, FILE, PREDICTIONS)
 
 
-def tune(
+def run_experiment(
     config: RunConfig,
     out: str | Path,
     *,
@@ -41,23 +41,36 @@ def tune(
     pools: Mapping[str, Dataset] | None = None,
     prompts_from: Path | None = None,
 ) -> RunRecord:
-    """Run a configuration and leave its folder.
+    """Run an experiment: draw shots, tune the method, run the protocol's tests, and write all of it into a folder.
+
+    Ctrl-C raises KeyboardInterrupt and leaves an "interrupted" run, which `resume=True` continues.
 
     Args:
-        config: the run.
-        out: its folder. One that holds a run is not written over.
-        resume: go on with an unfinished run of the same configuration; a finished one is returned as it is.
-        reporter: shows progress; none by default.
-        backbone: one that is loaded already, to save the time.
-        pools: datasets by their source, likewise.
-        prompts_from: folder of a run; if it is finished and its training was the same, its prompts are taken.
+        config: configuration of the run, see `resolve_config`.
+        out: the run's folder. One that holds a run is not overwritten.
+        resume: continue an unfinished run of the same configuration; the record of a finished one is returned.
+        reporter: shows progress; by default nothing is shown.
+        backbone: the run's backbone, if it is loaded already.
+        pools: datasets that are loaded already, by their source.
+        prompts_from: folder of another run, whose prompts are copied if it is finished and its training was the same.
 
     Returns:
-        the finished record. Ctrl-C raises KeyboardInterrupt and leaves an "interrupted" run that can go on.
+        the record of the finished run.
+
+    Raises:
+        VLPromptError: the folder, the data, the backbone or a setting cannot be used.
+
+    Examples:
+        >>> from vlprompt import run_experiment
+        >>> from vlprompt.config.resolve import resolve_config
+        >>> config = resolve_config(method="coop", settings={"data.source": "openmoji", "data.shots": 4})
+        >>> record = run_experiment(config, "runs/openmoji-coop")  # doctest: +SKIP
+        >>> record.status, list(record.metrics)  # doctest: +SKIP
+        ('finished', ['test'])
     """
     reporter = reporter or Reporter(quiet=True)
     folder = Path(out)
-    _outside(folder, config.data.source)
+    _check_outside(folder, config.data.source)
     earlier = _earlier(folder, resume=resume)
     task = open_task(config, backbone, pools)
     reset_peak_memory(task.backbone.device)
@@ -65,8 +78,7 @@ def tune(
     if earlier is not None:
         if earlier.result_hash != result_hash:
             raise VLPromptError(
-                f"{folder} holds a run with other settings, images or weights; see `vlprompt info {folder}`, "
-                "or choose another --out"
+                f"`out` {folder} holds a run with other settings, images or weights; choose another folder"
             )
         if earlier.status == "finished":
             _tidy(folder)
@@ -76,7 +88,7 @@ def tune(
     task.check(method)
     record = new_record(task, trainable=method.trainable)
     if (folder / FILE).exists():
-        record.history, _ = read_progress(folder)  # a damaged state is found before the old record is written over
+        record.history, _ = read_progress(folder)  # fails if it is damaged, before the record is overwritten
     record.write(folder)
     write_split(task.shots.learned, folder / "split.jsonl")
     learned = _same_training(prompts_from, record.training_hash)
@@ -84,7 +96,7 @@ def tune(
         if prompts_from is None or learned is None:
             seconds = train(task, method, record, folder, reporter, resume=resume)
         else:
-            seconds = _take_over(prompts_from, learned, method, record, folder)
+            seconds = _copy_prompts(prompts_from, learned, method, record, folder)
         record.calibration = held_out(task, method, reporter)
         begun = time.monotonic()
         predictions = run_tests(task.config, task.dataset, task.targets, method, reporter)
@@ -110,37 +122,46 @@ def evaluate(
     run: str | Path,
     data: str | None = None,
     *,
-    class_names: str | None = None,
+    name_map: str | None = None,
     root: str | None = None,
     device: str = "auto",
     backbone: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a run's prompts.
+    """Evaluate the prompts of a run.
 
     Args:
         run: the run's folder.
-        data: another dataset, whose classes are named to the prompts; None for the run's own tests.
-        class_names: file that maps that dataset's folder names to words.
-        root: folder of the datasets, where it is another one than the run's.
-        device: as in `load_backbone`.
-        backbone: where the run's weights lie now, if not where they were.
-        reporter: shows progress; none by default.
+        data: another dataset, all of whose classes are tested; None for the run's own tests.
+        name_map: file that maps that dataset's folder names to class names.
+        root: folder that holds the datasets, if it is not the run's.
+        device: device to load the backbone on, see `load_backbone`.
+        backbone: source of the run's weights, if they have moved.
+        reporter: shows progress; by default nothing is shown.
 
     Returns:
-        run, dataset, method, and the metrics of each test by its name.
+        run, dataset and method, and the metrics of each test by its name.
+
+    Raises:
+        VLPromptError: the folder holds no tuned prompts, or the data or the weights cannot be loaded.
+
+    Examples:
+        >>> from vlprompt import evaluate
+        >>> found = evaluate("runs/openmoji-coop", "fontawesome")  # doctest: +SKIP
+        >>> list(found)  # doctest: +SKIP
+        ['run', 'dataset', 'method', 'test']
     """
     reporter = reporter or Reporter(quiet=True)
     record, method = restore(run, device=device, backbone=backbone)
     if data is None and not record.has_data:
-        raise VLPromptError(f"{run} was {record.status} without test images of its own; say which: evaluate {run} DATA")
-    config = on_data(record.config, data, class_names=class_names, root=root)
+        raise VLPromptError(f"{run} was {record.status} without test images of its own; give some as `data`")
+    config = on_data(record.config, data, name_map=name_map, root=root)
     try:
         dataset = load_pool(config.data)
     except VLPromptError as error:
         if data is not None:
             raise
-        raise VLPromptError(f"the run's own images are not here ({error}); give others: evaluate {run} DATA") from error
+        raise VLPromptError(f"the images of {run} cannot be loaded ({error}); give others as `data`") from error
     found = run_tests(config, dataset, load_targets(config, dataset), method, reporter)
     if not found:
         raise VLPromptError(f"dataset {dataset.name!r} has no test images; add some to its test split")
@@ -149,17 +170,17 @@ def evaluate(
 
 
 def _same_training(folder: Path | None, training_hash: str) -> RunRecord | None:
-    """The record of a finished run that learned what a run with this hash would learn."""
+    """Return the record in the folder if its run is finished and has this training hash."""
     if folder is None or not (folder / "run.json").exists():
         return None
     record = read_record(folder)
     return record if record.status == "finished" and record.training_hash == training_hash else None
 
 
-def _take_over(
+def _copy_prompts(
     other: Path, learned: RunRecord, method: Method[Any], record: RunRecord, folder: Path
 ) -> dict[str, float]:
-    """Prompts of another run, and what its record says of how they were learned; returns the seconds of that."""
+    """Copy the prompts of another run and the history of their training; return the seconds it took."""
     load_prompts(other, method)
     save_prompts(folder, method)
     record.prompts_from = Path(os.path.relpath(other, folder)).as_posix()
@@ -167,44 +188,45 @@ def _take_over(
     return {part: seconds for part, seconds in learned.timings.items() if part != "test"}
 
 
-def _outside(folder: Path, source: str) -> None:
-    """VLPromptError where the run would lie among the images that it learns from, and be a class of the next one."""
+def _check_outside(folder: Path, source: str) -> None:
+    """Raise VLPromptError if the run's folder would be inside the data, where the next run takes it for a class."""
     data = Path(source).expanduser()
     if source not in DATASETS and data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
-        raise VLPromptError(f"--out {folder} lies in {source}, whose folders are classes; choose one outside of it")
+        raise VLPromptError(f"`out` {folder} is inside {source}, whose folders are classes; choose a folder outside")
 
 
 def _earlier(folder: Path, *, resume: bool) -> RunRecord | None:
-    """The record in the folder, if there is one and `resume` allows to go on with it."""
+    """Return the record in the folder if there is one; VLPromptError if `resume` does not allow to continue it."""
     if not (folder / "run.json").exists():
-        # A run that was killed while it wrote its first record is one that can go on.
+        # A run that was killed while writing its first record left only temporary files; it can start again.
         if not is_free(folder, but=leftovers(folder, FILES)):
-            raise VLPromptError(f"--out {folder} exists and is not a run; move or delete it, or choose another folder")
+            raise VLPromptError(f"`out` {folder} exists and is not a run; choose another folder")
         return None
     record = read_record(folder)
     if not resume:
         raise VLPromptError(
-            f"--out {folder} holds a run already ({record.status}); add --resume to go on with it, or choose another"
+            f"`out` {folder} already holds a run ({record.status}); pass `resume=True` to continue it, or choose "
+            "another folder"
         )
     return record
 
 
 def _tidy(folder: Path) -> None:
-    """Remove from a finished run's folder what only an unfinished one needs, and what killed writers left."""
+    """Remove the state from a finished run's folder, and temporary files that killed writers left."""
     with suppress(OSError):
         (folder / FILE).unlink(missing_ok=True)
     remove_leftovers(folder, FILES)
 
 
 def new_record(task: Task, status: Literal["planned", "running"] = "running", trainable: int = 0) -> RunRecord:
-    """The record of a run that learns nothing yet."""
+    """Return the record of a run before its training."""
     backbone, shots = task.backbone, task.shots
     return RunRecord(
         status=status,
         config=task.config,
         result_hash=task.result_hash,
         training_hash=task.training_hash,
-        backbone=BackboneRecord.of(backbone),
+        backbone=backbone_record(backbone),
         class_names=list(shots.class_names),
         split=SplitRecord(
             hash=task.dataset.split_hash(),

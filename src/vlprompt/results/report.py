@@ -300,7 +300,7 @@ def command(runs: Sequence[Run]) -> str:
     together: dict[tuple[str | None, int], list[Run]] = {}
     for run in runs:
         data = run.record.config.data
-        together.setdefault((data.class_names, data.split_seed), []).append(run)
+        together.setdefault((data.name_map, data.split_seed), []).append(run)
     return "\n\n".join(_command(group) for group in together.values())
 
 
@@ -313,7 +313,7 @@ def _command(runs: Sequence[Run]) -> str:
         "--targets": ",".join(dict.fromkeys(_public(target) for config in configs for target in config.data.targets)),
         "--shots": ",".join(map(str, sorted({run.shots for run in runs}))),
         "--seeds": ",".join(map(str, sorted({run.seed for run in runs}))),
-        "--recipe": recipe,
+        "--recipe": recipe if configs[0].recipe else "",  # as older records have it: every option is a setting
         "--backbone": _public(configs[0].backbone.source),
     }
     if options["--backbone"] == BackboneConfig().source:
@@ -321,8 +321,8 @@ def _command(runs: Sequence[Run]) -> str:
     settings = list(changes)
     if conditions.precision != BackboneConfig().precision:
         settings.append(f"backbone.precision={conditions.precision}")
-    if configs[0].data.class_names is not None:
-        settings.append(f"data.class_names={_public(configs[0].data.class_names)}")
+    if configs[0].data.name_map is not None:
+        settings.append(f"data.name_map={_public(configs[0].data.name_map)}")
     split_seed = configs[0].data.split_seed
     if split_seed != DataConfig.model_fields["split_seed"].default:
         settings.append(f"data.split_seed={split_seed}")

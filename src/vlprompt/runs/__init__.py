@@ -1,1 +1,1 @@
-"""What a run's folder holds: its record, its state, its prompts."""
+"""Folder of a run: its record, its state, its prompts, and how they are restored."""

@@ -1,7 +1,7 @@
-"""Prompts that the authors' own programs saved, turned into a run's folder.
+"""Import checkpoints of the authors' own programs as run folders.
 
-CoOp and its followers run in the Dassl toolbox. Its checkpoints are dicts of `state_dict`, `epoch` and the states of
-optimizer and schedule, for the prompts alone or for the whole model, with its frozen weights.
+CoOp and its successors are built on the Dassl toolbox. Its checkpoints are dicts of `state_dict`, `epoch` and the
+states of optimizer and schedule, either for the prompts alone or for the whole model with its frozen weights.
 """
 
 import hashlib
@@ -16,15 +16,17 @@ from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.backbones.sources.checkpoints import is_plain
+from vlprompt.config.resolve import method_config
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.data.class_names import is_word, read_class_names
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method, create_method
-from vlprompt.runs.record import BackboneRecord, RunRecord, SplitRecord, now
-from vlprompt.runs.state import save_prompts
+from vlprompt.runs.record import RunRecord, SplitRecord, now
+from vlprompt.runs.state import backbone_record, save_prompts
 from vlprompt.utils.files import is_free
+from vlprompt.utils.text import one_line
 
-# The authors' names, as patterns, and ours. `name[\1]` is a layer of a tensor that ours keep in one piece.
+# The authors' names (patterns) and ours. `name[\1]` is one layer of a tensor that we store stacked.
 RENAMED: dict[str, dict[str, str]] = {
     "coop": {r"ctx": "text_context"},
     "cocoop": {r"ctx": "text_context", r"(meta_net\..+)": r"\1"},
@@ -59,14 +61,14 @@ RENAMED: dict[str, dict[str, str]] = {
     },
 }
 LEARNER = re.compile(r"(?:uu|u)?(?:mudpt_)?prompt_learner\.")
-# Embeddings of class names and weights of CLIP, which come from the backbone; prompts in the towers are none of these.
+# Embeddings of class names, and weights of CLIP except the prompts inside its towers: all come from the backbone.
 FROZEN = re.compile(
     r"token_(prefix|suffix)|ZS_image_encoder\..+|logit_scale|(image|text)_encoder\.(?!.*(VPT|visual_ctx)).+"
 )
-# Methods whose context may be shorter than the words it started from.
-WORDS_BEHIND = ("maple", "promptsrc")
-# Dassl's saved schedule has the optimizer inside.
-LEFTOVERS = {
+# Methods whose context may be shorter than its initial words; the other words then follow it, frozen.
+WITH_FROZEN_WORDS = ("maple", "promptsrc")
+# Classes inside a checkpoint that are replaced by empty stand-ins: Dassl's saved schedule contains the optimizer.
+REPLACED = {
     "torch.optim.lr_scheduler": ("CosineAnnealingLR", "StepLR", "MultiStepLR"),
     "torch.optim.sgd": ("SGD",),
     "torch.optim.adam": ("Adam",),
@@ -84,48 +86,48 @@ def import_prompts(
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> RunRecord:
-    """Turn the authors' saved prompts into a run's folder, which `evaluate`, `predict` and `vlprompt.load` read.
+    """Import a checkpoint of the authors' own program as a run's folder.
 
     Args:
         method: one of `importable()`.
-        file: what the authors' program saved, such as `model.pth.tar-50`. It is read with `weights_only`.
-        backbone: the frozen dual encoder they were tuned on, as in `load_backbone`.
-        class_names: file of the classes in the order of their labels: .txt with one a line, .json or .yaml with a list,
-            or one that maps folders to words, whose order counts.
+        file: the checkpoint, such as `model.pth.tar-50`. It is read with `weights_only`.
+        backbone: source of the weights that the prompts were tuned with, see `load_backbone`.
+        class_names: file with the class names in the order of their labels: .txt with one per line, .json or .yaml with
+            a list, or a name map, whose order counts.
         out: the run's folder, which must not exist yet.
-        options: of the method, where the file cannot tell, such as `class_token_position`, or a `ctx_init` other than
-            the paper's whose last words stay frozen behind a shorter context. The rest is read off the shapes.
-        device: as in `load_backbone`.
+        options: options of the method that the file does not determine, such as `class_token_position`, or a `ctx_init`
+            other than the paper's if its last words follow a shorter context. The others are read from the shapes.
+        device: device to load the backbone on, see `load_backbone`.
 
     Returns:
-        the record, of status "imported": it has prompts and neither history nor metrics.
+        the record, with status "imported": it has neither history nor metrics.
 
     Raises:
-        VLPromptError: a file that is not such a checkpoint, has names that are unknown or lacks some, or was tuned on
-            another backbone.
+        VLPromptError: the file is not a checkpoint of the method, is incomplete, or was tuned with other weights.
     """
     source, folder = Path(file), Path(out)
     if method not in RENAMED:
-        raise VLPromptError(f"checkpoints of {method!r} cannot be imported; methods: {', '.join(importable())}")
+        raise VLPromptError(
+            f"checkpoints of `method` {method!r} cannot be imported; choose one of {', '.join(importable())}"
+        )
     if not is_free(folder):
-        raise VLPromptError(f"--out {folder} exists already; choose another folder")
+        raise VLPromptError(f"`out` {folder} exists already; choose another folder")
     names = read_names(Path(class_names))
     theirs = read_checkpoint(source)
     learned = renamed(method, theirs, source)
     if "text_context" not in learned:
-        raise VLPromptError(f"{source} is no checkpoint of {method!r}: it has no context of the text tower")
-    values = {"name": method, **read_off(method, learned, source), **(options or {})}
-    sections = {"backbone": {"source": backbone}, "data": {"source": str(source)}}
-    config: RunConfig = parse_config({"method": values, **sections})
+        raise VLPromptError(f"{source} is not a checkpoint of {method!r}: the text context is missing")
+    values = {**read_options(method, learned, source), **(options or {})}
+    config = _config(method, values, backbone, source)
     frozen = load_backbone(backbone, config.backbone.precision, device)
-    if method in WORDS_BEHIND and "ctx_init" not in values and name_follows(theirs, names[0], frozen):
-        config = parse_config({"method": {**values, "ctx_init": None}, **sections})
+    if method in WITH_FROZEN_WORDS and "ctx_init" not in values and name_follows(theirs, names[0], frozen):
+        config = _config(method, {**values, "ctx_init": None}, backbone, source)
     tuned = create_method(method, frozen, names, **config.method.options)
     check(tuned, learned, source)
     check_classes(theirs, names, source)
     state = tuned.state_dict()
     for name in state:
-        # What a method averages over epochs was averaged by the authors' program before it saved.
+        # Averages over epochs: the authors' program saves the averaged prompts under their plain names.
         if name.removesuffix("_average") in learned:
             state[name] = learned[name.removesuffix("_average")]
     tuned.load_prompts(state)
@@ -133,7 +135,7 @@ def import_prompts(
         status="imported",
         config=config,
         result_hash=config.result_hash(frozen.weight_hash, hashlib.sha256(source.read_bytes()).hexdigest()),
-        backbone=BackboneRecord.of(frozen),
+        backbone=backbone_record(frozen),
         class_names=list(tuned.class_names),
         split=SplitRecord(hash="", train=0, val=0, test=0),
         trainable_parameters=tuned.trainable,
@@ -145,49 +147,56 @@ def import_prompts(
 
 
 def importable() -> list[str]:
-    """Names of the methods whose authors' checkpoints can be read."""
+    """Return the names of the methods whose authors' checkpoints can be imported."""
     return sorted(RENAMED)
 
 
+def _config(method: str, options: dict[str, Any], backbone: str, source: Path) -> RunConfig:
+    config = parse_config(
+        {"method": {"name": method}, "backbone": {"source": backbone}, "data": {"source": str(source)}}
+    )
+    return config.model_copy(update={"method": method_config(method, options)})
+
+
 def read_checkpoint(file: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's `state_dict` (or of a file that is one), in fp32 on the CPU."""
-    stubs = [type(name, (_Leftover,), {"__module__": module}) for module, names in LEFTOVERS.items() for name in names]
-    mapping = type("defaultdict", (_Mapping,), {"__module__": "collections"})
+    """Read the tensors of a checkpoint's `state_dict`, or of a file that is a state dict, in fp32 on the CPU."""
+    stubs = [type(name, (_StandIn,), {"__module__": module}) for module, names in REPLACED.items() for name in names]
+    mapping = type("defaultdict", (_PlainDict,), {"__module__": "collections"})
     try:
         with torch.serialization.safe_globals([*stubs, mapping, dict]):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise VLPromptError(f"{file} cannot be read: {error.strerror}") from error
-    except Exception as error:  # a damaged file ends in any of a dozen
-        raise VLPromptError(f"{file} is damaged, or holds more than the tensors that are safe to read") from error
+    except Exception as error:  # a damaged file fails in many ways
+        raise VLPromptError(f"{file} is damaged, or holds objects that are not safe to read") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(map(is_plain, state.values())):
         raise VLPromptError(f"{file} has no state_dict; give the model.pth.tar file that the authors' program saved")
     tensors = {str(name): value.float() for name, value in state.items()}
-    # What ran on several devices may have been saved with its wrapper.
+    # Training on several devices may have saved the model with its wrapper.
     wrapped = all(name.startswith("module.") for name in tensors)
     return {name.removeprefix("module."): value for name, value in tensors.items()} if wrapped else tensors
 
 
-class _Leftover:
-    """Takes the place of an object of the training, without its state and its code."""
+class _StandIn:
+    """Stand-in for an object of the training loop, without its state and its code."""
 
-    def __new__(cls, *args: object) -> "_Leftover":
+    def __new__(cls, *args: object) -> "_StandIn":
         return super().__new__(cls)
 
     def __setstate__(self, state: object) -> None:
         pass
 
 
-class _Mapping:
-    """Takes the place of a defaultdict, which the restricted reader does not fill; a dict it does."""
+class _PlainDict:
+    """Stand-in for a defaultdict: the restricted reader fills only a plain dict."""
 
     def __new__(cls, *args: object) -> Any:
         return {}
 
 
 def renamed(method: str, state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
-    """The learned tensors under our names, layers of one tensor stacked; frozen ones are left out."""
+    """Return the learned tensors under our names, with layers stacked and frozen tensors left out."""
     learned: dict[str, Tensor] = {}
     layers: dict[str, dict[int, Tensor]] = {}
     unknown = []
@@ -202,14 +211,14 @@ def renamed(method: str, state: Mapping[str, Tensor], file: Path) -> dict[str, T
         elif value.numel():
             learned[ours] = value
     if unknown:
-        raise VLPromptError(f"{file} is no checkpoint of {method!r}: unknown {', '.join(sorted(unknown))}")
+        raise VLPromptError(f"{file} is not a checkpoint of {method!r}: unknown {', '.join(sorted(unknown))}")
     for key, parts in layers.items():
         first = min(parts)
         if sorted(parts) != list(range(first, first + len(parts))) or len({part.shape for part in parts.values()}) > 1:
             raise VLPromptError(f"{file} has gaps or unequal shapes in the layers of {key}: {sorted(parts)}")
         learned[key] = torch.stack([parts[layer] for layer in sorted(parts)])
     if method == "dapt" and "visual_context" in learned:
-        learned["visual_context"] = learned["visual_context"].squeeze(0)  # saved with a dimension for the batch
+        learned["visual_context"] = learned["visual_context"].squeeze(0)  # saved with a batch dimension
     return learned
 
 
@@ -221,8 +230,8 @@ def _ours(patterns: Mapping[str, str], name: str) -> str | None:
     return None
 
 
-def read_off(method: str, learned: Mapping[str, Tensor], file: Path) -> dict[str, Any]:
-    """The options that shapes and names tell."""
+def read_options(method: str, learned: Mapping[str, Tensor], file: Path) -> dict[str, Any]:
+    """Return the options that names and shapes determine."""
     shapes = {name: tuple(value.shape) for name, value in learned.items()}
     for name, dimensions in (
         ("text_context", (2, 3)),
@@ -231,7 +240,7 @@ def read_off(method: str, learned: Mapping[str, Tensor], file: Path) -> dict[str
         ("visual_deep", (3,)),
     ):
         if name in shapes and len(shapes[name]) not in dimensions:
-            raise VLPromptError(f"{file} is no checkpoint of {method!r}: {name} has shape {shapes[name]}")
+            raise VLPromptError(f"{file} is not a checkpoint of {method!r}: {name} has shape {shapes[name]}")
 
     def length(context: str) -> int:
         return shapes[context][-2] if context in shapes else 0
@@ -263,30 +272,30 @@ def read_off(method: str, learned: Mapping[str, Tensor], file: Path) -> dict[str
 
 
 def check(method: Method[Any], learned: Mapping[str, Tensor], file: Path) -> None:
-    """VLPromptError where the tensors are not, by name and shape, the parameters of the method."""
+    """Raise VLPromptError unless the tensors match the method's parameters by name and shape, and are finite."""
     needed = {name: tuple(value.shape) for name, value in method.named_parameters()}
     missing, unused = sorted(needed.keys() - learned.keys()), sorted(learned.keys() - needed.keys())
     if missing or unused:
-        lacks = f"lacks what becomes {', '.join(missing)}" if missing else f"holds {', '.join(unused)} besides"
-        raise VLPromptError(f"{file} is no complete checkpoint of {method.name!r}: it {lacks}")
+        problem = f"{', '.join(missing)} missing" if missing else f"{', '.join(unused)} unexpected"
+        raise VLPromptError(f"{file} does not match {method.name!r}: {problem} (under our names)")
     for name, value in learned.items():
         if not value.isfinite().all():
-            raise VLPromptError(f"{file} holds values that are no finite numbers, in what becomes {name}")
+            raise VLPromptError(f"{file} holds non-finite values in what becomes {name}")
         if tuple(value.shape) != needed[name]:
             given = f"backbone {method.backbone.name} and {len(method.class_names)} classes"
             raise VLPromptError(
-                f"{file} does not fit {given}: {name} has shape {tuple(value.shape)}, and {needed[name]} is needed; "
-                "give the backbone and classes it was tuned on"
+                f"{file} does not fit {given}: {name} must have shape {needed[name]}, got {tuple(value.shape)}; "
+                "give the `backbone` and `class_names` that it was tuned with"
             )
 
 
 def check_classes(theirs: Mapping[str, Tensor], names: Sequence[str], file: Path) -> None:
-    """VLPromptError where the checkpoint was saved with the embedded sentences of more or fewer classes."""
+    """Raise VLPromptError if the checkpoint holds embedded sentences of another number of classes."""
     prefix = _saved_with(theirs, "token_prefix")
     if prefix is not None and prefix.ndim == 3 and len(prefix) != len(names):
         raise VLPromptError(
-            f"{file} was tuned on {len(prefix)} classes, and --class-names has {len(names)}; give each of its classes "
-            "a name, in order"
+            f"`class_names` has {len(names)} names, but {file} was tuned on {len(prefix)} classes; give each class a "
+            "name, in order"
         )
 
 
@@ -295,9 +304,9 @@ def _saved_with(theirs: Mapping[str, Tensor], name: str) -> Tensor | None:
 
 
 def name_follows(theirs: Mapping[str, Tensor], name: str, backbone: Backbone) -> bool:
-    """Whether the checkpoint says that the class name stands right behind the context, without frozen words between.
+    """Return whether the class name follows the context directly, without frozen words in between.
 
-    It does so by the embedded sentences that it was saved with; without them, or where they are of other classes, no.
+    The embedded sentences in the checkpoint show it; False if there are none, or if they are of other classes.
     """
     suffix = _saved_with(theirs, "token_suffix")
     expected = backbone.text.words(f"{name.replace('_', ' ')}.").cpu()
@@ -307,7 +316,7 @@ def name_follows(theirs: Mapping[str, Tensor], name: str, backbone: Backbone) ->
 
 
 def read_names(file: Path) -> list[str]:
-    """Class names in the order of their labels: lines of a .txt, a list in a .json or .yaml, or a mapping's words."""
+    """Read class names in the order of their labels: lines of a .txt, a list in a .json or .yaml, or a name map."""
     suffix = file.suffix.lower()
     try:
         if suffix in (".txt", ".json", ".yaml", ".yml"):
@@ -316,9 +325,9 @@ def read_names(file: Path) -> list[str]:
         else:
             content = read_class_names(file)
     except OSError as error:
-        raise VLPromptError(f"--class-names {file} cannot be read: {error.strerror}") from error
+        raise VLPromptError(f"`class_names` {file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise VLPromptError(f"--class-names {file} is broken: {' '.join(str(error).split())}") from error
+        raise VLPromptError(f"`class_names` {file} cannot be parsed: {one_line(error)}") from error
     if isinstance(content, dict):
         content = list(content.values())
     content = content if isinstance(content, list) and all(map(is_word, content)) else []
@@ -326,8 +335,8 @@ def read_names(file: Path) -> list[str]:
     if suffix == ".txt":
         names = [name for name in names if name]
     if not names:
-        raise VLPromptError(f"--class-names {file} holds no list of names; give a name for each class, in order")
+        raise VLPromptError(f"`class_names` {file} must be a list of names, one per class, in order")
     if "" in names:
-        # Left out, it would move the labels of all that follow.
-        raise VLPromptError(f"--class-names {file} has no name for class {names.index('')}, counted from 0; add it")
+        # Skipping it would shift the labels of all that follow.
+        raise VLPromptError(f"`class_names` {file} has an empty name for class {names.index('')}, counted from 0")
     return names

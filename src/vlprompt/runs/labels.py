@@ -1,43 +1,55 @@
-"""Names of methods and recipes in tables and plots, from the recipe and the overrides that a run records."""
+"""Labels of runs in tables, from the recipe and the overrides that their records name."""
 
 import json
 from typing import Any
 
-from vlprompt.config.schema import RunConfig
-
-NOT_RECORDED = "recipe not recorded"
+from vlprompt.config.schema import AUGMENTATION, DataConfig, OptimConfig, RunConfig
 
 
 def method_label(config: RunConfig, usual_template: str | list[str] | None = None) -> str:
-    """Return the method's name with the options that differ from its recipe's: "dapt[beta_text=0]".
+    """Return the method's name, followed by the options that differ from its recipe: "dapt[beta_text=0]".
+
+    Without a recorded recipe all options are listed, so that different runs never share a label.
 
     Args:
-        config: The run's configuration.
-        usual_template: The dataset's own template, which is not shown.
+        config: configuration of the run.
+        usual_template: the dataset's own template, which is not listed.
     """
     options = {
-        key.removeprefix("method."): value
-        for key, value in getattr(config, "overrides", {}).items()
-        if key.startswith("method.")
+        key: value
+        for key, value in config.method.options.items()
+        if config.recipe is None or f"method.{key}" in config.overrides
     }
-    if options.get("template") == usual_template:
-        options.pop("template", None)
-    shown = ",".join(f"{key}={as_setting(value)}" for key, value in options.items())
-    return config.method.name + (f"[{shown}]" if shown else "")
+    if usual_template is not None and options.get("template") == usual_template:
+        del options["template"]
+    listed = ",".join(f"{key}={shown(value)}" for key, value in options.items())
+    return config.method.name + (f"[{listed}]" if listed else "")
 
 
 def recipe_label(config: RunConfig) -> str:
-    """Return the recipe's name with the optimizer and image settings that differ from it: "unified, optim.epochs=1"."""
-    changes = [
-        f"{key}={as_setting(value)}"
-        for key, value in getattr(config, "overrides", {}).items()
-        if not key.startswith("method.")
-    ]
-    return ", ".join([getattr(config, "recipe", None) or NOT_RECORDED, *changes])
+    """Return the recipe's name and the settings that differ from it: "unified, optim.epochs=1".
+
+    Without a recorded recipe: "not recorded", and the settings that differ from the defaults of the schema.
+    """
+    if config.recipe is None:
+        changes = _non_defaults(config)
+    else:
+        changes = {key: value for key, value in config.overrides.items() if not key.startswith("method.")}
+    return ", ".join([config.recipe or "not recorded", *(f"{key}={shown(value)}" for key, value in changes.items())])
 
 
-def as_setting(value: Any) -> str:
-    """Return a value as `--set` and `--methods` take it."""
+def shown(value: Any) -> str:
+    """Return a value as settings are written: text bare where possible, the rest as JSON."""
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) and not set(value) & set(',[]"') else json.dumps(value)
+
+
+def _non_defaults(config: RunConfig) -> dict[str, Any]:
+    sections = (("optim", config.optim, OptimConfig.model_fields), ("data", config.data, DataConfig.model_fields))
+    return {
+        f"{name}.{key}": getattr(section, key)
+        for name, section, fields in sections
+        for key in fields
+        if (name == "optim" or key in AUGMENTATION) and getattr(section, key) != fields[key].default
+    }

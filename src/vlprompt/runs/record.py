@@ -1,62 +1,60 @@
-"""run.json: what a run was and what came out, as one validated document."""
+"""Record of a run, `run.json`: its configuration and its results as one validated document.
+
+Reading a record needs neither torch nor methods.
+"""
 
 import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from vlprompt.backbones.backbone import Backbone
+from vlprompt.utils.text import describe_validation_error
 
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
 PREDICTIONS = "predictions.parquet"
 TEMPERATURE_LIMIT = 20.0
-LARGE = 1e300  # whole numbers have no end, but cannot be shown beyond a float's
+LARGE = 1e300  # JSON integers are unbounded, but beyond a float's range they cannot be formatted
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601."""
+    """Return the current time in UTC as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
+    """Return the versions of Python and of the packages that a result depends on."""
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
 class BackboneRecord(BaseModel):
-    """Which weights were frozen underneath."""
+    """Identity of the frozen weights."""
 
     name: str
     weight_hash: str
     embed_dim: int
     image_size: int
 
-    @classmethod
-    def of(cls, backbone: "Backbone") -> "BackboneRecord":
-        """That of a loaded backbone."""
-        return cls(
-            name=backbone.name,
-            weight_hash=backbone.weight_hash,
-            embed_dim=backbone.embed_dim,
-            image_size=backbone.image_size,
-        )
-
 
 class SplitRecord(BaseModel):
-    """Which images were used: the hash of the drawn split, the number in each part, and what could not be read.
+    """The images of a run.
 
-    `pool` is the hash of all images that shots are drawn from; other seeds and shots have the same. Both are of paths;
-    `content` is of the learned images themselves, as in the run's `split.jsonl`. `short` has the classes with fewer
-    images than shots were asked for, and how many. `template` is the dataset's own, which the method's may differ from.
+    Attributes:
+        hash: hash of the drawn split, by paths.
+        pool: hash of all images that shots are drawn from, by paths; the same for all seeds and shots.
+        content: hash of the training images themselves, as listed in the run's `split.jsonl`.
+        short: classes with fewer images than the requested shots, and how many they have.
+        template: the dataset's own template, from which the method's may differ.
+        train: number of training images.
+        val: number of validation images.
+        test: number of test images.
+        skipped: (path, reason) of each unreadable file.
     """
 
     hash: str
@@ -71,7 +69,7 @@ class SplitRecord(BaseModel):
 
 
 class EvaluationRecord(BaseModel):
-    """What was tested: the dataset's name, the hash of its images and of the competing classes, and their numbers."""
+    """One test: the dataset's name, the hash of its images and classes, and how many there are."""
 
     dataset: str
     hash: str
@@ -80,24 +78,27 @@ class EvaluationRecord(BaseModel):
 
 
 class Calibration(BaseModel):
-    """A temperature, and what it does to the images it was fitted on. Errors are expected calibration errors in %."""
+    """A temperature, and its effect on the held-out images it was fitted on.
+
+    Losses are mean cross-entropies, errors are expected calibration errors in percent.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     temperature: float = Field(
         ge=1 / TEMPERATURE_LIMIT,
         le=TEMPERATURE_LIMIT,
-        description="What logits are divided by; above 1, the method was too sure of itself.",
+        description="Divisor of the logits; above 1 the method was overconfident.",
     )
-    images: int = Field(ge=0, description="Held-out shots.")
-    loss_before: float = Field(description="Their mean cross-entropy without it.")
+    images: int = Field(ge=0, description="Number of held-out images.")
+    loss_before: float
     loss_after: float
     error_before: float
     error_after: float
 
 
 class Epoch(BaseModel):
-    """One line of a run's history. Losses and accuracy are means over the epoch's training images."""
+    """One epoch of a run's history. Losses and accuracy are means over the epoch's training images."""
 
     epoch: int
     lr: float
@@ -108,21 +109,24 @@ class Epoch(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """A run's record. Only a finished one holds metrics, and one that a classifier saved, from its run; an imported one
-    has prompts from elsewhere, and a planned one is a cell of a grid that has not begun.
+    """Everything that is known about a run.
+
+    `status` is "planned" for a grid's cell that has not started; "running", "interrupted" or "finished" for a run;
+    "imported" for prompts that another program learned; "saved" for a classifier. Metrics are there once a run is
+    finished, and in what a classifier saved from it.
     """
 
     status: Literal["planned", "running", "interrupted", "finished", "imported", "saved"] = "running"
     config: RunConfig
     result_hash: str
-    training_hash: str = Field("", description="Runs that have the same have learned the same prompts.")
+    training_hash: str = Field("", description="Equal for runs that learn the same prompts.")
     prompts_from: str | None = Field(
-        None, description="The run that learned the prompts, seen from this one's folder; None: this one did."
+        None, description="Folder of the run that learned the prompts, relative to this run's; None: this one did."
     )
     backbone: BackboneRecord
     class_names: list[str]
     classes_now: list[str] | None = Field(
-        None, description="The classes that a saved classifier names; None: those of `class_names`."
+        None, description="Current classes of a saved classifier; None: those of `class_names`."
     )
     split: SplitRecord
     tests: dict[str, EvaluationRecord] = {}
@@ -131,9 +135,11 @@ class RunRecord(BaseModel):
     metrics: dict[str, Any] = {}
     calibration: Calibration | None = None
     prompts_hash: str | None = Field(
-        None, description="SHA-256 of the file of prompts that a classifier saved with it; None: a run's own."
+        None, description="SHA-256 of the prompts file that a classifier saved; None for the prompts of a run."
     )
-    timings: dict[str, float] = Field(default={}, description="Seconds of prepare, train and test, over all sessions.")
+    timings: dict[str, float] = Field(
+        default={}, description="Seconds of preparing, training and testing, summed over all sessions."
+    )
     peak_memory_mb: float | None = None
     versions: dict[str, str] = Field(default_factory=versions)
     started: str = Field(default_factory=now)
@@ -142,19 +148,19 @@ class RunRecord(BaseModel):
     @field_validator("metrics")
     @classmethod
     def _are_numbers(cls, metrics: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what cannot be shown: a test's metrics are numbers by name, what is made of several tests is one."""
+        """Refuse values that cannot be shown: a test has named numbers, a summary over tests is one number."""
         for test, values in metrics.items():
             found = dict(values) if isinstance(values, dict) else {"accuracy": values, "images": 0}
             by_class = found.pop("class_accuracy", {})
             if not isinstance(by_class, dict) or not all(map(_is_number, [*found.values(), *by_class.values()])):
-                raise ValueError(f"{test!r:.40} holds what is no number")
+                raise ValueError(f"values of {test!r:.40} must be numbers")
             if not {"accuracy", "images"} <= found.keys():
-                raise ValueError(f"{test!r:.40} lacks accuracy or images")
+                raise ValueError(f"values of {test!r:.40} must include accuracy and images")
         return metrics
 
     @property
     def has_data(self) -> bool:
-        """Whether it was run where it is, on data that it names, and not brought from elsewhere."""
+        """Whether the run was made here, from data that its configuration names, rather than imported or saved."""
         return self.status not in ("imported", "saved")
 
     @property
@@ -163,7 +169,7 @@ class RunRecord(BaseModel):
         return sum(self.timings.get(part, 0.0) for part in ("prepare", "train"))
 
     def write(self, folder: Path) -> None:
-        """Write `run.json` into the run's folder, a field a line."""
+        """Write `run.json` into the run's folder, one field per line."""
         fields = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.model_dump(mode="json").items()]
         atomic_write(folder / "run.json", "{" + ",\n ".join(fields) + "}\n")
 
@@ -173,23 +179,28 @@ def _is_number(value: object) -> bool:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """The record of a run's folder. VLPromptError if there is none, or not one that this version reads."""
+    """Read the record in a run's folder.
+
+    Raises:
+        VLPromptError: the folder has no record, or one that is damaged.
+    """
     path = folder / "run.json"
     try:
         return RunRecord.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise VLPromptError(f"{folder} is not a run: it has no run.json; make one with `vlprompt tune`") from error
+        raise VLPromptError(f"{folder} has no run.json, so it is not the folder of a run") from error
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise VLPromptError(f"{path} cannot be read ({where}: {error.errors()[0]['msg']})") from error
-    except VLPromptError as error:  # of the method, or of its options
-        raise VLPromptError(f"{path} cannot be read ({error})") from error
+        raise VLPromptError(f"{path} cannot be read ({describe_validation_error(error)})") from error
     except OSError as error:
         raise VLPromptError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def read_records(folder: Path) -> tuple[dict[Path, RunRecord], list[str]]:
-    """The records of all runs at any depth of a folder, by their folders; and a line for each that cannot be read."""
+    """Read all records at any depth of a folder.
+
+    Returns:
+        the records by the run's folder, and a message for each that cannot be read.
+    """
     records, problems = {}, []
     for path in sorted(folder.rglob("run.json")):
         try:

@@ -1,4 +1,4 @@
-"""A run's folder turned back into a method with its prompts."""
+"""Restore the tuned method from a run's folder."""
 
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,17 @@ def restore(
     backbone: Backbone | str | Path | None = None,
     precision: Precision | None = None,
 ) -> tuple[RunRecord, Method[Any]]:
-    """The record and the tuned method, in eval mode, of a run's folder.
+    """Restore the record and the tuned method, in eval mode, from a run's folder.
 
     Args:
-        run: the folder.
-        device: as in `load_backbone`.
-        backbone: the run's own, if it is loaded already, or where its weights lie now.
-        precision: as in `load_backbone`; None for the run's.
+        run: the run's folder.
+        device: device to load the backbone on, see `load_backbone`.
+        backbone: the run's backbone if it is loaded already, or the source of its weights if they have moved.
+        precision: precision of the backbone; None for the run's.
 
     Raises:
-        VLPromptError: no run there, no prompts yet, or the backbone's weights are not those it was tuned on.
+        VLPromptError: no run or no prompts in the folder, options that the method does not take, or a backbone with
+            different weights.
     """
     folder = Path(run)
     record = read_record(folder)
@@ -35,22 +36,25 @@ def restore(
         backbone = _load(config.backbone.source, backbone, precision or config.backbone.precision, device)
     if backbone.weight_hash != record.backbone.weight_hash:
         raise VLPromptError(
-            f"{folder} was tuned on other weights than those of {backbone.source or backbone.name}; "
-            "say where its own lie with --backbone"
+            f"{folder} was tuned with different weights than {backbone.source or backbone.name}; "
+            "pass the original ones as `backbone`"
         )
     backbone.text.chunk_size = config.runtime.class_chunk
-    method = create_method(config.method.name, backbone, record.class_names, **config.method.options)
+    try:
+        method = create_method(config.method.name, backbone, record.class_names, **config.method.options)
+    except VLPromptError as error:
+        raise VLPromptError(f"{folder} cannot be restored ({error})") from error
     load_prompts(folder, method, record.prompts_hash)
     if record.classes_now:
         method.set_class_names(record.classes_now)
     return record, method.eval()
 
 
-def _load(source: str, elsewhere: str | Path | None, precision: Precision, device: str) -> Backbone:
+def _load(source: str, moved_to: str | Path | None, precision: Precision, device: str) -> Backbone:
     chosen = resolve_device(device, precision)
     try:
-        return load_backbone(elsewhere or source, precision, chosen)
+        return load_backbone(moved_to or source, precision, chosen)
     except VLPromptError as error:
-        if elsewhere is not None:
+        if moved_to is not None:
             raise
-        raise VLPromptError(f"{error}; if the run's weights lie elsewhere, say where with --backbone") from error
+        raise VLPromptError(f"{error}; if the run's weights have moved, pass their path as `backbone`") from error

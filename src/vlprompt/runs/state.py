@@ -1,4 +1,7 @@
-"""The state of an unfinished run, in one file, so that no kill can tear its parts from one another."""
+"""Files of a run beside its record: the learned prompts, and the state that an unfinished run resumes from.
+
+The state is one file, so that a killed process never leaves parts that do not belong together.
+"""
 
 import hashlib
 import json
@@ -12,19 +15,21 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
+from vlprompt.backbones.backbone import Backbone
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
-from vlprompt.runs.record import Epoch
+from vlprompt.runs.record import BackboneRecord, Epoch
 from vlprompt.utils.files import atomic_write, leftovers
+from vlprompt.utils.text import describe_validation_error
 
 FILE = "state.safetensors"
 PROMPTS = "prompts.safetensors"
-# What each optimizer keeps of a parameter; momentum is all that is left out, where it is 0.
+# State of each optimizer per parameter. SGD without momentum has none.
 SLOTS = {"SGD": {"momentum_buffer"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}}
 
 
-class About(BaseModel):
-    """What the state holds beside its tensors."""
+class StateMetadata(BaseModel):
+    """Values that the state holds besides tensors."""
 
     result_hash: str
     history: Json[list[Epoch]]
@@ -42,9 +47,9 @@ def save_state(
     seconds: dict[str, float],
     scaler: dict[str, Any],
 ) -> None:
-    """Write everything that going on after the last epoch of `history` needs.
+    """Write everything that is needed to resume after the last epoch of `history`.
 
-    There are no random states in it: shuffling, augmentation and dropout are seeded by (seed, epoch).
+    Random states are not part of it: shuffling, augmentation and dropout are seeded by (seed, epoch).
     """
     tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
@@ -61,83 +66,96 @@ def save_state(
 def load_state(
     folder: Path, method: Method[Any], optimizer: Optimizer, *, result_hash: str
 ) -> tuple[list[Epoch], dict[str, float], dict[str, Any]]:
-    """Put the saved state back; returns history, seconds spent and the scaler's state.
+    """Load the saved state into a method and its optimizer.
+
+    Returns:
+        the history, the seconds spent by kind of work, and the gradient scaler's state.
 
     Raises:
         VLPromptError: the file is damaged, or belongs to a run with other settings, data or weights.
     """
     try:
         metadata, tensors = _read(folder / FILE, str(method.backbone.device))
-        about = About.model_validate(metadata)
+        about = StateMetadata.model_validate(metadata)
         if about.result_hash == result_hash:
             _put(method, {k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")})
             _put_optimizer(optimizer, {k: v for k, v in tensors.items() if not k.startswith("method.")})
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # a damaged file fails in many ways
         raise _damaged(folder, error) from error
     if about.result_hash != result_hash:
         raise VLPromptError(
-            f"{folder} holds a run with other settings, images or weights, so it cannot go on as this one; "
-            f"see `vlprompt info {folder}`, or choose another --out"
+            f"{folder} holds the state of a run with other settings, images or weights; choose another folder as `out`"
         )
     return about.history, about.seconds, about.scaler
 
 
 def read_progress(folder: Path) -> tuple[list[Epoch], dict[str, float]]:
-    """History and seconds spent, as the saved state has them. VLPromptError where it is damaged."""
+    """Return the history and the seconds spent from the saved state; VLPromptError if it is damaged."""
     try:
-        about = About.model_validate(_read(folder / FILE)[0])
-    except Exception as error:
+        about = StateMetadata.model_validate(_read(folder / FILE)[0])
+    except Exception as error:  # a damaged file fails in many ways
         raise _damaged(folder, error) from error
     return about.history, about.seconds
 
 
 def save_prompts(folder: Path, method: Method[Any]) -> None:
-    """Write `prompts.safetensors`: parameters and buffers of the method, never the backbone."""
+    """Write `prompts.safetensors`: the method's parameters and buffers, without the backbone."""
     atomic_write(folder / PROMPTS, prompts_file(method))
 
 
 def prompts_file(method: Method[Any]) -> bytes:
-    """What `save_prompts` writes."""
+    """Return the bytes that `save_prompts` writes."""
     tensors = {name: value.contiguous().cpu() for name, value in method.state_dict().items()}
-    # One entry, since several would come in any order, and the same prompts are to be the same file.
+    # A single entry: several would be written in arbitrary order, and equal prompts should be equal files.
     return save(tensors, {"owner": json.dumps(_owner(method))})
 
 
 def load_prompts(folder: Path, method: Method[Any], prompts_hash: str | None = None) -> None:
-    """Put `prompts.safetensors` into a method that was created with the run's options.
+    """Load `prompts.safetensors` into a method that was created with the run's options.
 
     Args:
-        folder: of the run.
-        method: gets them.
-        prompts_hash: of the file, where its record has one.
+        folder: the run's folder.
+        method: method that takes the prompts.
+        prompts_hash: SHA-256 of the file, if the record names it.
 
     Raises:
-        VLPromptError: there is none, it is damaged, or of another method, other classes, another backbone or hash.
+        VLPromptError: the file is missing or damaged, has another hash, or belongs to another method, other classes or
+            another backbone.
     """
     path = folder / PROMPTS if prompts_hash is None else _saved_prompts(folder, prompts_hash)
     try:
         metadata, tensors = _read(path)
-        said = json.loads(metadata.get("owner", "{}"))  # nothing in a file of an earlier version
+        owner = json.loads(metadata.get("owner", "{}"))  # old files do not name one
         for what, value in _owner(method).items():
-            if said.get(what, value) != value:
-                raise ValueError(f"it is of another {what}")
+            if owner.get(what, value) != value:
+                raise ValueError(f"it belongs to another {what}")
         _put(method, tensors)
     except FileNotFoundError as error:
-        raise VLPromptError(f"{folder} has no prompts.safetensors yet; let `vlprompt tune` end an epoch") from error
-    except Exception as error:  # whatever a damaged file leads to
+        raise VLPromptError(f"{folder} has no {PROMPTS} yet; its run has not finished an epoch") from error
+    except Exception as error:  # a damaged file fails in many ways
         raise VLPromptError(f"{path} does not fit the run's method: {_reason(error)}") from error
 
 
 def _saved_prompts(folder: Path, prompts_hash: str) -> Path:
-    """The prompts of a record; a kill after the record's turn leaves them under the name that they had until then."""
+    """Find the prompts with the hash, also under the temporary name that a kill during saving leaves them with."""
     for path in (folder / PROMPTS, *leftovers(folder, (PROMPTS,))):
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == prompts_hash:
             return path
-    raise VLPromptError(f"{folder} lacks the {PROMPTS} that its record was saved with; save the classifier again")
+    raise VLPromptError(f"{folder} lacks the {PROMPTS} that its record names; save the classifier again")
+
+
+def backbone_record(backbone: Backbone) -> BackboneRecord:
+    """Return the identity of a loaded backbone, for a record."""
+    return BackboneRecord(
+        name=backbone.name,
+        weight_hash=backbone.weight_hash,
+        embed_dim=backbone.embed_dim,
+        image_size=backbone.image_size,
+    )
 
 
 def _owner(method: Method[Any]) -> dict[str, Any]:
-    """What prompts belong to; classes only where each has something of its own."""
+    """Return what prompts belong to; classes only if the method learns something for each."""
     about = {"method": method.name, "backbone": method.backbone.weight_hash}
     return about | ({"list of classes": list(method.class_names)} if method.class_bound else {})
 
@@ -149,13 +167,13 @@ def _read(path: Path, device: str = "cpu") -> tuple[dict[str, str], dict[str, Te
 
 def _put(method: Method[Any], tensors: dict[str, Tensor]) -> None:
     for name, value in tensors.items():
-        # A probe's bias is -inf for a class that it was shown no image of.
+        # The linear probe's bias is -inf for a class without training images.
         if value.isnan().any() or value.isposinf().any() or (value.isneginf().any() and name != "bias"):
-            raise ValueError(f"{name} holds values that are no numbers, as training with too high an optim.lr leaves")
+            raise ValueError(f"{name} holds non-finite values; training diverged, lower optim.lr")
     method.load_prompts(tensors)
     for name, value in method.state_dict().items():
         if tensors[name].dtype != value.dtype:
-            raise ValueError(f"{name} holds {tensors[name].dtype}, and {value.dtype} is needed")
+            raise ValueError(f"{name} must have dtype {value.dtype}, got {tensors[name].dtype}")
 
 
 def _put_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -167,7 +185,7 @@ def _put_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     for index, kept in slots.items():
         needed = {slot: torch.Size() if slot == "step" else shapes[index] for slot in SLOTS[type(optimizer).__name__]}
         if {slot: value.shape for slot, value in kept.items()} != needed:
-            raise ValueError("its optimizer is another one")
+            raise ValueError("it belongs to another optimizer")
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -177,5 +195,5 @@ def _damaged(folder: Path, error: Exception) -> VLPromptError:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
+        return describe_validation_error(error)
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()

@@ -1,1 +1,1 @@
-"""The training loop, its schedule, its checkpoints, and the folder that a run is."""
+"""Training and evaluation of a method: inputs, training loop, devices, metrics and calibration."""

@@ -1,4 +1,4 @@
-"""Probabilities that can be believed: one temperature, fitted on held-out shots."""
+"""Calibration of probabilities: one temperature, fitted on held-out images."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -9,20 +9,22 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from vlprompt.runs.record import TEMPERATURE_LIMIT, Calibration
 
 BINS = 15
-# A few images can be separated so well that the likeliest temperature is 0, and everything would be certain. That CLIP
-# was trained at temperature 1 is evidence, too: a prior on log T, which N images move as far as they know better.
+# Standard deviation of the prior on log T. On a few images that are all correct, the likeliest temperature would be 0
+# and every prediction certain; the prior says that CLIP was trained at temperature 1, and many images outweigh it.
 PRIOR_STD = 0.5
 
 
 def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
-    """The temperature that the labels ask for (Guo et al., ICML 2017, section 4.2), between 1/20 and 20.
+    """Fit a temperature to held-out images (Guo et al., ICML 2017, section 4.2), between 1/20 and 20.
 
-    It is the likeliest one under a prior that log T is near 0, N(0, 0.5^2): six images that are all right say less
-    of it than six hundred.
+    The fit is maximum a posteriori with the prior log T ~ N(0, 0.5^2).
 
     Args:
-        logits: of images that nothing was learned from, (N, C).
-        labels: (N,).
+        logits: logits of images that were not trained on, tensor with shape (N, C).
+        labels: labels, tensor with shape (N,).
+
+    Returns:
+        the temperature, with loss and calibration error before and after.
     """
     logits = logits.double()
 
@@ -32,10 +34,10 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
     def error(temperature: float) -> float:
         return expected_error((logits / temperature).softmax(-1), labels)
 
-    def surprise(log: float) -> float:
+    def negative_log_posterior(log: float) -> float:
         return len(labels) * loss(float(np.exp(log))) + log**2 / (2 * PRIOR_STD**2)
 
-    found = minimize_scalar(surprise, bounds=(-np.log(TEMPERATURE_LIMIT), np.log(TEMPERATURE_LIMIT)))
+    found = minimize_scalar(negative_log_posterior, bounds=(-np.log(TEMPERATURE_LIMIT), np.log(TEMPERATURE_LIMIT)))
     temperature = float(np.exp(found.x))
     return Calibration(
         temperature=temperature,
@@ -48,5 +50,10 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
 
 
 def expected_error(probabilities: Tensor, labels: Tensor) -> float:
-    """Expected calibration error in percent, over 15 bins, of probabilities (N, C) for labels (N,)."""
+    """Return the expected calibration error in percent, over 15 bins.
+
+    Args:
+        probabilities: tensor with shape (N, C).
+        labels: tensor with shape (N,).
+    """
     return 100 * multiclass_calibration_error(probabilities, labels, probabilities.shape[1], n_bins=BINS).item()

@@ -1,4 +1,4 @@
-"""One run on several devices: each has a share of every batch, and all take the step of the whole batch."""
+"""Training on several devices: each computes a share of every batch, and all take the same step."""
 
 from typing import Any
 
@@ -14,41 +14,43 @@ from vlprompt.methods.base import Method, Prediction
 
 
 class MeanGradients(DDPStrategy):
-    """DDP without its wrapper, which is for large models whose loss is all made in `forward`.
+    """DDP without its module wrapper.
 
-    Prompts are small and their losses are free to use parameters too, or in some batches only; so gradients are
-    averaged after the backward pass, by `average_gradients`.
+    The wrapper reduces gradients during the backward pass and expects the loss to depend on parameters only through
+    `forward`. A method's loss may use parameters directly, or only in some batches, so we reduce afterwards
+    (`average_gradients`); prompts are small enough that this costs little.
     """
 
     def setup_module(self, module: nn.Module) -> Any:
-        """The module itself, its parameters made those of the first device."""
+        """Copy the parameters of the first device to all others; return the module itself."""
         for parameter in module.parameters():
             torch.distributed.broadcast(parameter.data, 0)
         return module
 
 
 def check_devices(config: RunConfig, images: int, device: torch.device) -> None:
-    """VLPromptError where a run on `images` shots cannot be spread over its `runtime.devices`."""
+    """Raise VLPromptError if a run on `images` training images cannot be shared by its `runtime.devices`."""
     devices = config.runtime.devices
     if devices == 1:
         return
     if device.type not in ("cpu", "cuda") or ":" in config.runtime.device:
         raise VLPromptError(
-            f"--devices {devices}: several devices are processes on the cpu, or cuda devices from the first on; "
-            f"give --device cpu or cuda, not {config.runtime.device}"
+            f"runtime.devices={devices}: `device` must be cpu or cuda for several devices, got {config.runtime.device}"
         )
     if device.type == "cuda" and devices > torch.cuda.device_count():
-        raise VLPromptError(f"--devices {devices}: there are {torch.cuda.device_count()} cuda devices here")
+        raise VLPromptError(
+            f"runtime.devices={devices}: must be at most {torch.cuda.device_count()}, the cuda devices here"
+        )
     size = min(config.optim.batch_size, images)
     if size % devices:
         raise VLPromptError(
-            f"--devices {devices} cannot share batches of {size} images equally; "
-            "set optim.batch_size to a multiple of the number of devices, and not above the number of shots"
+            f"runtime.devices={devices}: cannot share batches of {size} images equally; "
+            "set optim.batch_size to a multiple of it, no larger than the number of training images"
         )
 
 
 def own_share(batches: list[list[int]], fabric: Fabric) -> list[list[int]]:
-    """This device's images of every batch, in their order."""
+    """Return this device's images of every batch, in order."""
     count, rank = fabric.world_size, fabric.global_rank
     return [batch[rank * len(batch) // count : (rank + 1) * len(batch) // count] for batch in batches]
 
@@ -56,10 +58,11 @@ def own_share(batches: list[list[int]], fabric: Fabric) -> list[list[int]]:
 def gather_batch(
     method: Method[Any], prediction: Prediction, labels: Tensor, fabric: Fabric
 ) -> tuple[Prediction, Tensor]:
-    """Prediction and labels of all devices' images, for a loss that looks at them together."""
+    """Gather prediction and labels of the whole batch from all devices, for a loss that needs the images together."""
     own, count = prediction.image_features, fabric.world_size
     if own.requires_grad:
-        # All devices compute the same loss, each with a gradient in its own images only, and gradients are averaged.
+        # Every device computes the whole batch's loss but has gradients only through its own images. Averaging over
+        # devices divides them by their number, so they are multiplied by it here.
         own.register_hook(lambda gradient: count * gradient)
     features, index, labels = (_gathered(part, count) for part in (own.detach(), prediction.extras["index"], labels))
     begin = fabric.global_rank * len(own)
@@ -68,7 +71,7 @@ def gather_batch(
 
 
 def average_gradients(method: Method[Any], fabric: Fabric) -> None:
-    """Make every gradient the mean of those of all devices. Where a loss did not reach a parameter, it is 0."""
+    """Average every gradient over all devices. A parameter that one device's loss does not reach counts as 0 there."""
     if fabric.world_size == 1:
         return
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]

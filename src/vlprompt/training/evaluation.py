@@ -1,6 +1,5 @@
-"""Predictions on a test set, and the metrics that are computed from them."""
+"""Predictions on test images, and metrics computed from them."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,14 @@ from vlprompt.utils.progress import Bar
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities (N, C) of N test images among C classes, their labels (N,), their paths, and the classes' names."""
+    """Predictions for N test images among C classes.
+
+    Attributes:
+        probabilities: tensor with shape (N, C).
+        labels: tensor with shape (N,).
+        paths: paths of the images.
+        class_names: names of the classes.
+    """
 
     probabilities: Tensor
     labels: Tensor
@@ -27,32 +33,34 @@ class Predictions:
     class_names: tuple[str, ...]
 
     def metrics(self, temperature: float | None = None) -> dict[str, Any]:
-        """Top-1 accuracy, mean of per-class accuracies and expected calibration error, in percent; N; and accuracies
-        of the classes that have test images, by name (and label, where ImageNet has two classes of one name).
+        """Compute metrics in percent.
 
-        With a temperature, also the calibration error once logits are divided by it.
+        Args:
+            temperature: also compute the calibration error with logits divided by it.
+
+        Returns:
+            top-1 accuracy, mean of per-class accuracies, expected calibration error, the number of images, and the
+            accuracy of each class that has test images.
         """
         classes = len(self.class_names)
         top1 = multiclass_accuracy(self.probabilities, self.labels, classes, average="micro")
         per_class = 100 * multiclass_accuracy(self.probabilities, self.labels, classes, average=None)
-        # A class may compete without images of its own; torchmetrics' own mean would count a wrong guess of it as 0%.
+        # Only over classes with test images: torchmetrics' macro average counts the others as 0% if they are predicted.
         tested = self.labels.unique()
-        called = Counter(self.class_names)
-        names = [name if called[name] == 1 else f"{name} ({label})" for label, name in enumerate(self.class_names)]
         errors = {"calibration_error": expected_error(self.probabilities, self.labels)}
         if temperature is not None:
             scaled = (self.probabilities.double().log() / temperature).softmax(-1)
             errors["calibrated_error"] = expected_error(scaled, self.labels)
         return {
-            "accuracy": round(100 * top1.item(), 4),  # single precision knows no more
+            "accuracy": round(100 * top1.item(), 4),  # single precision has no more digits
             "macro_accuracy": round(per_class[tested].mean().item(), 4),
             **{name: round(error, 4) for name, error in errors.items()},
             "images": len(self.labels),
-            "class_accuracy": {names[i]: round(per_class[i].item(), 2) for i in tested.tolist()},
+            "class_accuracy": {self.class_names[i]: round(per_class[i].item(), 2) for i in tested.tolist()},
         }
 
     def table(self, test: str) -> polars.DataFrame:
-        """One row an image: test, path, label, prediction, probability of the true class."""
+        """Return one row per image: test, path, label, prediction, probability of the true class."""
         true = self.probabilities.gather(1, self.labels[:, None])[:, 0]
         columns = {
             "test": [test] * len(self.labels),
@@ -68,7 +76,18 @@ class Predictions:
 def predict_logits(
     method: Method[Any], test_set: ImageSet | FeatureSet, *, batch_size: int, workers: int, bar: Bar
 ) -> Tensor:
-    """Logits (N, C), fp32 on the CPU, of N items (image or frozen feature, label, index); classes are encoded once."""
+    """Compute the logits of all items of a test set; the classes are encoded once.
+
+    Args:
+        method: the method, set to eval mode.
+        test_set: N items (image or frozen feature, label, index).
+        batch_size: images per batch.
+        workers: processes that load images.
+        bar: progress bar.
+
+    Returns:
+        tensor with shape (N, C), fp32 on the CPU.
+    """
     method.eval()
     text_features = method.class_features()
     logits: list[Tensor] = []

@@ -1,46 +1,71 @@
-"""The training loop."""
+"""The training loop: optimizer, learning rate, epochs, and logging to TensorBoard."""
 
+import math
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader
 
-from vlprompt.config.schema import OptimConfig, RunConfig
+from vlprompt.config.schema import OptimConfig, RunConfig, RuntimeConfig
 from vlprompt.data.epochs import EpochDataset
+from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import Epoch
 from vlprompt.runs.state import FILE, load_state, save_prompts, save_state
 from vlprompt.training.distributed import MeanGradients, average_gradients, gather_batch, own_share
-from vlprompt.training.schedule import learning_rate
-from vlprompt.training.tensorboard import event_loggers, scalars
 from vlprompt.utils.progress import Bar
 from vlprompt.utils.seeds import derived_seed
 
+TENSORBOARD = "tensorboard"  # folder of the events, in the run's folder
+
 
 def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:
-    """The optimizer of the method's trainable parameters."""
+    """Return the optimizer of the method's trainable parameters."""
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
     if optim.optimizer == "sgd":
         return SGD(parameters, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
     return AdamW(parameters, lr=optim.lr, eps=optim.eps, weight_decay=optim.weight_decay)
 
 
+def learning_rate(optim: OptimConfig, epoch: int) -> float:
+    """Return the learning rate in epoch `epoch`, counted from 0.
+
+    A constant warm-up is followed by a cosine over `epochs` that starts at `lr`. As in Dassl, the cosine starts after
+    the warm-up but is not shortened by it, so that it ends that many epochs before reaching zero.
+    """
+    if epoch < optim.warmup_epochs:
+        return optim.warmup_lr
+    passed = (epoch - optim.warmup_epochs) / optim.epochs
+    return 0.5 * optim.lr * (1 + math.cos(math.pi * passed))
+
+
+def check_tensorboard(runtime: RuntimeConfig) -> None:
+    """Raise VLPromptError if the run should log to TensorBoard and it is not installed."""
+    if runtime.tensorboard and find_spec("tensorboard") is None:
+        raise VLPromptError("runtime.tensorboard=true needs TensorBoard; pip install tensorboard, or leave it out")
+
+
 def make_fabric(config: RunConfig, device: torch.device, folder: Path) -> Fabric:
-    """Fabric on the backbone's device, or on as many as the run has, each in a process that is told its rank.
+    """Return Fabric for the backbone's device, or for this process's share of several devices.
 
     fp16 runs under AMP with loss scaling; the other precisions need neither.
     """
     precision: Literal["16-mixed", "32-true"] = "16-mixed" if config.backbone.precision == "fp16" else "32-true"
-    loggers = event_loggers(config.runtime, folder)
+    loggers: list[Logger] = []
+    if config.runtime.tensorboard:
+        loggers.append(TensorBoardLogger(folder, name="", version=TENSORBOARD))
     if config.runtime.devices > 1:
-        # A cluster's own variables say how the run was started, not how its devices share the work.
+        # Ignore the variables of a cluster's scheduler: they describe its job, not our processes.
         fabric = Fabric(
             accelerator=device.type,
             strategy=MeanGradients(),
@@ -67,18 +92,18 @@ def fit(
     seconds: dict[str, float],
     bar: Bar,
 ) -> None:
-    """Train the method and leave its prompts in `folder`, after every epoch.
+    """Train the method, and write its prompts and the run's state after every epoch.
 
     Args:
-        method: with `prepare` done.
-        train_set: items (image or frozen feature, label, index) that change with `set_epoch`.
-        config: of the run.
+        method: the method, prepared.
+        train_set: items (image or frozen feature, label, index), which change with `set_epoch`.
+        config: configuration of the run.
         folder: the run's folder, which exists.
-        result_hash: of the run; state of another one is refused.
-        resume: go on from the folder's state where there is one. The result is the same, bit for bit.
-        history: of the run, one entry an epoch; filled as epochs end, so that an interrupted run has its own.
-        seconds: time spent so far by kind of work; "train" is added to, and restored on resuming.
-        bar: moved on after every step.
+        result_hash: hash of the run; a state with another hash is refused.
+        resume: continue from the folder's state, if there is one. The result is the same, bit for bit.
+        history: filled with one entry per epoch as epochs end, so that an interrupted run keeps what it has.
+        seconds: seconds spent so far by kind of work; "train" is updated, and restored when resuming.
+        bar: progress bar, updated after every step.
     """
     fabric = make_fabric(config, method.backbone.device, folder)
     optimizer = make_optimizer(method, config.optim)
@@ -107,13 +132,13 @@ def fit(
                 seconds=seconds,
                 scaler={} if scaler is None else scaler.state_dict(),
             )
-        fabric.log_dict(scalars(history[-1]), step=epoch + 1)
+        fabric.log_dict(_scalars(history[-1]), step=epoch + 1)
         for logger in fabric.loggers:
             logger.save()
 
 
 def batches(count: int, batch_size: int, seed: int) -> list[list[int]]:
-    """A seeded order of `count` images in batches; a smaller last batch only where it is the only one."""
+    """Shuffle `count` images into batches; a smaller last batch is dropped, unless it is the only one."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     size = min(batch_size, count)
     return [order[begin : begin + size] for begin in range(0, count - size + 1, size)]
@@ -168,6 +193,12 @@ def _epoch(
         seconds=round(elapsed, 3),
         images_per_second=round(len(order) * len(order[0]) / elapsed, 1),
     )
+
+
+def _scalars(epoch: Epoch) -> dict[str, float]:
+    """Return the numbers of an epoch under their names in TensorBoard."""
+    losses = {f"loss/{name}": value for name, value in epoch.losses.items()}
+    return {"accuracy": epoch.accuracy, "lr": epoch.lr, "images_per_second": epoch.images_per_second, **losses}
 
 
 def _loaded(

@@ -1,4 +1,4 @@
-"""What a method is fed with: images, or cached frozen features where it leaves the image tower alone."""
+"""Inputs of a method: images, or cached frozen features if it does not change the image tower."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from vlprompt.utils.progress import Reporter
 def training_inputs(
     method: Method[Any], items: tuple[Item, ...], root: Path, config: RunConfig, reporter: Reporter
 ) -> ImageSet | FeatureSet:
-    """The shots under the training transform."""
+    """Return the training images under the training transform, or cached frozen features of augmented views."""
     backbone, data = method.backbone, config.data
     transform = replace(backbone.train_transform, crop_scale=data.crop_scale, flip=data.flip)
     images = ImageSet(items, root, transform, config.seed)
@@ -30,7 +30,16 @@ def training_inputs(
 def evaluation_inputs(
     method: Method[Any], items: tuple[Item, ...], root: Path, config: RunConfig, reporter: Reporter, *, frozen: bool
 ) -> ImageSet | FeatureSet:
-    """Images under the test transform; `frozen` asks for features of the frozen tower, whatever the method."""
+    """Return images under the evaluation transform, or their cached frozen features.
+
+    Args:
+        method: the method that takes them.
+        items: the images.
+        root: folder that the items' paths are relative to.
+        config: configuration of the run.
+        reporter: shows progress.
+        frozen: return frozen features even if the method changes the image tower.
+    """
     images = ImageSet(items, root, method.backbone.eval_transform)
     if frozen or not method.visual_prompts:
         return _encoded(method.backbone, images, 1, config, reporter, "encode images")

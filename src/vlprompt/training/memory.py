@@ -1,4 +1,4 @@
-"""How much memory a run took."""
+"""Peak memory of a run."""
 
 import re
 import sys
@@ -9,14 +9,15 @@ import torch
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
-    """Peak memory in MB since `reset_peak_memory`: of the accelerator where it counts it, else of this process.
+    """Return the peak memory in MB since `reset_peak_memory`, or None if it is unknown.
 
-    None where neither is known. Where the peak of a process cannot be reset (not Linux), it is that of all its life.
+    On CUDA it is that of the device, otherwise that of this process. Outside Linux a process's peak cannot be reset, so
+    it covers the whole life of the process.
     """
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     with suppress(OSError):
-        # Not that of getrusage, which counts what the process was started from.
+        # Not getrusage: its peak includes that of the parent process before exec.
         found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
         if found is not None:
             return round(int(found[1]) * 1024 / 1e6, 1)
@@ -29,7 +30,7 @@ def peak_memory_mb(device: torch.device) -> float | None:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Forget what earlier runs of this process took."""
+    """Start a new measurement of the peak memory."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):

@@ -1,1 +1,1 @@
-"""What runs the cells of a grid: this process, several processes, or a Ray cluster."""
+"""Engines that run the cells of a grid: this process, several processes, or a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster. Their folders lie on storage that all its machines share."""
+"""Engine that runs cells on a Ray cluster. Their folders are on storage that all its machines share."""
 
 import os
 import signal
@@ -15,33 +15,33 @@ from vlprompt.experiments.engines.local import PATIENCE
 from vlprompt.experiments.engines.worker import run_remotely
 from vlprompt.utils.progress import Reporter
 
-# Seconds after which machines that have joined are noticed.
-LOOK = 10.0
-# Bytes that a cluster of our own takes for what tasks hand to one another, which is a few lines.
+# Seconds between checks for machines that have joined.
+POLL = 10.0
+# Bytes of the object store of a cluster that we start: tasks exchange a few lines only.
 STORE = 100_000_000
 
 
 class Cluster:
-    """Cells as tasks of Ray, which gives each its CPUs and GPUs.
+    """Runs cells as tasks of Ray, which assigns CPUs and GPUs to each.
 
-    A lost worker's cell is begun again, on another machine if need be. Ray itself begins none again, so that every
-    loss is said.
+    If a worker is lost, its cell is started again, on another machine if needed. Ray's own retries are off, so that
+    every loss is reported.
 
     Args:
-        address: of a running cluster, HOST:PORT or "auto"; None starts one on this machine, which listens on its
-            loopback interface alone.
-        cpus: of a cell.
-        gpus: of a cell; with a share of one, cells share it.
+        address: address of a running cluster, HOST:PORT or "auto"; None starts one on this machine, which listens
+            only on the loopback interface.
+        cpus_per_cell: CPU cores for each cell.
+        gpus_per_cell: GPUs for each cell; a fraction lets several cells share one.
     """
 
-    def __init__(self, address: str | None, cpus: float, gpus: float) -> None:
+    def __init__(self, address: str | None, cpus_per_cell: float, gpus_per_cell: float) -> None:
         self._address = address
-        self._shares = {"CPU": cpus, "GPU": gpus}
+        self._shares = {"CPU": cpus_per_cell, "GPU": gpus_per_cell}
         self._ray: Any = None
 
     @property
     def parallel(self) -> int:
-        """How many cells the cluster has room for now, machine by machine."""
+        """Number of cells that the cluster has room for now."""
         shares = [(kind, share) for kind, share in self._shares.items() if share]
         return sum(
             min(int(node["Resources"].get(kind, 0) // share) for kind, share in shares)
@@ -50,10 +50,10 @@ class Cluster:
         )
 
     def run(self, jobs: Iterator[Job], reporter: Reporter) -> Generator[tuple[Job, str | None]]:
-        """See `Engine`. It starts, or connects, with the first job, and ends with the last.
+        """Run the jobs, see `Engine.run`. Connect or start with the first job, disconnect after the last.
 
         Raises:
-            VLPromptError: Ray is not installed, no cluster answers there, or none of its machines has room for a cell.
+            VLPromptError: Ray is not installed, no cluster answers, or none of its machines has room for a cell.
         """
         first = next(jobs, None)
         if first is None:
@@ -63,7 +63,9 @@ class Cluster:
         try:
             if not self.parallel:
                 wanted = " and ".join(f"{share:g} {kind}s" for kind, share in self._shares.items())
-                raise VLPromptError(f"a cell asks for {wanted}, which no machine has; lower --{{cpus,gpus}}-per-cell")
+                raise VLPromptError(
+                    f"no machine of the cluster has {wanted} for a cell; lower `cpus_per_cell` or `gpus_per_cell`"
+                )
             yield from self._run(chain([first], jobs), running, reporter)
         finally:
             for reference in running:
@@ -75,7 +77,7 @@ class Cluster:
     def _run(
         self, jobs: Iterator[Job], running: dict[Any, tuple[Job, int]], reporter: Reporter
     ) -> Generator[tuple[Job, str | None]]:
-        ray, said = self._ray, set[str]()
+        ray, reported = self._ray, set[str]()
         cpus, gpus = self._shares["CPU"], self._shares["GPU"]
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(run_remotely)
 
@@ -83,12 +85,12 @@ class Cluster:
             running[task.remote(job, str(Path.cwd()), max(1, int(cpus)))] = job, attempt
 
         while True:
-            # One more than there is room for, so that no machine waits for us.
+            # One more than there is room for, so that no machine is idle.
             while len(running) <= max(1, self.parallel) and (job := next(jobs, None)):
                 begin(job, 1)
             if not running:
                 return
-            done, _ = ray.wait(list(running), num_returns=1, timeout=LOOK)
+            done, _ = ray.wait(list(running), num_returns=1, timeout=POLL)
             if not done:
                 continue
             ended = done[0]
@@ -96,50 +98,52 @@ class Cluster:
             try:
                 *warnings, last = ray.get(ended)
             except ray.exceptions.RayTaskError as error:
-                yield job, f"its worker cannot run it: {str(error).strip().splitlines()[-1]}"
+                yield job, f"its worker failed: {str(error).strip().splitlines()[-1]}"
             except ray.exceptions.RayError as error:
                 lost = f"its worker was lost ({type(error).__name__})"
                 if attempt > RETRIES:
-                    yield job, f"{lost}, the last of {attempt}; the logs of Ray say why"
+                    yield job, f"{lost}, after {attempt} attempts; see the logs of Ray"
                 else:
-                    reporter.warn(f"{job['label']}: {lost}; it goes on in another")
+                    reporter.warn(f"{job['label']}: {lost}; another one continues it")
                     begin(job, attempt + 1)
             else:
-                for line in {warning["warn"] for warning in warnings} - said:
-                    said.add(line)
+                for line in {warning["warn"] for warning in warnings} - reported:
+                    reported.add(line)
                     reporter.warn(line)
                 yield job, last["ended"]
 
 
 def _start(address: str | None) -> Any:
-    """Ray, connected."""
+    """Connect to a cluster, or start one; return the module `ray`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
-        # Keeps Ray on the loopback interface, as it is by itself on the systems that the variable is named after.
+        # Makes Ray listen only on the loopback interface, its default on Windows and macOS.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray
     except ImportError as error:
-        raise VLPromptError("--engine ray needs Ray; pip install 'vlprompt[sweep]'") from error
+        raise VLPromptError("`engine` ray needs Ray; pip install 'vlprompt[sweep]'") from error
     handler = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     try:
         if address is None:
             ray.init("local", include_dashboard=False, object_store_memory=STORE, **quiet)
         else:
-            _knock(address)
+            _check_reachable(address)
             ray.init(address, **quiet)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise VLPromptError(f"--address {address}: no Ray cluster answers ({reason}); see `ray status`") from error
+        raise VLPromptError(
+            f"`address` {address}: no Ray cluster answers ({reason}); check it with ray status"
+        ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
+            signal.signal(signal.SIGTERM, handler)  # Ray installs its own
     return ray
 
 
-def _knock(address: str) -> None:
-    """OSError or ValueError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+def _check_reachable(address: str) -> None:
+    """Raise OSError or ValueError if nobody listens at HOST:PORT; Ray itself would retry for minutes."""
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", address)
     if address != "auto":

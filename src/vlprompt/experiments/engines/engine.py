@@ -1,11 +1,11 @@
-"""What runs the cells of a grid: this process, several of them, or a cluster. Cells are handed over as plain data."""
+"""Interface of the engines. Cells are handed over as plain data."""
 
 from collections.abc import Generator, Iterator
 from typing import Protocol, TypedDict
 
 from vlprompt.utils.progress import Reporter
 
-# How often a cell is begun anew whose process was lost.
+# How often a cell is started again after its process was lost.
 RETRIES = 2
 
 
@@ -13,10 +13,10 @@ class Job(TypedDict):
     """A cell as plain data.
 
     Attributes:
-        label: for people.
-        config: the run's configuration as JSON.
-        folder: of the run.
-        prompts_from: a folder whose run may have learned the same, or None.
+        label: name for messages.
+        config: configuration of the run as JSON.
+        folder: folder of the run.
+        prompts_from: folder of a run with the same training, or None.
     """
 
     label: str
@@ -26,15 +26,15 @@ class Job(TypedDict):
 
 
 class Engine(Protocol):
-    """Runs jobs, some at a time."""
+    """Runs jobs, one or several at a time."""
 
     @property
     def parallel(self) -> int:
-        """How many cells are run at a time."""
+        """Number of cells that run at the same time."""
 
     def run(self, jobs: Iterator[Job], reporter: Reporter) -> Generator[tuple[Job, str | None]]:
-        """Run the jobs, and give each as it ends, with what went wrong or None.
+        """Run the jobs and yield each one as it ends, with the reason of its failure or None.
 
-        A job is taken when there is room for it. Where this is interrupted or closed, so are the jobs that are running;
-        each leaves a run that can go on.
+        A job is taken from the iterator when it can start. Interrupting or closing this generator interrupts the
+        running jobs; each leaves a run that can be continued.
         """

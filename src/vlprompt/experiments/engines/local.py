@@ -1,4 +1,4 @@
-"""Cells on this machine: in this process, or in several, each with its share of the cores."""
+"""Engines on this machine: this process, or several processes that share the cores."""
 
 import os
 import queue
@@ -15,12 +15,12 @@ from vlprompt.experiments.engines.worker import Worker
 from vlprompt.utils.processes import Child, Message
 from vlprompt.utils.progress import Bar, Reporter
 
-# Seconds that interrupted processes have to leave their runs in order; what is on disk can go on anyway.
+# Seconds for interrupted processes to write their records; the state on disk can be continued in any case.
 PATIENCE = 30.0
 
 
-class Here:
-    """One cell after another in this process."""
+class InProcess:
+    """Runs one cell after another in this process."""
 
     parallel = 1
 
@@ -28,14 +28,14 @@ class Here:
         self._worker = worker
 
     def run(self, jobs: Iterator[Job], reporter: Reporter) -> Generator[tuple[Job, str | None]]:
-        """See `Engine`."""
+        """Run the jobs, see `Engine.run`."""
         for job in jobs:
             yield job, self._worker.run(job, reporter)
 
 
 @dataclass
-class _Place:
-    """Where one cell at a time is run: its bar, its process, and the job in it, begun for the nth time."""
+class _Slot:
+    """Slot for one cell at a time: its progress bar, its process, its job, and how often that job was started."""
 
     bar: Bar
     environment: dict[str, str]
@@ -45,63 +45,63 @@ class _Place:
 
 
 class Processes:
-    """Cells in several processes.
+    """Runs cells in several processes.
 
-    One that is lost (killed, out of memory) is replaced, and its cell goes on in the new one.
+    A process that is lost (killed, out of memory) is replaced, and the new one continues its cell.
 
     Args:
-        parallel: number of processes.
-        runtime: of the cells. Where it gives no threads, a process has its share of this one's; where it leaves the
-            device open and there are several of CUDA, the processes take them in turn.
+        workers: number of processes.
+        runtime: runtime settings of the cells. Unless they set `threads`, the processes share those of this process;
+            unless they choose a device, the processes are spread over the CUDA devices.
     """
 
-    def __init__(self, parallel: int, runtime: RuntimeConfig) -> None:
-        self.parallel = parallel
+    def __init__(self, workers: int, runtime: RuntimeConfig) -> None:
+        self.parallel = workers
         self._runtime = runtime
         self._answers: queue.SimpleQueue[tuple[Child, Message | None]] = queue.SimpleQueue()
 
     def run(self, jobs: Iterator[Job], reporter: Reporter) -> Generator[tuple[Job, str | None]]:
-        """See `Engine`."""
+        """Run the jobs, see `Engine.run`."""
         said: set[str] = set()
         with ExitStack() as bars:
-            places = [
-                _Place(bars.enter_context(reporter.bar(f"worker {number + 1}", clock=False)), self.environment(number))
+            slots = [
+                _Slot(bars.enter_context(reporter.bar(f"worker {number + 1}", clock=False)), self.environment(number))
                 for number in range(self.parallel)
             ]
             try:
-                for place in places:
-                    self._begin(place, next(jobs, None))
-                while any(place.job for place in places):
+                for slot in slots:
+                    self._begin(slot, next(jobs, None))
+                while any(slot.job for slot in slots):
                     child, message = self._answers.get()
-                    place = next(place for place in places if place.child is child)
-                    job = place.job
-                    if job is None:  # an idle one was lost
-                        place.child = None
+                    slot = next(slot for slot in slots if slot.child is child)
+                    job = slot.job
+                    if job is None:  # an idle process was lost
+                        slot.child = None
                         continue
                     match message:
                         case {"step": [title, done, total, _]}:
-                            place.bar(done, total, f"{job['label']}: {title}")
+                            slot.bar(done, total, f"{job['label']}: {title}")
                         case {"warn": line}:
                             if line not in said:
                                 reporter.warn(line)
                             said.add(line)
                         case {"ended": error}:
                             yield job, error
-                            self._begin(place, next(jobs, None))
+                            self._begin(slot, next(jobs, None))
                         case None:
-                            place.child = None
+                            slot.child = None
                             lost = f"its process was lost ({child.end})"
-                            if place.attempt <= RETRIES:
-                                reporter.warn(f"{job['label']}: {lost}; it goes on in another")
-                                self._begin(place, job, place.attempt + 1)
+                            if slot.attempt <= RETRIES:
+                                reporter.warn(f"{job['label']}: {lost}; another one continues it")
+                                self._begin(slot, job, slot.attempt + 1)
                             else:
-                                yield job, f"{lost}, the last of {place.attempt}; fewer --workers leave more memory"
-                                self._begin(place, next(jobs, None))
+                                yield job, f"{lost}, after {slot.attempt} attempts; fewer `workers` leave more memory"
+                                self._begin(slot, next(jobs, None))
             finally:
-                _end(places)
+                _end(slots)
 
     def environment(self, number: int) -> dict[str, str]:
-        """Variables of the process with this number, from 0."""
+        """Return the environment variables of a process, by its number from 0."""
         threads = self._runtime.threads or max(1, torch.get_num_threads() // self.parallel)
         variables = {"OMP_NUM_THREADS": str(threads)}
         gpus = torch.cuda.device_count()
@@ -110,22 +110,22 @@ class Processes:
             variables["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % gpus]
         return variables
 
-    def _begin(self, place: _Place, job: Job | None, attempt: int = 1) -> None:
-        place.job, place.attempt = job, attempt
+    def _begin(self, slot: _Slot, job: Job | None, attempt: int = 1) -> None:
+        slot.job, slot.attempt = job, attempt
         if job is not None:
-            place.child = place.child or Child(
-                "vlprompt.experiments.engines.worker:work", self._answers, place.environment
+            slot.child = slot.child or Child(
+                "vlprompt.experiments.engines.worker:work", self._answers, slot.environment
             )
-            place.child.tell(dict(job))
+            slot.child.tell(dict(job))
 
 
-def _end(places: list[_Place]) -> None:
-    """Interrupt what is running, and wait for all processes."""
-    for place in places:
-        if place.child and place.job:
-            place.child.interrupt()
+def _end(slots: list[_Slot]) -> None:
+    """Interrupt running jobs and wait for all processes."""
+    for slot in slots:
+        if slot.child and slot.job:
+            slot.child.interrupt()
     deadline = time.monotonic() + PATIENCE
-    for place in places:
-        if place.child and not place.child.join(max(0.0, deadline - time.monotonic())):
-            place.child.kill()
-            place.child.join()
+    for slot in slots:
+        if slot.child and not slot.child.join(max(0.0, deadline - time.monotonic())):
+            slot.child.kill()
+            slot.child.join()

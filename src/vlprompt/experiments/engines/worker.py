@@ -1,4 +1,4 @@
-"""What runs one cell after another, and keeps the backbone and the datasets that they share."""
+"""Worker that runs one cell after another and keeps the backbone and the datasets that they share."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.engines.engine import Job
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.experiments.task import open_task
 from vlprompt.utils.processes import Message
 from vlprompt.utils.progress import Relay, Reporter
@@ -21,11 +21,11 @@ logger = logging.getLogger("vlprompt")
 
 
 class Worker:
-    """Runs cells of one grid.
+    """Runs the cells of one grid.
 
     Args:
-        backbone: of all cells, if it is loaded already.
-        pools: datasets by their source, likewise.
+        backbone: backbone of all cells, if it is loaded already.
+        pools: datasets that are loaded already, by their source.
     """
 
     def __init__(self, backbone: Backbone | None = None, pools: dict[str, Dataset] | None = None) -> None:
@@ -33,7 +33,7 @@ class Worker:
         self._pools = {} if pools is None else pools
 
     def run(self, job: Job, reporter: Reporter) -> str | None:
-        """Run a cell, or go on with it. Returns what went wrong, or None."""
+        """Run or continue a cell; return the reason of its failure, or None."""
         try:
             config = RunConfig.model_validate_json(job["config"])
             if self._backbone is None or not {config.data.source, *config.data.targets} <= self._pools.keys():
@@ -41,7 +41,7 @@ class Worker:
                 self._backbone = task.backbone
                 self._pools[config.data.source] = task.pool
                 self._pools.update(zip(task.config.data.targets, task.targets.values(), strict=True))
-            tune(
+            run_experiment(
                 config,
                 job["folder"],
                 resume=True,
@@ -52,39 +52,43 @@ class Worker:
             )
         except VLPromptError as error:
             return str(error)
-        except Exception as error:  # one cell, which must not take the others along
+        except Exception as error:  # a failing cell must not stop the others
             logger.debug("%s failed", job["label"], exc_info=True)
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
         return None
 
 
 def work(jobs: Iterator[Message], answer: Callable[[Message], None]) -> None:
-    """In a process of its own: run every job that comes, and say what came out."""
-    _warn_by(answer)
+    """Run every job that arrives and report how it ended; runs in a process of its own."""
+    _forward_warnings(answer)
     worker, reporter = Worker(), Relay(answer)
     for job in jobs:
         answer({"ended": worker.run(Job(**job), reporter)})  # type: ignore[typeddict-item]
 
 
-# Ray gives task after task of a grid to the same processes.
+# Kept between tasks, since Ray runs the tasks of a grid in the same processes.
 _worker = Worker()
 
 
-def run_remotely(job: Job, place: str, threads: int) -> list[Message]:
-    """On a cluster: run a job as if in the folder `place`. Returns warnings, and at last how it ended."""
-    said: list[Message] = []
-    _warn_by(said.append)
+def run_remotely(job: Job, folder: str, threads: int) -> list[Message]:
+    """Run a job on a cluster, in the working directory `folder`.
+
+    Returns:
+        warnings, and at the end how the job ended.
+    """
+    messages: list[Message] = []
+    _forward_warnings(messages.append)
     torch.set_num_threads(threads)
     try:
-        os.chdir(place)
+        os.chdir(folder)
     except OSError as error:
-        return [{"ended": f"{place} is not on this machine ({error.strerror}); put --out on storage that all share"}]
-    said.append({"ended": _worker.run(job, Reporter(quiet=True))})
-    return said
+        return [{"ended": f"{folder} is not on this machine ({error.strerror}); put `out` on shared storage"}]
+    messages.append({"ended": _worker.run(job, Reporter(quiet=True))})
+    return messages
 
 
 class _Forward(logging.Handler):
-    """Hands warnings on as messages."""
+    """Logging handler that forwards warnings as messages."""
 
     def __init__(self, answer: Callable[[Message], None]) -> None:
         super().__init__(logging.WARNING)
@@ -94,5 +98,5 @@ class _Forward(logging.Handler):
         self._answer({"warn": record.getMessage()})
 
 
-def _warn_by(answer: Callable[[Message], None]) -> None:
+def _forward_warnings(answer: Callable[[Message], None]) -> None:
     logger.handlers, logger.propagate = [_Forward(answer)], False

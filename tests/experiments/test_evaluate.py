@@ -13,9 +13,8 @@ from vlprompt.backbones.backbone import Backbone
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.schema import ProtocolName, RunConfig, parse_config
 from vlprompt.data.dataset import Dataset
-from vlprompt.experiments.testing import columns, describe_tests, run_tests, summarize
+from vlprompt.experiments.evaluate import describe_tests, run_tests, summarize
 from vlprompt.methods.base import Method, list_methods
-from vlprompt.training.evaluation import Predictions
 from vlprompt.training.inputs import evaluation_inputs as inputs_of
 from vlprompt.utils.progress import Reporter
 
@@ -31,7 +30,7 @@ def dataset(pictures: Path) -> Dataset:
     found = load_dataset(pictures)
     more = tuple(replace(item, label=4) for item in found.test[-3:])
     test = tuple(item for item in (*found.test[:-3], *more) if item.label)
-    return replace(found, class_names=(*found.class_names, "old_snow"), test=test)
+    return replace(found, class_names=(*found.class_names, "old snow"), test=test)
 
 
 def configured(protocol: str, method: str = "coop") -> RunConfig:
@@ -58,7 +57,7 @@ def test_label_spaces_read_off_one_pass_are_those_of_separate_ones(
     assert method.class_names == before
     assert list(found) == ["base", "new", "open-base", "open-new"]
     for test, predictions in found.items():
-        part = PROTOCOLS["base-to-new"].tests[test].of(dataset)
+        part = PROTOCOLS["base-to-new"].tests[test].select(dataset)
         torch.testing.assert_close(predictions.probabilities, apart(method, part, config), atol=1e-5, rtol=0)
         assert predictions.paths == [item.path for item in part.test]
         assert predictions.labels.tolist() == [item.label for item in part.test]
@@ -126,13 +125,6 @@ def test_metrics_count_the_classes_that_have_images(backbone: Backbone, dataset:
     assert metrics["images"] == len(dataset.test)
 
 
-def test_classes_that_are_called_alike_stay_apart() -> None:
-    assert columns(["crane", "missile", "crane"], ["missile", "crane", "sunglasses", "crane"]) == [1, 0, 3]
-    probabilities = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.0, 0.3, 0.7], [0.0, 0.6, 0.4]])
-    alike = Predictions(probabilities, torch.tensor([0, 1, 2, 2]), list("abcd"), ("crane", "missile", "crane"))
-    assert alike.metrics()["class_accuracy"] == {"crane (0)": 100.0, "missile": 100.0, "crane (2)": 50.0}
-
-
 def test_tests_are_described_by_what_they_hold(dataset: Dataset, tmp_path: Path) -> None:
     tests = describe_tests("base-to-new", dataset, {})
     assert {name: (test.classes, test.images) for name, test in tests.items()} == {
@@ -155,8 +147,8 @@ def test_tests_are_described_by_what_they_hold(dataset: Dataset, tmp_path: Path)
 
 def test_a_class_alone_is_no_test(dataset: Dataset) -> None:
     few = replace(dataset, class_names=dataset.class_names[:3])
-    with pytest.raises(VLPromptError, match="has 3 classes, so a test has one new class alone to choose from"):
-        PROTOCOLS["base-to-new"].tests["new"].of(few)
+    with pytest.raises(VLPromptError, match="has 3 classes, which leaves only one new class to choose from"):
+        PROTOCOLS["base-to-new"].tests["new"].select(few)
 
 
 def test_every_protocol_is_there_under_its_one_name() -> None:

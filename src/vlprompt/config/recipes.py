@@ -1,0 +1,75 @@
+"""Recipes: YAML files with the settings of a run except its data.
+
+Those that ship are in the folder `recipes`: `<method>/<protocol>.yaml`, `unified/<protocol>.yaml`, and sets with one
+file per dataset, `<method>/<set>/<dataset>.yaml`.
+"""
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import did_you_mean
+
+FOLDER = Path(str(files("vlprompt.config"))) / "recipes"
+UNIFIED, PAPER = "unified", "paper"
+
+
+def list_recipes() -> list[str]:
+    """Return the names of the recipes that ship, such as "dapt/few-shot"."""
+    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
+
+
+def recipe_for(name: str, dataset: str) -> str:
+    """Return the recipe for a dataset if `name` is a set of them, such as "dapt/published"; otherwise `name` itself.
+
+    Raises:
+        VLPromptError: the set has no recipe for the dataset.
+    """
+    datasets = recipe_sets().get(name, [])
+    if datasets and dataset not in datasets:
+        raise VLPromptError(
+            f"`recipe` {name} has settings for {', '.join(datasets)}, but not for {dataset}; "
+            f"choose those of one dataset, such as `recipe` {name}/{datasets[0]}"
+        )
+    return f"{name}/{dataset}" if datasets else name
+
+
+@cache
+def recipe_sets() -> dict[str, list[str]]:
+    """Return the datasets of each set of recipes, by the set's name."""
+    sets: dict[str, list[str]] = {}
+    for name, _, dataset in (recipe.rpartition("/") for recipe in list_recipes() if recipe.count("/") == 2):
+        sets.setdefault(name, []).append(dataset)
+    return sets
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the settings of a recipe that ships, by its name, or of a user's .yaml file, by its path.
+
+    Raises:
+        VLPromptError: there is no such recipe or file, or it is not a mapping of sections.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise VLPromptError(f"`recipe` {name} does not exist; give a recipe's name or the path of a .yaml file")
+    else:
+        if name not in list_recipes():
+            hint = did_you_mean(name, [UNIFIED, PAPER, *recipe_sets(), *list_recipes()])
+            raise VLPromptError(
+                f"unknown `recipe` {name!r}; {hint or 'give a .yaml file, or a name of list_recipes()'}"
+            )
+        path = FOLDER / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise VLPromptError(f"`recipe` {name} is not valid YAML: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise VLPromptError(f"`recipe` {name} cannot be read: {error.strerror}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise VLPromptError(f"`recipe` {name} must be a mapping of sections (backbone, method, data, optim, runtime)")
+    return values

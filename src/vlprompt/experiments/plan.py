@@ -1,0 +1,149 @@
+"""Plan a grid: methods x datasets x shots x seeds under one protocol, checked before any work starts."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlprompt.backbones.backbone import Backbone, load_backbone
+from vlprompt.config.protocols import PROTOCOLS
+from vlprompt.config.resolve import parse_method, resolve_config
+from vlprompt.config.schema import RunConfig
+from vlprompt.data.dataset import Dataset
+from vlprompt.errors import VLPromptError
+from vlprompt.experiments.grid import Cell, Grid
+from vlprompt.experiments.run import new_record
+from vlprompt.experiments.task import Task, load_pool, open_tasks
+from vlprompt.runs.labels import method_label
+from vlprompt.runs.record import read_records
+
+
+def plan_grid(
+    protocol: str,
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    *,
+    shots: Sequence[int] | None = None,
+    seeds: Sequence[int] = (1, 2, 3),
+    out: str | Path,
+    recipe: str | None = None,
+    targets: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Grid:
+    """Plan all cells of a grid and check them before any work starts.
+
+    Args:
+        protocol: name of the protocol.
+        methods: names, with options in brackets that differ from the recipe: "dapt[beta_text=0,n_text=8]".
+        datasets: names or paths.
+        shots: numbers of training images per class; None for those of the protocol.
+        seeds: seeds, a run for each.
+        out: the grid's folder. A cell is PROTOCOL/DATASET/METHOD/shots-K/seed-S in it.
+        recipe: as in `resolve_config`.
+        targets: names or paths of further datasets to test on; None for the protocol's choice, which in cross-dataset
+            is the other datasets.
+        settings: settings of every cell by dotted key, as in `resolve_config`; they override everything else.
+
+    Raises:
+        VLPromptError: a method, dataset, option or setting is invalid, a method cannot run the protocol's tests, or a
+            cell's folder holds another run.
+    """
+    if shots is None:
+        shots = PROTOCOLS[protocol].shots if protocol in PROTOCOLS else (16,)  # resolving refuses unknown protocols
+    parsed = [parse_method(method) for method in methods]
+    further = {source: _targets(protocol, source, datasets, targets) for source in datasets}
+    configs = [
+        resolve_config(
+            method=method,
+            protocol=protocol,
+            recipe=recipe,
+            settings={
+                "data.source": source,
+                "data.targets": further[source],
+                "data.shots": count,
+                "seed": seed,
+                **options,
+                **(settings or {}),
+            },
+        )
+        for seed in seeds
+        for source in datasets
+        for count in shots
+        for method, options in parsed
+    ]
+    if not configs:
+        raise VLPromptError("`methods`, `datasets`, `shots` and `seeds` must not be empty")
+    first = configs[0]
+    pools = {source: load_pool(data) for source, data in {c.data.source: c.data for c in configs}.items()}
+    backbone = load_backbone(first.backbone.source, first.backbone.precision, first.runtime.device)
+    step = len(shots) * len(methods)  # cells of one seed and one dataset
+    starts = range(0, len(datasets) * step, step)
+    _check_methods([config for start in starts for config in configs[start : start + len(methods)]], backbone, pools)
+    return _grid(configs, backbone, pools, Path(out))
+
+
+def _grid(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset], out: Path) -> Grid:
+    """Return the grid with its cells, and with the records of those that have started."""
+    grid, (records, _) = Grid([], backbone, pools), read_records(out)
+    trained = {
+        record.training_hash: folder
+        for folder, record in records.items()
+        if record.status == "finished" and record.history
+    }
+    folders: set[Path] = set()
+    occupied: list[Path] = []
+    for config, task in zip(configs, open_tasks(configs, backbone, pools), strict=True):
+        cell = _cell(config, task, out, trained.get(task.training_hash))
+        if cell.folder in folders:
+            raise VLPromptError(f"the grid has {cell.label} twice; leave one out")
+        folders.add(cell.folder)
+        grid.cells.append(cell)
+        record = records.get(cell.folder)  # a damaged one is reported when the cell is run
+        if record is not None and record.status != "planned":
+            grid.records[cell.folder] = record
+            occupied += [cell.folder] * (record.result_hash != task.result_hash)
+    if occupied:
+        more = len(occupied) - 1
+        cells = f"{occupied[0]} and {more} more hold runs" if more else f"{occupied[0]} holds a run"
+        raise VLPromptError(f"{cells} with other settings, images or weights; choose another folder as `out`")
+    return grid
+
+
+def _targets(protocol: str, source: str, datasets: Sequence[str], targets: Sequence[str] | None) -> list[str] | None:
+    """Return the further datasets that a run on `source` is tested on; None leaves it to the protocol."""
+    if targets is None and protocol in PROTOCOLS and PROTOCOLS[protocol].targets == "own":
+        targets = datasets
+    return None if targets is None else [target for target in targets if target != source]
+
+
+def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> None:
+    """Create every method, so that options or class names that do not work fail now, all unfit methods in one error."""
+    bound: list[str] = []
+    for config, task in zip(configs, open_tasks(configs, backbone, pools), strict=True):
+        method = task.method()
+        if task.cannot_name_new(method):
+            bound.append(method_label(config))
+        else:
+            task.check(method)
+    if bound:
+        raise VLPromptError(
+            f"`methods` {', '.join(dict.fromkeys(bound))}: with these options they cannot name new classes, which "
+            f"`protocol` {configs[0].protocol!r} tests; leave them out, or use few-shot or domain-generalization"
+        )
+
+
+def _cell(config: RunConfig, task: Task, out: Path, prompts_from: Path | None) -> Cell:
+    method, dataset, shots = method_label(config), task.dataset.name, config.data.shots
+    folder = out / config.protocol / _file_name(dataset) / _file_name(method) / f"shots-{shots}" / f"seed-{config.seed}"
+    label = f"{dataset}, {method}, {shots} shot{'s' * (shots > 1)}, seed {config.seed}"
+    work = len(task.shots.train) * config.optim.epochs
+    tested = len(task.dataset.test) + sum(len(target.test) for target in task.targets.values())
+    return Cell(label, dataset, method, config, folder, work, tested, new_record(task, "planned"), prompts_from)
+
+
+def _file_name(label: str) -> str:
+    """Return a label as a file name without spaces and brackets; a hash tells apart labels that lost characters."""
+    plain = label.replace("[", ",").replace("]", "")
+    safe = re.sub(r"[^\w.,=+-]+", "_", plain)[:80].lstrip(".")
+    return safe if safe == plain else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"

@@ -1,0 +1,72 @@
+"""Labels of runs in tables."""
+
+import pytest
+
+from vlprompt.config.resolve import parse_method, parse_settings, resolve_config
+from vlprompt.config.schema import RunConfig
+from vlprompt.runs.labels import method_label, recipe_label
+
+
+def make(method: str = "dapt", recipe: str = "paper", *settings: str, protocol: str = "few-shot") -> RunConfig:
+    given = {"data.source": "openmoji", **parse_settings(settings)}
+    return resolve_config(method=method, protocol=protocol, recipe=recipe, settings=given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ([], "dapt"),
+        (["method.beta_text=1", "optim.lr=1"], "dapt"),
+        (["method.beta_text=0"], "dapt[beta_text=0]"),
+        (["method.beta_visual=0.5", "method.n_text=8"], "dapt[n_text=8,beta_visual=0.5]"),
+        (["method.template=x {}"], "dapt[template=x {}]"),
+    ],
+)
+@pytest.mark.parametrize("recipe", ["paper", "unified"])
+def test_a_method_is_labeled_with_the_options_that_differ_from_its_recipe(
+    recipe: str, settings: list[str], label: str
+) -> None:
+    assert method_label(make("dapt", recipe, *settings)) == label
+
+
+def test_a_label_can_be_parsed_as_a_method() -> None:
+    settings = ["method.ctx_init=null", "method.class_specific=true", 'method.template=["a {}", "the {}, or so"]']
+    config = make("coop", "paper", *settings, protocol="base-to-new")
+    label = method_label(config)
+    assert label == 'coop[template=["a {}", "the {}, or so"],ctx_init=null,class_specific=true]'
+    name, options = parse_method(label)
+    again = resolve_config(method=name, protocol="base-to-new", settings={"data.source": "openmoji", **options})
+    assert again == config
+
+
+def test_the_datasets_own_template_is_not_listed() -> None:
+    own = make().with_template("an icon of a {}.")
+    given = make("dapt", "paper", "method.template=an icon of a {}.")
+    assert method_label(own) == method_label(own, "an icon of a {}.") == "dapt"
+    assert method_label(given, "an icon of a {}.") == "dapt"
+    assert method_label(given, "a photo of a {}.") == "dapt[template=an icon of a {}.]"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "label"),
+    [
+        ("unified", [], "unified"),
+        ("paper", ["method.n_text=8", "data.shots=2", "seed=3"], "paper"),
+        ("unified", ["optim.epochs=1"], "unified, optim.epochs=1"),
+        ("paper", ["optim.lr=0.1", "data.views=0"], "paper, optim.lr=0.1, data.views=0"),
+        ("paper", ["data.crop_scale=[0.6, 1.0]"], "paper, data.crop_scale=[0.6, 1.0]"),
+    ],
+)
+def test_a_recipe_is_labeled_with_the_settings_that_differ_from_it(
+    recipe: str, settings: list[str], label: str
+) -> None:
+    assert recipe_label(make("dapt", recipe, *settings)) == label
+
+
+def test_without_a_recorded_recipe_different_runs_have_different_labels() -> None:
+    runs = [make("coop", "paper", *settings) for settings in ([], ["method.n_ctx=4"], ["optim.lr=1"], ["data.views=1"])]
+    old = [run.model_copy(update={"recipe": None, "overrides": {}}) for run in runs]
+    assert recipe_label(old[0]) == "not recorded, optim.epochs=200"
+    assert recipe_label(old[3]) == "not recorded, optim.epochs=200, data.views=1"
+    assert method_label(old[0]).startswith("coop[n_ctx=16,")
+    assert len({(method_label(run), recipe_label(run)) for run in old}) == len(runs)
