@@ -1,4 +1,4 @@
-"""What a table looks like in LaTeX, and which numbers stand out."""
+"""LaTeX of tables, and which numbers are highlighted."""
 
 from pathlib import Path
 

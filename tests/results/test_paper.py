@@ -1,4 +1,4 @@
-"""The papers' column: where it stands, where it must not, and that its numbers agree with one another."""
+"""Papers' numbers are shown beside comparable experiments only, and are consistent with one another."""
 
 import csv
 import io
