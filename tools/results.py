@@ -37,7 +37,7 @@ RECORDS = ROOT / "results"
 PAGE = ROOT / "docs" / "results.md"
 REPORT = ROOT / "docs" / "report.html"
 FIGURES = ROOT / "docs" / "images"
-WIDTH, WHOLE = 120, {"break_long_words": False, "break_on_hyphens": False}
+WIDTH = 120
 KEPT = ("run.json", "predictions.parquet")
 PLACE = re.compile(r"<!-- (table|variants|compare|plot|cost):? ?([^>]*?) -->\n(?:.*?<!-- end -->\n)?", re.DOTALL)
 
@@ -108,7 +108,8 @@ def _written(kind: str, words: list[str], runs: list[Run], figures: Path | None)
 
 def _wrapped(text: str) -> str:
     """Wrap all lines but headings and rows of tables, which Markdown needs on one line."""
-    lines = [line if line.startswith(("|", "#")) else textwrap.fill(line, WIDTH, **WHOLE) for line in text.splitlines()]
+    wrap = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False).fill
+    lines = [line if line.startswith(("|", "#")) else wrap(line) for line in text.splitlines()]
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ import re
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from pydantic import ValidationError
 
@@ -84,7 +84,8 @@ def read_archive(path: Path) -> tuple[list[tuple[RunFolder, RunRecord]], list[st
             continue
         file = root.joinpath(name)
         try:
-            found.append((file.parent, RunRecord.model_validate_json(file.read_bytes())))
+            record = RunRecord.model_validate_json(file.read_bytes())
+            found.append((cast(zipfile.Path, file.parent), record))  # which typeshed has as PathLike
         except ValidationError as error:
             problems.append(f"{file} cannot be read ({describe_validation_error(error)})")
         except (VLPromptError, *DAMAGED) as error:
