@@ -1,7 +1,7 @@
 #!/bin/sh
-# The benchmark on the embedded data: sh results/run.sh FOLDER. What is finished is skipped, so it can be stopped and given again.
+# Run the benchmark on the embedded data: sh results/run.sh FOLDER. Finished runs are skipped, so it can be stopped and started again.
 set -eu
-out=${1:?"say where the runs go: sh results/run.sh FOLDER"}
+out=${1:?"name the folder for the runs: sh results/run.sh FOLDER"}
 run() { nice vlprompt run "$@" --seeds 1,2,3 --workers 2 --set runtime.threads=1 --quiet; }
 prompts=zero-shot,coop,cocoop,kgcoop,prograd,vpt,ivlp,maple,promptsrc,dapt,mudpt,e2mim,clip-lora
 all=$prompts,linear-probe,tip-adapter,tip-adapter-f

@@ -7,8 +7,7 @@ from tests.helpers.shapes import VISUAL_DEPTH, batch, uneven
 from vlprompt import load_backbone
 from vlprompt.analysis import attention
 from vlprompt.analysis.attention import Attention, image_attention, text_attention
-from vlprompt.analysis.norms import text_norms
-from vlprompt.analysis.summaries import Spread
+from vlprompt.analysis.norms import Spread, text_norms
 from vlprompt.backbones.tokenizer import Tokenizer, Vocabulary
 from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower

@@ -7,8 +7,7 @@ import torch
 from tests.helpers.runs import Tuned
 from vlprompt import VLPromptError
 from vlprompt.analysis.confusions import Answers, confused_pairs, confusion_counts, recorded_answers
-from vlprompt.analysis.summaries import Change
-from vlprompt.analysis.tuned_features import ClassFeatures
+from vlprompt.analysis.tuned_features import Change, ClassFeatures
 from vlprompt.runs.record import read_record
 
 CLASSES = ClassFeatures(("cat", "dog", "cow"), torch.eye(3), torch.tensor([[1.0, 0, 0], [0.6, 0.8, 0], [0, 0, 1]]))

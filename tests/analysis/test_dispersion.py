@@ -9,8 +9,7 @@ from torch import Tensor
 from tests.helpers.shapes import NAMES, batch, uneven
 from vlprompt import create_method
 from vlprompt.analysis.dispersion import image_dispersion, modality_gap, text_dispersion
-from vlprompt.analysis.summaries import Change
-from vlprompt.analysis.tuned_features import Both, ClassFeatures, ImageFeatures, class_means
+from vlprompt.analysis.tuned_features import Both, Change, ClassFeatures, ImageFeatures, class_means
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 

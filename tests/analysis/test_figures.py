@@ -1,4 +1,4 @@
-"""What is drawn, and that nothing of it is cut off."""
+"""Figures show what they should, and no text is cut off."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +15,7 @@ from vlprompt.analysis.confusions import Pair
 from vlprompt.analysis.drawing import shortened
 from vlprompt.analysis.figures import write_figures
 from vlprompt.analysis.inspection import Inspection
-from vlprompt.analysis.projection import project
-from vlprompt.analysis.summaries import Change
-from vlprompt.analysis.tuned_features import Both
+from vlprompt.analysis.tuned_features import Both, Change, project
 from vlprompt.results.style import SETTINGS
 
 LONG = "a class whose name goes on and on until nobody reads it"
@@ -73,7 +71,7 @@ def test_signs_that_the_font_lacks_are_said_once(
     names = ("火山", "火", "mañana", *found.classes.names[3:])
     write_figures(replace(found, classes=replace(found.classes, names=names), pairs=[]), tmp_path)
     assert [line for line in caplog.messages if "font" in line] == [
-        "the font of the figures has no 山火 of the class names: boxes stand there"
+        "the font of the figures lacks 山火 of the class names and shows boxes instead"
     ]
     assert not recwarn.list
 

@@ -1,4 +1,4 @@
-"""Whole inspections: of every kind of method, with and without images."""
+"""Inspections of every kind of method, with and without images."""
 
 import json
 import shutil
@@ -182,8 +182,8 @@ def test_an_imported_run_has_its_prompts_and_with_data_the_rest(tuned: Tuned, tm
     save_prompts(tmp_path, other)
     record.write(tmp_path)
     found, own = inspect_run(tmp_path, device="cpu"), inspected(tuned, "coop")
-    assert found.left_out["images"] == "the run was imported without images of its own; name some with --data"
-    assert found.left_out["confusions"] == "the run has recorded no predictions, and there are no images to predict"
+    assert found.left_out["images"] == "the run was imported without images of its own; pass some as `data`"
+    assert found.left_out["confusions"] == "the run has no recorded predictions, and there are no images"
     assert found.contexts == own.contexts
     whole = inspect_run(tmp_path, str(pictures), device="cpu")
     assert (whole.dispersion, whole.pairs) == (own.dispersion, own.pairs)

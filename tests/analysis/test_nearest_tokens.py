@@ -5,14 +5,14 @@ from torch.testing import assert_close
 
 from tests.helpers.shapes import TEXT_WIDTH, uneven
 from vlprompt import load_backbone
-from vlprompt.analysis.nearest_tokens import SAMPLE, Table
+from vlprompt.analysis.nearest_tokens import SAMPLE, TokenEmbeddings
 from vlprompt.backbones.tokenizer import clip_tokenizer
 
 
 @torch.no_grad()
 def test_a_context_of_words_reads_as_these_words() -> None:
     tower = uneven().text
-    read = Table(tower).read(tower.words("a photo of a"), "all classes")
+    read = TokenEmbeddings(tower).read(tower.words("a photo of a"), "all classes")
     assert [vector.nearest[0].word for vector in read.vectors] == ["a", "photo", "of", "a"]
     for vector in read.vectors:
         assert vector.nearest[0].distance == 0
@@ -27,7 +27,7 @@ def test_distances_norms_and_cosines_are_those_of_the_table() -> None:
     tower = uneven().text
     vectors = torch.randn(3, TEXT_WIDTH, generator=torch.Generator().manual_seed(0))
     table = tower.vocabulary
-    for vector, read in zip(vectors, Table(tower).read(vectors, "").vectors, strict=True):
+    for vector, read in zip(vectors, TokenEmbeddings(tower).read(vectors, "").vectors, strict=True):
         distances = (table - vector).norm(dim=1)
         token = int(distances.argmin())
         assert read.norm == pytest.approx(vector.norm().item())
@@ -41,8 +41,8 @@ def test_tokens_without_an_embedding_are_no_words() -> None:
     model = open_clip.CLIP(32, {"image_size": 32, "patch_size": 8, "width": 64, "layers": 1}, {"width": 64, "heads": 1})
     with torch.no_grad():
         model.token_embedding.weight[300:] = 0
-        table = Table(load_backbone(model, device="cpu").text)
-    assert table.describe().tokens == 300
+        table = TokenEmbeddings(load_backbone(model, device="cpu").text)
+    assert table.scale().tokens == 300
     tokens = {clip_tokenizer(77).word(token) for token in range(300)}
     (vector,) = table.read(torch.zeros(1, 64), "").vectors
     assert {near.word for near in vector.nearest} <= tokens
@@ -52,7 +52,7 @@ def test_tokens_without_an_embedding_are_no_words() -> None:
 @torch.no_grad()
 def test_the_table_is_described_by_a_sample_of_it() -> None:
     tower = uneven().text
-    about, table = Table(tower).describe(), tower.vocabulary
+    about, table = TokenEmbeddings(tower).scale(), tower.vocabulary
     assert about.tokens == len(table) == 49408
     assert about.norms.median == pytest.approx(table.norm(dim=1).median().item(), rel=1e-3)
     rows = torch.linspace(0, len(table) - 1, SAMPLE).long()

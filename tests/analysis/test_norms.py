@@ -3,8 +3,7 @@ import torch
 
 from tests.helpers.prompts import TEXT, VISUAL, WORDS
 from tests.helpers.shapes import batch, uneven
-from vlprompt.analysis.norms import image_norms, prompt_norms, text_norms
-from vlprompt.analysis.summaries import Spread
+from vlprompt.analysis.norms import Spread, image_norms, prompt_norms, text_norms
 from vlprompt.backbones.tracing import entering_tokens, text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 

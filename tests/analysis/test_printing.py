@@ -1,3 +1,5 @@
+"""Every part of an inspection is printed, in tables that fit the terminal."""
+
 import pytest
 
 from tests.helpers.runs import Tuned, inspected
@@ -17,20 +19,22 @@ def test_every_part_has_a_table(tuned: Tuned, capsys: pytest.CaptureFixture[str]
         "text tower: attention of the end token, %",
         "image tower: attention of the class token, %",
         "modality gap",
-        "taken for each other",
+        "confused classes",
         "for scale: 49,408 tokens have norm",
-        "prompts of deeper layers replace hidden states, not words",
-        "text prompts would get",
+        "deep prompts replace hidden states, not words",
+        "uniform attention would give text prompts",
     ):
         assert part in out
     assert "left out" not in out
+    tables = [line for line in out.splitlines() if line[:1] in "┏┃┡│├└"]
+    assert max(map(len, tables)) <= 80
 
 
 def test_what_is_left_out_has_a_line(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:
     print_inspection(inspected(tuned, "linear-probe"))
     out = capsys.readouterr().out
-    assert "left out: text prompts: linear-probe with these options learns none" in out
-    assert "left out: classes after: linear-probe with these options leaves class embeddings as they are" in out
+    assert "left out: text prompts: linear-probe with these options has none" in out
+    assert "left out: classes after: linear-probe with these options does not change class embeddings" in out
     assert "attention" not in out
 
 
@@ -38,4 +42,4 @@ def test_the_first_contexts_of_classes_are_shown(tuned: Tuned, capsys: pytest.Ca
     print_inspection(inspected(tuned, "coop, class-specific"))
     out = capsys.readouterr().out
     assert out.count("words nearest to the context of") == 3
-    assert "1 more context is in --json" in out
+    assert "1 more context in --json" in out

@@ -24,21 +24,21 @@ def test_as_many_of_each_class_spread_over_it() -> None:
 
 def test_a_run_is_looked_at_on_its_own_tests_of_its_own_classes(tuned: Tuned) -> None:
     record = read_record(tuned("coop", "base-to-new", n_ctx=2))
-    found = find_images(record, None, class_names=None, root=None, limit=0)
+    found = find_images(record, None, name_map=None, root=None, limit=0)
     assert list(found.dataset.class_names) == record.class_names
     assert len(found.dataset.class_names) == 2
     assert found.count == len(found.dataset.test) == record.metrics["base"]["images"]
     assert len(found.dataset.train) == record.split.train
     assert not found.changed
-    few = find_images(record, None, class_names=None, root=None, limit=2)
+    few = find_images(record, None, name_map=None, root=None, limit=2)
     assert (few.count, len(few.dataset.test), len(few.dataset.train)) == (found.count, 2, 2)
     record.split.pool = "another"
-    assert find_images(record, None, class_names=None, root=None, limit=0).changed
+    assert find_images(record, None, name_map=None, root=None, limit=0).changed
 
 
 def test_other_data_is_taken_whole(tuned: Tuned, pictures: Path) -> None:
     record = read_record(tuned("coop", "base-to-new", n_ctx=2))
-    found = find_images(record, str(pictures), class_names=None, root=None, limit=0)
+    found = find_images(record, str(pictures), name_map=None, root=None, limit=0)
     assert len(found.dataset.class_names) == 4
     assert not found.changed
 
@@ -46,5 +46,5 @@ def test_other_data_is_taken_whole(tuned: Tuned, pictures: Path) -> None:
 @pytest.mark.parametrize("status", ["imported", "saved"])
 def test_a_run_without_images_of_its_own_says_so(status: str, tuned: Tuned) -> None:
     record = read_record(tuned("coop", "base-to-new", n_ctx=2)).model_copy(update={"status": status})
-    with pytest.raises(VLPromptError, match=f"was {status} without images of its own; name some with --data"):
-        find_images(record, None, class_names=None, root=None, limit=0)
+    with pytest.raises(VLPromptError, match=f"was {status} without images of its own; pass some as `data`"):
+        find_images(record, None, name_map=None, root=None, limit=0)

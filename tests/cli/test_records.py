@@ -43,7 +43,7 @@ def test_intervals_are_not_dropped_without_a_word(call: Call, runs: Path) -> Non
 def test_compare_names_what_it_does_not_know(call: Call, runs: Path) -> None:
     code, out, err = call("table", runs, "--compare", "zero-shot,maple")
     assert (code, out) == (2, "")
-    assert err == "error: there are no runs of maple; there are some of: zero-shot, coop, dapt\n"
+    assert err == "error: no runs of maple; methods with runs: zero-shot, coop, dapt\n"
 
 
 def test_plot_names_its_files(call: Call, runs: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""docs/results.md says what the records in results/ say, and they are whole."""
+"""docs/results.md agrees with the records in results/, and these are complete."""
 
 import re
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -38,10 +39,10 @@ def test_the_figures_are_there() -> None:
         assert (results.FIGURES / name).is_file()
 
 
-def test_the_benchmark_is_whole(runs: list[Run]) -> None:
-    """Every method that a protocol takes, three seeds each, with the model that ships."""
+def test_the_benchmark_is_complete(runs: list[Run]) -> None:
+    """Every method that a protocol supports has three seeds, with the model that ships."""
     assert all(run.finished for run in runs)
-    assert {run.section.weights for run in runs} == {load_backbone("embedded", device="cpu").weight_hash}
+    assert {run.conditions.weights for run in runs} == {load_backbone("embedded", device="cpu").weight_hash}
     grids = {
         ("unified", "base-to-new"): 2,
         ("unified", "few-shot"): 3,
@@ -51,7 +52,7 @@ def test_the_benchmark_is_whole(runs: list[Run]) -> None:
         ("paper", "few-shot"): 3,
     }
     counts = Counter(
-        (run.section.recipe, run.record.config.protocol, run.method) for run in runs if "[" not in run.method
+        (run.conditions.recipe, run.record.config.protocol, run.method) for run in runs if "[" not in run.method
     )
     learning = {recipe.partition("/")[0] for recipe in list_recipes()} - {UNIFIED}
     wanted = {
@@ -65,14 +66,21 @@ def test_the_benchmark_is_whole(runs: list[Run]) -> None:
     assert set(variants.values()) == {6}, "two datasets, three seeds"
 
 
-def test_finished_grids_are_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "RECORDS", tmp_path / "kept")
-    write_run(tmp_path / "grids" / "unified" / "one", test=10)
-    write_run(tmp_path / "grids" / "unified" / "two", seed=2, status="interrupted", test=10)
-    (tmp_path / "grids" / "unified" / "one" / "prompts.safetensors").write_bytes(b"")
-    assert results.take_in(tmp_path / "grids") == 1
-    kept = [path.relative_to(tmp_path / "kept") for path in (tmp_path / "kept").rglob("*") if path.is_file()]
-    assert sorted(map(str, kept)) == ["unified/one/predictions.parquet", "unified/one/run.json"]
+def test_finished_grids_are_packed(tmp_path: Path) -> None:
+    grids = tmp_path / "grids"
+    for seed, status in ((1, "finished"), (2, "interrupted"), (3, "finished")):
+        write_run(grids / "unified" / "few-shot" / f"seed-{seed}", seed=seed, status=status, test=10)
+    write_run(grids / "paper" / "base-to-new" / "seed-1", protocol="base-to-new", recipe="paper", base=10, new=9)
+    (grids / "unified" / "few-shot" / "seed-1" / "prompts.safetensors").write_bytes(b"")
+    few_shot, base_to_new = tmp_path / "unified-few-shot.zip", tmp_path / "paper-base-to-new.zip"
+    assert results.pack(grids, tmp_path) == {few_shot: 2, base_to_new: 1}
+    with zipfile.ZipFile(few_shot) as archive:
+        kept = [f"unified/few-shot/seed-{seed}/{name}" for seed in (1, 3) for name in sorted(results.KEPT)]
+        assert archive.namelist() == kept
+    before = few_shot.read_bytes()
+    results.pack(grids, tmp_path)
+    assert few_shot.read_bytes() == before, "the same runs give the same bytes"
+    assert len(find_runs([few_shot])[0]) == 2
 
 
 def test_wall_time_leaves_out_pauses_and_counts_runs_side_by_side_once(tmp_path: Path) -> None:
@@ -84,4 +92,4 @@ def test_wall_time_leaves_out_pauses_and_counts_runs_side_by_side_once(tmp_path:
             tmp_path / str(seed)
         )
     runs, _ = find_runs([tmp_path])
-    assert "which took 2.0 hours of wall time" in results.page("<!-- cost -->\n", runs)
+    assert "in 2.0 hours of wall time" in " ".join(results.page("<!-- cost -->\n", runs).split())

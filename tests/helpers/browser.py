@@ -9,13 +9,13 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser of its own."""
-    expect.set_options(timeout=30_000)  # other tests may have the machine
+    """Start a browser."""
+    expect.set_options(timeout=30_000)  # other tests may use the machine, too
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

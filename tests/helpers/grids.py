@@ -1,4 +1,4 @@
-"""A small grid of made-up runs with everything in it that plots and reports show."""
+"""A small grid of made-up runs with everything that plots and reports show."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from tests.helpers.records import write_run
 
-METHODS = {"zero-shot": 0, "coop": 4, "dapt": 6, "maple": 5}  # and how many more images each gets right
+METHODS = {"zero-shot": 0, "coop": 4, "dapt": 6, "maple": 5}  # with the number of images that each gains
 HOSTILE = '<script>alert("x")</script> & $a_b$'
 
 
 def some_right(count: int, seed: int, images: int = 40) -> list[bool]:
-    """So many of the images, others for each seed."""
+    """Which images are right: a fixed number of them, different ones for each seed."""
     chosen = np.random.default_rng(seed).permutation(images)[:count]
     return [number in chosen for number in range(images)]
 
 
 def write_grid(folder: Path, datasets: tuple[str, ...] = ("openmoji", "fontawesome")) -> None:
-    """Few-shot, base-to-new and cross-dataset runs; of few-shot, one run of maple is not finished."""
+    """Write few-shot, base-to-new and cross-dataset runs; one few-shot run of maple is not finished."""
     class_names = (HOSTILE, "b", "c")
     for dataset in datasets:
         for method, gain in METHODS.items():

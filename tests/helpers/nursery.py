@@ -60,7 +60,7 @@ def serve() -> None:
     torch.set_num_threads(1)
     import vlprompt.cli
     import vlprompt.experiments.run
-    import vlprompt.results.terminal  # noqa: F401 - so that no child has to
+    import vlprompt.results.summary  # noqa: F401 - so that no child has to
 
     for line in sys.stdin:
         job = json.loads(line)

@@ -1,4 +1,4 @@
-"""Made-up records, as runs write them."""
+"""Made-up records, as runs leave them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def write_run(
     seconds: float = 4.0,
     **right: int | Sequence[bool],
 ) -> RunRecord:
-    """Write a run's record and predictions from its tests: which images are right, or how many of 20, the first ones.
+    """Write a run with the given tests: which images are right, or how many of 20 are, the first ones.
 
     Labels cycle through the classes. Tests that are not the protocol's are targets.
     """
@@ -48,9 +48,9 @@ def write_run(
         for test, found in right.items()
     }
     targets = [test for test in answers if test not in PROTOCOLS[protocol].tests]
-    flags = {"data.source": dataset, "data.shots": shots, "data.targets": targets, "seed": seed}
-    values = {**flags, **parse_settings(settings or [])}
-    config = resolve_config(method=method, protocol=protocol, recipe=recipe, settings=values).with_template("a {}.")
+    given = {"data.source": dataset, "data.shots": shots, "data.targets": targets, "seed": seed}
+    given |= parse_settings(settings or [])
+    config = resolve_config(method=method, protocol=protocol, recipe=recipe, settings=given).with_template("a {}.")
     split = hashed(f"{dataset}{pool}{draw}{shots}{seed}")
     tests = {
         test: EvaluationRecord(dataset=dataset, hash=hashed(f"{dataset}{pool}{test}"), classes=2, images=len(found))

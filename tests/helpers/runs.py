@@ -1,4 +1,4 @@
-"""A run of every kind of method, and what an inspection finds in it."""
+"""Runs of every kind of method, and their inspections."""
 
 from collections.abc import Callable
 from functools import cache
@@ -7,7 +7,7 @@ from typing import Any
 
 from vlprompt.analysis.inspection import Inspection, inspect_run
 
-# A method and its options to the folder of a finished run; the fixture `tuned`.
+# Type of the fixture `tuned`: a method and its options to the folder of a finished run.
 Tuned = Callable[..., Path]
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -30,5 +30,5 @@ def run_of(tuned: Tuned, kind: str) -> Path:
 
 @cache
 def inspected(tuned: Tuned, kind: str) -> Inspection:
-    """Read, and never changed."""
+    """Inspection of a run, made once; do not change it."""
     return inspect_run(run_of(tuned, kind), device="cpu")

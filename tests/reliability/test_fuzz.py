@@ -27,7 +27,7 @@ from vlprompt.data.readers.table import read_manifest
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.run import run_experiment
 from vlprompt.methods.base import create_method
-from vlprompt.results.terminal import print_record
+from vlprompt.results.summary import print_record
 from vlprompt.runs.importing import read_checkpoint, read_names, read_off, renamed
 from vlprompt.runs.record import read_record
 from vlprompt.runs.state import load_prompts, load_state, read_progress

@@ -9,7 +9,7 @@ from vlprompt.results.report import make_report
 
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs with everything in them that plots and reports show."""
+    """Folder of runs with everything that plots and reports show."""
     folder = tmp_path_factory.mktemp("grid")
     write_grid(folder)
     return folder
@@ -17,7 +17,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def report(grid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the grid."""
+    """File of the grid's report."""
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(make_report(find_runs([grid])[0]))
     return path

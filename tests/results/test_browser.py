@@ -1,4 +1,4 @@
-"""The report in a real browser: it loads without a word in the console, fits a phone, filters and sorts."""
+"""The report in a real browser loads without console messages, fits a phone, filters and sorts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +37,7 @@ def page(browser: Browser, report: Path) -> Iterator[Page]:
 
 
 def rows(page: Page) -> list[str]:
-    """Texts of the first table's rows that are to be seen."""
+    """Texts of the visible rows of the first table."""
     return [row.inner_text() for row in page.locator("#part-0 table.rows").first.locator("tbody tr:visible").all()]
 
 

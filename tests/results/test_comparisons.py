@@ -1,4 +1,4 @@
-"""Paired differences against numbers computed by hand, and which runs may be paired."""
+"""Paired differences match numbers computed by hand; only runs on the same images are paired."""
 
 import csv
 import io
@@ -9,7 +9,6 @@ import pytest
 
 from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
-from vlprompt.results.cells import comparison_sheet
 from vlprompt.results.collect import find_runs
 from vlprompt.results.comparisons import Comparison, Difference, compare
 from vlprompt.results.formats import comparisons_to_csv, to_markdown
@@ -149,9 +148,9 @@ def test_harmonic_means_and_target_averages_are_compared_too(tmp_path: Path) -> 
 
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", test=10)
-    with pytest.raises(VLPromptError, match=r"no runs of dapt; there are some of: coop"):
+    with pytest.raises(VLPromptError, match=r"no runs of dapt; methods with runs: coop"):
         compared(tmp_path, "coop", "dapt")
-    with pytest.raises(VLPromptError, match="two methods or more"):
+    with pytest.raises(VLPromptError, match="at least two methods"):
         compared(tmp_path, "coop", "coop")
 
 
@@ -159,10 +158,10 @@ def test_as_text(tmp_path: Path) -> None:
     for method, right in (("coop", 4), ("dapt", 18)):
         write_run(tmp_path / method, method, test=right)
     comparisons = compared(tmp_path, "dapt", "coop")
-    text = to_markdown([comparison_sheet(found) for found in comparisons])
+    text = to_markdown(comparisons)
     assert "| dataset | test | method | accuracy | dapt | difference [95% interval] | p | p (Holm) | seeds |" in text
     assert "| openmoji | 1 shot | `coop` | 20.0 | 90.0 | −70.0 [−90.0, −50.0] | <0.001 | <0.001 | 1/1 |" in text
-    assert "null hypothesis" in text
+    assert "Null hypothesis" in text
     (row,) = csv.DictReader(io.StringIO(comparisons_to_csv(comparisons)))
     assert (row["method"], row["against"], float(row["difference"])) == ("coop", "dapt", pytest.approx(-70))
     assert float(row["p_holm"]) == pytest.approx(2 / 2**14)

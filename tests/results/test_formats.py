@@ -1,9 +1,8 @@
-"""What a table looks like in LaTeX, and which numbers stand out."""
+"""LaTeX of tables, and which numbers are highlighted."""
 
 from pathlib import Path
 
 from tests.helpers.records import write_run
-from vlprompt.results.cells import table_sheet
 from vlprompt.results.collect import find_runs
 from vlprompt.results.formats import to_latex
 from vlprompt.results.tables import make_tables
@@ -11,7 +10,7 @@ from vlprompt.results.tables import make_tables
 
 def latex(folder: Path, *, intervals: bool = False) -> str:
     tables = make_tables(find_runs([folder])[0], intervals=intervals)
-    return to_latex([table_sheet(table) for table in tables])
+    return to_latex(tables)
 
 
 def rows(text: str) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The papers' column: where it stands, where it must not, and that its numbers agree with one another."""
+"""Papers' numbers are shown beside comparable experiments only, and are consistent with one another."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.records import write_run
-from vlprompt.results.cells import Sheet, table_sheet
+from vlprompt.results.cells import TextTable, as_text
 from vlprompt.results.collect import find_runs
 from vlprompt.results.formats import tables_to_csv
 from vlprompt.results.paper import ELEVEN, SHIFTED
@@ -19,14 +19,14 @@ PAPERS = "ViT-B-16/openai"
 NUMBERS = list(csv.DictReader((files("vlprompt.results") / "paper_numbers.csv").read_text().splitlines()))
 
 
-def sheet(folder: Path) -> Sheet:
+def text_table(folder: Path) -> TextTable:
     (table,) = make_tables(find_runs([folder])[0])
-    return table_sheet(table)
+    return as_text(table)
 
 
-def column(found: Sheet, title: str) -> dict[tuple[str, str], str]:
-    place = found.titles.index(title)
-    return {(line[0].text, line[1].text): line[place].text for line in found.lines}
+def column(found: TextTable, title: str) -> dict[tuple[str, str], str]:
+    place = found.columns.index(title)
+    return {(line[0].text, line[1].text): line[place].text for line in found.rows}
 
 
 def base_to_new(folder: Path, dataset: str, method: str = "coop", **more: Any) -> None:
@@ -37,8 +37,8 @@ def base_to_new(folder: Path, dataset: str, method: str = "coop", **more: Any) -
 def test_a_printed_number_stands_beside_ours(tmp_path: Path) -> None:
     base_to_new(tmp_path, "oxford_pets")
     base_to_new(tmp_path, "oxford_pets", "dapt")
-    found = sheet(tmp_path)
-    assert found.titles[2:6] == ["base", "base (paper)", "new", "new (paper)"]
+    found = text_table(tmp_path)
+    assert found.columns[2:6] == ["base", "base (paper)", "new", "new (paper)"]
     assert column(found, "base")["oxford_pets", "coop"] == "80.0"
     assert column(found, "base (paper)") == {("oxford_pets", "coop"): "93.67", ("oxford_pets", "dapt"): "–"}
     assert column(found, "new (paper)")["oxford_pets", "coop"] == "95.29"
@@ -61,18 +61,18 @@ def test_a_printed_number_stands_beside_ours(tmp_path: Path) -> None:
 )
 def test_it_is_the_papers_experiment_or_nothing(more: dict[str, Any], tmp_path: Path) -> None:
     base_to_new(tmp_path, "dtd", **more)
-    assert not [title for title in sheet(tmp_path).titles if "paper" in title]
+    assert not [title for title in text_table(tmp_path).columns if "paper" in title]
 
 
 def test_averages_are_the_papers_over_its_datasets_only(tmp_path: Path) -> None:
     for dataset in sorted(ELEVEN - {"dtd"}):
         base_to_new(tmp_path, dataset)
-    assert column(sheet(tmp_path), "base (paper)")["average", "coop"] == "–"
+    assert column(text_table(tmp_path), "base (paper)")["average", "coop"] == "–"
     base_to_new(tmp_path, "dtd")
-    found = sheet(tmp_path)
+    found = text_table(tmp_path)
     assert column(found, "base (paper)")["average", "coop"] == "82.69"
     assert column(found, "H of averages (paper)")["average", "coop"] == "71.66"
-    assert "average H (paper)" not in found.titles, "papers print the other one"
+    assert "average H (paper)" not in found.columns, "papers print the other one"
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_target_averages(protocol: str, targets: list[str], average: str | None,
     tests = {"source": 14, **dict.fromkeys(targets, 12)}
     options: dict[str, Any] = {"dataset": "imagenet", "shots": 16, "backbone": PAPERS, "recipe": "paper"}
     write_run(tmp_path / "a", protocol=protocol, **options, **tests)
-    found = sheet(tmp_path)
+    found = text_table(tmp_path)
     if average is None:
-        assert "target average (paper)" not in found.titles
+        assert "target average (paper)" not in found.columns
     else:
         assert column(found, "target average (paper)") == {("imagenet", "coop"): average}
     if protocol == "domain-generalization":
@@ -99,7 +99,7 @@ def test_target_averages(protocol: str, targets: list[str], average: str | None,
 
 def test_other_backbones_have_their_own_numbers(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "tip-adapter", dataset="imagenet", shots=16, backbone="RN50/openai", test=12)
-    assert column(sheet(tmp_path), "16 shots (paper)") == {("imagenet", "tip-adapter"): "62.01"}
+    assert column(text_table(tmp_path), "16 shots (paper)") == {("imagenet", "tip-adapter"): "62.01"}
 
 
 def test_the_numbers_agree_with_one_another() -> None:

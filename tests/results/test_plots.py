@@ -1,4 +1,4 @@
-"""What plots show and leave out, and that it can be read."""
+"""Plots show what they should, leave out what is missing, and are legible."""
 
 import itertools
 import xml.etree.ElementTree as ElementTree
@@ -16,26 +16,26 @@ from vlprompt.errors import VLPromptError
 from vlprompt.results.collect import find_runs
 from vlprompt.results.comparisons import compare
 from vlprompt.results.panels import WIDTH, Point, draw_base_new
-from vlprompt.results.plots import Panel, Plot, draw, make_plots, write_plots
-from vlprompt.results.style import COLORS, SETTINGS, looks, marker_outline
-from vlprompt.results.svg import NAMED, inline_svg
+from vlprompt.results.plots import Panel, Plot, make_plots
+from vlprompt.results.rendering import PAGE_COLORS, draw, inline_svg, write_plots
+from vlprompt.results.style import COLORS, SETTINGS, marker_outline, method_styles
 from vlprompt.results.tables import make_tables
 
-STYLES = looks(METHODS)
+STYLES = method_styles(METHODS)
 
 
 @pytest.fixture(scope="module")
 def plots(grid: Path) -> dict[tuple[str, str], Plot]:
     runs, _ = find_runs([grid])
     made = make_plots(make_tables(runs), compare(runs, list(METHODS)))
-    return {(plot.section.protocol, plot.kind): plot for plot in made}
+    return {(plot.conditions.protocol, plot.kind): plot for plot in made}
 
 
 def drawn(panel: Panel) -> Figure:
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, panel.height), layout="constrained")
         FigureCanvasAgg(figure)
-        panel.draw(figure.subplots(), looks=STYLES)
+        panel.draw(figure.subplots(), styles=STYLES)
         figure.draw_without_rendering()
     return figure
 
@@ -138,8 +138,8 @@ def test_no_text_lies_on_another(plots: dict[tuple[str, str], Plot]) -> None:
 
 def test_a_method_looks_the_same_everywhere_and_like_no_other() -> None:
     many = [f"method-{number:02}" for number in range(60)]
-    found = looks([*many, "zero-shot"])
-    assert found == looks(reversed([*many, "zero-shot"]))
+    found = method_styles([*many, "zero-shot"])
+    assert found == method_styles(reversed([*many, "zero-shot"]))
     assert len({(look.color, look.marker) for look in found.values()}) == 61
     lines_of_color = {(look.color, str(look.line)) for look in list(found.values())[:19]}
     assert len(lines_of_color) == 19, "up to eighteen methods differ in color and line alone"
@@ -177,8 +177,7 @@ def test_inline_svg_is_the_pages_own(plots: dict[tuple[str, str], Plot]) -> None
     ids = {element.get("id") for element in root.iter() if element.get("id")}
     used = {element.get("href", "#")[1:] for element in root.iter("use")}
     assert used and used <= ids
-    assert all(name.startswith("one-") for name in ids)
-    assert not [color for color in NAMED if color in text], "every color is one that follows light and dark"
+    assert not [color for color in PAGE_COLORS if color in text], "every color is one that follows light and dark"
     assert {f"method-{look.number}" for look in STYLES.values()} <= {element.get("class") for element in root.iter()}
     assert text == inline_svg(panel, STYLES, "one", 'say "so" <b>')
     other = ElementTree.fromstring(inline_svg(panel, STYLES, "two", ""))
@@ -210,7 +209,7 @@ def test_no_text_is_cut_off(tmp_path: Path) -> None:
     made = make_plots(make_tables(runs), compare(runs, ["zero-shot", "coop"]))
     for plot in made:
         with matplotlib.rc_context(SETTINGS):
-            figure = draw(plot, looks({run.method for run in runs}))
+            figure = draw(plot, method_styles({run.method for run in runs}))
             FigureCanvasAgg(figure)
             figure.draw_without_rendering()
         texts = [*figure.texts, *(axes.title for axes in figure.axes)]

@@ -1,4 +1,4 @@
-"""The page as a document: what is in it, what may not be, and that it needs nothing else."""
+"""The report as a document: what it shows, that text from records is only text, and that it needs no other file."""
 
 import base64
 import hashlib
@@ -15,8 +15,7 @@ from tests.helpers.grids import HOSTILE, METHODS
 from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
 from vlprompt.results.collect import find_runs
-from vlprompt.results.report import make_report
-from vlprompt.results.reproduce import command
+from vlprompt.results.report import command, make_report
 
 
 class Page(HTMLParser):
@@ -69,9 +68,9 @@ def write_pair(folder: Path) -> None:
 def test_what_was_run(page: str) -> None:
     total = 2 * 4 * 2 * 3 + 4
     assert f"{total - 1} finished of {total} (1 interrupted)" in page
-    assert f"openmoji: fewer training images than shots: {HOSTILE} (2 of 4)" in unescape(page)
+    assert f"openmoji: classes with fewer training images than shots: {HOSTILE} (2 of 4)" in unescape(page)
     rows = Page(page).rows
-    assert ["finished runs of", "fontawesome", "openmoji"] in rows
+    assert ["finished runs", "fontawesome", "openmoji"] in rows
     assert ["maple", "4/4", "3/4"] in rows
     assert "vlprompt 0." in page and "torch 2." in page
 
@@ -174,7 +173,7 @@ def test_records_without_predictions_make_a_page_without_intervals(tmp_path: Pat
     write_pair(tmp_path)
     (tmp_path / "coop1" / "predictions.parquet").unlink()
     page = make_report(find_runs([tmp_path])[0])
-    assert "There are no intervals and no paired tests" in page
+    assert "No intervals and no paired tests" in page
     assert any(row[:2] == ["coop", "45.0 ± 0.0"] for row in Page(page).rows)
     assert "Paired comparisons" not in page
 
@@ -211,20 +210,20 @@ def test_datasets_with_recipes_of_one_set_share_a_table(tmp_path: Path) -> None:
                 tmp_path / f"{dataset}{shots}", "dapt", dataset=dataset, shots=shots, recipe="dapt/published", test=10
             )
     runs = find_runs([tmp_path])[0]
-    assert len({run.section for run in runs}) == 1
+    assert len({run.conditions for run in runs}) == 1
     assert "--datasets dtd,eurosat" in command(runs)
     assert "--recipe dapt/published" in command(runs)
 
 
-def test_runs_with_other_class_names_have_a_command_of_their_own(tmp_path: Path) -> None:
+def test_runs_with_other_name_maps_have_a_command_of_their_own(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", test=10)
-    write_run(tmp_path / "b", "coop", seed=2, settings=[f"data.class_names={tmp_path}/words.csv"], test=10)
+    write_run(tmp_path / "b", "coop", seed=2, settings=[f"data.name_map={tmp_path}/words.csv"], test=10)
     one, other = command(find_runs([tmp_path])[0]).split("\n\n")
-    assert "class_names" not in one and "--seeds 1 " in one
-    assert "--set data.class_names=words.csv" in other and "--seeds 2 " in other
+    assert "name_map" not in one and "--seeds 1 " in one
+    assert "--set data.name_map=words.csv" in other and "--seeds 2 " in other
 
 
-def test_runs_that_are_not_there_are_missing(tmp_path: Path) -> None:
+def test_runs_that_do_not_exist_are_counted_as_missing(tmp_path: Path) -> None:
     write_pair(tmp_path)
     shutil.rmtree(tmp_path / "coop1")
-    assert "3 finished of 4 (1 not there)" in make_report(find_runs([tmp_path])[0])
+    assert "3 finished of 4 (1 missing)" in make_report(find_runs([tmp_path])[0])

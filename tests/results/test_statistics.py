@@ -1,4 +1,4 @@
-"""Tests and intervals against enumeration, brute force and numbers that are known."""
+"""Tests and intervals match enumeration, brute force and known values."""
 
 import itertools
 from math import comb, erfc

@@ -1,4 +1,4 @@
-"""Tables against numbers computed by hand, and what must never be averaged."""
+"""Tables match numbers computed by hand, and never average what must not be averaged."""
 
 import csv
 import io
@@ -10,9 +10,9 @@ import pytest
 
 from tests.helpers.records import write_run
 from vlprompt.errors import VLPromptError
-from vlprompt.results.cells import table_sheet
+from vlprompt.results.cells import as_text
 from vlprompt.results.collect import find_runs
-from vlprompt.results.formats import print_sheets, tables_to_csv, to_markdown
+from vlprompt.results.formats import print_tables, tables_to_csv, to_markdown
 from vlprompt.results.tables import Table, make_tables
 
 
@@ -23,7 +23,7 @@ def tables(folder: Path, *, intervals: bool = False) -> list[Table]:
 
 
 def markdown(found: list[Table]) -> str:
-    return to_markdown([table_sheet(table) for table in found])
+    return to_markdown(found)
 
 
 def lines(folder: Path, *, intervals: bool = False) -> list[list[str]]:
@@ -44,7 +44,7 @@ def test_few_shot(tmp_path: Path) -> None:
     # 50, 60 and 85: mean 65, deviations -15, -5 and 20, variance 650 / 2
     assert coop == ["", "`coop`", "65.0 ± 18.0", "70.0 ± 18.0", "512", "40", "3/3"]
     (table,) = tables(tmp_path)
-    assert table.section.title == "few-shot, recipe unified, backbone pictoclip fp32 (weights)"
+    assert table.conditions.title == "few-shot, recipe unified, backbone pictoclip fp32 (weights)"
 
 
 def test_base_to_new_with_both_harmonic_means(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_base_to_new_with_both_harmonic_means(tmp_path: Path) -> None:
     assert fontawesome[2:6] == ["80.0 ± 28.3", "35.0 ± 21.2", "48.7", "48.3 ± 25.9"]
     # by seed: base 90 and 50, new 35 and 30, H 49.3 and 35; of the averages 70 and 32.5: 44.4
     assert average == ["average", "`coop`", "70.0 ± 28.3", "32.5 ± 3.5", "44.4", "42.2 ± 10.1", "512", "4.0", "–"]
-    assert "base-to-new, 16 shots, recipe unified" in tables(tmp_path)[0].section.title
+    assert "base-to-new, 16 shots, recipe unified" in tables(tmp_path)[0].conditions.title
 
 
 def test_base_and_new_in_one_label_space(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_targets_are_columns_and_averaged_without_the_source(tmp_path: Path) -> 
     targets = [values[name] for name in ("digits", "signs", "target average")]
     widths = [sample.interval[1] - sample.interval[0] for sample in targets if sample and sample.interval]
     assert widths[2] < min(widths[:2]), "two targets' images are drawn independently"
-    assert table.section.title.startswith("cross-dataset to digits, signs, 1 shot, recipe")
+    assert table.conditions.title.startswith("cross-dataset to digits, signs, 1 shot, recipe")
 
 
 def test_other_targets_are_another_table(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_other_targets_are_another_table(tmp_path: Path) -> None:
 def test_other_metrics(metric: str, shown: str, tmp_path: Path) -> None:
     write_run(tmp_path / "a", test=12)
     (table,) = make_tables(find_runs([tmp_path])[0], metric=metric)
-    assert [cell.text for cell in table_sheet(table).lines[0]] == ["openmoji", "coop", shown, "1/1"]
-    assert not any(cell.best for cell in table_sheet(table).lines[0])
+    assert [cell.text for cell in as_text(table).rows[0]] == ["openmoji", "coop", shown, "1/1"]
+    assert not any(cell.best for cell in as_text(table).rows[0])
 
 
 def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_what_may_not_be_compared_stands_apart(tmp_path: Path) -> None:
     found = tables(tmp_path)
     assert len(found) == 7
     assert all(len(table.rows) == 1 for table in found)
-    assert any("recipe unified, optim.epochs=1, backbone pictoclip fp32" in table.section.title for table in found)
+    assert any("recipe unified, optim.epochs=1, backbone pictoclip fp32" in table.conditions.title for table in found)
 
 
 @pytest.mark.parametrize("differs", ["pool", "draw"])
@@ -183,7 +183,7 @@ def test_classes_with_fewer_images_than_shots_are_told_of(tmp_path: Path) -> Non
     write_run(tmp_path / "a", dataset="one", test=10, short={"a": 3, "b": 2})
     write_run(tmp_path / "b", dataset="two", test=10)
     (table,) = tables(tmp_path)
-    assert [line for line in table_sheet(table).legend if "fewer" in line] == [
+    assert [line for line in as_text(table).legend if "fewer" in line] == [
         "one: 2 classes have fewer training images than shots; all are used."
     ]
 
@@ -211,7 +211,7 @@ def test_runs_that_a_table_cannot_tell_apart_are_refused(tmp_path: Path) -> None
         record = write_run(tmp_path / folder, test=10)
         record.result_hash = folder
         record.write(tmp_path / folder)
-    with pytest.raises(VLPromptError, match="different runs that a table cannot tell apart"):
+    with pytest.raises(VLPromptError, match="different runs with the same labels and seed"):
         tables(tmp_path)
 
 
@@ -260,7 +260,8 @@ def test_intervals_need_predictions_of_the_same_images(tmp_path: Path) -> None:
     (tmp_path / "a2" / "predictions.parquet").write_bytes(b"x")
     assert lines(tmp_path)[1][2] == "50.0 ± 0.0"
     with pytest.raises(
-        VLPromptError, match=r"a2 has no predictions that can be read, which intervals and paired tests are made of"
+        VLPromptError,
+        match=r"a2/predictions.parquet cannot be read, but intervals and paired tests need its predictions",
     ):
         tables(tmp_path, intervals=True)
 
@@ -277,23 +278,37 @@ def test_csv_says_everything_of_every_number(tmp_path: Path) -> None:
     assert {row["recipe"] for row in rows} == {"unified"}
 
 
-def test_the_terminal_shows_brackets_and_never_wraps_what_is_piped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_fit_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (1, 2):
         write_run(tmp_path / f"a{seed}", "dapt", settings=["method.beta_text=0"], seed=seed, test=10)
     found = tables(tmp_path, intervals=True)
-    print_sheets([table_sheet(table) for table in found])
+    print_tables(found)
     out = capsys.readouterr().out
     assert "dapt[beta_text=0]" in out
     assert "50.0 ± 0.0 [" in out
-    assert "95% interval, bootstrap over images and seeds" in out
+    assert "95% interval, bootstrap over images and seeds" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_wide_tables_are_printed_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for dataset in ("openmoji", "fontawesome"):
+        for seed in (1, 2):
+            tests = {"base": 10, "new": 8, "open-base": 6, "open-new": 4}
+            folder = tmp_path / f"{dataset}{seed}"
+            write_run(folder, dataset=dataset, seed=seed, protocol="base-to-new", **tests)
+    print_tables(tables(tmp_path))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    heads = [line for line in out.splitlines() if line.startswith("┃")]
+    assert len(heads) > 1 and all("dataset" in head and "method" in head for head in heads)
+    for column in lines(tmp_path)[0]:
+        assert column in "".join(heads)
 
 
 def test_folders_without_runs_and_damaged_ones(tmp_path: Path) -> None:
-    with pytest.raises(VLPromptError, match="is no folder"):
+    with pytest.raises(VLPromptError, match="none does not exist; give a folder"):
         find_runs([tmp_path / "none"])
-    with pytest.raises(VLPromptError, match="there are no runs under"):
+    with pytest.raises(VLPromptError, match="no runs found in"):
         find_runs([tmp_path])
     write_run(tmp_path / "a", test=10)
     write_run(tmp_path / "b", test=10, seed=2, status="imported")
@@ -312,9 +327,26 @@ def test_no_more_of_the_harmonic_means_has_one(tmp_path: Path) -> None:
     assert lines(tmp_path)[-1][2:9] == ["unequal seeds"] * 7
 
 
-@pytest.mark.parametrize("recipe", ["paper", "unified"])
-def test_a_run_as_near_to_two_recipes_stands_with_the_others(tmp_path: Path, recipe: str) -> None:
+def test_labels_come_from_the_recorded_recipe(tmp_path: Path) -> None:
     for method in ("coop", "dapt"):
-        write_run(tmp_path / method, method, recipe=recipe, settings=["data.crop_scale=[0.6, 1.0]"], test=10)
-    (section,) = {run.section for run in find_runs([tmp_path])[0]}
-    assert section.recipe == f"{recipe}, data.crop_scale=[0.6, 1.0]"
+        write_run(tmp_path / method, method, settings=["data.crop_scale=[0.6, 1.0]"], test=10)
+    record = write_run(tmp_path / "old", "maple", test=10)
+    config = record.config.model_copy(update={"recipe": None, "overrides": {}})  # as older versions left it
+    record.model_copy(update={"config": config}).write(tmp_path / "old")
+    recipes = {run.method.split("[")[0]: run.conditions.recipe for run in find_runs([tmp_path])[0]}
+    assert recipes.pop("maple").startswith("not recorded")
+    assert set(recipes.values()) == {"unified, data.crop_scale=[0.6, 1.0]"}
+
+
+def test_a_strange_record_is_named_and_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", test=10)
+    record = write_run(tmp_path / "b", seed=2, test=10)
+    record.trainable_parameters = 10**400
+    record.write(tmp_path / "b")
+    record = write_run(tmp_path / "c", seed=3, test=10)
+    record.metrics["test"] = 50.0
+    record.write(tmp_path / "c")
+    found, left_out = find_runs([tmp_path])
+    assert [run.folder.name for run in found] == ["a"]
+    assert [line.split(" cannot be ")[0] for line in left_out] == [str(tmp_path / name / "run.json") for name in "bc"]
+    assert "metrics.test must be a mapping, got 50.0" in left_out[1]

@@ -1,1 +1,1 @@
-"""What learned prompts do: the words and norms they have, the features they make, the attention they get."""
+"""What prompts learned: nearest words, norms, attention, class and image features, confusions."""

@@ -1,4 +1,4 @@
-"""How much of a tower's attention prompts get: that of the token whose feature is read, at every layer."""
+"""Attention on prompts: that of the token whose feature is read, at every layer."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,19 +14,19 @@ from vlprompt.backbones.tracing import prompt_start, text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
-SENTENCES = 64  # that are run at once
+SENTENCES = 64  # per forward pass
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Where the token that is read looks, mean over heads and over images or classes.
+    """Attention of the token whose feature is read, averaged over heads and over images or classes.
 
     Attributes:
-        reader: what token that is.
-        to_prompts: share of each of the n prompts, for every layer (layers, n).
-        shares: of all tokens of a kind, by kind, for every layer, those of the prompts first; they add up to 1.
-        even: share that the prompts had if every token got the same.
-        own: layers J that prompts of their own are put in at; behind them stands what the tower made of the last.
+        reader: The token that is read, "class token" or "end token".
+        to_prompts: Share of each of the n prompts at every layer (layers, n).
+        shares: Share of each kind of token at every layer, prompts first; the shares of a layer add up to 1.
+        even: Share of the prompts under uniform attention.
+        own: Number of layers J with prompts of their own; later layers process the output of the last ones.
     """
 
     reader: str
@@ -38,7 +38,7 @@ class Attention:
 
 @torch.no_grad()
 def image_attention(tower: ViTTower, prompts: VisualPrompts, batches: Iterable[Tensor]) -> Attention:
-    """That of the class token, on images (B, 3, S, S) batch by batch."""
+    """Return the attention of the class token on batches of images (B, 3, S, S)."""
     n, start = len(prompts.context), prompt_start(tower, prompts)
     weights, count = torch.zeros(()), 0
     for images in batches:
@@ -55,7 +55,7 @@ def image_attention(tower: ViTTower, prompts: VisualPrompts, batches: Iterable[T
 
 @torch.no_grad()
 def text_attention(tower: TextTower, prompts: TextPrompts, names: Sequence[str]) -> Attention:
-    """That of the end token, on the sentences of C classes. Prompts are shared or per class."""
+    """Return the attention of the end token on the sentences of C classes, for shared or class-specific prompts."""
     n = prompts.length
     tokens, slots = arrange(
         tower.tokenizer, names, length=n, position=prompts.position, frozen_words=prompts.frozen_words
@@ -77,7 +77,7 @@ def text_attention(tower: TextTower, prompts: TextPrompts, names: Sequence[str])
 
 
 def _kinds(tower: TextTower, tokens: Tensor, slots: Tensor, read: Tensor, n: int) -> Tensor:
-    """Which of n + 3 kinds each place is (C, S, n + 3): a context vector, start token, any other, the token read."""
+    """Return the one-hot kind of each token (C, S, n + 3): one of n context vectors, start, word, or the token read."""
     kinds = torch.where(slots >= 0, slots, n + 1)
     if tower.tokenizer.sos is not None:
         kinds[:, 0] = n

@@ -1,4 +1,4 @@
-"""Which classes are taken for one another."""
+"""Classes that a run confuses most."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlprompt.analysis.summaries import Change
-from vlprompt.analysis.tuned_features import ClassFeatures
+from vlprompt.analysis.tuned_features import Change, ClassFeatures
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.errors import VLPromptError
 from vlprompt.runs.record import PREDICTIONS, RunRecord
+from vlprompt.utils.text import first_line
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model said of N images: their paths, labels (N,) and guesses (N,)."""
+    """Predictions for N images: their paths, labels (N,) and predicted labels (N,)."""
 
     paths: tuple[str, ...]
     labels: NDArray[np.int64]
@@ -27,14 +27,15 @@ class Answers:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classes.
+    """Two classes that are confused.
 
     Attributes:
-        first, second: their names; images of the first were taken for the second at least as often as the reverse.
-        count: images of either that were taken for the other.
-        first_as_second: those of the first.
-        before: the count of the frozen model with the hand-crafted template, where it saw the same images.
-        text_distance: between their class embeddings.
+        first: Class that is taken for the other at least as often as the reverse.
+        second: The other class.
+        count: Images of either class that are predicted as the other.
+        first_as_second: Images of the first class that are predicted as the second.
+        before: Count of the frozen model with the hand-crafted template; None if it saw other images.
+        text_distance: Distance between the class embeddings.
     """
 
     first: str
@@ -46,7 +47,11 @@ class Pair:
 
 
 def recorded_answers(folder: Path, record: RunRecord) -> Answers | None:
-    """What the run said in its test of the classes that it learned; None where nothing is kept."""
+    """Return the recorded predictions of a run's test on its training classes, or None.
+
+    Raises:
+        VLPromptError: The predictions cannot be read.
+    """
     path = folder / PREDICTIONS
     if record.status != "finished" or not path.is_file():
         return None
@@ -56,18 +61,18 @@ def recorded_answers(folder: Path, record: RunRecord) -> Answers | None:
         labels, guesses = (table[column].cast(polars.Int64).to_numpy() for column in ("label", "prediction"))
         return Answers(tuple(table["path"]), labels, guesses)
     except (polars.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise VLPromptError(f"{path} cannot be read ({reason}); delete it, and images are classified anew") from error
+        reason = first_line(error)
+        raise VLPromptError(f"{path} cannot be read ({reason}); delete it to classify the images again") from error
 
 
 def confused_pairs(answers: Answers, before: Answers | None, classes: ClassFeatures, top: int) -> list[Pair]:
-    """The pairs of classes that are confused most, at most `top`; of equals, those that come first.
+    """Return the pairs of classes that are confused most, at most `top`; ties are in class order.
 
     Args:
-        answers: the tuned model's.
-        before: the frozen one's; they count where they are of the same images.
-        classes: of the labels.
-        top: how many pairs.
+        answers: Predictions of the tuned model.
+        before: Predictions of the frozen model, used if they are for the same images.
+        classes: Classes of the labels.
+        top: Maximum number of pairs.
     """
     counts = confusion_counts(answers, len(classes.names))
     same = before is not None and sorted(before.paths) == sorted(answers.paths)
@@ -84,7 +89,7 @@ def confused_pairs(answers: Answers, before: Answers | None, classes: ClassFeatu
 
 
 def confusion_counts(answers: Answers, classes: int) -> NDArray[np.int64]:
-    """How many images of each class (rows) were taken for each (columns), (C, C)."""
+    """Return the confusion matrix (C, C): images of each class (rows) by predicted class (columns)."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (answers.labels, answers.guesses), 1)
     return counts

@@ -1,7 +1,7 @@
-"""How far classes are apart and images from their class: the quantities that DAPT (arXiv 2309.03406) tunes.
+"""Distances between classes, and between images and their class: the quantities that DAPT tunes (arXiv 2309.03406).
 
-All distances are Euclidean, between unit features. DAPT's terms and its figure 1 are about the two: class embeddings
-pushed apart (inter-dispersion), images drawn to their class (intra-dispersion).
+All distances are Euclidean, between unit features. DAPT pushes class embeddings apart (inter-dispersion) and pulls
+images to their class (intra-dispersion); see its figure 1.
 """
 
 import math
@@ -10,43 +10,42 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from vlprompt.analysis.summaries import Change
-from vlprompt.analysis.tuned_features import ClassFeatures, ImageFeatures, class_means
+from vlprompt.analysis.tuned_features import Change, ClassFeatures, ImageFeatures, class_means
 from vlprompt.methods.dapt import gaussian_potential
 
-RBF_T = 2.0  # t of the Gaussian potential, DAPT's
+RBF_T = 2.0  # t of DAPT's Gaussian potential
 
 Quantity = Callable[[Tensor], Tensor]
 
 
 def pair_distances(text: Tensor) -> Tensor:
-    """Distances between class embeddings (C, D), one for each of the C (C - 1) / 2 pairs."""
+    """Return the distances between class embeddings (C, D), one for each of the C (C - 1) / 2 pairs."""
     distances: Tensor = torch.pdist(text)
     return distances
 
 
 def nearest_distances(text: Tensor) -> Tensor:
-    """Distance (C,) from each class embedding (C, D) to the nearest other one."""
+    """Return the distance (C,) from each class embedding (C, D) to the nearest other one."""
     distances: Tensor = torch.cdist(text, text, compute_mode="donot_use_mm_for_euclid_dist")
     nearest: Tensor = distances.fill_diagonal_(torch.inf).amin(1)
     return nearest
 
 
 def prototype_distances(features: Tensor, images: ImageFeatures) -> Tensor:
-    """Distance from each image's feature (N, D) to the frozen prototype of its class; of classes that have one."""
+    """Return the distance from each feature (N, D) to the frozen prototype of its class, if it has one."""
     distances = _lengths(features - images.prototypes[images.labels])
     return distances[distances.isfinite()]
 
 
 def own_mean_distances(features: Tensor, images: ImageFeatures) -> Tensor:
-    """Distance from each image's feature (N, D) to the mean of its class's; of classes with two images or more."""
+    """Return the distance from each feature (N, D) to the mean of its class, for classes of at least two images."""
     labels, classes = images.labels, len(images.prototypes)
     distances = _lengths(features - class_means(features, labels, classes)[labels])
     return distances[labels.bincount(minlength=classes)[labels] > 1]
 
 
 def text_dispersion(classes: ClassFeatures) -> dict[str, Change]:
-    """Of class embeddings: mean distance of pairs and to the nearest other class, and DAPT's inter-dispersion."""
+    """Return the mean distances of pairs of classes and to the nearest class, and DAPT's inter-dispersion."""
     if len(classes.names) < 2:
         return {}
     quantities: dict[str, Quantity] = {
@@ -58,9 +57,9 @@ def text_dispersion(classes: ClassFeatures) -> dict[str, Change]:
 
 
 def image_dispersion(images: ImageFeatures) -> dict[str, Change]:
-    """Of images: mean distance to the prototype, DAPT's intra-dispersion, mean distance to the mean of their class.
+    """Return the mean distance to the prototype, DAPT's intra-dispersion, and the mean distance to the class mean.
 
-    What no class has the images for is not there.
+    Quantities that no class has enough images for are left out.
     """
     targets = images.prototypes[images.labels]
     known = targets.isfinite().all(1)
@@ -74,7 +73,7 @@ def image_dispersion(images: ImageFeatures) -> dict[str, Change]:
 
 
 def modality_gap(classes: ClassFeatures, images: ImageFeatures) -> Change:
-    """Distance between the mean unit feature of images and that of classes (Liang et al., arXiv 2203.02053)."""
+    """Return the distance between the mean features of images and of classes (Liang et al., arXiv 2203.02053)."""
 
     def gap(features: Tensor, text: Tensor) -> float:
         return _lengths(features.mean(0) - text.mean(0)).item()
@@ -92,6 +91,6 @@ def _changes(quantities: Mapping[str, Quantity], before: Tensor, after: Tensor |
 
 
 def _lengths(vectors: Tensor) -> Tensor:
-    """Euclidean norms (...) of vectors (..., D)."""
+    """Return the Euclidean norms (...) of vectors (..., D)."""
     norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
     return norms

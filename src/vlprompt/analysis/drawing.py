@@ -1,4 +1,4 @@
-"""One plot each: what is drawn into a pair of axes."""
+"""Draw one panel of a figure into a pair of axes."""
 
 import textwrap
 from collections.abc import Sequence
@@ -17,25 +17,25 @@ from vlprompt.results.style import COLORS, INK, MARKERS, PAPER, ZERO_SHOT
 BEFORE, AFTER, OTHER = ZERO_SHOT[0], COLORS[0][0], "#c4c4c8"
 HEAT = LinearSegmentedColormap.from_list("heat", [PAPER, "#b7b4ee", AFTER, "#14124a"])
 KINDS = (AFTER, BEFORE, "#d9d9dc", COLORS[1][0])  # of tokens, prompts first
-BINS = 30  # of a histogram, at most
-ROOM = 8  # columns of a heat map that leave room for numbers
+BINS = 30  # at most, in a histogram
+ROOM = 8  # columns of a heat map that have room for numbers
 
 Values = NDArray[Any]
 
 
 def lighter(color: str) -> tuple[float, float, float]:
-    """A color for areas, whose edges have the color itself."""
+    """Return a lighter color, for areas whose edges have the color itself."""
     red, green, blue = (0.35 * part + 0.65 for part in to_rgb(color))
     return red, green, blue
 
 
 def shortened(name: str) -> str:
-    """A class name that fits into a legend."""
+    """Return a class name shortened to fit into a legend."""
     return textwrap.shorten(name, 26, placeholder="…") if len(name) > 26 else name
 
 
 def draw_histograms(axes: Axes, before: Values, after: Values) -> None:
-    """Shares of values (N,) before and after, with their means; one of them where nothing has changed."""
+    """Draw histograms of values (N,) before and after tuning with their means; a single one if nothing changed."""
     both = np.concatenate([before, after])
     low, high = float(both.min()), float(both.max())
     bins = min(BINS, max(8, round(1.2 * len(before) ** 0.5)))
@@ -51,7 +51,7 @@ def draw_histograms(axes: Axes, before: Values, after: Values) -> None:
     axes.set_ylim(top=1.22 * axes.get_ylim()[1])
     taken: list[str] = []
     for mean, color in sorted((float(values.mean()), color) for values, color, _ in shown):
-        # Beside its line: the lower mean to the left and the higher one to the right, where the axes have room.
+        # Beside its line: the lower mean on the left and the higher one on the right, if the axes have room.
         place = (mean - low) / (edges[-1] - low)
         if len(shown) == 1:
             side = "right" if place > 0.55 else "left"
@@ -78,7 +78,7 @@ def draw_histograms(axes: Axes, before: Values, after: Values) -> None:
 
 
 def draw_points(axes: Axes, images: Values, classes: Values, labels: Values, named: Sequence[int]) -> None:
-    """Images (N, 2) as small marks and classes (C, 2) as large ones; those that are named have colors and markers."""
+    """Draw images (N, 2) as small and classes (C, 2) as large marks; named classes have colors and markers."""
     others = ~np.isin(labels, named)
     axes.scatter(images[others, 0], images[others, 1], s=7, color=OTHER, linewidths=0, zorder=2)
     rest = [label for label in range(len(classes)) if label not in named]
@@ -95,7 +95,7 @@ def draw_points(axes: Axes, images: Values, classes: Values, labels: Values, nam
 
 
 def draw_bars(axes: Axes, names: Sequence[str], after: Sequence[int], before: Sequence[int] | None) -> None:
-    """A bar for each name, from top to bottom, and above it the one before tuning."""
+    """Draw a bar for each name, from top to bottom, each below the bar before tuning."""
     places, height = np.arange(len(names)), 0.36 if before else 0.62
     rows = [(before, BEFORE, -height / 2)] if before else []
     rows.append((after, AFTER, height / 2 if before else 0.0))
@@ -114,7 +114,7 @@ def draw_bars(axes: Axes, names: Sequence[str], after: Sequence[int], before: Se
 
 
 def draw_heat(axes: Axes, attention: Attention) -> None:
-    """Share of each prompt (across) in every layer (down)."""
+    """Draw the share of each prompt (columns) at every layer (rows)."""
     values = 100 * np.array(attention.to_prompts)  # (layers, n)
     layers, n = values.shape
     image = axes.imshow(values, cmap=HEAT, vmin=0, aspect="auto", interpolation="nearest")
@@ -138,7 +138,7 @@ def draw_heat(axes: Axes, attention: Attention) -> None:
 
 
 def draw_shares(axes: Axes, attention: Attention) -> None:
-    """Share of prompts and of each other kind of token in every layer, side by side."""
+    """Draw stacked shares of prompts and of each other kind of token at every layer."""
     layers = len(attention.to_prompts)
     left = np.zeros(layers)
     for (kind, of_kind), color in zip(attention.shares.items(), KINDS, strict=False):
@@ -158,7 +158,7 @@ def draw_shares(axes: Axes, attention: Attention) -> None:
 
 
 def draw_norms(axes: Axes, layers: Sequence[LayerNorms]) -> None:
-    """Norm of each prompt in front of the range that tokens have there: by layer or, of a single one, by prompt."""
+    """Draw the norm of each prompt over the range of the tokens' norms: by layer, or by prompt for a single layer."""
     if len(layers) == 1:
         places = np.arange(1, len(layers[0].prompts) + 1)
         bands, points = [(0.4, len(places) + 0.6)], [places.astype(float)]
@@ -185,7 +185,7 @@ def draw_norms(axes: Axes, layers: Sequence[LayerNorms]) -> None:
 
 
 def _norm_axis(axes: Axes, values: Sequence[float]) -> None:
-    """From zero, or by powers where prompts and tokens are too far from each other to be seen together."""
+    """Scale the axis of norms: from zero, or logarithmic if prompts and tokens differ too much."""
     low, high = min(values), max(values)
     if low > 0 and high > 10 * low:
         axes.set_yscale("log")
@@ -198,7 +198,7 @@ def _norm_axis(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _layers(axes: Axes, layers: int) -> None:
-    """Numbers of layers, the first at the top."""
+    """Label the layers, the first at the top."""
     axes.set_yticks([tick - 1 for tick in _ticks(layers)], [str(tick) for tick in _ticks(layers)])
     axes.set_ylabel("layer")
 

@@ -1,4 +1,4 @@
-"""An inspection as figures: which there are, and as PNG files."""
+"""Figures of an inspection, as PNG files."""
 
 import io
 import logging
@@ -31,26 +31,26 @@ from vlprompt.analysis.drawing import (
     shortened,
 )
 from vlprompt.analysis.inspection import Inspection
-from vlprompt.analysis.projection import Points, Projection, project
+from vlprompt.analysis.tuned_features import Points, Projection, project
 from vlprompt.results.style import COLORS, INK, MARKERS, PAPER, SETTINGS
 from vlprompt.utils.files import atomic_write
 
-WIDTH = 7.0  # inches: two columns of a paper
+WIDTH = 7.0  # inches, the width of two columns of a paper
 DPI = 200
-NAMED = len(COLORS)  # classes that have a color in the embedding
+NAMED = len(COLORS)  # classes with a color in the embedding
 
 logger = logging.getLogger(__name__)
 
 
 def write_figures(found: Inspection, folder: Path) -> dict[str, Path]:
-    """A PNG for each part of an inspection that can be drawn; the files, by the names of the parts."""
+    """Write a PNG for each part of an inspection that can be drawn, and return the files by part."""
     paths = {}
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
         drawable = get_font(findfont(FontProperties())).get_charmap()
         if lacking := sorted({sign for name in found.classes.names for sign in name if ord(sign) not in drawable}):
             warnings.filterwarnings("ignore", "Glyph .* missing")
             signs = "".join(lacking[:30])
-            logger.warning("the font of the figures has no %s of the class names: boxes stand there", signs)
+            logger.warning("the font of the figures lacks %s of the class names and shows boxes instead", signs)
         for draw in (dispersion, embedding, confusions, attention, norms):
             figure = draw(found)
             if figure is None:
@@ -63,7 +63,7 @@ def write_figures(found: Inspection, folder: Path) -> dict[str, Path]:
 
 
 def dispersion(found: Inspection) -> Figure | None:
-    """Distances between classes, and from images to their class, before and after: what DAPT tunes."""
+    """Draw the distances between classes, and from images to their class, before and after tuning."""
     classes, images = found.classes, found.images
     panels = []
     if len(classes.names) > 1:
@@ -87,7 +87,7 @@ def dispersion(found: Inspection) -> Figure | None:
 
 
 def embedding(found: Inspection) -> Figure | None:
-    """Images and classes on the same two axes, before and after; classes that are confused most have colors."""
+    """Draw images and classes on the same two axes before and after tuning; confused classes have colors."""
     if found.images is None:
         return None
     shown, gap, labels = project(found.classes, found.images), found.dispersion["modality_gap"], found.images.labels
@@ -97,7 +97,7 @@ def embedding(found: Inspection) -> Figure | None:
     named, across = _named(found), 1 + len(sides)
     low, high = _limits(shown)
     width = WIDTH if len(sides) == 2 else 0.72 * WIDTH
-    panel = (width - 0.8) / len(sides)  # a unit is as long across as it is up
+    panel = (width - 0.8) / len(sides)  # both axes have the same scale
     height = panel * (high - low)[1] / (high - low)[0] + 0.95 + 0.2 * -(-(len(named) + 2) // across)
     figure = _figure(width, height)
     panels = figure.subplots(1, len(sides), sharex=True, sharey=True, squeeze=False)[0]
@@ -118,7 +118,7 @@ def embedding(found: Inspection) -> Figure | None:
 
 
 def confusions(found: Inspection) -> Figure | None:
-    """The pairs of classes that are confused most, before and after."""
+    """Draw the pairs of classes that are confused most, before and after tuning."""
     pairs = found.pairs
     if not pairs:
         return None
@@ -127,14 +127,14 @@ def confusions(found: Inspection) -> Figure | None:
     figure = _figure(WIDTH, 1.0 + 0.36 * len(pairs))
     axes = figure.subplots()
     draw_bars(axes, names, [pair.count for pair in pairs], before or None)
-    axes.set_xlabel("test images of either class that are taken for the other")
+    axes.set_xlabel("test images of either class predicted as the other")
     if before:
         _legend_both(figure, found)
     return figure
 
 
 def attention(found: Inspection) -> Figure | None:
-    """What the token that is read looks at in every layer: each prompt, and all of them beside the other tokens."""
+    """Draw the attention of the token that is read at every layer: on each prompt, and on all kinds of tokens."""
     towers = found.attention
     if not towers:
         return None
@@ -147,13 +147,13 @@ def attention(found: Inspection) -> Figure | None:
         _name(left, f"{tower.capitalize()}: {attention.reader} on each prompt")
         _name(right, f"{tower.capitalize()}: {attention.reader} on all tokens")
     if any(attention.own < len(attention.to_prompts) for attention in towers.values()):
-        note = "Below a dashed line stands, in the place of a prompt, what the layers above have made of it."
+        note = "Layers below the dashed line have no prompts of their own; they process those of the layers above."
         figure.supxlabel(note, fontsize=8)
     return figure
 
 
 def norms(found: Inspection) -> Figure | None:
-    """Lengths of prompts at each layer beside those of the tokens there."""
+    """Draw the norms of prompts and of tokens at each layer."""
     if not found.norms:
         return None
     figure = _figure(WIDTH * len(found.norms) / 2, 2.9 if len(found.norms) > 1 else 3.1)
@@ -176,7 +176,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _limits(shown: Projection) -> tuple[Points, Points]:
-    """Least and largest coordinates (2,) of all panels, with a margin."""
+    """Return the smallest and largest coordinates (2,) of all panels, with a margin."""
     every = np.concatenate([*vars(shown.images).values(), *vars(shown.classes).values()])
     low, high = every.min(0), every.max(0)
     margin = 0.05 * (high - low).max()
@@ -184,7 +184,7 @@ def _limits(shown: Projection) -> tuple[Points, Points]:
 
 
 def _named(found: Inspection) -> list[int]:
-    """Labels of the classes that have a color: those of the most confused pairs, then those with most images."""
+    """Return the labels of classes with a color: those confused most, then those with the most images."""
     assert found.images is not None
     names = [name for pair in found.pairs for name in (pair.first, pair.second)]
     often = [found.classes.names[label] for label, _ in Counter(found.images.labels.tolist()).most_common()]
@@ -201,7 +201,7 @@ def _name(axes: Axes, title: str) -> None:
 
 
 def _legend_both(figure: Figure, found: Inspection | None) -> None:
-    """What is before and, unless nothing has changed, what is after."""
+    """Add a legend of the frozen and, if anything changed, the tuned model."""
     labels = {BEFORE: "frozen model, hand-crafted template"} | ({} if found is None else {AFTER: _tuned(found)})
     handles = [Patch(facecolor=lighter(color), edgecolor=color, label=label) for color, label in labels.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)

@@ -1,4 +1,4 @@
-"""What context vectors lie near to in the vocabulary, as CoOp's authors (arXiv 2109.01134) read theirs."""
+"""Tokens nearest to context vectors, as in CoOp (arXiv 2109.01134)."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlprompt.analysis.summaries import Spread
+from vlprompt.analysis.norms import Spread
 from vlprompt.backbones.text import TextTower
 
 NEAREST = 5
-SAMPLE = 512  # tokens whose own nearest token is looked for
-CHUNK = 256  # vectors at a time; with 49,408 tokens their distances take 50 MB
+SAMPLE = 512  # tokens whose distance to their nearest token is measured
+CHUNK = 256  # vectors per step; their distances to 49,408 tokens take 50 MB
 
 
 @dataclass(frozen=True)
 class Neighbor:
-    """A token: its text, and the Euclidean distance and cosine of its embedding to a vector."""
+    """Token near a vector: its text, and the Euclidean distance and cosine between its embedding and the vector."""
 
     word: str
     distance: float
@@ -25,7 +25,7 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class Vector:
-    """A context vector: its norm, and the nearest tokens, the nearest first."""
+    """Context vector: its norm, and its nearest tokens, the nearest first."""
 
     norm: float
     nearest: tuple[Neighbor, ...]
@@ -33,20 +33,20 @@ class Vector:
 
 @dataclass(frozen=True)
 class Context:
-    """The n vectors of a context; `of` says whose it is, where there are several."""
+    """The n vectors of a context, and the classes `of` which it is the context."""
 
     of: str
     vectors: tuple[Vector, ...]
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """The tokens that vectors are compared with, for scale.
+class VocabularyScale:
+    """Norms and distances within the vocabulary, for comparison with those of vectors.
 
     Attributes:
-        tokens: how many have an embedding. Weights may be stored for some only; the others read as zeros.
-        norms: of their embeddings.
-        nearest: distance from a token to the nearest other one, of an even sample.
+        tokens: Number of tokens with an embedding. Weights may be stored for some tokens only; others are zero.
+        norms: Norms of their embeddings.
+        nearest: Distances from a token to its nearest other token, over an even sample.
     """
 
     tokens: int
@@ -54,8 +54,12 @@ class Vocabulary:
     nearest: Spread
 
 
-class Table:
-    """The embeddings of a tower's tokens, which context vectors meet it beside: at the input."""
+class TokenEmbeddings:
+    """Token embeddings of a text tower, which context vectors are compared with.
+
+    Args:
+        tower: Text tower.
+    """
 
     def __init__(self, tower: TextTower) -> None:
         embeddings = tower.vocabulary
@@ -63,14 +67,14 @@ class Table:
         self._rows = embeddings[self._tokens]
         self._tokenizer = tower.tokenizer
 
-    def describe(self) -> Vocabulary:
-        """Norms and distances within the table."""
+    def scale(self) -> VocabularyScale:
+        """Measure norms and distances within the vocabulary."""
         sample = torch.linspace(0, len(self._rows) - 1, min(SAMPLE, len(self._rows))).long().to(self._rows.device)
         distances, _ = _nearest(self._rows[sample], self._rows, 2)
-        return Vocabulary(len(self._rows), Spread.of(self._rows.norm(dim=1)), Spread.of(distances[:, 1]))
+        return VocabularyScale(len(self._rows), Spread.of(self._rows.norm(dim=1)), Spread.of(distances[:, 1]))
 
     def read(self, context: Tensor, of: str) -> Context:
-        """Norms and nearest tokens of context vectors (n, d_t)."""
+        """Return the norms and nearest tokens of context vectors (n, d_t)."""
         vectors = context.to(self._rows)
         distances, rows = _nearest(vectors, self._rows, NEAREST)
         cosines = F.cosine_similarity(self._rows[rows], vectors[:, None], dim=-1)
@@ -80,11 +84,11 @@ class Table:
 
 
 def _nearest(vectors: Tensor, table: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Distances (m, count) of vectors (m, d_t) to the nearest rows of a table, ascending, and which rows they are."""
+    """Return the distances (m, count) of vectors (m, d_t) to their nearest rows, ascending, and the rows' numbers."""
     distances, rows = [], []
     for part in vectors.split(CHUNK):
         near = torch.cdist(part, table).topk(min(count, len(table)), largest=False).indices
-        # cdist goes through products of large numbers, which leaves a vector that equals a word at some 1e-3 from it.
+        # cdist subtracts large products, so that a vector equal to a token gets a distance of about 1e-3.
         exact, order = (table[near] - part[:, None]).norm(dim=-1).sort(dim=1)
         distances.append(exact)
         rows.append(near.gather(1, order))

@@ -1,4 +1,4 @@
-"""How long prompts are at each layer, beside the tokens that the frozen tower has there."""
+"""Norms of prompts at each layer, beside those of the frozen tower's tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,36 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from vlprompt.analysis.summaries import Spread
 from vlprompt.backbones.text import TextTower
 from vlprompt.backbones.tracing import entering_tokens, text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
-SENTENCES = 64  # as many as the lengths of hidden states are taken from
+SENTENCES = 64  # at most, whose hidden states are measured
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and 5% and 95% quantiles of a set of numbers."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Spread":
+        """Return the quantiles of values (N,)."""
+        low, median, high = values.float().cpu().quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
+        return cls(low, median, high)
 
 
 @dataclass(frozen=True)
 class LayerNorms:
-    """One of the layers that prompts are put in at.
+    """Norms at a layer with prompts of its own.
 
     Attributes:
-        prompts: norms of these vectors.
-        tokens: norms of what the frozen tower has in their place; None where it is not known.
+        prompts: Norms of the prompts.
+        tokens: Norms of the frozen tower's tokens at the layer; None if unknown.
     """
 
     prompts: tuple[float, ...]
@@ -33,14 +47,14 @@ class LayerNorms:
 def text_norms(
     tower: TextTower, prompts: TextPrompts, template: str, names: Sequence[str], vocabulary: Spread
 ) -> list[LayerNorms]:
-    """Context vectors beside the embeddings of the vocabulary, deep ones beside the words of hand-crafted sentences.
+    """Measure context vectors beside token embeddings, and deep prompts beside words of hand-crafted sentences.
 
     Args:
-        tower: CLIP's.
-        prompts: shared or per class.
-        template: of the sentences.
-        names: of the classes; the first `SENTENCES` of them are enough.
-        vocabulary: norms of its embeddings.
+        tower: Text tower.
+        prompts: Shared or class-specific prompts.
+        template: Template of the sentences.
+        names: Class names, of which the first `SENTENCES` are used.
+        vocabulary: Norms of the token embeddings.
     """
     tokens = tower.tokenizer([template.format(name) for name in names[:SENTENCES]])
     ends = tokens.eq(tower.tokenizer.eot).int().argmax(1)
@@ -56,7 +70,7 @@ def text_norms(
 
 @torch.no_grad()
 def image_norms(tower: ViTTower, prompts: VisualPrompts, images: Tensor) -> list[LayerNorms]:
-    """Prompt tokens beside class token and patches of images (B, 3, S, S), where they join them."""
+    """Measure visual prompts beside the class token and patches of images (B, 3, S, S)."""
     steps = islice(vision_steps(tower, images, None), prompted_layers(prompts))
     there = [Spread.of(step.entering.float().norm(dim=-1).flatten()) for step in steps]
     if prompts.before_ln_pre:
@@ -65,12 +79,12 @@ def image_norms(tower: ViTTower, prompts: VisualPrompts, images: Tensor) -> list
 
 
 def prompt_norms(prompts: TextPrompts | VisualPrompts) -> list[LayerNorms]:
-    """Prompts alone."""
+    """Measure prompts alone."""
     return _layers(prompts, [None] * prompted_layers(prompts))
 
 
 def prompted_layers(prompts: TextPrompts | VisualPrompts) -> int:
-    """J, how many layers have prompts of their own."""
+    """Return J, the number of layers with prompts of their own."""
     return 1 if prompts.deep is None else 1 + len(prompts.deep)
 
 

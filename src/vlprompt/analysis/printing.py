@@ -1,18 +1,20 @@
-"""An inspection as it is printed on a terminal."""
+"""Print an inspection on the terminal."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from vlprompt.analysis.attention import Attention
 from vlprompt.analysis.confusions import Pair
 from vlprompt.analysis.inspection import Inspection
 from vlprompt.analysis.nearest_tokens import Context
-from vlprompt.analysis.norms import LayerNorms
-from vlprompt.analysis.summaries import Change, Spread
+from vlprompt.analysis.norms import LayerNorms, Spread
+from vlprompt.analysis.tuned_features import Change
+from vlprompt.utils.terminal import print_table
 
-SHOWN = 3  # contexts of classes; all of them are in the JSON
+Part = tuple[str, Sequence[str], list[Sequence[str]]]  # title, columns, rows
+
+SHOWN = 3  # contexts of classes; the JSON has all
 QUANTITIES = {
     "class_distance": "distance of class to class",
     "nearest_class_distance": "distance of class to nearest class",
@@ -26,15 +28,14 @@ NONE = "–"
 
 
 def print_inspection(found: Inspection) -> None:
-    """A table for each part that there is, and a line for each that is not."""
-    wide = None if Console().is_terminal else 200
-    console = Console(width=wide, markup=False, emoji=False, highlight=False)
+    """Print a table for each part of an inspection, and a line for each part that is left out."""
+    console = Console(markup=False, emoji=False, highlight=False)
     for line in _head(found):
         console.print(line, soft_wrap=True)
-    for table in _tables(found):
-        console.print(table)
+    for title, columns, rows in _tables(found):
+        print_table(rows, columns, title=title, console=console)
     for line in _foot(found):
-        console.print(line, style="dim", soft_wrap=wide is not None)
+        console.print(line, style="dim", soft_wrap=not console.is_terminal)
 
 
 def _head(found: Inspection) -> Iterator[str]:
@@ -43,49 +44,47 @@ def _head(found: Inspection) -> Iterator[str]:
     yield f"  backbone {record.backbone.name}; {record.trainable_parameters:,} parameters"
     if found.accuracy is not None:
         before, after = f"{found.accuracy.before:.1f}%", f"{found.accuracy.after:.1f}%"
-        yield f"  {found.looked_at}; right with the frozen model {before}, with the tuned one {after}"
+        yield f"  {found.looked_at}; accuracy {before} with the frozen model, {after} with the tuned one"
 
 
-def _tables(found: Inspection) -> Iterator[Table]:
+def _tables(found: Inspection) -> Iterator[Part]:
     for context in found.contexts[:SHOWN]:
         yield _words(context)
     if found.norms:
-        titles = ["layer", *(f"{tower}: {what}" for tower in found.norms for what in ("prompts", "tokens there"))]
-        yield _table("norms", titles, _norm_rows(list(found.norms.values())))
+        titles = ["layer", *(f"{tower}: {what}" for tower in found.norms for what in ("prompts", "tokens"))]
+        yield "norms", titles, list(_norm_rows(list(found.norms.values())))
     for tower, attention in found.attention.items():
         title = f"{tower} tower: attention of the {attention.reader}, %"
-        yield _table(title, ["layer", *attention.shares, "most on"], _attention_rows(attention))
+        yield title, ["layer", *attention.shares, "most on"], list(_attention_rows(attention))
     if found.dispersion:
-        rows = [(QUANTITIES[name], *_change(change)) for name, change in found.dispersion.items()]
-        yield _table("features", ["quantity", "before", "after", "change"], rows)
+        changes = [(QUANTITIES[name], *_change(change)) for name, change in found.dispersion.items()]
+        yield "features", ["quantity", "before", "after", "change"], [*changes]
     if found.pairs:
-        titles = ["taken for each other", "before", "after", "distance before", "after"]
-        yield _table("most confused classes", titles, map(_pair_row, found.pairs))
+        titles = ["confused classes", "before", "after", "distance before", "after"]
+        yield "most confused classes", titles, list(map(_pair_row, found.pairs))
 
 
 def _foot(found: Inspection) -> Iterator[str]:
     more = len(found.contexts) - SHOWN
     if more > 0:
-        yield f"{more} more context{'s are' if more > 1 else ' is'} in --json"
+        yield f"{more} more context{'s' * (more > 1)} in --json"
     if found.vocabulary is not None:
         norm, near = _spread(found.vocabulary.norms), _spread(found.vocabulary.nearest)
-        yield f"for scale: {found.vocabulary.tokens:,} tokens have norm {norm} and their nearest other token at {near}"
+        yield f"for scale: {found.vocabulary.tokens:,} tokens have norm {norm}, nearest token at {near}"
     if len(found.norms.get("text", [])) > 1:
-        yield "prompts of deeper layers replace hidden states, not words: norms compare with those, no word is near"
+        yield "deep prompts replace hidden states, not words: their norms are compared with hidden states"
     for tower, attention in found.attention.items():
-        yield f"{tower} prompts would get {attention.even:.1%} if every token got the same"
+        yield f"uniform attention would give {tower} prompts {attention.even:.1%}"
     for part, reason in found.left_out.items():
         yield f"left out: {part}: {reason}"
 
 
-def _words(context: Context) -> Table:
-    rows = [
+def _words(context: Context) -> Part:
+    rows: list[Sequence[str]] = [
         (str(place), ", ".join(f"{near.word} {near.distance:.3f}" for near in vector.nearest), f"{vector.norm:.3f}")
         for place, vector in enumerate(context.vectors, 1)
     ]
-    return _table(
-        f"words nearest to the context of {context.of}", ["vector", "word and distance", "norm"], rows, words=2
-    )
+    return f"words nearest to the context of {context.of}", ["vector", "word and distance", "norm"], rows
 
 
 def _norm_rows(towers: Sequence[Sequence[LayerNorms]]) -> Iterator[Sequence[str]]:
@@ -95,7 +94,7 @@ def _norm_rows(towers: Sequence[Sequence[LayerNorms]]) -> Iterator[Sequence[str]
 
 
 def _norms(layer: LayerNorms) -> tuple[str, str]:
-    """Mean norm of the prompts with the least and the largest, and median norm of the tokens with 5% and 95%."""
+    """Return the prompts' mean norm with its range, and the tokens' median norm with its 5% to 95% range."""
     own = layer.prompts
     prompts = f"{sum(own) / len(own):.2f} ({min(own):.2f} to {max(own):.2f})" if own else NONE
     return prompts, NONE if layer.tokens is None else _spread(layer.tokens)
@@ -121,13 +120,3 @@ def _change(change: Change) -> tuple[str, str, str]:
 
 def _spread(spread: Spread) -> str:
     return f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"
-
-
-def _table(title: str, titles: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> Table:
-    """A table whose first columns are words, the others numbers."""
-    table = Table(title=title, title_justify="left")
-    for place, name in enumerate(titles):
-        table.add_column(name, justify="left" if place < words else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -1,4 +1,4 @@
-"""Which images a run is inspected on."""
+"""Choose the images that a run is inspected on."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from vlprompt.runs.record import RunRecord
 
 @dataclass(frozen=True)
 class Images:
-    """Images of classes.
+    """Images that a run is inspected on.
 
     Attributes:
-        dataset: its test images are those that are looked at, its training images the shots of the prototypes.
-        count: how many test images of these classes there are in all.
-        config: of the run, with this data.
-        changed: whether the data has the name of the run's own and is not what it was then.
+        dataset: Dataset with the chosen test images, and the shots of the prototypes as training images.
+        count: Number of all test images of these classes.
+        config: Configuration of the run with this data.
+        changed: Whether the run's own data has changed since the run.
     """
 
     dataset: Dataset
@@ -30,28 +30,26 @@ class Images:
     changed: bool
 
 
-def find_images(
-    record: RunRecord, data: str | None, *, class_names: str | None, root: str | None, limit: int
-) -> Images:
-    """The run's own test images of the classes that it learned, or those of other data.
+def find_images(record: RunRecord, data: str | None, *, name_map: str | None, root: str | None, limit: int) -> Images:
+    """Choose test images of a run's training classes, or of other data.
 
     Args:
-        record: of the run.
-        data: a dataset's name or path; None for the run's own.
-        class_names: file that maps that dataset's folder names to words.
-        root: folder of the datasets, where it is another one than the run's.
-        limit: how many test images and how many shots, see `evenly`.
+        record: Record of the run.
+        data: Name or path of a dataset; None for the run's own.
+        name_map: File that maps the dataset's folder names to words.
+        root: Folder of the datasets, if it differs from the run's.
+        limit: Maximum number of test images and of shots, see `evenly`.
 
     Raises:
-        VLPromptError: the data is not there, or the run has none of its own.
+        VLPromptError: The data cannot be found, or the run has no data of its own.
     """
     if data is None and not record.has_data:
-        raise VLPromptError(f"the run was {record.status} without images of its own; name some with --data")
-    config = on_data(record.config, data, name_map=class_names, root=root)
+        raise VLPromptError(f"the run was {record.status} without images of its own; pass some as `data`")
+    config = on_data(record.config, data, name_map=name_map, root=root)
     pool = load_pool(config.data)
     learned = pool.few_shot(config.data.shots, config.seed).subset(PROTOCOLS[config.protocol].train)
     if not learned.test:
-        raise VLPromptError(f"dataset {pool.name!r} has no test images of these classes; name another with --data")
+        raise VLPromptError(f"dataset {pool.name!r} has no test images of these classes; pass other `data`")
     return Images(
         dataset=replace(learned, train=evenly(learned.train, limit), test=evenly(learned.test, limit)),
         count=len(learned.test),
@@ -61,9 +59,9 @@ def find_images(
 
 
 def evenly(items: Sequence[Item], limit: int) -> tuple[Item, ...]:
-    """At most `limit` items (0: all), as many of each class as of the others, but at least one; in their order.
+    """Choose at most `limit` items (0: all) in order, equally many per class, but at least one.
 
-    They are spread over those of a class, since neighbors may be alike.
+    The items of a class are spread evenly, since neighbors may be alike.
     """
     if not limit or len(items) <= limit:
         return tuple(items)

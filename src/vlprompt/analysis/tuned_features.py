@@ -1,11 +1,13 @@
-"""Unit features of images and classes, before tuning and after it."""
+"""Unit features of images and classes before and after tuning."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -19,29 +21,38 @@ from vlprompt.utils.progress import Reporter
 
 T = TypeVar("T")
 U = TypeVar("U")
+Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Both(Generic[T]):
-    """What the frozen model with the hand-crafted template says, and what the tuned one does."""
+    """Value for the frozen model with the hand-crafted template, and for the tuned model."""
 
     before: T
     after: T
 
     def map(self, change: Callable[[T], U]) -> "Both[U]":
-        """The same of what `change` makes of each."""
+        """Apply a function to both values."""
         return Both(change(self.before), change(self.after))
 
 
 @dataclass(frozen=True)
+class Change:
+    """Number for the frozen model with the hand-crafted template, and for the tuned model; None if it has none."""
+
+    before: float
+    after: float | None
+
+
+@dataclass(frozen=True)
 class ClassFeatures:
-    """Unit text features.
+    """Unit text features of C classes.
 
     Attributes:
-        names: of the C classes.
-        before: (C, D), of the hand-crafted template.
-        after: (C, D), of the tuned method; where every image has its own, their mean over the images, normalized.
-            None where that needs images and there are none.
+        names: Class names.
+        before: Features (C, D) of the hand-crafted template.
+        after: Features (C, D) of the tuned method; if they depend on the image, their normalized mean over images.
+            None if that needs images and there are none.
     """
 
     names: tuple[str, ...]
@@ -50,12 +61,12 @@ class ClassFeatures:
 
     @property
     def changed(self) -> bool:
-        """Whether tuning did anything to them."""
+        """Whether tuning changed the features."""
         return self.after is not None and not torch.allclose(self.before, self.after, atol=1e-5)
 
     @property
     def features(self) -> Both[Tensor]:
-        """Before and after; where nothing has changed, or is not known to, the same twice."""
+        """Features before and after tuning; equal if nothing changed, or if the latter are unknown."""
         return Both(self.before, self.after if self.changed and self.after is not None else self.before)
 
 
@@ -64,12 +75,12 @@ class ImageFeatures:
     """Unit features of N images of C classes.
 
     Attributes:
-        paths: of the images, relative to the dataset's root.
-        labels: (N,).
-        features: (N, D).
-        guesses: labels (N,) that the frozen and the tuned model give.
-        prototypes: (C, D), means of the unit frozen features of each class's shots; not normalized again. Rows of
-            classes without a shot are NaN.
+        paths: Paths of the images, relative to the dataset's root.
+        labels: Labels (N,).
+        features: Features (N, D).
+        guesses: Predicted labels (N,).
+        prototypes: Means (C, D) of the frozen features of each class's shots, not normalized again. Rows of classes
+            without a shot are NaN.
     """
 
     paths: tuple[str, ...]
@@ -80,23 +91,40 @@ class ImageFeatures:
 
     @property
     def changed(self) -> bool:
-        """Whether tuning did anything to the features."""
+        """Whether tuning changed the features."""
         return self.features.before is not self.features.after
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Features projected onto the first two principal components of all of them.
+
+    Attributes:
+        images: Coordinates (N, 2) of the images.
+        classes: Coordinates (C, 2) of the classes.
+        explained: Share of the variance along each axis.
+    """
+
+    images: Both[Points]
+    classes: Both[Points]
+    explained: tuple[float, float]
 
 
 @torch.no_grad()
 def class_features(method: Method[Any]) -> ClassFeatures:
-    """Those of the method's own classes, without images."""
+    """Compute the text features of the method's own classes, without images."""
     after = None if method.instance_conditional else method.text_features().float().cpu()
     return ClassFeatures(method.class_names, _template_features(method), after)
 
 
 @torch.no_grad()
 def image_features(method: Method[Any], images: Images, reporter: Reporter) -> tuple[ClassFeatures, ImageFeatures]:
-    """Those of images and of their classes, in the order of their labels.
+    """Compute the features of images and of their classes, in the order of their labels.
 
-    The method is told the classes if it does not know them; VLPromptError where it cannot name new ones. Frozen
-    features come from the cache where they are there.
+    New classes are set on the method. Frozen features come from the cache if they are there.
+
+    Raises:
+        VLPromptError: The method cannot name new classes.
     """
     dataset = images.dataset
     if names := new_names(method, dataset):
@@ -121,20 +149,32 @@ def image_features(method: Method[Any], images: Images, reporter: Reporter) -> t
     )
 
 
+def project(classes: ClassFeatures, images: ImageFeatures) -> Projection:
+    """Project images and classes, before and after tuning, onto their common first two principal components."""
+    from sklearn.decomposition import PCA  # takes a second to import
+
+    text = classes.features
+    parts = [images.features.before, images.features.after, text.before, text.after]
+    fit = PCA(2, svd_solver="full").fit(torch.cat(parts).double().numpy())
+    one, two, three, four = (np.asarray(fit.transform(part.double().numpy())) for part in parts)
+    along, across = fit.explained_variance_ratio_.tolist()
+    return Projection(Both(one, two), Both(three, four), (along, across))
+
+
 def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Mean feature (C, D) of each class's of features (N, D) with labels (N,); NaN where it has none."""
+    """Return the mean (C, D) of each class's features (N, D) with labels (N,); NaN for classes without any."""
     sums = features.new_zeros(classes, features.shape[1]).index_add_(0, labels, features)
     return sums / labels.bincount(minlength=classes)[:, None]
 
 
 def _tuned(method: Method[Any], images: Images, kept: list[int], reporter: Reporter) -> tuple[Tensor, Tensor, Tensor]:
-    """The tuned model's image features (N, D), guesses (N,) and text features (C, D)."""
+    """Return the tuned model's image features (N, D), predicted labels (N,) and text features (C, D)."""
     runtime, dataset, device = images.config.runtime, images.dataset, method.backbone.device
     inputs = evaluation_inputs(method, dataset.test, dataset.root, images.config, reporter, frozen=False)
     text = method.class_features()
     features, guesses, total = [], [], torch.zeros(())
     done = 0
-    with reporter.bar("look at images") as bar:
+    with reporter.bar("images") as bar:
         for batch, _, _ in DataLoader(inputs, runtime.eval_batch_size, num_workers=runtime.workers):
             prediction = method(batch.to(device), text)
             features.append(prediction.image_features.float().cpu())
@@ -152,5 +192,5 @@ def _labels(items: tuple[Item, ...]) -> Tensor:
 
 
 def _template_features(method: Method[Any]) -> Tensor:
-    """Unit features (C, D) of the plain template; a method's own view of it may have more sentences."""
+    """Return the features (C, D) of the plain template; a method may average more sentences."""
     return method.backbone.template_features(method.options.template, method.class_names).cpu()

@@ -59,7 +59,7 @@ def inspect(
     found = inspect_run(
         run,
         data,
-        class_names=None if class_names is None else str(class_names),
+        name_map=None if class_names is None else str(class_names),
         root=root,
         limit=limit,
         device=device,

@@ -28,7 +28,7 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
 
         vlprompt list recipes --json
     """
-    from vlprompt.results.terminal import listing
+    from vlprompt.results.summary import listing
 
     entries = listing(what.value)
     if as_json:
@@ -52,7 +52,7 @@ def info(run: Run, as_json: Json = False) -> None:
 
         vlprompt info runs/mine --json
     """
-    from vlprompt.results.terminal import print_record
+    from vlprompt.results.summary import print_record
     from vlprompt.runs.record import read_record
 
     record = read_record(run)

@@ -60,25 +60,22 @@ def table(
         vlprompt table runs/grid --format latex > results.tex
     """
     from vlprompt.config.resolve import split_list
-    from vlprompt.results import cells as sheets
     from vlprompt.results import comparisons, formats, tables
 
     if intervals and compare is not None:
         raise VLPromptError("--intervals: leave it out with --compare, whose differences have intervals in any case")
     found = _find(runs)
+    shown: list[tables.Table] | list[comparisons.Comparison]
     if compare is None:
-        made = tables.make_tables(found, intervals=intervals)
-        shown, as_csv = [sheets.table_sheet(one) for one in made], formats.tables_to_csv(made)
+        shown = made = tables.make_tables(found, intervals=intervals)
+        as_csv = formats.tables_to_csv(made)
     else:
-        compared = comparisons.compare(found, split_list(compare))
+        shown = compared = comparisons.compare(found, split_list(compare))
         _say_left_out(line for comparison in compared for line in comparison.left_out)
-        shown, as_csv = (
-            [sheets.comparison_sheet(one) for one in compared if one.differences],
-            formats.comparisons_to_csv(compared),
-        )
+        as_csv = formats.comparisons_to_csv(compared)
     match format_:
         case TableFormat.terminal:
-            formats.print_sheets(shown)
+            formats.print_tables(shown)
         case TableFormat.markdown:
             print(formats.to_markdown(shown), end="")
         case TableFormat.latex:
@@ -102,7 +99,7 @@ def plot(
 
         vlprompt plot runs/grid --out plots --format pdf
     """
-    from vlprompt.results.plots import write_plots
+    from vlprompt.results.rendering import write_plots
 
     for path, title in write_plots(_find(runs), out, format_.value):
         print(f"{path}  {title}")

@@ -113,7 +113,7 @@ def tune(
     if as_json:
         print(json.dumps({"run": str(folder), "metrics": record.metrics, "timings": record.timings}))
     elif not quiet:
-        from vlprompt.results.terminal import print_metrics
+        from vlprompt.results.summary import print_metrics
 
         if record.metrics:
             print_metrics(record.metrics, title=f"{config.method.name} on {data}")
@@ -143,7 +143,7 @@ def evaluate(
     """
     set_up_logging(quiet, verbose)
     from vlprompt.experiments.run import evaluate as run_evaluate
-    from vlprompt.results.terminal import print_metrics
+    from vlprompt.results.summary import print_metrics
     from vlprompt.utils.progress import Reporter
 
     found = run_evaluate(
@@ -200,7 +200,7 @@ def import_(
     if as_json:
         print(record.model_dump_json())
     elif not quiet:
-        from vlprompt.results.terminal import print_record
+        from vlprompt.results.summary import print_record
 
         print_record(record, out)
 

@@ -1,1 +1,1 @@
-"""What runs came to, for people to read."""
+"""Tables, plots and reports built from run records."""

@@ -1,4 +1,4 @@
-"""Tables and comparisons as what is read: texts in cells, and the words that say what they are."""
+"""Tables and comparisons as text: the cells that every output format shows, and the legend."""
 
 from dataclasses import dataclass
 
@@ -16,25 +16,25 @@ METRICS = {
     "calibration_error": "Expected calibration error",
     "calibrated_error": "Expected calibration error after temperature scaling",
 }
-SURE = 0.05
-COMPARED = [
-    "Accuracy in %, averaged over the seeds that both methods have on the same split; its difference in points, with "
-    f"the {LEVEL}% interval of a paired bootstrap over images and seeds.",
-    "p: exact sign-flip test over images, two-sided. Its null hypothesis is that on every image the answers of these "
-    "runs of the two methods could as well be swapped; how much other seeds would change is in the interval alone.",
-    f"p (Holm): corrected for all tests of its table; bold where it is below {SURE:g}.",
+SIGNIFICANT = 0.05
+COMPARISON_LEGEND = [
+    "Accuracy in %, averaged over the seeds that both methods have on the same split; difference in points, with the "
+    f"{LEVEL}% interval of a paired bootstrap over images and seeds.",
+    "p: exact two-sided sign-flip test over images. Null hypothesis: on every image the two methods' answers, of all "
+    "seeds together, are exchangeable. Variation between seeds is in the interval only.",
+    f"p (Holm): corrected for all tests of the table; differences are bold below {SIGNIFICANT:g}.",
 ]
 
 
 @dataclass(frozen=True)
-class Text:
-    """A cell.
+class TextCell:
+    """Cell of a table as text.
 
     Attributes:
-        text: what is read.
-        number: the one in it, for those who sort.
-        best: whether it stands out.
-        lacking: whether runs are missing.
+        text: Displayed text.
+        number: Number in the text, which tables sort by.
+        best: Whether the cell is highlighted.
+        lacking: Whether runs are missing.
     """
 
     text: str
@@ -44,69 +44,74 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A table as it is shown.
+class TextTable:
+    """Table as text.
 
     Attributes:
-        title: what all lines have in common.
-        titles: of the columns.
-        lines: a text for each column.
-        legend: what the numbers are, in sentences.
-        words: how many columns are names, the first of them the dataset.
+        title: Conditions that all rows share.
+        columns: Headings.
+        rows: One cell per column.
+        legend: Sentences that explain the numbers.
+        words: Number of leading columns that hold names; the first is the dataset.
     """
 
     title: str
-    titles: list[str]
-    lines: list[list[Text]]
+    columns: list[str]
+    rows: list[list[TextCell]]
     legend: list[str]
     words: int
 
 
-def table_sheet(table: Table) -> Sheet:
-    """A table, with a column for what papers printed beside each that has such numbers."""
+def as_text(shown: Table | Comparison) -> TextTable:
+    """Return a table or comparison as text."""
+    return _table_text(shown) if isinstance(shown, Table) else _comparison_text(shown)
+
+
+def _table_text(table: Table) -> TextTable:
+    """Return a table's cells, with a column of the papers' numbers beside each column that has any."""
     papers = {column for row in table.rows for column, value in row.values.items() if value.printed}
-    titles = ["dataset", "method"]
+    columns = ["dataset", "method"]
     for column in table.columns:
-        titles += [column.title, f"{column.title} (paper)"] if column in papers else [column.title]
+        columns += [column.title, f"{column.title} (paper)"] if column in papers else [column.title]
     best = _best(table)
-    lines = []
+    rows = []
     for row in table.rows:
-        line = [Text(row.dataset), Text(row.method)]
+        cells = [TextCell(row.dataset), TextCell(row.method)]
         for column in table.columns:
             value = row.values[column]
             number = value.sample.mean if value.sample else None
             is_best = number is not None and f"{number:.1f}" == best.get((row.dataset, column))
-            line.append(Text(_shown(column.quantity, value), number, is_best, value.have < value.need))
+            cells.append(TextCell(_shown(column.quantity, value), number, is_best, value.have < value.need))
             if column in papers:
                 paper = value.printed
-                line.append(Text(paper.value, float(paper.value)) if paper else Text(MISSING))
+                cells.append(TextCell(paper.value, float(paper.value)) if paper else TextCell(MISSING))
         counts = {f"{value.have}/{value.need}" for value in row.values.values()}
         seeds = MISSING if row.dataset == AVERAGE else next(iter(counts)) if len(counts) == 1 else "see cells"
-        lines.append([*line, Text(seeds, lacking=any(value.have < value.need for value in row.values.values()))])
-    return Sheet(table.section.title, [*titles, "seeds"], lines, _table_legend(table), words=2)
+        rows.append([*cells, TextCell(seeds, lacking=any(value.have < value.need for value in row.values.values()))])
+    return TextTable(table.conditions.title, [*columns, "seeds"], rows, _table_legend(table), words=2)
 
 
-def comparison_sheet(comparison: Comparison) -> Sheet:
-    """Differences with the first method, in points."""
+def _comparison_text(comparison: Comparison) -> TextTable:
     against = comparison.against
-    titles = ["dataset", "test", "method", "accuracy", against, f"difference [{LEVEL}% interval]", "p", "p (Holm)"]
-    lines = [
-        [
-            Text(found.dataset),
-            Text(found.quantity),
-            Text(found.method),
-            Text(f"{found.ours:.1f}", found.ours),
-            Text(f"{found.theirs:.1f}", found.theirs),
-            Text(_difference(found), found.sample.mean, (found.corrected or 1.0) < SURE),
-            Text(_p(found.p), found.p),
-            Text(_p(found.corrected), found.corrected),
-            Text(
-                MISSING if found.dataset == AVERAGE else f"{found.have}/{found.need}", lacking=found.have < found.need
-            ),
-        ]
-        for found in comparison.differences
-    ]
-    return Sheet(f"{comparison.section.title}; compared with {against}", [*titles, "seeds"], lines, COMPARED, words=3)
+    columns = ["dataset", "test", "method", "accuracy", against, f"difference [{LEVEL}% interval]", "p", "p (Holm)"]
+    rows = []
+    for found in comparison.differences:
+        seeds = MISSING if found.dataset == AVERAGE else f"{found.have}/{found.need}"
+        rows.append(
+            [
+                TextCell(found.dataset),
+                TextCell(found.quantity),
+                TextCell(found.method),
+                TextCell(f"{found.ours:.1f}", found.ours),
+                TextCell(f"{found.theirs:.1f}", found.theirs),
+                TextCell(_difference(found), found.sample.mean, (found.corrected or 1.0) < SIGNIFICANT),
+                TextCell(_p(found.p), found.p),
+                TextCell(_p(found.corrected), found.corrected),
+                TextCell(seeds, lacking=found.have < found.need),
+            ]
+        )
+    title = f"{comparison.conditions.title}; compared with {against}"
+    return TextTable(title, [*columns, "seeds"], rows, COMPARISON_LEGEND, words=3)
 
 
 def _table_legend(table: Table) -> list[str]:
@@ -117,15 +122,15 @@ def _table_legend(table: Table) -> list[str]:
     sentences = [f"{METRICS[table.metric]} in %: mean ± standard deviation over seeds{interval}."]
     if OF_AVERAGES in columns:
         sentences.append(
-            "H: harmonic mean of base and new; of their averages, as papers print it, and itself averaged."
+            "H: harmonic mean of base and new accuracy, of their averages (as papers print it) or averaged over seeds."
         )
     if "open-new" in columns:
         sentences.append("open-base, open-new, open H: the same images with all classes competing.")
     if TARGETS in columns:
-        sentences.append("target average: over the other datasets, without the one that was learned from.")
+        sentences.append("target average: over the other datasets, without the one used for training.")
     if SECONDS in columns:
-        sentences.append("Seconds are those of preparing and training.")
-    sentences.append("k/n seeds: not all finished, so not averaged.")
+        sentences.append("train s: seconds of preparation and training.")
+    sentences.append("k/n seeds: k of n seeds are finished, so there is no average.")
     sentences += [
         f"{dataset}: {count} class{'es have' if count > 1 else ' has'} fewer training images than shots; all are used."
         for dataset, count in table.short.items()
@@ -133,12 +138,12 @@ def _table_legend(table: Table) -> list[str]:
     sources = dict.fromkeys(value.printed.source for value in values if value.printed)
     if sources:
         where = "; ".join(sources)
-        sentences.append(f"(paper): as printed for this method, with its authors' recipe and images, in {where}.")
+        sentences.append(f"(paper): as printed, with the authors' recipe and images, in {where}.")
     return sentences
 
 
 def _best(table: Table) -> dict[tuple[str, Column], str]:
-    """The best number of each column of a dataset as it is shown, where not all are the same."""
+    """Return the best displayed number of each column and dataset, unless all are equal."""
     if table.metric in ("calibration_error", "calibrated_error"):
         return {}
     found: dict[tuple[str, Column], list[float]] = {}

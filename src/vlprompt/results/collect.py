@@ -1,4 +1,4 @@
-"""Which runs there are under a folder, and which of them may stand beside one another."""
+"""Find runs, label them, and decide which of them may share a table."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,22 +7,23 @@ from pathlib import Path
 
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.errors import VLPromptError
+from vlprompt.runs.archive import RunFolder, find_records
 from vlprompt.runs.labels import method_label, recipe_label
-from vlprompt.runs.record import RunRecord, read_records
+from vlprompt.runs.record import LARGE, RunRecord
 
 
 @dataclass(frozen=True, order=True)
-class Section:
-    """What all runs of a table have in common.
+class Conditions:
+    """Conditions that all runs of a table share.
 
     Attributes:
-        protocol: its name.
-        backbone: its name.
-        weights: hash of its weights.
-        precision: of the frozen weights.
-        recipe: "unified" or "paper", and what was changed.
-        shots: of the runs, where the columns are the protocol's tests; 0 where they are numbers of shots.
-        targets: names of the other datasets that the runs are tested on.
+        protocol: Name of the protocol.
+        backbone: Name of the backbone.
+        weights: Hash of the backbone's weights.
+        precision: Precision of the frozen weights.
+        recipe: "unified" or "paper", with the settings that differ from it.
+        shots: Training images per class if the columns are the protocol's tests; 0 if they are numbers of shots.
+        targets: Names of the other datasets that the runs are tested on.
     """
 
     protocol: str
@@ -35,7 +36,7 @@ class Section:
 
     @property
     def title(self) -> str:
-        """All of it, in a line."""
+        """All conditions on one line."""
         shots = f", {self.shots} shot{'s' * (self.shots > 1)}" if self.shots else ""
         backbone = f"{self.backbone} {self.precision} ({self.weights[:8]})"
         few = len(self.targets) <= 4
@@ -45,77 +46,106 @@ class Section:
 
 @dataclass(frozen=True)
 class Run:
-    """A run and what a table calls it.
+    """Run with the labels that tables use for it.
 
-    `dataset` tells apart splits of the same dataset: "openmoji", or "openmoji (split 1a2b3c4d)" where there are more.
+    Attributes:
+        folder: The run's folder, on disk or in an archive.
+        record: Its record.
+        conditions: Conditions that it shares with the other runs of its table.
+        dataset: Dataset name; splits of one dataset are told apart as "openmoji (split 1a2b3c4d)".
+        method: Method name with the options that differ from its recipe's.
     """
 
-    folder: Path
+    folder: RunFolder
     record: RunRecord
-    section: Section
+    conditions: Conditions
     dataset: str
     method: str
 
     @property
     def finished(self) -> bool:
-        """Only then it has metrics."""
+        """Whether the run is finished; only then it has metrics."""
         return self.record.status == "finished"
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """Names of the run's tests, in their order."""
+        """Names of the run's tests, in order."""
         return tests_of(self.record)
 
     @property
     def shots(self) -> int:
-        """Training images of each class."""
+        """Training images per class."""
         return self.record.config.data.shots
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
         return self.record.config.seed
 
 
-def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """All runs under the folders, unfinished ones included, and a line for each that cannot be read.
+def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """Find all runs in folders and zip archives, unfinished ones included.
 
-    The same run in several places counts once.
+    A run that is found more than once counts once.
+
+    Args:
+        places: Folders, which are searched at any depth, or zip archives of run folders.
+
+    Returns:
+        The runs, and one line for each record or archive that is left out.
 
     Raises:
-        VLPromptError: a folder is not there, or there is no run at all.
+        VLPromptError: A place does not exist, or no run is found.
+
+    Examples:
+        >>> runs, left_out = find_runs([Path("results/unified-few-shot.zip")])  # doctest: +SKIP
     """
-    found: dict[str, tuple[Path, RunRecord]] = {}
-    problems: list[str] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise VLPromptError(f"{folder} is no folder; give one that `vlprompt run` or `vlprompt tune` wrote into")
-        records, unreadable = read_records(folder)
-        problems += unreadable
-        for place, record in records.items():
+    places = list(places)
+    found: dict[str, tuple[RunFolder, RunRecord]] = {}
+    left_out: list[str] = []
+    for place in places:
+        records, problems = find_records(place)
+        left_out += problems
+        for folder, record in records:
+            if reason := _strange(record):
+                left_out.append(f"{folder / 'run.json'} cannot be shown ({reason})")
+                continue
             known = found.get(record.result_hash)
             if record.has_data and (known is None or known[1].status != "finished"):
-                found[record.result_hash] = (place, record)
+                found[record.result_hash] = (folder, record)
     if not found:
-        raise VLPromptError(f"there are no runs under {', '.join(map(str, folders))}; make some with `vlprompt run`")
-    return _named(list(found.values())), problems
+        reason = f": {left_out[0]}" if left_out else "; make some with `vlprompt run`"
+        raise VLPromptError(f"no runs found in {', '.join(map(str, places))}{reason}")
+    return _labeled(list(found.values())), left_out
 
 
 def tests_of(record: RunRecord) -> tuple[str, ...]:
-    """Names of a record's tests; of one from before records listed them, those it has metrics of, or the protocol's."""
+    """Return the names of a record's tests.
+
+    Older records do not list them: theirs are the tests that have metrics, or else the protocol's.
+    """
     measured = [test for test, values in record.metrics.items() if isinstance(values, dict)]
     return tuple(record.tests or measured or PROTOCOLS[record.config.protocol].tests)
 
 
-def _named(found: list[tuple[Path, RunRecord]]) -> list[Run]:
+def _strange(record: RunRecord) -> str:
+    """Return why a record that is valid JSON cannot be shown; empty if it can."""
+    if max(record.trainable_parameters, record.config.data.shots, record.config.seed) > LARGE:
+        return f"it holds a number above {LARGE:g}"
+    if numbers := [test for test in record.tests if not isinstance(record.metrics.get(test, {}), dict)]:
+        return f"metrics.{numbers[0]} must be a mapping, got {record.metrics[numbers[0]]}"
+    return ""
+
+
+def _labeled(found: list[tuple[RunFolder, RunRecord]]) -> list[Run]:
     splits = _splits([record for _, record in found])
-    same_name: dict[tuple[str, ...], set[str]] = {}
+    splits_of_name: dict[tuple[str, ...], set[str]] = {}
     for split, (_, record) in zip(splits, found, strict=True):
-        same_name.setdefault(_name(record), set()).add(split)
+        splits_of_name.setdefault(_name(record), set()).add(split)
     runs = []
     for split, (folder, record) in zip(splits, found, strict=True):
         config, backbone, name = record.config, record.backbone, _dataset(record)
-        section = Section(
+        conditions = Conditions(
             protocol=config.protocol,
             backbone=backbone.name,
             weights=backbone.weight_hash,
@@ -124,15 +154,15 @@ def _named(found: list[tuple[Path, RunRecord]]) -> list[Run]:
             shots=0 if tests_of(record) == ("test",) else config.data.shots,
             targets=_targets(record),
         )
-        dataset = f"{name} (split {split[:8].strip()})" if len(same_name[_name(record)]) > 1 else name
-        runs.append(Run(folder, record, section, dataset, method_label(config, record.split.template)))
+        dataset = f"{name} (split {split[:8].strip()})" if len(splits_of_name[_name(record)]) > 1 else name
+        runs.append(Run(folder, record, conditions, dataset, method_label(config, record.split.template)))
     return runs
 
 
 def _splits(records: list[RunRecord]) -> list[str]:
-    """What tells the split of each record from others: the images that shots are drawn from, and those of the tests.
+    """Return a key for the split of each record: the images that shots are drawn from, and those of the tests.
 
-    Where shots of the same seed are others all the same, the draw itself.
+    If the same seed drew different shots from the same images, the key is the draw itself.
     """
     draws: dict[tuple[str, str, int, int], set[str]] = {}
     for record in records:
@@ -144,7 +174,7 @@ def _splits(records: list[RunRecord]) -> list[str]:
 
 
 def _name(record: RunRecord) -> tuple[str, ...]:
-    """What must not be called the same where splits differ: a dataset in tables of one kind."""
+    """Return the name that different splits must not share: a dataset in tables of one kind."""
     return record.config.protocol, _dataset(record), *_targets(record)
 
 
@@ -154,7 +184,7 @@ def _draw(record: RunRecord) -> tuple[str, str, int, int]:
 
 
 def _images(record: RunRecord) -> str:
-    """Hash of the images that shots are drawn from, by their names, and of the tested ones, by what is in them."""
+    """Return the hash of the images that shots are drawn from (by name) and of those tested (by content)."""
     hashes = [record.split.pool, *(test.hash for test in record.tests.values())]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Two methods on the same images and seeds: how far apart they are, and whether that could be chance."""
+"""Paired comparisons of methods on the same images and seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,26 +6,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vlprompt.errors import VLPromptError
-from vlprompt.results.collect import Run, Section
+from vlprompt.results.collect import Conditions, Run
 from vlprompt.results.quantities import OF_AVERAGES, measured, quantities, right_answers
 from vlprompt.results.statistics import Sample, average, holm, redrawn_means, seed_weights, sign_flip_p
-from vlprompt.results.tables import AVERAGE, by_section, finished_by_seed, may_average, method_order, shots_title
+from vlprompt.results.tables import AVERAGE, by_conditions, finished_by_seed, may_average, method_order, shots_title
 from vlprompt.utils.seeds import derived_seed
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A method's accuracy less that of the one it is compared with, on the same images and seeds.
+    """Difference between a method's accuracy and the baseline's on the same images and seeds.
 
     Attributes:
-        dataset: or "average".
-        quantity: as tables call it; "16 shots" where those are the columns.
-        method: what is compared.
-        ours, theirs: percent, of the method and of what it is compared with.
-        sample: of the difference in points, with its bootstrap replicates.
-        p: of `sign_flip_p`; None for what is computed from several tests.
-        corrected: the same by Holm for all tests of the section.
-        have, need: seeds that are compared, and those that either method has; datasets in an average.
+        dataset: Dataset, or "average".
+        quantity: Quantity as tables name it; "16 shots" if the columns are numbers of shots.
+        method: Method that is compared with the baseline.
+        ours: Accuracy of the method in %.
+        theirs: Accuracy of the baseline in %.
+        sample: Difference in points, with its bootstrap replicates.
+        p: P-value of `sign_flip_p`; None for quantities computed from several tests.
+        corrected: P-value corrected by Holm's procedure for all tests of the comparison.
+        have: Number of seeds compared; of datasets in an average.
+        need: Number of seeds that either method has; of datasets in an average.
     """
 
     dataset: str
@@ -42,58 +44,63 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences of a section, all with the same method.
+    """Differences of several methods from one baseline.
 
     Attributes:
-        section: of the runs.
-        against: the method.
-        differences: by dataset and test.
-        left_out: a line for each run that has no counterpart on the same split and seed.
+        conditions: Conditions that the runs share.
+        against: Baseline method.
+        differences: Differences by dataset and test.
+        left_out: One line for each run without a counterpart on the same split and seed.
     """
 
-    section: Section
+    conditions: Conditions
     against: str
     differences: list[Difference]
     left_out: list[str]
 
     @property
     def tests(self) -> int:
-        """How many p-values they were corrected for."""
+        """Number of p-values that Holm's procedure corrected for."""
         return sum(difference.p is not None for difference in self.differences)
 
 
 def compare(runs: Sequence[Run], methods: Sequence[str]) -> list[Comparison]:
-    """Every other method's difference with the first one, section by section.
+    """Compare methods with the first one, once for all runs that share conditions.
 
     Args:
-        runs: as `find_runs` gave them.
-        methods: as tables call them; the first is what the others are compared with.
+        runs: Runs from `find_runs`.
+        methods: Method labels as in tables; the first is the baseline.
 
     Raises:
-        VLPromptError: a method that no run has, fewer than two of them, or predictions that cannot be read.
+        VLPromptError: A method has no runs, fewer than two methods are given, or predictions cannot be read.
+
+    Examples:
+        >>> comparisons = compare(find_runs([Path("results")])[0], ["coop", "dapt"])  # doctest: +SKIP
     """
     known = sorted({run.method for run in runs}, key=method_order)
     unknown = [method for method in methods if method not in known]
     if unknown:
-        raise VLPromptError(f"there are no runs of {', '.join(unknown)}; there are some of: {', '.join(known)}")
+        raise VLPromptError(f"no runs of {', '.join(unknown)}; methods with runs: {', '.join(known)}")
     against, *others = dict.fromkeys(methods)
     if not others:
-        raise VLPromptError("a comparison takes two methods or more with commas between them, such as coop,dapt")
+        raise VLPromptError("a comparison needs at least two methods, such as coop,dapt")
     comparisons = []
-    for section, found in by_section(runs).items():
+    for conditions, found in by_conditions(runs).items():
         differences: list[Difference] = []
         left_out: list[str] = []
         for method in others:
-            own, alone = _differences(section, found, method, against)
+            own, alone = _differences(conditions, found, method, against)
             differences += own
             left_out += alone
         if differences or left_out:
-            comparisons.append(Comparison(section, against, _corrected(_ordered(differences)), left_out))
+            comparisons.append(Comparison(conditions, against, _corrected(_ordered(differences)), left_out))
     return comparisons
 
 
-def _differences(section: Section, runs: list[Run], method: str, against: str) -> tuple[list[Difference], list[str]]:
-    """Of one method, with averages over datasets where it has all of them; and what has no counterpart."""
+def _differences(
+    conditions: Conditions, runs: list[Run], method: str, against: str
+) -> tuple[list[Difference], list[str]]:
+    """Return one method's differences, with averages if it has all datasets, and a line for each run left out."""
     if {method, against} - {run.method for run in runs}:
         return [], []
     places = sorted({(run.dataset, run.shots) for run in runs if run.method in (method, against)})
@@ -110,7 +117,7 @@ def _differences(section: Section, runs: list[Run], method: str, against: str) -
                 alone.append(f"{run.method} on {dataset}, {shots_title(shots)}, seed {run.seed}: {reason}")
         if seeds:
             pair = ([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
-            differences += _paired(section, dataset, method, *pair, need=len(seeds_of_either))
+            differences += _paired(conditions, dataset, method, *pair, need=len(seeds_of_either))
     datasets = {dataset for dataset, _ in places}
     if may_average(datasets):
         for quantity in dict.fromkeys(difference.quantity for difference in differences):
@@ -120,16 +127,16 @@ def _differences(section: Section, runs: list[Run], method: str, against: str) -
 
 
 def _same_split(one: Run, other: Run) -> bool:
-    """Whether two runs learned from the same images and are tested alike."""
+    """Return whether two runs learned from the same images and were tested on the same ones."""
     tests = one.record.tests, other.record.tests
     alike = all(tests[0][name].hash == tests[1][name].hash for name in tests[0].keys() & tests[1].keys())
     return one.record.split.content == other.record.split.content and alike
 
 
 def _paired(
-    section: Section, dataset: str, method: str, ours: list[Run], theirs: list[Run], *, need: int
+    conditions: Conditions, dataset: str, method: str, ours: list[Run], theirs: list[Run], *, need: int
 ) -> list[Difference]:
-    """The differences of all quantities that the runs of both have; seed by seed, images and seeds drawn together."""
+    """Return the differences of all quantities that both have, with images and seeds resampled jointly."""
     count = len(ours)
     values = [measured(runs) for runs in (ours, theirs)]
     tests = [test for test in values[0] if test in values[1]]
@@ -139,13 +146,13 @@ def _paired(
     redrawn = {test: redrawn_means(right[test], rng) for test in tests}
     own, other = (
         quantities(
-            section, {test: found[test] for test in tests}, {test: redrawn[test][:, part] for test in tests}, weights
+            conditions, {test: found[test] for test in tests}, {test: redrawn[test][:, part] for test in tests}, weights
         )
         for found, part in zip(values, (slice(count), slice(count, None)), strict=True)
     )
     differences = []
     for quantity in own:
-        if quantity == OF_AVERAGES:  # a number without seeds; the average of their harmonic means has them
+        if quantity == OF_AVERAGES:  # a single number without seeds; "average H" has one per seed
             continue
         a, b = own[quantity], other[quantity]
         assert a.replicates is not None and b.replicates is not None
@@ -153,13 +160,13 @@ def _paired(
         p = None
         if quantity in tests:
             p = sign_flip_p(right[quantity][:count].astype(np.int8) - right[quantity][count:])
-        name = shots_title(ours[0].shots) if section.shots == 0 else quantity
+        name = shots_title(ours[0].shots) if conditions.shots == 0 else quantity
         differences.append(Difference(dataset, name, method, a.mean, b.mean, sample, p, None, count, need))
     return differences
 
 
 def _averaged(differences: list[Difference], datasets: int) -> list[Difference]:
-    """Their average over datasets, if all of them are there and whole; it is no single test, so it has no p-value."""
+    """Return the average over datasets, without a p-value; nothing if a dataset or seed is missing."""
     whole = len(differences) == datasets and all(found.have == found.need for found in differences)
     if not whole or len({found.have for found in differences}) > 1:
         return []
@@ -170,7 +177,7 @@ def _averaged(differences: list[Difference], datasets: int) -> list[Difference]:
 
 
 def _ordered(differences: list[Difference]) -> list[Difference]:
-    """By dataset, the average last, and by test, so that methods stand below one another."""
+    """Sort by dataset, the average last, and by test, so that methods of one test are adjacent."""
     tests = list(dict.fromkeys(found.quantity for found in differences))
     return sorted(differences, key=lambda found: (found.dataset == AVERAGE, found.dataset, tests.index(found.quantity)))
 

@@ -1,16 +1,16 @@
-"""Tables and comparisons for a terminal, Markdown, LaTeX and CSV."""
+"""Print tables and comparisons on the terminal, or write them as Markdown, LaTeX or CSV."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table as RichTable
 
-from vlprompt.results.cells import Sheet, table_sheet
+from vlprompt.results.cells import TextTable, as_text
 from vlprompt.results.comparisons import Comparison
 from vlprompt.results.statistics import Sample
 from vlprompt.results.tables import Table
+from vlprompt.utils.terminal import print_table
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -19,108 +19,140 @@ LATEX = {
     "±": r"$\pm$",
     "–": "--",
     "−": "$-$",
-    "[": "{[}",  # after a line's end it would be an option
+    "[": "{[}",  # at the start of a row it would be an option of the line break before
     "]": "{]}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+NAME_WIDTH = 24  # characters of a name on a line of a terminal before it is wrapped
+CONDITIONS = ["protocol", "backbone", "weights", "precision", "recipe"]
 
 
-def print_tables(tables: Sequence[Table]) -> None:
-    """On the terminal."""
-    print_sheets([table_sheet(table) for table in tables])
+def print_tables(shown: Sequence[Table | Comparison]) -> None:
+    """Print tables or comparisons on the terminal.
+
+    A table that is wider than the terminal is printed in several parts, each with the names of its rows.
+    """
+    console = Console(markup=False, emoji=False, highlight=False)
+    tables = _as_text(shown)
+    for table in tables:
+        title = table.title
+        for part in _parts(table, console.width):
+            rows: list[list[str] | None] = []
+            for starts_dataset, cells in _rows(table):
+                if rows and starts_dataset:
+                    rows.append(None)
+                rows.append([cells[place] for place in part])
+            print_table(rows, [table.columns[place] for place in part], title=title, console=console)
+            title = "(continued)"
+    console.print(_legend(tables), style="dim")
 
 
-def print_sheets(sheets: Sequence[Sheet]) -> None:
-    """On the terminal; as wide as needed where the output goes elsewhere."""
-    wide = None if Console().is_terminal else 400
-    console = Console(width=wide, markup=False, emoji=False, highlight=False)
-    for sheet in sheets:
-        shown = RichTable(title=sheet.title, title_justify="left")
-        for place, title in enumerate(sheet.titles):
-            shown.add_column(title, justify="left" if place < sheet.words else "right")
-        for new, cells in _once(sheet):
-            if shown.row_count and new:
-                shown.add_section()
-            shown.add_row(*cells)
-        console.print(shown)
-    console.print(_legend(sheets), style="dim", soft_wrap=wide is not None)
-
-
-def to_markdown(sheets: Sequence[Sheet]) -> str:
-    """A heading and a table for each sheet, and what the numbers are."""
+def to_markdown(shown: Sequence[Table | Comparison]) -> str:
+    """Return a heading and a Markdown table for each, followed by the legend."""
     lines = []
-    for sheet in sheets:
-        rule = ["---"] * sheet.words + ["---:"] * (len(sheet.titles) - sheet.words)
-        lines += [f"### {sheet.title}", "", _line(sheet.titles), _line(rule)]
-        place = sheet.titles.index("method")
-        for _, cells in _once(sheet):
-            lines.append(_line([*cells[:place], f"`{cells[place]}`", *cells[place + 1 :]]))
+    tables = _as_text(shown)
+    for table in tables:
+        rule = ["---"] * table.words + ["---:"] * (len(table.columns) - table.words)
+        lines += [f"### {table.title}", "", _markdown_row(table.columns), _markdown_row(rule)]
+        method = table.columns.index("method")
+        for _, cells in _rows(table):
+            cells[method] = f"`{cells[method]}`"
+            lines.append(_markdown_row(cells))
         lines.append("")
-    return "\n".join([*lines, _legend(sheets), ""])
+    return "\n".join([*lines, _legend(tables), ""])
 
 
-def to_latex(sheets: Sequence[Sheet]) -> str:
-    r"""A `table` for each sheet, for `\usepackage{booktabs,graphicx}`; of each column the best of a dataset is bold.
+def to_latex(shown: Sequence[Table | Comparison]) -> str:
+    r"""Return a LaTeX `table` for each, for `\usepackage{booktabs,graphicx}`; the best number of a dataset is bold.
 
-    What is wider than the line is made smaller.
+    Tables that are wider than the line are scaled down.
     """
     lines = [r"% \usepackage{booktabs,graphicx}"]
-    for sheet in sheets:
-        count = len(sheet.titles) - sheet.words
+    for table in _as_text(shown):
+        numbers = len(table.columns) - table.words
         lines += [
             r"\begin{table}",
             r"\centering",
-            f"\\caption{{{_latex(sheet.title)}. {_latex(' '.join(sheet.legend))}}}",
+            f"\\caption{{{_latex(table.title)}. {_latex(' '.join(table.legend))}}}",
             r"\footnotesize",
             r"\setlength{\tabcolsep}{4pt}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            f"\\begin{{tabular}}{{{'l' * sheet.words}{'r' * count}}}",
+            f"\\begin{{tabular}}{{{'l' * table.words}{'r' * numbers}}}",
             r"\toprule",
-            f"{' & '.join(map(_latex, sheet.titles))} \\\\",
+            f"{' & '.join(map(_latex, table.columns))} \\\\",
             r"\midrule",
         ]
-        for number, ((new, cells), line) in enumerate(zip(_once(sheet), sheet.lines, strict=True)):
-            if number and new:
+        for number, ((starts_dataset, texts), cells) in enumerate(zip(_rows(table), table.rows, strict=True)):
+            if number and starts_dataset:
                 lines.append(r"\midrule")
-            shown = [_bold(text) if cell.best else _latex(text) for text, cell in zip(cells, line, strict=True)]
-            lines.append(f"{' & '.join(shown)} \\\\")
+            row = [_bold(text) if cell.best else _latex(text) for text, cell in zip(texts, cells, strict=True)]
+            lines.append(f"{' & '.join(row)} \\\\")
         lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
     return "\n".join([*lines, ""])
 
 
 def tables_to_csv(tables: Sequence[Table]) -> str:
-    """One line a number, with everything that tells it from others; empty where seeds are missing."""
+    """Return one line per number, with everything that identifies it; numbers are empty if seeds are missing."""
     names = ["shots", "quantity", "mean", "std", "low", "high", "have", "need", "of", "paper", "paper_source"]
     rows = []
     for table in tables:
         for row in table.rows:
             for column, value in row.values.items():
                 sample, paper = value.sample, value.printed
-                found = (sample.mean, sample.std, *_interval(sample)) if sample else (None,) * 4
+                numbers = (sample.mean, sample.std, *_interval(sample)) if sample else (None,) * 4
                 beside = (paper.value, paper.source) if paper else (None, None)
-                place = (*_about(table), row.dataset, row.method, column.shots, column.quantity)
-                rows.append((*place, *found, value.have, value.need, value.of, *beside))
-    return _csv([*ABOUT, "dataset", "method", *names], rows)
+                key = (*_conditions(table), row.dataset, row.method, column.shots, column.quantity)
+                rows.append((*key, *numbers, value.have, value.need, value.of, *beside))
+    return _csv([*CONDITIONS, "dataset", "method", *names], rows)
 
 
 def comparisons_to_csv(comparisons: Sequence[Comparison]) -> str:
-    """One line a difference, with everything that tells it from others."""
+    """Return one line per difference, with everything that identifies it."""
     names = ["quantity", "accuracy", "against_accuracy", "difference", "low", "high", "p", "p_holm", "have", "need"]
     rows = []
     for comparison in comparisons:
         for found in comparison.differences:
-            place = (*_about(comparison), found.dataset, found.method, comparison.against, found.quantity)
-            sample, chance = found.sample, (found.p, found.corrected)
-            values = (found.ours, found.theirs, sample.mean, *_interval(sample), *chance, found.have, found.need)
-            rows.append((*place, *values))
-    return _csv([*ABOUT, "dataset", "method", "against", *names], rows)
+            key = (*_conditions(comparison), found.dataset, found.method, comparison.against, found.quantity)
+            sample, p_values = found.sample, (found.p, found.corrected)
+            numbers = (found.ours, found.theirs, sample.mean, *_interval(sample), *p_values, found.have, found.need)
+            rows.append((*key, *numbers))
+    return _csv([*CONDITIONS, "dataset", "method", "against", *names], rows)
 
 
-ABOUT = ["protocol", "backbone", "weights", "precision", "recipe"]
+def _as_text(shown: Sequence[Table | Comparison]) -> list[TextTable]:
+    """Return all as text, without comparisons of runs that have nothing in common."""
+    return [as_text(one) for one in shown if isinstance(one, Table) or one.differences]
 
 
-def _about(shown: Table | Comparison) -> list[str]:
-    return [getattr(shown.section, name) for name in ABOUT]
+def _parts(table: TextTable, width: int) -> Iterator[list[int]]:
+    """Yield the columns of each part of a table that fits the width: its names, and some of its numbers."""
+    widths = [max(map(len, texts)) + 3 for texts in zip(table.columns, *(_texts(table)), strict=True)]
+    names = list(range(table.words))
+    used = start = 1 + sum(min(widths[place], NAME_WIDTH + 3) for place in names)
+    part: list[int] = []
+    for place in range(table.words, len(widths)):
+        if part and used + widths[place] > width:
+            yield names + part
+            part, used = [], start
+        part.append(place)
+        used += widths[place]
+    yield names + part
+
+
+def _texts(table: TextTable) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def _rows(table: TextTable) -> Iterator[tuple[bool, list[str]]]:
+    """Yield the texts of every row, and whether its dataset differs from the row above, where it is left blank."""
+    above = None
+    for dataset, *others in _texts(table):
+        yield dataset != above, [dataset if dataset != above else "", *others]
+        above = dataset
+
+
+def _conditions(shown: Table | Comparison) -> list[str]:
+    return [getattr(shown.conditions, name) for name in CONDITIONS]
 
 
 def _csv(names: list[str], rows: Sequence[Sequence[object]]) -> str:
@@ -135,27 +167,17 @@ def _interval(sample: Sample) -> tuple[float | None, float | None]:
     return sample.interval or (None, None)
 
 
-def _once(sheet: Sheet) -> list[tuple[bool, list[str]]]:
-    """Every line's texts, the dataset only where it differs from the line above; and whether it does."""
-    lines, above = [], None
-    for line in sheet.lines:
-        dataset = line[0].text
-        lines.append((dataset != above, [dataset if dataset != above else "", *(cell.text for cell in line[1:])]))
-        above = dataset
-    return lines
-
-
-def _line(cells: list[str]) -> str:
+def _markdown_row(cells: list[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _legend(sheets: Sequence[Sheet]) -> str:
-    """What the numbers of all sheets are, each sentence once."""
-    return " ".join(dict.fromkeys(sentence for sheet in sheets for sentence in sheet.legend))
+def _legend(tables: Sequence[TextTable]) -> str:
+    """Return the legends of all tables, each sentence once."""
+    return " ".join(dict.fromkeys(sentence for table in tables for sentence in table.legend))
 
 
 def _bold(text: str) -> str:
-    """In LaTeX, without its interval."""
+    """Return a cell in LaTeX with its number, but not its interval, in bold."""
     number, bracket, interval = text.partition(" [")
     return f"\\textbf{{{_latex(number)}}}{_latex(bracket + interval)}"
 

@@ -1,7 +1,7 @@
-"""Numbers that papers printed, to stand beside ours.
+"""Numbers printed in papers, shown beside ours.
 
-`paper_numbers.csv` holds them as they were printed, with the place each was read in. Where several groups ran a method,
-it is its authors' run, or the one that the later papers quote.
+`paper_numbers.csv` holds them as printed, each with its source. If several groups ran a method, the number is from its
+authors' run, or from the run that later papers quote.
 """
 
 import csv
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from vlprompt.results.collect import Section
+from vlprompt.results.collect import Conditions
 from vlprompt.results.quantities import TARGETS
 
-# Names under which the papers' weights are loaded; what other weights reach is no reproduction.
+# Names under which the papers' weights are loaded. Numbers with other weights are not comparable.
 BACKBONES = {
     "ViT-B/16": ("ViT-B-16/openai", "ViT-B-16-quickgelu/openai", "ViT-B-16", "clip-vit-base-patch16"),
     "RN50": ("RN50/openai", "RN50-quickgelu/openai", "RN50"),
@@ -27,14 +27,14 @@ SHIFTED = frozenset("imagenetv2 imagenetsketch imageneta imagenetr".split())
 
 @dataclass(frozen=True)
 class Printed:
-    """A number as it was printed, and where."""
+    """Number as it was printed, and its source."""
 
     value: str
     source: str
 
 
 def printed(
-    section: Section,
+    conditions: Conditions,
     datasets: Collection[str],
     dataset: str | None,
     method: str,
@@ -42,28 +42,28 @@ def printed(
     quantity: str,
     metric: str = "accuracy",
 ) -> Printed | None:
-    """What was printed for a place of a table; None where nothing was.
+    """Return the number printed for a cell of a table, or None.
 
     Args:
-        section: of the table.
-        datasets: of the table. Averages are the papers' only over the same ones.
-        dataset: of the row; None for the average over all.
-        method: as the table calls it. One with options that are not its recipe's is not the paper's.
-        shots: training images of each class.
-        quantity: as the table calls it.
-        metric: what it is of; papers printed accuracies.
+        conditions: Conditions of the table.
+        datasets: Datasets of the table; averages are compared only over the papers' eleven.
+        dataset: Dataset of the row; None for the average.
+        method: Method label as in the table. A label with options has no counterpart in papers.
+        shots: Training images per class.
+        quantity: Quantity as the table names it.
+        metric: Metric of the table; papers printed accuracies only.
     """
-    backbone = next((paper for paper, names in BACKBONES.items() if section.backbone in names), None)
+    backbone = next((paper for paper, names in BACKBONES.items() if conditions.backbone in names), None)
     if backbone is None or metric != "accuracy":
         return None
     if dataset is None:
         if {_plain(name) for name in datasets} != ELEVEN:
             return None
         dataset = "average of 11"
-    targets = {_plain(name) for name in section.targets}
+    targets = {_plain(name) for name in conditions.targets}
     if quantity == TARGETS and targets not in (ELEVEN - {_plain(dataset)}, SHIFTED):
         return None
-    return _numbers().get((section.protocol, _plain(dataset), str(shots), backbone, method, _plain(quantity)))
+    return _numbers().get((conditions.protocol, _plain(dataset), str(shots), backbone, method, _plain(quantity)))
 
 
 @cache
@@ -77,5 +77,5 @@ def _numbers() -> dict[tuple[str, ...], Printed]:
 
 
 def _plain(name: str) -> str:
-    """Letters and digits alone, so that "oxford_pets" is OxfordPets."""
+    """Return the letters and digits of a name in lower case, so that "oxford_pets" equals "OxfordPets"."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -1,4 +1,4 @@
-"""Means over seeds with their spread, intervals by bootstrap, and the test of a paired difference."""
+"""Means and spreads over seeds, bootstrap intervals, and the paired sign-flip test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ LEVEL = 95
 
 @dataclass(frozen=True)
 class Sample:
-    """A quantity of several seeds.
+    """Values of a quantity over seeds.
 
     Attributes:
-        values: one of each seed (S,).
-        replicates: its mean in every bootstrap replicate (R,), or None where there is no bootstrap.
+        values: One value per seed (S,).
+        replicates: Their mean in every bootstrap replicate (R,); None without bootstrap.
     """
 
     values: Floats
@@ -27,17 +27,17 @@ class Sample:
 
     @property
     def mean(self) -> float:
-        """Over seeds."""
+        """Mean over seeds."""
         return float(self.values.mean())
 
     @property
     def std(self) -> float | None:
-        """Sample standard deviation over seeds; None where there is one seed."""
+        """Sample standard deviation over seeds; None for a single seed."""
         return float(self.values.std(ddof=1)) if len(self.values) > 1 else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The middle 95% of the replicates."""
+        """Middle 95% of the replicates; None without bootstrap."""
         if self.replicates is None:
             return None
         low, high = np.percentile(self.replicates, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
@@ -45,7 +45,7 @@ class Sample:
 
 
 def average(samples: Sequence[Sample]) -> Sample:
-    """Seed by seed, of samples whose images were drawn independently."""
+    """Return the average, seed by seed, of samples whose images were drawn independently."""
     replicates = [sample.replicates for sample in samples if sample.replicates is not None]
     return Sample(
         np.mean([sample.values for sample in samples], axis=0),
@@ -54,19 +54,19 @@ def average(samples: Sequence[Sample]) -> Sample:
 
 
 def seed_weights(seeds: int, rng: np.random.Generator) -> Floats:
-    """Share of every seed in every replicate (R, S), as seeds are drawn with replacement."""
+    """Draw the share of every seed in every replicate (R, S): seeds are drawn with replacement."""
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=REPLICATES) / seeds
 
 
 def redrawn_means(values: NDArray[Any], rng: np.random.Generator) -> Floats:
-    """Mean in % of every seed in every replicate (R, S), as images are drawn with replacement.
+    """Draw the mean in % of every seed in every replicate (R, S): images are drawn with replacement.
 
     Args:
-        values: whole numbers for N images by seed (S, N): whether a run was right, or the difference of two that were
-            or were not. A replicate draws the same images for all seeds.
-        rng: seeded.
+        values: Integers for N images by seed (S, N): whether a run was right, or the difference between two runs. A
+            replicate draws the same images for all seeds.
+        rng: Seeded generator.
     """
-    # Images with the same values in all seeds are alike, so that N images are drawn as a few kinds of them.
+    # Images with the same values in all seeds are interchangeable: draw counts of a few kinds, not N images.
     kinds, counts = np.unique(values.astype(np.int8), axis=1, return_counts=True)  # (S, K), (K,)
     drawn = rng.multinomial(values.shape[1], counts / values.shape[1], size=REPLICATES)  # (R, K)
     means: Floats = 100 * (drawn @ kinds.T) / values.shape[1]
@@ -74,23 +74,23 @@ def redrawn_means(values: NDArray[Any], rng: np.random.Generator) -> Floats:
 
 
 def sign_flip_p(differences: NDArray[Any]) -> float:
-    """Two-sided p-value of the paired sign-flip (permutation) test over images, exact to 1e-12.
+    """Return the two-sided p-value of the paired sign-flip (permutation) test over images, exact to 1e-12.
 
-    Null hypothesis: on every image the answers of these runs of the two methods could as well be swapped, all seeds of
-    the image at once, so that the sign of its difference is a coin's. It is about these tuned prompts on other images
-    of the same kind, and says nothing of other seeds, of which there are too few to permute; the interval beside it
-    lets both vary. With one seed it is McNemar's exact test.
+    Null hypothesis: on every image the two methods' answers, of all seeds together, are exchangeable, so that the sign
+    of the image's difference is a fair coin flip. The test is about these tuned prompts on other images of the same
+    kind. It says nothing about other seeds, of which there are too few to permute; the bootstrap interval lets both
+    vary. With one seed it is McNemar's exact test.
 
     Args:
-        differences: 1, 0 or -1 by seed and image (S, N): the other method's right answer less the first one's.
+        differences: 1, 0 or -1 by seed and image (S, N): right answers of one method minus those of the other.
     """
     sums = np.abs(differences.sum(0, dtype=np.int64))
     observed = abs(int(differences.sum(dtype=np.int64)))
     sizes, counts = np.unique(sums[sums > 0], return_counts=True)
     if observed == 0:
         return 1.0
-    # The characteristic function of a sum of independent ±k is the product of cos(k angle); its inverse transform
-    # is the distribution of the sum, all 2^N flips at once.
+    # The characteristic function of a sum of independent ±k is the product of cos(k angle). Its inverse transform is
+    # the distribution of the sum over all 2^N flips.
     most = int(sizes @ counts)
     angles = np.pi * np.arange(most + 2) / (most + 1)
     transform = np.prod([np.cos(size * angles) ** count for size, count in zip(sizes, counts, strict=True)], axis=0)
@@ -99,7 +99,7 @@ def sign_flip_p(differences: NDArray[Any]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number by Holm's step-down procedure, in the order they came in."""
+    """Return p-values corrected for their number by Holm's step-down procedure, in the given order."""
     order = np.argsort(p_values)
     corrected = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
     raised = np.minimum(np.maximum.accumulate(corrected), 1.0)

@@ -1,6 +1,6 @@
-"""What methods look like in plots: a color, a marker and a line for each."""
+"""Style of plots: a color, a marker and a line for each method, and matplotlib's settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,8 @@ from matplotlib.path import Path as Outline
 
 from vlprompt.results.tables import method_order
 
-# Six colors that stay apart for people who see two of the primaries as one, in simulation, each with at least three
-# times the paper's contrast; markers tell apart those who come to share one. On light and on dark paper.
+# Six colors, each on light and on dark paper. In simulations of color blindness they stay distinct, and each has a
+# contrast of at least 3:1 with the paper. Methods that share a color differ in their markers.
 COLORS = (
     ("#3a36c8", "#8f6bff"),
     ("#b98500", "#e6d23c"),
@@ -25,7 +25,7 @@ DASHED = (0, (3, 3))
 ZERO_SHOT = ("#6b6b6b", "#a8a8a8")
 INK, PAPER, RULE = "#1b1b1e", "#fffffe", "#d2d2d4"
 
-# matplotlib's own, so that a user's do not change what a plot says; no dollar sign of a class name starts a formula.
+# Fixed settings, so that a user's matplotlibrc changes nothing. A dollar sign in a class name starts no formula.
 SETTINGS: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
@@ -56,13 +56,14 @@ SETTINGS: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a method is drawn.
+class MethodStyle:
+    """Style of a method in plots.
 
     Attributes:
-        number: its place among the methods; no two have the same.
-        color: on light paper.
-        marker, line: matplotlib's. Lines of the same color differ, too.
+        number: Place among the methods, unique.
+        color: Color on light paper.
+        marker: Marker, as matplotlib names it.
+        line: Line style, as matplotlib takes it. Lines of one color differ.
     """
 
     number: int
@@ -71,18 +72,24 @@ class Look:
     line: Any
 
 
-def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A look for each method, the same for the same methods; the first 66 are unlike. Zero-shot is gray."""
+Styles = Mapping[str, MethodStyle]
+
+
+def method_styles(methods: Iterable[str]) -> dict[str, MethodStyle]:
+    """Return a style for each method, which depends on the set of methods only.
+
+    The first 66 styles are distinct. Zero-shot is gray.
+    """
     found = {}
     for number, method in enumerate(sorted(set(methods), key=method_order)):
         color, _ = ZERO_SHOT if method == "zero-shot" else COLORS[number % len(COLORS)]
         line = DASHED if method == "zero-shot" else LINES[number // len(COLORS) % len(LINES)]
-        found[method] = Look(number, color, MARKERS[number % len(MARKERS)], line)
+        found[method] = MethodStyle(number, color, MARKERS[number % len(MARKERS)], line)
     return found
 
 
 def marker_outline(marker: str) -> str:
-    """A marker as the `d` of an SVG path, about one unit wide around the origin."""
+    """Return a marker as the `d` of an SVG path, about one unit wide and centered at the origin."""
     style = MarkerStyle(marker)
     steps = []
     for points, code in style.get_path().transformed(style.get_transform()).iter_segments():

@@ -1,4 +1,4 @@
-"""Tables from run records alone: which runs share a cell, and what stands in it."""
+"""Tables from run records: which runs share a cell, and its value."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.errors import VLPromptError
-from vlprompt.results.collect import Run, Section
+from vlprompt.results.collect import Conditions, Run
 from vlprompt.results.paper import Printed, printed
 from vlprompt.results.quantities import (
     OF_AVERAGES,
@@ -29,7 +29,7 @@ PARAMETERS, SECONDS = "parameters", "train s"
 
 @dataclass(frozen=True)
 class Column:
-    """A quantity, of the runs with so many shots."""
+    """Column of a table: a quantity of the runs with a number of shots."""
 
     quantity: str
     shots: int
@@ -38,13 +38,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """What stands in one place of a table.
+    """Value of one cell of a table.
 
     Attributes:
-        sample: the quantity; None where runs are missing, which are never averaged as if they were all there.
-        have, need: seeds that are finished, and those that other runs of the table have; datasets in an average.
+        sample: Values over seeds; None if runs are missing, since the others alone are never averaged.
+        have: Number of finished seeds; of datasets in an average.
+        need: Number of seeds that any run of the dataset has; of datasets in an average.
         of: "seeds" or "datasets".
-        printed: what a paper printed for this place.
+        printed: Number that a paper printed for this cell.
     """
 
     sample: Sample | None
@@ -55,8 +56,8 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A method on a dataset, or on all of them."""
+class MethodRow:
+    """Row of a table: a method on one dataset, or averaged over all."""
 
     dataset: str
     method: str
@@ -65,108 +66,119 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Runs that may be compared.
+    """Table of runs that may be compared.
 
     Attributes:
-        section: what they have in common.
-        metric: of the tests, as records call it.
-        columns, rows: in the order they are shown.
-        short: datasets with classes that have fewer training images than shots, and how many classes.
+        conditions: Conditions that the runs share.
+        metric: Metric of the tests, as records name it.
+        columns: Columns in display order.
+        rows: Rows in display order.
+        short: Number of classes with fewer training images than shots, for each dataset that has such classes.
     """
 
-    section: Section
+    conditions: Conditions
     metric: str
     columns: list[Column]
-    rows: list[Row]
+    rows: list[MethodRow]
     short: dict[str, int]
 
     @property
     def datasets(self) -> list[str]:
-        """Those of the rows, without the average."""
+        """Datasets of the rows, without the average."""
         return list(dict.fromkeys(row.dataset for row in self.rows if row.dataset != AVERAGE))
 
     @property
     def methods(self) -> list[str]:
-        """Those of the rows, zero-shot first."""
+        """Methods of the rows, zero-shot first."""
         return sorted({row.method for row in self.rows}, key=method_order)
 
 
 def make_tables(runs: Iterable[Run], *, intervals: bool = False, metric: str = "accuracy") -> list[Table]:
-    """A table for each section, a row for each dataset and method, and averages where there are several datasets.
+    """Make one table for all runs that share conditions, with a row for each dataset and method, and averages.
 
     Args:
-        runs: as `find_runs` gave them.
-        intervals: bootstrap over images and seeds, from the runs' predictions.
-        metric: "accuracy", which alone has intervals, harmonic means and the papers' numbers beside it;
-            "macro_accuracy" or "calibration_error".
+        runs: Runs from `find_runs`.
+        intervals: Add bootstrap intervals over images and seeds, computed from the runs' predictions.
+        metric: "accuracy", "macro_accuracy", "calibration_error" or "calibrated_error". Only accuracy has intervals,
+            harmonic means, costs and the papers' numbers.
+
+    Examples:
+        >>> tables = make_tables(find_runs([Path("results")])[0], intervals=True)  # doctest: +SKIP
     """
     tables = []
-    for section, found in by_section(runs).items():
-        columns = _columns(section, found, metric)
+    for conditions, found in by_conditions(runs).items():
+        columns = _columns(conditions, found, metric)
         datasets = sorted({run.dataset for run in found})
-        rows = _rows(section, found, columns, intervals, metric)
+        rows = _rows(conditions, found, columns, intervals, metric)
         if may_average(datasets):
             methods = sorted({run.method for run in found}, key=method_order)
-            rows += [_averages(section, rows, method, datasets, columns, metric) for method in methods]
+            rows += [_averages(conditions, rows, method, datasets, columns, metric) for method in methods]
         short = {name: max(len(run.record.split.short) for run in found if run.dataset == name) for name in datasets}
-        tables.append(Table(section, metric, columns, rows, {name: count for name, count in short.items() if count}))
+        short = {name: count for name, count in short.items() if count}
+        tables.append(Table(conditions, metric, columns, rows, short))
     return tables
 
 
-def by_section(runs: Iterable[Run]) -> dict[Section, list[Run]]:
-    """Runs that may stand in one table, by what they have in common, in order."""
-    sections: dict[Section, list[Run]] = {}
+def by_conditions(runs: Iterable[Run]) -> dict[Conditions, list[Run]]:
+    """Group runs by the conditions that they share, in sorted order."""
+    groups: dict[Conditions, list[Run]] = {}
     for run in runs:
-        sections.setdefault(run.section, []).append(run)
-    return dict(sorted(sections.items()))
+        groups.setdefault(run.conditions, []).append(run)
+    return dict(sorted(groups.items()))
 
 
 def finished_by_seed(runs: Iterable[Run]) -> dict[int, Run]:
-    """The finished ones in the order of their seeds. Two of one seed would be a cell of unlike runs."""
+    """Return the finished runs of a cell by seed, in order of the seeds.
+
+    Raises:
+        VLPromptError: Two different runs have the same seed, so they must not be averaged.
+    """
     finished: dict[int, Run] = {}
     for run in sorted((run for run in runs if run.finished), key=lambda run: run.seed):
         if run.seed in finished:
             raise VLPromptError(
-                f"{run.folder} and {finished[run.seed].folder} are different runs that a table cannot tell apart; "
-                "give it one of them"
+                f"{run.folder} and {finished[run.seed].folder} are different runs with the same labels and seed; "
+                "leave one of them out"
             )
         finished[run.seed] = run
     return finished
 
 
 def may_average(datasets: Collection[str]) -> bool:
-    """Whether there are several, none of which is another split of another."""
+    """Return whether there are several datasets, and no two are splits of the same one."""
     return len(datasets) > 1 and len({dataset.split(" (split ")[0] for dataset in datasets}) == len(datasets)
 
 
 def shots_title(shots: int) -> str:
-    """ "1 shot", "16 shots"."""
+    """Return "1 shot", "16 shots" and so on."""
     return f"{shots} shot{'s' * (shots > 1)}"
 
 
 def method_order(label: str) -> tuple[bool, str]:
-    """What is compared with comes first."""
+    """Sort key that puts the baseline first."""
     return label != "zero-shot", label
 
 
-def _columns(section: Section, runs: list[Run], metric: str) -> list[Column]:
+def _columns(conditions: Conditions, runs: list[Run], metric: str) -> list[Column]:
     shots = sorted({run.shots for run in runs})
     most = shots[-1]
     costs = [PARAMETERS, SECONDS] if metric == "accuracy" else []
-    if section.shots == 0:
+    if conditions.shots == 0:
         titles = {PARAMETERS: PARAMETERS, SECONDS: f"{SECONDS} ({shots_title(most)})"}
         tests = [Column("test", count, shots_title(count)) for count in shots]
         return [*tests, *(Column(cost, most, titles[cost]) for cost in costs)]
     there = {test for run in runs for test in run.tests}
     summaries = {"new": [OF_AVERAGES, OF_HARMONICS], "open-new": [OPEN_HARMONICS]}
     names: list[str] = []
-    for test in (test for test in (*PROTOCOLS[section.protocol].tests, *section.targets) if test in there):
+    for test in (test for test in (*PROTOCOLS[conditions.protocol].tests, *conditions.targets) if test in there):
         names += [test, *(summaries.get(test, []) if metric == "accuracy" else [])]
-    names += [TARGETS] * bool(section.targets)
+    names += [TARGETS] * bool(conditions.targets)
     return [Column(name, most, name) for name in [*names, *costs]]
 
 
-def _rows(section: Section, runs: list[Run], columns: list[Column], intervals: bool, metric: str) -> list[Row]:
+def _rows(
+    conditions: Conditions, runs: list[Run], columns: list[Column], intervals: bool, metric: str
+) -> list[MethodRow]:
     groups: dict[tuple[str, str, int], list[Run]] = {}
     seeds: dict[tuple[str, int], set[int]] = {}
     for run in runs:
@@ -182,20 +194,20 @@ def _rows(section: Section, runs: list[Run], columns: list[Column], intervals: b
             there, need = groups.get((dataset, method, shots), []), len(seeds.get((dataset, shots), ()))
             finished = list(finished_by_seed(there).values())
             whole = finished and len(finished) == need
-            samples = _samples(section, finished, intervals, metric) if whole else {}
+            samples = _samples(conditions, finished, intervals, metric) if whole else {}
             for column in columns:
                 if column.shots == shots:
-                    paper = printed(section, datasets, dataset, method, shots, column.quantity, metric)
+                    paper = printed(conditions, datasets, dataset, method, shots, column.quantity, metric)
                     values[column] = Value(samples.get(column.quantity), len(finished), need, printed=paper)
-        rows.append(Row(dataset, method, values))
+        rows.append(MethodRow(dataset, method, values))
     return rows
 
 
-def _samples(section: Section, runs: list[Run], intervals: bool, metric: str) -> dict[str, Sample]:
-    """Every quantity of the runs of all seeds of a cell."""
+def _samples(conditions: Conditions, runs: list[Run], intervals: bool, metric: str) -> dict[str, Sample]:
+    """Return every quantity of a cell, from the runs of all its seeds."""
     values = measured(runs, metric)
     if metric != "accuracy":
-        return {name: Sample(found) for name, found in (values | target_average(section, values)).items()}
+        return {name: Sample(found) for name, found in (values | target_average(conditions, values)).items()}
     records = [run.record for run in runs]
     redrawn: dict[str, Floats] | None = None
     weights: Floats | None = None
@@ -203,23 +215,23 @@ def _samples(section: Section, runs: list[Run], intervals: bool, metric: str) ->
         rng = np.random.default_rng(derived_seed("bootstrap", *(record.result_hash for record in records)))
         weights = seed_weights(len(runs), rng)
         redrawn = {test: redrawn_means(right, rng) for test, right in right_answers(runs, list(values)).items()}
-    samples = quantities(section, values, redrawn, weights)
+    samples = quantities(conditions, values, redrawn, weights)
     samples[PARAMETERS] = Sample(np.array([float(record.trainable_parameters) for record in records]))
     samples[SECONDS] = Sample(np.array([record.training_seconds for record in records]))
     return samples
 
 
 def _averages(
-    section: Section, rows: list[Row], method: str, datasets: list[str], columns: list[Column], metric: str
-) -> Row:
-    """A method's averages over datasets, where it is finished on all of them."""
+    conditions: Conditions, rows: list[MethodRow], method: str, datasets: list[str], columns: list[Column], metric: str
+) -> MethodRow:
+    """Return a method's averages over datasets, for the columns where it is finished on all of them."""
     own = [row for row in rows if row.method == method]
     found: dict[str, Sample | None] = {}
     values: dict[Column, Value] = {}
     for column in columns:
         samples = [sample for row in own if (sample := row.values[column].sample) is not None]
         alike = len({len(sample.values) for sample in samples}) == 1
-        if column.quantity == PARAMETERS:  # a probe has as many as there are classes, which has no average
+        if column.quantity == PARAMETERS:  # the linear probe's number depends on the classes: no average
             alike = alike and len({sample.mean for sample in samples}) == 1
         whole = len(samples) == len(datasets) and alike
         sample = average(samples) if whole else None
@@ -227,6 +239,6 @@ def _averages(
         if column.quantity == OF_AVERAGES:
             sample = of_averages(base, new) if base and new else None
         found[column.quantity] = sample
-        paper = printed(section, datasets, None, method, column.shots, column.quantity, metric)
+        paper = printed(conditions, datasets, None, method, column.shots, column.quantity, metric)
         values[column] = Value(sample, len(samples), len(datasets), "datasets", paper)
-    return Row(AVERAGE, method, values)
+    return MethodRow(AVERAGE, method, values)

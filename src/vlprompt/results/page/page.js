@@ -1,5 +1,5 @@
 "use strict";
-// Everything is readable without this: it filters and sorts rows, hides methods, and saves the records.
+// The page is readable without this script, which filters and sorts rows, hides methods and saves the records.
 const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
 const filter = document.getElementById("filter");
 const hidden = new Set();
@@ -61,7 +61,7 @@ function sort(table, place, heading) {
   for (const body of table.tBodies) {
     const rows = all("tr:not(.group)", body).map((row) => [key(row), row]);
     rows.sort(([a], [b]) => {
-      if (a === null || b === null) return (a === null) - (b === null); // what lacks a number is last both ways
+      if (a === null || b === null) return (a === null) - (b === null); // rows without a number go last in both directions
       return next === "descending" ? order(b, a) : order(a, b);
     });
     for (const [, row] of rows) body.append(row);

@@ -1,0 +1,97 @@
+"""Print a run's record and metrics on the terminal."""
+
+import inspect
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from vlprompt.runs.record import RunRecord
+from vlprompt.utils.terminal import print_table
+
+COLUMNS = {
+    "accuracy": "accuracy %",
+    "macro_accuracy": "macro %",
+    "calibration_error": "calibration error %",
+    "calibrated_error": "after temperature",
+}
+
+
+def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
+    """Print a table of a run's metrics, one row per test."""
+    tests = [values for values in metrics.values() if isinstance(values, dict)]
+    columns = [key for key in COLUMNS if all(key in values for values in tests)]
+    rows: list[list[str]] = []
+    for test, values in metrics.items():
+        if isinstance(values, dict):
+            rows.append([test, *(f"{values[key]:.1f}" for key in columns), str(values["images"])])
+        else:
+            rows.append([test.replace("_", " "), f"{values:.1f}", *[""] * len(columns)])
+    print_table(rows, ["test", *(COLUMNS[key] for key in columns), "images"], title=title)
+
+
+def print_record(record: RunRecord, run: Path) -> None:
+    """Print what a run is and how far it got."""
+    config, split = record.config, record.split
+    method, data = config.method, config.data
+    backbone = (
+        f"backbone {record.backbone.name}, {config.backbone.precision}; {record.trainable_parameters:,} parameters"
+    )
+    if not record.has_data:
+        print(f"{run}: {record.status}, {method.name} from {data.source}")
+        print(f"  {backbone}")
+        print(f"  {len(record.classes_now or record.class_names)} classes")
+    else:
+        print(f"{run}: {record.status}, {len(record.history)} of {config.optim.epochs} epochs")
+        print(f"  {method.name} on {data.source}, {config.protocol}, {data.shots} shots, seed {config.seed}")
+        print(f"  {backbone}")
+        counts = f"{split.train} training, {split.val} validation and {split.test} test images"
+        print(f"  {len(record.class_names)} classes; {counts}")
+    for path, reason in split.skipped:
+        print(f"  left out {path}: {reason}")
+    options = ", ".join(f"{key}={value}" for key, value in method.options.items())
+    print(f"  {options}")
+    if record.history:
+        last = record.history[-1]
+        losses = ", ".join(f"{name} {value:.4f}" for name, value in last.losses.items())
+        print(f"  last epoch: {losses}, training accuracy {last.accuracy:.1%}, {last.images_per_second:.0f} images/s")
+    if record.timings:
+        print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in record.timings.items()))
+    if found := record.calibration:
+        print(
+            f"  temperature {found.temperature:.2f}: calibration error of {found.images} held-out images "
+            f"{found.error_before:.1f}% before, {found.error_after:.1f}% after"
+        )
+    if record.metrics:
+        print_metrics(record.metrics, title="metrics")
+
+
+def listing(what: str) -> list[dict[str, Any]]:
+    """Return the entries of `vlprompt list`: a name, a description, and a method's options."""
+    from vlprompt.backbones.sources.open_clip import list_pretrained
+    from vlprompt.config.recipes import list_recipes
+    from vlprompt.data.loading import list_datasets
+    from vlprompt.methods.base import METHODS
+
+    if what == "methods":
+        return [_method(name) for name in METHODS.names()]
+    if what == "recipes":
+        return [{"name": name} for name in list_recipes()]
+    if what == "backbones":
+        embedded = {"name": "embedded", "about": "pictoclip, the small model that ships with the package"}
+        return [embedded, *({"name": pair} for pair in list_pretrained())]
+    return [{"name": name} for name in list_datasets()]
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """Return the values that an option is limited to, or an empty list."""
+    return list(get_args(annotation)) if get_origin(annotation) is Literal else []
+
+
+def _method(name: str) -> dict[str, Any]:
+    from vlprompt.methods.base import METHODS
+
+    method = METHODS.get(name)
+    options = [
+        {"name": key, "default": field.default, "choices": _choices(field.annotation), "about": field.description}
+        for key, field in method.Options.model_fields.items()
+    ]
+    return {"name": name, "about": (inspect.getdoc(method) or "").splitlines()[0], "options": options}
