@@ -9,10 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.helpers.tiny_clip import Tiny
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
-
-from .conftest import Tiny
 
 
 def hugging_face_names(model: open_clip.CLIP) -> dict[str, Tensor]:

@@ -12,11 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tests.helpers.tiny_clip import Tiny
 from vlprompt.backbones.sources import embedded
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
-
-from .conftest import Tiny
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

@@ -9,11 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from tests.helpers.tiny_clip import TEXT, Tiny
 from vlprompt.backbones.sources import open_clip as pretrained
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
-
-from .conftest import TEXT, Tiny
 
 VISION = {"image_size": 32, "patch_size": 8, "width": 128, "layers": 2}
 
