@@ -163,7 +163,7 @@ def test_visual_prompts_of_no_tokens_change_nothing(case: Case) -> None:
 def test_visual_prompts_reach_the_feature_or_are_refused(case: Case) -> None:
     vision = case.backbone.vision
     if not case.family.visual_prompts:
-        with pytest.raises(VLPromptError, match="has no place for visual prompts"):
+        with pytest.raises(VLPromptError, match="does not take visual prompts"):
             vision(case.images, VisualPrompts(torch.zeros(2, 8)))
         return
     assert vision.width is not None

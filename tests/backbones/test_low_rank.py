@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 import vlprompt
 from vlprompt import Backbone, LowRankUpdates, TextPrompts, VLPromptError
-from vlprompt.backbones.reference import encode_prompts_plainly
+from tests.helpers.reference import encode_prompts_plainly
 
 WORDS = ("red", "apple", "satellite", "crop", "737-800", "t-shirt", "what?")
 TEXT_WIDTH, TEXT_DEPTH, VISUAL_WIDTH, VISUAL_DEPTH = 64, 3, 96, 2
@@ -167,5 +167,5 @@ def test_updates_of_the_wrong_shape_are_named() -> None:
         ours.vision(torch.randn(1, 3, 32, 32), updates=updates)
     with pytest.raises(VLPromptError, match="do not fit a tower of 3 layers and width 64"):
         ours.text(ours.tokenize(["a dog."]), random_updates(VISUAL_DEPTH, VISUAL_WIDTH, 2, 0))
-    with pytest.raises(VLPromptError, match=r"need shapes \(layers, 3, r, d\) and \(layers, 3, d, r\)"):
+    with pytest.raises(VLPromptError, match=r"must have shapes \(layers, 3, r, d\) and \(layers, 3, d, r\)"):
         LowRankUpdates(updates.down, updates.down)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import vlprompt
 from vlprompt import Backbone, TextPrompts, VisualPrompts, VLPromptError
-from vlprompt.backbones.reference import encode_prompts_plainly
+from tests.helpers.reference import encode_prompts_plainly
 
 WORDS = ("red", "apple", "satellite", "crop", "retriever", "737-800", "t-shirt", "forget-me-not", "what?")
 WIDTH, DEPTH = 64, 3
@@ -191,11 +191,11 @@ def test_fp16_on_a_cpu_is_an_error() -> None:
 
 
 def test_prompts_of_the_wrong_shape_are_named() -> None:
-    with pytest.raises(VLPromptError, match="per class needs 3 dimensions"):
+    with pytest.raises(VLPromptError, match=r"must have shape \(C, n, d_t\) for per='class', got \(4, 64\)"):
         TextPrompts(torch.zeros(4, WIDTH), "class")
-    with pytest.raises(VLPromptError, match="deep text prompts"):
+    with pytest.raises(VLPromptError, match="`deep` of text prompts must have shape"):
         TextPrompts(torch.zeros(4, WIDTH), deep=torch.zeros(2, 3, WIDTH))
     with pytest.raises(VLPromptError, match="frozen_words"):
         TextPrompts(torch.zeros(4, WIDTH), position="front", frozen_words="of a")
-    with pytest.raises(VLPromptError, match="deep visual prompts"):
+    with pytest.raises(VLPromptError, match="`deep` of visual prompts must have shape"):
         VisualPrompts(torch.zeros(4, WIDTH), torch.zeros(2, 3, WIDTH))

@@ -18,7 +18,6 @@ from vlprompt.analysis.norms import LayerNorms, image_norms, prompt_norms, text_
 from vlprompt.analysis.selection import Images, find_images
 from vlprompt.analysis.summaries import Change
 from vlprompt.analysis.tuned_features import ClassFeatures, ImageFeatures, class_features, image_features
-from vlprompt.backbones.tracing import reads_class_token
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.data.image_set import ImageSet
 from vlprompt.data.sampling import spaced
@@ -232,7 +231,7 @@ def _look_at_images(
         found.left_out["image attention"] = lacking
         return
     found.norms["image"] = image_norms(tower, visual, next(_batches(method, images)))
-    if not reads_class_token(tower):
+    if not tower.reads_class_token:
         found.left_out["image attention"] = "the image tower reads the mean of all patches, and no class token"
         return
     with reporter.bar("watch attention") as bar:
