@@ -1,4 +1,4 @@
-"""What a method learns, as plain data: prompts and low-rank updates, and `Adapters`, which hold them for both towers."""
+"""Prompts and low-rank updates as plain data, and `Adapters`, which hold those of both towers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -84,7 +84,9 @@ class VisualPrompts:
 
     def __post_init__(self) -> None:
         if self.context.ndim != 2:
-            raise VLPromptError(f"`context` of visual prompts must have shape (n, d_v), got {tuple(self.context.shape)}")
+            raise VLPromptError(
+                f"`context` of visual prompts must have shape (n, d_v), got {tuple(self.context.shape)}"
+            )
         if self.deep is not None and self.deep.shape[1:] != self.context.shape:
             raise VLPromptError(
                 f"`deep` of visual prompts must have shape (J - 1, n, d_v) for a context of shape "

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import vlprompt
-from vlprompt import Backbone, LowRankUpdates, TextPrompts, VLPromptError
 from tests.helpers.reference import encode_prompts_plainly
+from vlprompt import Backbone, LowRankUpdates, TextPrompts, VLPromptError
 
 WORDS = ("red", "apple", "satellite", "crop", "737-800", "t-shirt", "what?")
 TEXT_WIDTH, TEXT_DEPTH, VISUAL_WIDTH, VISUAL_DEPTH = 64, 3, 96, 2
@@ -94,7 +94,10 @@ def test_text_tower_equals_the_plain_one_with_merged_weights(
     ours.text.chunk_size, current[:] = chunk, [updates]
     actual = ours.text(ours.tokenize([f"{words} {name}." for name in names]), updates)
     # The oracle takes words as context vectors: the same sentences, in full, nothing shared.
-    assert_same(actual, encode_prompts_plainly(theirs.text, TextPrompts(ours.text.words(words)), names), updates)
+    prompts = TextPrompts(ours.text.words(words))
+    expected = encode_prompts_plainly(theirs.text, prompts, names)
+    assert_same(actual, expected, updates)
+    assert_same(ours.text.encode_prompts(prompts, names, updates), expected, updates)
 
 
 @pytest.mark.parametrize("tokens", [True, False])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import vlprompt
-from vlprompt import Backbone, TextPrompts, VisualPrompts, VLPromptError
 from tests.helpers.reference import encode_prompts_plainly
+from vlprompt import Backbone, TextPrompts, VisualPrompts, VLPromptError
 
 WORDS = ("red", "apple", "satellite", "crop", "retriever", "737-800", "t-shirt", "forget-me-not", "what?")
 WIDTH, DEPTH = 64, 3
@@ -186,7 +186,7 @@ def test_bf16_towers_take_and_give_fp32() -> None:
 
 
 def test_fp16_on_a_cpu_is_an_error() -> None:
-    with pytest.raises(VLPromptError, match="'fp16' does not work on a CPU; use precision 'bf16'"):
+    with pytest.raises(VLPromptError, match="`precision` fp16 does not run on a CPU; use bf16"):
         vlprompt.load_backbone(tiny().model, "fp16", "cpu")
 
 

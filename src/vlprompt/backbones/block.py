@@ -79,7 +79,7 @@ class Block:
         return self._norm_query(query), self._norm_key(key), value
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Run the rest of the block for x (..., L, d), given the attention's output (..., H, L, d / H) before projection."""
+        """Run the rest of the block for x (..., L, d), given the attended values (..., H, L, d / H)."""
         block, attention = self._block, self._attention
         scale = getattr(attention, "head_scale", None)
         if scale is not None:

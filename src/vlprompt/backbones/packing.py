@@ -136,7 +136,7 @@ def arrange(
     words = tokenizer.encode(frozen_words) if frozen_words else []
     rows = []
     for name in names:
-        # CoOp tokenizes "name." as a whole and splits it at the length of the name alone, which matters for "what?" + ".".
+        # CoOp tokenizes "name." as a whole and splits it at the name's own length, which matters for "what?" + ".".
         sentence = tokenizer.encode(f"{name}.")
         cut = min(len(tokenizer.encode(name)), len(sentence))
         if position == "end":

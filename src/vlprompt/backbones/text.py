@@ -240,7 +240,7 @@ class TextTower:
         read: Tensor,
         updates: LowRankUpdates | None,
     ) -> Tensor:
-        """Return features (P, C, D) of rests x (P, L, d_t) behind a common start; the last layer runs at `read` (C,) only."""
+        """Return features (P, C, D) of rests x (P, L, d_t), the last layer run at `read` (C,) only."""
         for layer, block in enumerate(self.blocks):
             x = self._deepened(x, deep, layer, places)
             normed = block.normed(x)

@@ -71,7 +71,7 @@ def test_local_checkpoint(tiny_vit: Tiny, checkpoint: Path, tmp_path: Path) -> N
 
 def test_local_checkpoint_of_another_model(small_architectures: dict[str, dict[str, object]], checkpoint: Path) -> None:
     small_architectures["ViT-B-32"] = {"embed_dim": 48, "vision_cfg": VISION | {"layers": 3}, "text_cfg": TEXT}
-    with pytest.raises(VLPromptError, match="does not fit the model named before it: Missing key") as caught:
+    with pytest.raises(VLPromptError, match="does not fit the model it was given with: Missing key") as caught:
         load_model(f"ViT-B-32/{checkpoint}")
     assert "\n" not in str(caught.value)
 
@@ -109,12 +109,12 @@ def test_name_of_a_folder_that_open_clip_saved(tiny_vit: Tiny, checkpoint: Path,
     with pytest.raises(AssertionError):
         tiny_vit.assert_same(load_model(folder, quick_gelu=False).model)
     checkpoint.unlink()
-    with pytest.raises(VLPromptError, match="holds no weights under a name open_clip gives them"):
+    with pytest.raises(VLPromptError, match="has no weights under a name that open_clip uses"):
         load_model(folder)
     (folder / "open_clip_config.json").write_text("{}")
-    with pytest.raises(VLPromptError, match="describes no dual encoder"):
+    with pytest.raises(VLPromptError, match="does not describe a dual encoder"):
         load_model(folder)
-    with pytest.raises(VLPromptError, match="is no open_clip folder"):
+    with pytest.raises(VLPromptError, match="is not an open_clip folder"):
         load_model("local-dir:gone")
 
 
@@ -153,13 +153,13 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("ViT-B-61/openai", "'ViT-B-61/openai' is neither a file nor an open_clip name; did you mean ViT-B-16"),
-        ("embeded", "did you mean embedded"),
-        ("weights.pt", "is neither a file nor an open_clip name; `vlprompt list backbones`"),
-        ("ViT-B-16/opnai", "'ViT-B-16' has no pretrained tag or file 'opnai'; did you mean openai"),
-        ("ViT-B-16/weights.pt", "no pretrained tag or file 'weights.pt'; tags are openai, laion400m_e31"),
-        ("ViT-B-16", "'ViT-B-16' needs its weights named, NAME/TAG; tags are openai"),
-        ("coca_ViT-B-32/random", "is a CoCa model, which vlprompt cannot prompt; supported are CLIP ViT"),
+        ("ViT-B-61/openai", "'ViT-B-61/openai' is neither a file nor an open_clip name; did you mean 'ViT-B-16'"),
+        ("embeded", "did you mean 'embedded'"),
+        ("weights.pt", "is neither a file nor an open_clip name; see vlprompt.list_backbones"),
+        ("ViT-B-16/opnai", "'ViT-B-16' has no pretrained tag or file 'opnai'; did you mean 'openai'"),
+        ("ViT-B-16/weights.pt", "no pretrained tag or file 'weights.pt'; its tags are openai, laion400m_e31"),
+        ("ViT-B-16", "'ViT-B-16' needs weights, as NAME/TAG; its tags are openai"),
+        ("coca_ViT-B-32/random", "is a CoCa model, which is not supported; supported are CLIP ViT"),
         ("roberta-ViT-B-32/random", "is a model with a Hugging Face text tower"),
     ],
 )
