@@ -110,8 +110,8 @@ def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights:
     ("words", "message"),
     [
         (["--method", "cooop"], "unknown method 'cooop'; did you mean 'coop'?"),
-        (["--set", "method.betta=1"], "method 'dapt' has no option 'betta'; it has: template, n_text"),
-        (["--set", "method.beta_text=-1"], "method.beta_text=-1: Input should be greater than or equal to 0"),
+        (["--set", "method.betta=1"], "method 'dapt' has no option 'betta'; its options are template, n_text"),
+        (["--set", "method.beta_text=-1"], "method.beta_text: must be at least 0, got -1"),
         (["--set", "optim.epoch=3"], "there is no option 'optim.epoch'; section 'optim' has: optimizer, lr, epochs"),
         (["--set", "optim.lr=fast"], "optim.lr='fast': Input should be a valid number"),
         (["--set", "optim.lr"], "--set optim.lr: write it as KEY=VALUE"),

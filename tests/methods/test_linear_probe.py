@@ -69,5 +69,5 @@ def test_one_class_is_the_answer() -> None:
 
 
 def test_its_rows_cannot_name_new_classes() -> None:
-    with pytest.raises(VLPromptError, match="has nothing for new ones"):
+    with pytest.raises(VLPromptError, match="cannot name new ones"):
         vlprompt.create_method("linear-probe", uneven(), NAMES).set_class_names(["cat"])

@@ -162,7 +162,7 @@ def test_class_specific_contexts_differ_and_cannot_move() -> None:
     method = conflicting(class_specific=True)
     assert method.text_context.shape == (3, 4, TEXT_WIDTH)
     assert not torch.equal(method.text_context[0], method.text_context[1])
-    with pytest.raises(VLPromptError, match="has nothing for new ones"):
+    with pytest.raises(VLPromptError, match="cannot name new ones"):
         method.set_class_names(["cat"])
 
 

@@ -15,7 +15,7 @@ from tests.methods.test_linear_probe import shots
 from vlprompt import VLPromptError
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.experiments.run import tune
-from vlprompt.methods.linear_probe import validation_quality
+from vlprompt.methods.shots import validation_score
 from vlprompt.methods.tip_adapter import ALPHA, BETA, GRID
 from vlprompt.runs.record import read_record
 
@@ -69,12 +69,12 @@ def test_no_pair_of_the_grid_does_better_on_validation_images() -> None:
     method.prepare(TensorDataset(features, labels), TensorDataset(val_features, val_labels))
     chosen = (method.alpha.item(), method.beta.item())
     assert chosen != (ALPHA, BETA)
-    best = validation_quality(method(val_features).logits, val_labels)
+    best = validation_score(method(val_features).logits, val_labels)
     for alpha in GRID:
         for beta in GRID:
             method.alpha.fill_(alpha)
             method.beta.fill_(beta)
-            right, likelihood = validation_quality(method(val_features).logits, val_labels)
+            right, likelihood = validation_score(method(val_features).logits, val_labels)
             assert (right, likelihood - 1e-5) <= best
 
 
@@ -113,9 +113,9 @@ def test_learned_keys_train_at_the_papers_values_and_are_searched_after_every_ep
     torch.testing.assert_close(method(features).logits, before)
     assert not torch.allclose(method.eval()(features).logits, before)
     method.on_epoch_end(1)
-    found = validation_quality(method(val_features).logits, val_labels)
+    found = validation_score(method(val_features).logits, val_labels)
     method.alpha.fill_(20.0)
-    assert found > validation_quality(method(val_features).logits, val_labels)
+    assert found > validation_score(method(val_features).logits, val_labels)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

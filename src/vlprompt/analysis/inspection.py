@@ -19,10 +19,11 @@ from vlprompt.analysis.selection import Images, find_images
 from vlprompt.analysis.summaries import Change
 from vlprompt.analysis.tuned_features import ClassFeatures, ImageFeatures, class_features, image_features
 from vlprompt.backbones.vision import ViTTower
+from vlprompt.data.class_names import as_words
 from vlprompt.data.image_set import ImageSet
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import Method, as_words
+from vlprompt.methods.base import Method
 from vlprompt.prompts import TextPrompts, VisualPrompts
 from vlprompt.runs.record import RunRecord
 from vlprompt.runs.restore import restore
@@ -130,7 +131,8 @@ def inspect_run(
         found.looked_at = _looked_at(images)
         found.accuracy = _accuracy(features)
     with torch.no_grad():
-        text, visual = method.prompts()
+        adapters = method.adapters()
+        text, visual = adapters.text, adapters.visual
         shifted = _shifted(method, features)
         _read_contexts(found, method, text, shifted)
         _measure(found, method)
@@ -145,7 +147,7 @@ def _shifted(method: Method[Any], images: ImageFeatures | None) -> TextPrompts |
     """The mean over images of contexts that every image has its own of; None for other methods, or without images."""
     if images is None or not method.instance_conditional:
         return None
-    text = method.prompts(images.features.before.to(method.backbone.device))[0]
+    text = method.adapters(images.features.before.to(method.backbone.device)).text
     if text is None or text.per != "image":
         return None
     return replace(text, context=text.context.mean(0), per="shared")
@@ -211,7 +213,7 @@ def _compare_answers(found: Inspection, recorded: Answers | None) -> None:
 
 def _look_at_text(found: Inspection, method: Method[Any], text: TextPrompts | None) -> None:
     """Norms of text prompts and attention on them."""
-    tower, template, names = method.backbone.text, method.options.own_templates[0], method.class_names
+    tower, template, names = method.backbone.text, method.options.template_list[0], method.class_names
     if text is not None and found.vocabulary is not None:
         found.norms["text"] = text_norms(tower, text, template, names, found.vocabulary.norms)
         found.attention["text"] = text_attention(tower, text, names)

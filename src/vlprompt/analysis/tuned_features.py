@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vlprompt.analysis.selection import Images
+from vlprompt.data.class_names import as_words
 from vlprompt.data.dataset import Item
 from vlprompt.data.features import FeatureSet
 from vlprompt.experiments.testing import columns, new_names
-from vlprompt.methods.base import Method, as_words
+from vlprompt.methods.base import Method
 from vlprompt.training.inputs import evaluation_inputs
 from vlprompt.utils.progress import Reporter
 
@@ -115,7 +116,7 @@ def image_features(method: Method[Any], images: Images, reporter: Reporter) -> t
     return ClassFeatures(words, text, tuned), ImageFeatures(
         paths=tuple(item.path for item in dataset.test),
         labels=_labels(dataset.test),
-        features=Both(before, after if method.visual_prompts else before),
+        features=Both(before, after if method.adapts_images else before),
         guesses=Both((before @ text.T).argmax(1), guessed),
         prototypes=class_means(frozen(dataset.train), _labels(dataset.train), len(words)),
     )

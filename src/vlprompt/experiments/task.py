@@ -10,11 +10,12 @@ import torch
 from vlprompt.backbones.backbone import Backbone, load_backbone, resolve_device
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.schema import DataConfig, RunConfig
+from vlprompt.data.class_names import as_words
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.testing import describe_tests, new_names
-from vlprompt.methods.base import Method, as_words, create_method
+from vlprompt.methods.base import Method, create_method
 from vlprompt.runs.record import EvaluationRecord
 from vlprompt.training.distributed import check_devices
 from vlprompt.training.tensorboard import check_tensorboard

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from vlprompt.config.protocols import PROTOCOLS, Evaluation
 from vlprompt.config.schema import RunConfig
+from vlprompt.data.class_names import as_words
 from vlprompt.data.dataset import Dataset
-from vlprompt.methods.base import Method, as_words
+from vlprompt.methods.base import Method
 from vlprompt.runs.record import Calibration, EvaluationRecord
 from vlprompt.training.evaluation import Predictions, predict_logits
 from vlprompt.training.inputs import evaluation_inputs

@@ -22,7 +22,6 @@ EXPECTED = {
     "bool_type": "true or false",
     "bytes_type": "bytes",
     "dict_type": "a mapping",
-    "extra_forbidden": "left out, since it is unknown",
     "finite_number": "a finite number",
     "float_parsing": "a number",
     "float_type": "a number",
@@ -33,7 +32,6 @@ EXPECTED = {
     "iterable_type": "a list",
     "list_type": "a list",
     "mapping_type": "a mapping",
-    "missing": "given",
     "model_attributes_type": "a mapping",
     "model_type": "a mapping",
     "none_required": "null",
@@ -132,6 +130,8 @@ def error_reason(error: "ValidationError", *, quote_input: bool = True) -> str:
     first = found[0]
     if first["type"] == "missing":
         return "is missing"
+    if first["type"] == "extra_forbidden":
+        return "is unknown"
     if first["type"] == "json_invalid":
         return f"must be JSON ({first['ctx']['error']})"
     if first["type"] in ("value_error", "assertion_error"):
@@ -151,13 +151,13 @@ def _expected(error: "ErrorDetails") -> str:
     limits: dict[str, Any] = error.get("ctx", {})
     match error["type"]:
         case "greater_than":
-            return f"must be greater than {limits['gt']}"
+            return f"must be greater than {limits['gt']:g}"
         case "greater_than_equal":
-            return f"must be at least {limits['ge']}"
+            return f"must be at least {limits['ge']:g}"
         case "less_than":
-            return f"must be less than {limits['lt']}"
+            return f"must be less than {limits['lt']:g}"
         case "less_than_equal":
-            return f"must be at most {limits['le']}"
+            return f"must be at most {limits['le']:g}"
         case "literal_error" | "enum":
             return f"must be {limits['expected']}"
         case "string_too_short" if limits["min_length"] == 1:
