@@ -1,4 +1,4 @@
-"""A frozen dual encoder: what `load_backbone` returns and every method is built on."""
+"""Frozen dual encoders: `load_backbone`, and the `Backbone` that every method is built on."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlprompt.backbones.sources.load import LoadedModel, Source, load_model
+from vlprompt.backbones.sources.load import Source, load_model
 from vlprompt.backbones.sources.open_clip import list_pretrained
+from vlprompt.backbones.sources.openai import LoadedModel
 from vlprompt.backbones.text import TextTower
 from vlprompt.backbones.tokenizer import Tokenizer
 from vlprompt.backbones.vision import vision_tower

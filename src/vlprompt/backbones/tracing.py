@@ -41,7 +41,7 @@ def text_steps(tower: TextTower, tokens: Tensor, slots: Tensor, prompts: TextPro
         prompts: prompts shared by the C sentences, or with a context for each; None for frozen sentences.
     """
     read = tower.read_position(tokens)
-    length = int(read.max()) + 1 if tower.causal else tokens.shape[1]  # what stands behind is never attended to
+    length = int(read.max()) + 1 if tower.causal else tokens.shape[1]  # later tokens are never attended to
     tokens, slots, read = (value.to(tower.device) for value in (tokens[:, :length], slots[:, :length], read))
     taken, places = (slots >= 0)[..., None], slots.clamp(min=0)
     rows = torch.arange(len(tokens), device=tower.device)

@@ -44,7 +44,7 @@ class Prediction:
 
 
 class LossTerms(dict[str, Tensor]):
-    """Named scalar losses: `total`, which is minimized, and its terms, unweighted unless a method says otherwise.
+    """Named scalar losses: `total`, which is minimized, and its terms, unweighted unless a method documents otherwise.
 
     Examples:
         >>> import torch

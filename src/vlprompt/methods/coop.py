@@ -20,7 +20,7 @@ class CoOpOptions(Options):
     ctx_init: str | None = Field(None, description="Words whose embeddings start the context. None: N(0, 0.02^2).")
     class_specific: bool = Field(False, description="A context for each class instead of one for all.")
     class_token_position: Literal["end", "middle", "front"] = Field(
-        "end", description="Where the class name stands relative to the context."
+        "end", description="Position of the class name in the sentence."
     )
 
 

@@ -114,7 +114,7 @@ class _Module:
 
 
 def unwrap(content: Any) -> dict[str, Tensor]:
-    """Return the state dict inside what training scripts save; VLPromptError if there is none."""
+    """Return the state dict inside a training script's checkpoint; VLPromptError if there is none."""
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):

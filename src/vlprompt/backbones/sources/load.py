@@ -19,8 +19,6 @@ from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_t
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.text import first_line
 
-__all__ = ["LoadedModel", "Source", "load_model"]
-
 Source: TypeAlias = str | os.PathLike[str] | Mapping[str, Tensor] | nn.Module
 
 

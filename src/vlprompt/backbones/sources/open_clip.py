@@ -38,7 +38,7 @@ def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
     Args:
         source: one of the forms in the module's first line. "random" is for random weights, the same at each call.
         quick_gelu: whether the activation is QuickGELU; None for the tag's own. (open_clip's configuration of
-            "ViT-B-16" says GELU, but its "openai" weights need QuickGELU.)
+            "ViT-B-16" has GELU, but its "openai" weights need QuickGELU.)
 
     Raises:
         VLPromptError: the name, tag or kind of model is unknown or not supported, or the download fails.
