@@ -1,4 +1,4 @@
-"""The registry, and what packages beside ours add to it."""
+"""The registry, and plug-ins in it."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ class Tiny(CoOp):
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lay down the metadata of an installed package with these entry points."""
+    """Write the metadata of an installed package with these entry points."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def add(name: str, group: str, **entries: str) -> None:
@@ -54,7 +54,7 @@ def test_a_name_is_taken_once() -> None:
     assert "two" not in things
     with pytest.raises(VLPromptError, match="thing 'one' is registered twice"):
         things.register("one")(2)
-    things.register("one")(1)  # as a plug-in is, by its own decorator and by its entry point
+    things.register("one")(1)  # as plug-ins are, by their decorator and by their entry point
 
 
 def test_a_class_gets_its_name_when_it_is_registered() -> None:
@@ -127,7 +127,9 @@ def test_a_plug_in_cannot_take_a_name_of_ours(packages: Callable[..., None]) -> 
         methods.get("coop")
 
 
-def test_what_is_no_method_is_left_out(packages: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+def test_entries_that_are_not_methods_are_left_out(
+    packages: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
     packages("circles", "vlprompt.methods", pi="math:pi", json="json:JSONDecoder", module="math")
     methods: Registry[type[Method[Any]]] = Registry("method", Method)
     with caplog.at_level(logging.WARNING, logger="vlprompt"):

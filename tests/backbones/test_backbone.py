@@ -1,4 +1,4 @@
-"""Names of backbones, and what a backbone says of itself."""
+"""`list_backbones`, `repr`, and the checks of device and precision."""
 
 from pathlib import Path
 

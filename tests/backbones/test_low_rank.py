@@ -1,4 +1,4 @@
-"""Low-rank updates in both towers against plain towers whose weights have them merged in, in value and gradient."""
+"""Low-rank updates in both towers against plain towers with merged weights, in values and gradients."""
 
 from copy import deepcopy
 from functools import cache
@@ -40,7 +40,7 @@ def random_updates(depth: int, width: int, rank: int, seed: int, dropout: float 
 
 
 class Merged(nn.Module):
-    """W of query, key and value with scale * B A of a layer added, of whatever updates are set."""
+    """Parametrization of W as W + scale * B A of a layer, for the updates in a list."""
 
     def __init__(self, updates: list[LowRankUpdates], layer: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Merged(nn.Module):
 
 @cache
 def merged(tower: str, causal: bool = True, tokens: bool = True) -> tuple[Backbone, list[LowRankUpdates]]:
-    """A plain backbone with one tower's weights merged, and the list that its updates are set in."""
+    """Return a plain backbone with merged weights in one tower, and the list that holds its updates."""
     updates: list[LowRankUpdates] = []
     made = deepcopy(model(causal, tokens))
     for layer, block in enumerate((made if tower == "text" else made.visual).transformer.resblocks):
@@ -93,7 +93,7 @@ def test_text_tower_equals_the_plain_one_with_merged_weights(
     ours, (theirs, current) = backbone(causal), merged("text", causal)
     ours.text.chunk_size, current[:] = chunk, [updates]
     actual = ours.text(ours.tokenize([f"{words} {name}." for name in names]), updates)
-    # The oracle takes words as context vectors: the same sentences, in full, nothing shared.
+    # The reference tower takes words as context vectors: the same sentences at full length.
     prompts = TextPrompts(ours.text.words(words))
     expected = encode_prompts_plainly(theirs.text, prompts, names)
     assert_same(actual, expected, updates)
@@ -131,7 +131,7 @@ def test_dropout_leaves_the_expectation() -> None:
         noisy = torch.stack([tower(tokens, small) for _ in range(200)])
         exact, frozen = tower(tokens, LowRankUpdates(small.down, small.up, 0.5)), tower(tokens)
     assert not torch.equal(noisy[0], noisy[1])
-    # Small updates act linearly, so that noise without a bias averages out.
+    # Small updates act linearly, so that unbiased noise averages out.
     assert (noisy.mean(0) - exact).norm() < 0.15 * (exact - frozen).norm()
     assert not torch.equal(noisy[0, 0], noisy[0, 1])  # behind the shared start, each sentence has its own
 

@@ -1,4 +1,4 @@
-"""The shared-start tower against the plain one, in value and gradient, over everything a method can ask for."""
+"""The packed text tower against the reference, and the image tower against its modules, in values and gradients."""
 
 from functools import cache
 from typing import Any
@@ -36,7 +36,7 @@ def relative(actual: Tensor, expected: Tensor) -> float:
 
 @st.composite
 def named(draw: st.DrawFn) -> str:
-    """A name of 1 to 60 tokens, of which the last may be odd ones."""
+    """Draw a name of 1 to 60 tokens, with unusual words at its end."""
     encode = tiny().text.tokenizer.encode
     count, odd = draw(st.integers(1, 60)), draw(st.lists(st.sampled_from(WORDS), max_size=3))
     while len(encode(" ".join(odd))) > count:
@@ -48,7 +48,7 @@ def named(draw: st.DrawFn) -> str:
 
 @st.composite
 def prompted(draw: st.DrawFn) -> tuple[TextPrompts, list[str], int]:
-    """Prompts, names, and the number of layers of the tower that they are for."""
+    """Draw prompts, names, and the number of layers of their tower."""
     names = draw(st.lists(named(), min_size=1, max_size=5))
     per = draw(st.sampled_from(["shared", "class", "image"]))
     position = draw(st.sampled_from(["end", "middle", "front"]))
@@ -106,7 +106,7 @@ def test_every_pooling_reads_the_token_that_open_clip_reads(pool: str) -> None:
 
 
 def test_memory_stays_bounded_with_many_classes() -> None:
-    """Chunks are computed again in the backward pass, so what autograd keeps does not grow with the classes."""
+    """Chunks are computed again in the backward pass, so that saved tensors do not grow with the classes."""
     tower = tiny().text
     names = [f"{first} {second}" for first in WORDS for second in WORDS]
     context = torch.randn(4, WIDTH, requires_grad=True)
@@ -129,7 +129,7 @@ def test_memory_stays_bounded_with_many_classes() -> None:
 @pytest.mark.parametrize("position", ["append", "after_class"])
 @pytest.mark.parametrize("before", [True, False])
 def test_visual_prompts_are_tokens_like_others(position: str, before: bool) -> None:
-    """Against a tower that is run block by block on the tokens, with nothing left out."""
+    """Compare with the loaded blocks run on all tokens."""
     backbone = tiny()
     vit = backbone.model.visual
     images = torch.randn(2, 3, 32, 32)

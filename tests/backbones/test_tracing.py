@@ -1,4 +1,4 @@
-"""The walks arrive where the towers do, and their weights are those of PyTorch's own attention."""
+"""Traced layers end in the towers' features, with the weights of PyTorch's own attention."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from vlprompt.prompts import TextPrompts
 
 
 def own_weights(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Weights (B, H, L, L) as the loaded module gives them."""
+    """Return attention weights (B, H, L, L) of the loaded module."""
     normed = block.ln_1(x)
     weights: Tensor = block.attn(normed, normed, normed, need_weights=True, average_attn_weights=False, attn_mask=mask)[
         1
@@ -96,7 +96,7 @@ def test_images_end_where_the_tower_does(kind: str) -> None:
 @pytest.mark.parametrize("kind", VISUAL)
 @torch.no_grad()
 def test_image_weights_are_those_of_the_modules(kind: str) -> None:
-    """A forward pass of its own, with the loaded modules alone."""
+    """Compare with the loaded modules, layer by layer."""
     visual, prompts, images = uneven().model.visual, VISUAL[kind], batch()[0]
     tower = uneven().vision
     assert isinstance(tower, ViTTower)

@@ -1,4 +1,4 @@
-"""Mistakes, method by method: one clear error each, before images are encoded or anything is trained."""
+"""Invalid input for every method: one clear error, before images are encoded or anything is trained."""
 
 import json
 import math
@@ -25,13 +25,13 @@ METHOD_NAMES = vlprompt.list_methods()
 OPTIONS = [(name, key) for name in METHOD_NAMES for key in METHODS.get(name).Options.model_fields]
 DEPTHS = [(name, key) for name, key in OPTIONS if "depth" in key]
 CLASS_SPECIFIC = [name for name, key in OPTIONS if key == "class_specific"]
-BESIDE = {"ge": -1, "gt": 0, "le": 1, "lt": 0}  # what takes a bound to a value that it does not allow
+BESIDE = {"ge": -1, "gt": 0, "le": 1, "lt": 0}  # added to a bound, gives a value outside of it
 
 Call = Callable[..., str]
 
 
 def bounds(name: str, key: str) -> list[float]:
-    """Values just outside of what the option allows."""
+    """Return values just outside of the option's bounds."""
     beside = []
     for bound in METHODS.get(name).Options.model_fields[key].metadata:
         for kind, attribute in ((Ge, "ge"), (Gt, "gt"), (Le, "le"), (Lt, "lt")):
@@ -42,7 +42,7 @@ def bounds(name: str, key: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recorded ResNet as a file that the command line takes."""
+    """Save the recorded ResNet to a file for the command line."""
     path = tmp_path_factory.mktemp("resnet") / "clip_rn.safetensors"
     save_file(recorded("clip_rn.safetensors").model.state_dict(), path)
     return path
@@ -50,7 +50,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, tmp_path: Path) -> Call:
-    """Run `tune` where encoding or training anything is itself an error: its one line of error, as of `--dry-run`."""
+    """Run `tune`, and with `--dry-run`, and return their common line of error; starting to train is an error, too."""
 
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work has started")
@@ -88,7 +88,7 @@ def test_an_option_that_is_not_there(name: str, fails: Call) -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), OPTIONS)
-def test_a_value_that_is_none(name: str, key: str) -> None:
+def test_a_value_out_of_bounds(name: str, key: str) -> None:
     for value in ({"of": "another kind"}, math.nan, math.inf, -math.inf, *bounds(name, key)):
         with pytest.raises(VLPromptError, match=rf"^method\.{key}: must be .*, got {re.escape(repr(value))}$"):
             vlprompt.create_method(name, uneven(), NAMES, **{key: value})
@@ -96,7 +96,7 @@ def test_a_value_that_is_none(name: str, key: str) -> None:
 
 @pytest.mark.parametrize("blank", ["", "  ", "_"])
 @pytest.mark.parametrize("name", [name for name, key in OPTIONS if key == "ctx_init"])
-def test_words_that_are_blank_are_none(name: str, blank: str) -> None:
+def test_blank_words_are_read_as_none(name: str, blank: str) -> None:
     lengths = {key: 3 for key in ("n_ctx", "n_text") if (name, key) in OPTIONS}
     method = vlprompt.create_method(name, uneven(), NAMES, ctx_init=blank, **lengths)
     assert method.options.ctx_init is None
@@ -104,7 +104,7 @@ def test_words_that_are_blank_are_none(name: str, blank: str) -> None:
 
 
 def test_every_number_has_bounds() -> None:
-    """All but one: the mean of PromptSRC's Gaussian may lie before or behind a run."""
+    """PromptSRC's mean is the exception: it may be before the first or after the last epoch."""
     numbers = [
         (name, key)
         for name, key in OPTIONS
@@ -165,7 +165,7 @@ def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, w
         (["\x00"], "of which the model reads nothing"),
     ],
 )
-def test_class_names_that_are_none(name: str, names: list[str], expected: str) -> None:
+def test_unusable_class_names(name: str, names: list[str], expected: str) -> None:
     with pytest.raises(VLPromptError, match=expected):
         vlprompt.create_method(name, uneven(), names)
 
@@ -173,7 +173,7 @@ def test_class_names_that_are_none(name: str, names: list[str], expected: str) -
 @pytest.mark.parametrize("name", METHOD_NAMES)
 @pytest.mark.parametrize("names", [["cat", "Dog", "dog"], ["hot dog", "hot DOG"]])
 def test_names_that_read_the_same(name: str, names: list[str]) -> None:
-    """What is learned for each class tells them apart all the same."""
+    """Methods that learn something for each class accept such names."""
     if vlprompt.create_method(name, uneven(), NAMES).class_bound:
         assert vlprompt.create_method(name, uneven(), names).class_names == tuple(names)
         return
@@ -250,7 +250,7 @@ def test_names_of_new_classes_are_checked_before_training(
     fails: Call, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:
     data = shutil.copytree(pictures, tmp_path / "data")
-    (data / "red_apple").rename(data / " ".join(["red", *["dog"] * 60]))  # the last class, and so a new one
+    (data / "red_apple").rename(data / " ".join(["red", *["dog"] * 60]))  # sorted last, and so a new class
     method = ["--method", "coop", "--protocol", "base-to-new", "--set", "method.ctx_init=null"]
     error = fails(*method, "--backbone", weights, data=data)
     assert re.search(r"class name 'red (dog ){18}d\.\.\.' is too long: 62 tokens, room for 5\d", error)

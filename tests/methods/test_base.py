@@ -1,4 +1,4 @@
-"""The contract that every method keeps, whatever it is."""
+"""The contract of every registered method."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def test_prediction_has_the_promised_shapes(method: Method[Any]) -> None:
     assert prediction.text_features.shape == ((5, 3, 32) if method.instance_conditional else (3, 32))
     for features in (prediction.image_features, prediction.text_features):
         torch.testing.assert_close(features.norm(dim=-1), torch.ones(features.shape[:-1]))
-    if not method.class_bound:  # a cache or a probe has logits of its own
+    if not method.class_bound:  # a cache or a probe changes logits
         cosines = (prediction.image_features[:, None] * prediction.text_features).sum(-1)
         torch.testing.assert_close(prediction.logits, method.backbone.logit_scale.exp() * cosines)
     torch.testing.assert_close(method(images, method.class_features()).logits, prediction.logits)

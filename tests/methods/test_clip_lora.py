@@ -1,4 +1,4 @@
-"""CLIP-LoRA: what it adds to the towers, and when. The towers themselves: tests/backbones/test_low_rank.py."""
+"""CLIP-LoRA's updates. What towers do with them is tested in tests/backbones/test_low_rank.py."""
 
 import math
 
@@ -21,7 +21,7 @@ def test_it_starts_as_the_frozen_towers() -> None:
         "visual_down": (VISUAL_DEPTH, 3, 2, VISUAL_WIDTH),
         "visual_up": (VISUAL_DEPTH, 3, VISUAL_WIDTH, 2),
     }
-    assert 0.9 < method.text_down.abs().max() * math.sqrt(TEXT_WIDTH) <= 1  # as a linear layer starts
+    assert 0.9 < method.text_down.abs().max() * math.sqrt(TEXT_WIDTH) <= 1  # as a linear layer is initialized
     zero_shot = vlprompt.create_method("zero-shot", uneven(), NAMES)
     assert_close(method(batch()[0]).logits, zero_shot(batch()[0]).logits, atol=1e-4, rtol=0)
 

@@ -59,7 +59,7 @@ def test_the_injection_model_sees_the_prompts_of_one_layer_at_a_time() -> None:
     torch.testing.assert_close(model(prompts[1:2]), sent[1:2])
     changed = prompts.clone()
     changed[2, 0, 0] += 5
-    assert not torch.allclose(model(changed)[2, 2], sent[2, 2])  # within a layer every prompt counts
+    assert not torch.allclose(model(changed)[2, 2], sent[2, 2])  # prompts of a layer attend to each other
     torch.testing.assert_close(model(changed)[[0, 1, 3]], sent[[0, 1, 3]])
 
 

@@ -1,4 +1,4 @@
-"""PromptSRC beyond its recorded cases: the average over epochs, what frozen towers say, and when it is asked."""
+"""PromptSRC beyond its recorded cases: the average over epochs, and the use of the frozen towers."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def method(**options: Any) -> Method[Any]:
 
 
 def moved(made: Method[Any], epochs: int) -> dict[str, list[torch.Tensor]]:
-    """The prompts of every epoch of a training that only adds noise."""
+    """Add noise to the prompts for some epochs, and return them epoch by epoch."""
     seen: dict[str, list[torch.Tensor]] = {name: [] for name, _ in made.named_parameters()}
     for epoch in range(1, epochs + 1):
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Tip-Adapter with and without learned keys, and whole runs of the methods that hold on to their classes."""
+"""Tip-Adapter with and without learned keys, and whole runs of methods that are bound to their classes."""
 
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def test_an_interrupted_run_of_learned_keys_goes_on_bit_for_bit(optimizer: str, 
     assert whole.trainable_parameters == 4 * 4 * 32
     assert whole.history[-1].losses["total"] < whole.history[0].losses["total"]
 
-    with pytest.raises(KeyboardInterrupt):  # three batches an epoch: in the middle of the third
+    with pytest.raises(KeyboardInterrupt):  # three batches an epoch, so in the third epoch
         tune(settings, tmp_path / "cut", reporter=Impatient(after=8))
     again = tune(settings, tmp_path / "cut", resume=True)
     assert [epoch.losses for epoch in again.history] == [epoch.losses for epoch in whole.history]
@@ -139,7 +139,7 @@ def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, picture
     record = tune(config(name), tmp_path / "run")
     assert record.trainable_parameters == {"linear-probe": 4 * 33, "tip-adapter": 0, "tip-adapter-f": 16 * 32}[name]
     assert len(record.history) == (4 if name == "tip-adapter-f" else 0)
-    assert record.metrics["test"]["accuracy"] > 90  # colors that even random weights tell apart
+    assert record.metrics["test"]["accuracy"] > 90  # even random weights separate the colors
     assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]
     (guess,) = vlprompt.load(tmp_path / "run", device="cpu").predict(pictures / "night" / "03.png")
     assert guess.label == "night"

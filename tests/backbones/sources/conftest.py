@@ -17,13 +17,13 @@ def tiny_resnet() -> Tiny:
 
 @pytest.fixture(scope="session", params=["vit", "resnet"])
 def tiny_clip(request: pytest.FixtureRequest) -> Tiny:
-    """Either of the two."""
+    """Give one after the other."""
     made: Tiny = request.getfixturevalue(f"tiny_{request.param}")
     return made
 
 
 @pytest.fixture(scope="session")
 def gelu_clip() -> Tiny:
-    """With what bare weights don't say: GELU, and heads which are not 64 wide."""
+    """A model with GELU and narrow heads, which a state dict does not tell."""
     vision = {"image_size": 32, "patch_size": 8, "width": 96, "head_width": 32, "layers": 2, "mlp_ratio": 3.1}
     return tiny(vision, quick_gelu=False, text={"width": 64, "heads": 4, "layers": 1, "context_length": 20})

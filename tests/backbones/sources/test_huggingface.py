@@ -1,4 +1,4 @@
-"""Hugging Face CLIP folders, written here by a conversion of the tests' own."""
+"""Hugging Face CLIP folders, written by a conversion in this file."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from vlprompt.errors import VLPromptError
 
 
 def hugging_face_names(model: open_clip.CLIP) -> dict[str, Tensor]:
-    """What transformers' CLIPModel would call these weights."""
+    """Rename weights to those of transformers' CLIPModel."""
     weights = {
         "logit_scale": model.logit_scale,
         "text_projection.weight": model.text_projection.T,
@@ -56,7 +56,7 @@ def hugging_face_names(model: open_clip.CLIP) -> dict[str, Tensor]:
 def config(
     text: dict[str, object] | None = None, vision: dict[str, object] | None = None, **top: object
 ) -> dict[str, object]:
-    """The smallest config.json: what has a default is left out."""
+    """Return the smallest config.json, without values that have a default."""
     heads = {"text_config": {"num_attention_heads": 1}, "vision_config": {"num_attention_heads": 2}}
     heads["text_config"] |= text or {}  # type: ignore[arg-type]
     heads["vision_config"] |= vision or {}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Every source gives the model that was saved: the same features to 1e-6."""
+"""Every source loads the model that was saved, with the same features to 1e-6."""
 
 import hashlib
 import json
@@ -21,14 +21,14 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def openai_archive(weights: Mapping[str, Tensor], path: Path) -> None:
-    """A TorchScript archive like OpenAI's: parameters under their names, three numbers, code that must not run."""
+    """Save a TorchScript archive like OpenAI's, with three numbers as buffers and code that must not run."""
 
     class Node(nn.Module):
         sizes: list[int]
 
         def __init__(self) -> None:
             super().__init__()
-            self.sizes, self.about = [1, 2], {"version": "1"}  # archives hold them in a wrapping of their own
+            self.sizes, self.about = [1, 2], {"version": "1"}  # TorchScript wraps lists and mappings
 
         def forward(self) -> None:
             raise RuntimeError("called")
@@ -48,7 +48,7 @@ def openai_archive(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def cut_vocabulary(weights: dict[str, Tensor], ids: Tensor) -> dict[str, Tensor]:
-    """The embedded model's form: only rows in use, everything in half precision."""
+    """Convert weights to the embedded model's form: some token rows, half precision."""
     table = weights.pop("token_embedding.weight")
     half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
     return half | {"token_embedding.ids": ids, "token_embedding.rows": table[ids].half()}

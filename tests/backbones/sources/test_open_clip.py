@@ -1,4 +1,4 @@
-"""Models by their open_clip name, with what their tag says. Nothing is downloaded: the hub is a folder."""
+"""Models by their open_clip name and tag. Nothing is downloaded: the hub is a folder."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ VISION = {"image_size": 32, "patch_size": 8, "width": 128, "layers": 2}
 
 @pytest.fixture
 def small_architectures(tiny_vit: Tiny, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, object]]:
-    """open_clip's names, standing for small models: the sizes change, names, tags and their settings don't."""
+    """Replace open_clip's architectures by small ones; names, tags and their settings stay."""
     config = {"embed_dim": 48, "vision_cfg": VISION, "text_cfg": TEXT}
     configs: dict[str, dict[str, object]] = {"ViT-B-16": config, "ViT-B-16-quickgelu": config | {"quick_gelu": True}}
     known = open_clip.get_model_config
