@@ -125,7 +125,8 @@ class Step:
     @property
     def learned(self) -> str:
         """Numbers of prompts, text + image, of the first layer."""
-        prompts = [prompt for prompt in self.method.prompts() if prompt is not None]
+        adapters = self.method.adapters()
+        prompts = [prompt for prompt in (adapters.text, adapters.visual) if prompt is not None]
         return " + ".join(str(prompt.context.shape[-2]) for prompt in prompts)
 
     def run(self, inputs: Tensor, *, plain: bool = False) -> tuple[float, list[Tensor]]:
@@ -177,7 +178,7 @@ def check(case: Case, ours: tuple[float, list[Tensor]], plain: tuple[float, list
 def measure(case: Case, backbone: Backbone, *, classes: int, repeats: int) -> Row:
     """One row of the table."""
     step = Step(case, backbone, classes)
-    takes_features = not step.method.visual_prompts
+    takes_features = not step.method.adapts_images
     with torch.no_grad():
         features = backbone.vision(step.images)
     step.run(step.images)

@@ -33,9 +33,9 @@ class PlainTextTower:
     def __call__(self, tokens: Tensor, updates: LowRankUpdates | None = None) -> Tensor:
         if updates is None:
             return self._tower(tokens)
-        module = self._tower._tower
+        module = self._tower.module
         x = module.token_embedding(tokens) + module.positional_embedding
-        for block in self._tower._blocks:
+        for block in self._tower.blocks:
             query, key, value = block.query_key_value(block.normed(x), updates)
             x = block.finish(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
         return self._read(x, self._tower.read_position(tokens))
@@ -50,10 +50,10 @@ class PlainTextTower:
 
     def _embed(self, names: tuple[str, ...], length: int, words: str) -> tuple[Tensor, Tensor]:
         tokens, _ = arrange(self._tower.tokenizer, names, length=length, position="end", frozen_words=words)
-        return self._tower._tower.token_embedding(tokens), self._tower.read_position(tokens)
+        return self._tower.module.token_embedding(tokens), self._tower.read_position(tokens)
 
     def _sentences(self, embedded: Tensor, read: Tensor, context: Tensor, deep: Tensor | None) -> Tensor:
-        module = self._tower._tower
+        module = self._tower.module
         x = with_vectors(embedded, context, 1) + module.positional_embedding
         for layer, block in enumerate(module.transformer.resblocks):
             if deep is not None and 1 <= layer <= len(deep):
@@ -62,7 +62,7 @@ class PlainTextTower:
         return self._read(x, read)
 
     def _read(self, x: Tensor, read: Tensor) -> Tensor:
-        module = self._tower._tower
+        module = self._tower.module
         return module.ln_final(x)[torch.arange(len(x)), read] @ module.text_projection
 
 
@@ -78,7 +78,7 @@ class PlainVisionTower:
     def __call__(
         self, images: Tensor, prompts: VisualPrompts | None = None, updates: LowRankUpdates | None = None
     ) -> Tensor:
-        module = self._tower._tower
+        module = self._tower.module
         patches = module.conv1(images).flatten(2).transpose(1, 2)
         classes = module.class_embedding.expand(len(images), 1, -1)
         x = torch.cat([classes, patches], dim=1) + module.positional_embedding
@@ -90,7 +90,7 @@ class PlainVisionTower:
         else:
             x = with_vectors(module.ln_pre(x), prompts.context, start, over=0)
         deep = None if prompts is None else prompts.deep
-        for layer, (block, view) in enumerate(zip(module.transformer.resblocks, self._tower._blocks, strict=True)):
+        for layer, (block, view) in enumerate(zip(module.transformer.resblocks, self._tower.blocks, strict=True)):
             if deep is not None and 1 <= layer <= len(deep):
                 x = with_vectors(x, deep[layer - 1], start)
             if updates is None:

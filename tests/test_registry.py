@@ -1,4 +1,4 @@
-"""The registry, and what packages beside ours add to it."""
+"""The registry, and plug-ins in it."""
 
 import json
 import logging
@@ -26,13 +26,13 @@ from vlprompt.methods.coop import CoOp
 class Tiny(CoOp):
     """CoOp from another package."""
 
-    name = "tiny"
+    name = "tiny"  # as plug-ins of earlier versions have it
 '''
 
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lay down the metadata of an installed package with these entry points."""
+    """Write the metadata of an installed package with these entry points."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def add(name: str, group: str, **entries: str) -> None:
@@ -54,15 +54,31 @@ def test_a_name_is_taken_once() -> None:
     assert "two" not in things
     with pytest.raises(VLPromptError, match="thing 'one' is registered twice"):
         things.register("one")(2)
-    things.register("one")(1)  # as a plug-in is, by its own decorator and by its entry point
+    things.register("one")(1)  # as plug-ins are, by their decorator and by their entry point
+
+
+def test_a_class_gets_its_name_when_it_is_registered() -> None:
+    methods: Registry[type[Method[Any]]] = Registry("method", Method)
+
+    @methods.register("unnamed")
+    class Unnamed(CoOp):
+        pass
+
+    class Named(CoOp):
+        name = "of-its-own"
+
+    methods.register("other")(Named)
+    assert (Unnamed.name, Named.name, CoOp.name) == ("unnamed", "of-its-own", "coop")
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
     things: Registry[int] = Registry("thing")
     things.register("coop")(1)
-    with pytest.raises(VLPromptError, match="unknown thing 'cop'; did you mean 'coop'"):
+    with pytest.raises(VLPromptError, match=r"unknown thing 'cop'; did you mean 'coop'\?$"):
         things.get("cop")
-    with pytest.raises(VLPromptError, match="unknown thing 'xyz'; have: coop"):
+    with pytest.raises(VLPromptError, match="unknown thing 'CoOp'; did you mean 'coop'"):
+        things.get("CoOp")
+    with pytest.raises(VLPromptError, match="unknown thing 'xyz'; choose from coop"):
         things.get("xyz")
 
 
@@ -97,7 +113,9 @@ def test_a_name_of_two_packages_is_an_error_whoever_asks(packages: Callable[...,
     things: Registry[float] = Registry("thing")
     asked: list[Callable[[], Any]] = [things.names, lambda: things.get("pi"), lambda: things.get("e")]
     for ask in asked:
-        with pytest.raises(VLPromptError, match="'pi' is in two packages, circles and pies; uninstall one of them"):
+        with pytest.raises(
+            VLPromptError, match="'pi' is provided by two packages, circles and pies; uninstall or rename one of them"
+        ):
             ask()
 
 
@@ -105,11 +123,13 @@ def test_a_plug_in_cannot_take_a_name_of_ours(packages: Callable[..., None]) -> 
     packages("rival", "vlprompt.methods", coop="vlprompt.methods.dapt:DAPT")
     methods: Registry[type[Method[Any]]] = Registry("method", Method)
     methods.register("coop")(CoOp)
-    with pytest.raises(VLPromptError, match="method 'coop' is in two packages, vlprompt and rival"):
+    with pytest.raises(VLPromptError, match="method 'coop' is provided by two packages, vlprompt and rival"):
         methods.get("coop")
 
 
-def test_what_is_no_method_is_left_out(packages: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+def test_entries_that_are_not_methods_are_left_out(
+    packages: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
     packages("circles", "vlprompt.methods", pi="math:pi", json="json:JSONDecoder", module="math")
     methods: Registry[type[Method[Any]]] = Registry("method", Method)
     with caplog.at_level(logging.WARNING, logger="vlprompt"):

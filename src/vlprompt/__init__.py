@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING, Any
 from vlprompt.errors import VLPromptError
 
 if TYPE_CHECKING:
-    from vlprompt.backbones.backbone import Backbone, load_backbone
+    from vlprompt.backbones.backbone import Backbone, list_backbones, load_backbone
     from vlprompt.classifier.classifier import Classifier, Guess, load
     from vlprompt.classifier.estimator import PromptClassifier
     from vlprompt.classifier.tune import tune
     from vlprompt.data.dataset import Dataset
     from vlprompt.data.loading import list_datasets, load_dataset
     from vlprompt.experiments.run import evaluate
-    from vlprompt.methods.base import LossTerms, Method, Prediction, create_method, list_methods
-    from vlprompt.prompts import LowRankUpdates, TextPrompts, VisualPrompts
+    from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction, create_method, list_methods
+    from vlprompt.methods.options import Options
+    from vlprompt.prompts import Adapters, LowRankUpdates, TextPrompts, VisualPrompts
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "METHODS",
+    "Adapters",
     "Backbone",
     "Classifier",
     "Dataset",
@@ -26,6 +29,7 @@ __all__ = [
     "LossTerms",
     "LowRankUpdates",
     "Method",
+    "Options",
     "Prediction",
     "PromptClassifier",
     "TextPrompts",
@@ -33,6 +37,7 @@ __all__ = [
     "VisualPrompts",
     "create_method",
     "evaluate",
+    "list_backbones",
     "list_datasets",
     "list_methods",
     "load",
@@ -42,14 +47,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "vlprompt.backbones.backbone": ("Backbone", "load_backbone"),
+    "vlprompt.backbones.backbone": ("Backbone", "list_backbones", "load_backbone"),
     "vlprompt.data.dataset": ("Dataset",),
     "vlprompt.data.loading": ("list_datasets", "load_dataset"),
     "vlprompt.classifier.classifier": ("Classifier", "Guess", "load"),
     "vlprompt.classifier.estimator": ("PromptClassifier",),
     "vlprompt.classifier.tune": ("tune",),
-    "vlprompt.methods.base": ("LossTerms", "Method", "Prediction", "create_method", "list_methods"),
-    "vlprompt.prompts": ("LowRankUpdates", "TextPrompts", "VisualPrompts"),
+    "vlprompt.methods.base": ("METHODS", "LossTerms", "Method", "Prediction", "create_method", "list_methods"),
+    "vlprompt.methods.options": ("Options",),
+    "vlprompt.prompts": ("Adapters", "LowRankUpdates", "TextPrompts", "VisualPrompts"),
     "vlprompt.experiments.run": ("evaluate",),
 }
 

@@ -1,4 +1,4 @@
-"""Prompts and low-rank updates as data: what a method returns and a tower runs with."""
+"""Prompts and low-rank updates as plain data, and `Adapters`, which hold those of both towers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,15 +10,24 @@ from vlprompt.errors import VLPromptError
 
 @dataclass(frozen=True)
 class TextPrompts:
-    """Learned vectors of the text tower, in the sentence `[SOS] context frozen_words name . [EOT]`.
+    """Learned vectors for the text tower, in the sentence `[SOS] context frozen_words name . [EOT]`.
 
     Attributes:
-        context: tensor with shape (n, d_t), (C, n, d_t) or (B, n, d_t), as `per` says; d_t is the tower's width.
-        per: one context for all classes ("shared"), for each class ("class"), or for each image ("image").
-        deep: tensor with shape (J - 1, n, d_t) that replaces the n context positions at layers 1..J-1.
-        position: where the context stands: before the name ("end": the name comes at the end), half before and
-            half behind it ("middle"), or behind it ("front").
-        frozen_words: words between context and name that are not learned; with position "end" only.
+        context: tensor with shape (n, d_t), (C, n, d_t) or (B, n, d_t), depending on `per`; d_t is the tower's width.
+        per: "shared" for one context for all classes, "class" for one for each class, "image" for one for each image.
+        deep: tensor with shape (J - 1, n, d_t) that replaces the n context positions at layers 1..J-1; None for
+            prompts at the first layer only.
+        position: position of the class name: behind the context ("end"), after its first n // 2 vectors ("middle"),
+            or in front of it ("front").
+        frozen_words: words between context and name that are not learned; only for position "end".
+
+    Raises:
+        VLPromptError: the shapes do not fit each other or `per`.
+
+    Examples:
+        >>> import torch
+        >>> TextPrompts(torch.zeros(4, 512), deep=torch.zeros(8, 4, 512)).length
+        4
     """
 
     context: Tensor
@@ -28,33 +37,44 @@ class TextPrompts:
     frozen_words: str = ""
 
     def __post_init__(self) -> None:
-        expected = 2 if self.per == "shared" else 3
-        if self.context.ndim != expected:
+        shape = {"shared": "(n, d_t)", "class": "(C, n, d_t)", "image": "(B, n, d_t)"}[self.per]
+        if self.context.ndim != (2 if self.per == "shared" else 3):
             raise VLPromptError(
-                f"text context per {self.per} needs {expected} dimensions, got {tuple(self.context.shape)}"
+                f"`context` of text prompts must have shape {shape} for per={self.per!r}, "
+                f"got {tuple(self.context.shape)}"
             )
         if self.deep is not None and self.deep.shape[1:] != self.context.shape[-2:]:
             raise VLPromptError(
-                f"deep text prompts {tuple(self.deep.shape)} do not match context {tuple(self.context.shape)}"
+                f"`deep` of text prompts must have shape (J - 1, n, d_t) for a context of shape "
+                f"{tuple(self.context.shape)}, got {tuple(self.deep.shape)}"
             )
         if self.frozen_words and self.position != "end":
-            raise VLPromptError(f"frozen_words go with position='end', not {self.position!r}")
+            raise VLPromptError(f"`frozen_words` need position='end', got {self.position!r}")
 
     @property
     def length(self) -> int:
-        """n, the number of context vectors."""
+        """Number of context vectors, n."""
         return self.context.shape[-2]
 
 
 @dataclass(frozen=True)
 class VisualPrompts:
-    """Learned tokens of the image tower.
+    """Learned tokens for the image tower.
 
     Attributes:
         context: tensor with shape (n, d_v), the prompt tokens of the first layer; d_v is the tower's width.
-        deep: tensor with shape (J - 1, n, d_v) that replaces the n prompt tokens at layers 1..J-1.
+        deep: tensor with shape (J - 1, n, d_v) that replaces the n prompt tokens at layers 1..J-1; None for prompts at
+            the first layer only.
         position: behind the patch tokens ("append") or between class token and patch tokens ("after_class").
         before_ln_pre: whether the tokens pass the layer norm in front of the first block.
+
+    Raises:
+        VLPromptError: the shapes do not fit each other.
+
+    Examples:
+        >>> import torch
+        >>> VisualPrompts(torch.zeros(8, 768), position="after_class").length
+        8
     """
 
     context: Tensor
@@ -64,11 +84,19 @@ class VisualPrompts:
 
     def __post_init__(self) -> None:
         if self.context.ndim != 2:
-            raise VLPromptError(f"visual context needs 2 dimensions, got {tuple(self.context.shape)}")
+            raise VLPromptError(
+                f"`context` of visual prompts must have shape (n, d_v), got {tuple(self.context.shape)}"
+            )
         if self.deep is not None and self.deep.shape[1:] != self.context.shape:
             raise VLPromptError(
-                f"deep visual prompts {tuple(self.deep.shape)} do not match context {tuple(self.context.shape)}"
+                f"`deep` of visual prompts must have shape (J - 1, n, d_v) for a context of shape "
+                f"{tuple(self.context.shape)}, got {tuple(self.deep.shape)}"
             )
+
+    @property
+    def length(self) -> int:
+        """Number of prompt tokens, n."""
+        return self.context.shape[0]
 
 
 @dataclass(frozen=True)
@@ -78,10 +106,18 @@ class LowRankUpdates:
     A projection x W^T becomes x W^T + scale * dropout(x) A^T B^T.
 
     Attributes:
-        down: A, tensor with shape (layers, 3, r, d): query, key and value of every layer; d is the tower's width.
+        down: A, tensor with shape (layers, 3, r, d) for query, key and value of every layer; d is the tower's width.
         up: B, tensor with shape (layers, 3, d, r).
         scale: factor of the addition.
-        dropout: share of x that the addition does not see; 0 outside of training.
+        dropout: probability of zeroing an entry of x in the addition; methods set it to 0 outside training.
+
+    Raises:
+        VLPromptError: the shapes do not fit each other.
+
+    Examples:
+        >>> import torch
+        >>> updates = LowRankUpdates(torch.zeros(12, 3, 2, 512), torch.zeros(12, 3, 512, 2), scale=0.5)
+        >>> updates.check(depth=12, width=512)
     """
 
     down: Tensor
@@ -92,13 +128,36 @@ class LowRankUpdates:
     def __post_init__(self) -> None:
         if self.down.ndim != 4 or self.down.shape[1] != 3 or self.up.shape != self.down.transpose(-1, -2).shape:
             raise VLPromptError(
-                f"low-rank updates need shapes (layers, 3, r, d) and (layers, 3, d, r), got {tuple(self.down.shape)} "
-                f"and {tuple(self.up.shape)}"
+                "`down` and `up` of low-rank updates must have shapes (layers, 3, r, d) and (layers, 3, d, r), "
+                f"got {tuple(self.down.shape)} and {tuple(self.up.shape)}"
             )
 
     def check(self, depth: int, width: int) -> None:
-        """VLPromptError where they were made for a tower of another depth or width."""
+        """Raise VLPromptError if the updates were made for a tower of another depth or width."""
         if (self.down.shape[0], self.down.shape[3]) != (depth, width):
             raise VLPromptError(
                 f"low-rank updates {tuple(self.down.shape)} do not fit a tower of {depth} layers and width {width}"
             )
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Everything that a method adds to the two frozen towers. `Adapters()` leaves both as they are.
+
+    Attributes:
+        text: prompts for the text tower; None for a hand-crafted template.
+        visual: prompts for the image tower, or None.
+        text_updates: low-rank updates of the text tower, or None.
+        visual_updates: low-rank updates of the image tower, or None.
+
+    Examples:
+        >>> import torch
+        >>> adapters = Adapters(text=TextPrompts(torch.zeros(4, 512)), visual=VisualPrompts(torch.zeros(4, 768)))
+        >>> adapters.text_updates is None
+        True
+    """
+
+    text: TextPrompts | None = None
+    visual: VisualPrompts | None = None
+    text_updates: LowRankUpdates | None = None
+    visual_updates: LowRankUpdates | None = None

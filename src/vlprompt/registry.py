@@ -1,12 +1,12 @@
-"""The one registry: a name, and what stands behind it, from this package or from a plug-in."""
+"""The registry of methods and that of datasets: objects by name, from this package or from plug-ins."""
 
-import difflib
 import logging
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import did_you_mean
 
 logger = logging.getLogger("vlprompt")
 
@@ -14,14 +14,25 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Names of one kind ("method", "dataset", ...) and the objects they stand for.
+    """Objects of one kind ("method", "dataset", ...) by name.
 
-    A plug-in adds to it through the entry point group `vlprompt.<kind>s`, whose entry names are the names
-    registered and whose values are the objects. One that cannot be loaded is logged and left out.
+    Plug-ins add objects through the entry point group `vlprompt.<kind>s`: the entry's name is the registered name, its
+    value is the object. A plug-in that cannot be loaded is logged and left out.
 
-    Attributes:
-        kind: what its names are names of.
-        base: the class that every entry has to be a subclass of; None: entries are no classes.
+    Args:
+        kind: kind of the objects, for messages and the entry point group.
+        base: class that every entry must be a subclass of; None for entries that are not classes. A class without a
+            `name` of its own gets the registered name as its `name`.
+
+    Examples:
+        >>> numbers = Registry("number")
+        >>> @numbers.register("one")
+        ... def one() -> int:
+        ...     return 1
+        >>> numbers.get("one")()
+        1
+        >>> numbers.names()
+        ['one']
     """
 
     def __init__(self, kind: str, base: type | None = None) -> None:
@@ -32,29 +43,39 @@ class Registry(Generic[T]):
         self._plugins_loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that files an object under `name`; a name given to two objects is an error."""
+        """Return a decorator that registers an object under `name`.
+
+        Raises:
+            VLPromptError: another object has this name.
+        """
 
         def add(entry: T) -> T:
             if self._entries.get(name, entry) is not entry:
                 raise VLPromptError(f"{self.kind} {name!r} is registered twice; give one of them another name")
             self._entries[name] = entry
+            if self.base is not None and "name" not in vars(entry):
+                named: Any = entry
+                named.name = name
             return entry
 
         return add
 
     def get(self, name: str) -> T:
-        """What `name` stands for. Raises VLPromptError with the nearest names where there is none."""
+        """Return the object that is registered under `name`.
+
+        Raises:
+            VLPromptError: the name is unknown, and a similar one is suggested; or its plug-in cannot be loaded.
+        """
         self._load_plugins()
         if name in self._broken:
             raise VLPromptError(self._broken[name])
         if name not in self._entries:
-            close = difflib.get_close_matches(name, self._entries, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "have:"
-            raise VLPromptError(f"unknown {self.kind} {name!r}; {hint} {', '.join(self.names())}")
+            hint = did_you_mean(name, self._entries) or f"choose from {', '.join(self.names())}"
+            raise VLPromptError(f"unknown {self.kind} {name!r}; {hint}")
         return self._entries[name]
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """Return all names, sorted."""
         self._load_plugins()
         return sorted(self._entries)
 
@@ -67,13 +88,13 @@ class Registry(Generic[T]):
             return
         points = sorted(entry_points(group=f"vlprompt.{self.kind}s"), key=lambda point: (point.name, _package(point)))
         owners = {name: "vlprompt" for name, entry in self._entries.items() if _is_ours(entry)}
-        # Before anything is loaded, so that a clash does not depend on who asks first, and is found by all who ask.
+        # Checked before anything is loaded, so that every caller gets the error for a name of two packages.
         for point in points:
             owner = owners.setdefault(point.name, _package(point))
             if owner != _package(point):
                 raise VLPromptError(
-                    f"{self.kind} {point.name!r} is in two packages, {owner} and {_package(point)}; uninstall one of "
-                    "them, or have it renamed"
+                    f"{self.kind} {point.name!r} is provided by two packages, {owner} and {_package(point)}; uninstall "
+                    "or rename one of them"
                 )
         self._plugins_loaded = True
         for point in points:
@@ -85,7 +106,7 @@ class Registry(Generic[T]):
             if self.base is not None and not (isinstance(entry, type) and issubclass(entry, self.base)):
                 raise TypeError(f"{point.value} is not a subclass of {self.base.__name__}")
             self.register(point.name)(entry)
-        except Exception as error:  # another package's code, which must not take ours along
+        except Exception as error:  # a foreign package can raise anything, and must not break the others
             reason = " ".join(str(error).split()) or type(error).__name__
             self._broken[point.name] = (
                 f"{self.kind} {point.name!r} of package {_package(point)} cannot be loaded: {reason}"

@@ -167,7 +167,7 @@ def test_other_data_names_other_classes(tuned: Tuned, tmp_path: Path) -> None:
     assert found.images is not None
     assert len(found.images.labels.unique()) == 2
     assert sum(pair.count for pair in found.pairs) <= len(found.images.paths)
-    with pytest.raises(VLPromptError, match="learns something for each class and has nothing for new"):
+    with pytest.raises(VLPromptError, match="learns something for each class and cannot name new"):
         inspect_run(run_of(tuned, "linear-probe"), str(tmp_path), device="cpu")
     with pytest.raises(VLPromptError, match="is no folder here and no dataset"):
         inspect_run(run, str(tmp_path / "none"), device="cpu")

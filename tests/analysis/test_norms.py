@@ -4,7 +4,7 @@ import torch
 from tests.helpers.prompts import TEXT, VISUAL, WORDS
 from tests.helpers.shapes import batch, uneven
 from vlprompt.analysis.norms import Spread, image_norms, prompt_norms, text_norms
-from vlprompt.backbones.tracing import entering_tokens, text_steps, vision_steps
+from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 
 
@@ -43,7 +43,7 @@ def test_visual_prompts_stand_beside_the_tokens_they_join(kind: str) -> None:
     found = image_norms(tower, prompts, images)
     assert [layer.prompts for layer in found] == [layer.prompts for layer in prompt_norms(prompts)]
     entering = [step.entering for step in vision_steps(tower, images, None)]
-    first = entering_tokens(tower, images) if prompts.before_ln_pre else entering[0]
+    first = tower.embed(images) if prompts.before_ln_pre else entering[0]
     assert len(found) == (2 if prompts.before_ln_pre else 1)
     for layer, x in zip(found, (first, *entering[1:]), strict=False):
         assert layer.tokens == Spread.of(x.norm(dim=-1).flatten())

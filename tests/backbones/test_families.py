@@ -1,4 +1,4 @@
-"""A random-weights open_clip model of each family agrees with open_clip's own encoders.
+"""Features of each family of models, with random weights, against open_clip's own encoders.
 
 The settings are those that open_clip's configurations use, at small sizes.
 """
@@ -30,7 +30,7 @@ TEXTS = ["a photo of a cat.", "a photo of a hot air balloon."]
 
 @dataclass(frozen=True)
 class Family:
-    """An open_clip configuration, in small."""
+    """A small open_clip configuration."""
 
     vision: dict[str, Any] = field(default_factory=lambda: VIT)
     text: dict[str, Any] = field(default_factory=lambda: TEXT)
@@ -89,7 +89,7 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Case:
-    """A family's backbone, and what open_clip made of the same inputs."""
+    """A family's backbone, inputs, and open_clip's features of them."""
 
     backbone: Backbone
     family: Family
@@ -100,7 +100,7 @@ class Case:
 
 
 def word_tokenizer(context_length: int) -> Tokenizer:
-    """A vocabulary unlike CLIP's, in the manner of T5's: no start token; eos and padding are 1."""
+    """Return a tokenizer like T5's: no start token; eos and padding are 1."""
 
     def encode(text: str) -> list[int]:
         return [2 + sum(word.encode()) % 290 for word in text.replace(".", " .").split()]
@@ -147,7 +147,7 @@ def test_text_features(case: Case) -> None:
 
 @torch.no_grad()
 def test_words_as_context_are_the_sentence(case: Case) -> None:
-    """Prompts made of the words' own embeddings change nothing: the prompted path is the frozen one."""
+    """Prompts that are the embeddings of words give the same features as the words."""
     text = case.backbone.text
     prompts = TextPrompts(text.words("a photo of a"))
     assert_close(text.encode_prompts(prompts, ["cat", "hot air balloon"]), case.text_features)
@@ -163,7 +163,7 @@ def test_visual_prompts_of_no_tokens_change_nothing(case: Case) -> None:
 def test_visual_prompts_reach_the_feature_or_are_refused(case: Case) -> None:
     vision = case.backbone.vision
     if not case.family.visual_prompts:
-        with pytest.raises(VLPromptError, match="has no place for visual prompts"):
+        with pytest.raises(VLPromptError, match="does not take visual prompts"):
             vision(case.images, VisualPrompts(torch.zeros(2, 8)))
         return
     assert vision.width is not None

@@ -1,4 +1,4 @@
-"""Low-rank updates in both towers against plain towers whose weights have them merged in, in value and gradient."""
+"""Low-rank updates in both towers against plain towers with merged weights, in values and gradients."""
 
 from copy import deepcopy
 from functools import cache
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import vlprompt
+from tests.helpers.reference import encode_prompts_plainly
 from vlprompt import Backbone, LowRankUpdates, TextPrompts, VLPromptError
-from vlprompt.backbones.reference import encode_prompts_plainly
 
 WORDS = ("red", "apple", "satellite", "crop", "737-800", "t-shirt", "what?")
 TEXT_WIDTH, TEXT_DEPTH, VISUAL_WIDTH, VISUAL_DEPTH = 64, 3, 96, 2
@@ -40,7 +40,7 @@ def random_updates(depth: int, width: int, rank: int, seed: int, dropout: float 
 
 
 class Merged(nn.Module):
-    """W of query, key and value with scale * B A of a layer added, of whatever updates are set."""
+    """Parametrization of W as W + scale * B A of a layer, for the updates in a list."""
 
     def __init__(self, updates: list[LowRankUpdates], layer: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Merged(nn.Module):
 
 @cache
 def merged(tower: str, causal: bool = True, tokens: bool = True) -> tuple[Backbone, list[LowRankUpdates]]:
-    """A plain backbone with one tower's weights merged, and the list that its updates are set in."""
+    """Return a plain backbone with merged weights in one tower, and the list that holds its updates."""
     updates: list[LowRankUpdates] = []
     made = deepcopy(model(causal, tokens))
     for layer, block in enumerate((made if tower == "text" else made.visual).transformer.resblocks):
@@ -93,8 +93,11 @@ def test_text_tower_equals_the_plain_one_with_merged_weights(
     ours, (theirs, current) = backbone(causal), merged("text", causal)
     ours.text.chunk_size, current[:] = chunk, [updates]
     actual = ours.text(ours.tokenize([f"{words} {name}." for name in names]), updates)
-    # The oracle takes words as context vectors: the same sentences, in full, nothing shared.
-    assert_same(actual, encode_prompts_plainly(theirs.text, TextPrompts(ours.text.words(words)), names), updates)
+    # The reference tower takes words as context vectors: the same sentences at full length.
+    prompts = TextPrompts(ours.text.words(words))
+    expected = encode_prompts_plainly(theirs.text, prompts, names)
+    assert_same(actual, expected, updates)
+    assert_same(ours.text.encode_prompts(prompts, names, updates), expected, updates)
 
 
 @pytest.mark.parametrize("tokens", [True, False])
@@ -128,7 +131,7 @@ def test_dropout_leaves_the_expectation() -> None:
         noisy = torch.stack([tower(tokens, small) for _ in range(200)])
         exact, frozen = tower(tokens, LowRankUpdates(small.down, small.up, 0.5)), tower(tokens)
     assert not torch.equal(noisy[0], noisy[1])
-    # Small updates act linearly, so that noise without a bias averages out.
+    # Small updates act linearly, so that unbiased noise averages out.
     assert (noisy.mean(0) - exact).norm() < 0.15 * (exact - frozen).norm()
     assert not torch.equal(noisy[0, 0], noisy[0, 1])  # behind the shared start, each sentence has its own
 
@@ -167,5 +170,5 @@ def test_updates_of_the_wrong_shape_are_named() -> None:
         ours.vision(torch.randn(1, 3, 32, 32), updates=updates)
     with pytest.raises(VLPromptError, match="do not fit a tower of 3 layers and width 64"):
         ours.text(ours.tokenize(["a dog."]), random_updates(VISUAL_DEPTH, VISUAL_WIDTH, 2, 0))
-    with pytest.raises(VLPromptError, match=r"need shapes \(layers, 3, r, d\) and \(layers, 3, d, r\)"):
+    with pytest.raises(VLPromptError, match=r"must have shapes \(layers, 3, r, d\) and \(layers, 3, d, r\)"):
         LowRankUpdates(updates.down, updates.down)

@@ -1,4 +1,4 @@
-"""Tokens are open_clip's, token by token; nothing is cut in silence."""
+"""Tokens equal open_clip's, and texts that are too long are errors."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -62,7 +62,7 @@ def test_a_long_text_is_shortened_in_the_message() -> None:
 
 
 def fake_transformers(monkeypatch: pytest.MonkeyPatch, special: tuple[list[int], list[int]], pad: int) -> None:
-    """A `transformers` whose tokenizer makes one token of each letter."""
+    """Install a fake `transformers` whose tokenizer makes one token of each letter."""
     front, back = special
 
     class Letters:

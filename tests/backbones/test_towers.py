@@ -1,4 +1,4 @@
-"""The shared-start tower against the plain one, in value and gradient, over everything a method can ask for."""
+"""The packed text tower against the reference, and the image tower against its modules, in values and gradients."""
 
 from functools import cache
 from typing import Any
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import vlprompt
+from tests.helpers.reference import encode_prompts_plainly
 from vlprompt import Backbone, TextPrompts, VisualPrompts, VLPromptError
-from vlprompt.backbones.reference import encode_prompts_plainly
 
 WORDS = ("red", "apple", "satellite", "crop", "retriever", "737-800", "t-shirt", "forget-me-not", "what?")
 WIDTH, DEPTH = 64, 3
@@ -36,7 +36,7 @@ def relative(actual: Tensor, expected: Tensor) -> float:
 
 @st.composite
 def named(draw: st.DrawFn) -> str:
-    """A name of 1 to 60 tokens, of which the last may be odd ones."""
+    """Draw a name of 1 to 60 tokens, with unusual words at its end."""
     encode = tiny().text.tokenizer.encode
     count, odd = draw(st.integers(1, 60)), draw(st.lists(st.sampled_from(WORDS), max_size=3))
     while len(encode(" ".join(odd))) > count:
@@ -48,7 +48,7 @@ def named(draw: st.DrawFn) -> str:
 
 @st.composite
 def prompted(draw: st.DrawFn) -> tuple[TextPrompts, list[str], int]:
-    """Prompts, names, and the number of layers of the tower that they are for."""
+    """Draw prompts, names, and the number of layers of their tower."""
     names = draw(st.lists(named(), min_size=1, max_size=5))
     per = draw(st.sampled_from(["shared", "class", "image"]))
     position = draw(st.sampled_from(["end", "middle", "front"]))
@@ -106,7 +106,7 @@ def test_every_pooling_reads_the_token_that_open_clip_reads(pool: str) -> None:
 
 
 def test_memory_stays_bounded_with_many_classes() -> None:
-    """Chunks are computed again in the backward pass, so what autograd keeps does not grow with the classes."""
+    """Chunks are computed again in the backward pass, so that saved tensors do not grow with the classes."""
     tower = tiny().text
     names = [f"{first} {second}" for first in WORDS for second in WORDS]
     context = torch.randn(4, WIDTH, requires_grad=True)
@@ -129,7 +129,7 @@ def test_memory_stays_bounded_with_many_classes() -> None:
 @pytest.mark.parametrize("position", ["append", "after_class"])
 @pytest.mark.parametrize("before", [True, False])
 def test_visual_prompts_are_tokens_like_others(position: str, before: bool) -> None:
-    """Against a tower that is run block by block on the tokens, with nothing left out."""
+    """Compare with the loaded blocks run on all tokens."""
     backbone = tiny()
     vit = backbone.model.visual
     images = torch.randn(2, 3, 32, 32)
@@ -186,16 +186,16 @@ def test_bf16_towers_take_and_give_fp32() -> None:
 
 
 def test_fp16_on_a_cpu_is_an_error() -> None:
-    with pytest.raises(VLPromptError, match="'fp16' does not work on a CPU; use precision 'bf16'"):
+    with pytest.raises(VLPromptError, match="`precision` fp16 does not run on a CPU; use bf16"):
         vlprompt.load_backbone(tiny().model, "fp16", "cpu")
 
 
 def test_prompts_of_the_wrong_shape_are_named() -> None:
-    with pytest.raises(VLPromptError, match="per class needs 3 dimensions"):
+    with pytest.raises(VLPromptError, match=r"must have shape \(C, n, d_t\) for per='class', got \(4, 64\)"):
         TextPrompts(torch.zeros(4, WIDTH), "class")
-    with pytest.raises(VLPromptError, match="deep text prompts"):
+    with pytest.raises(VLPromptError, match="`deep` of text prompts must have shape"):
         TextPrompts(torch.zeros(4, WIDTH), deep=torch.zeros(2, 3, WIDTH))
     with pytest.raises(VLPromptError, match="frozen_words"):
         TextPrompts(torch.zeros(4, WIDTH), position="front", frozen_words="of a")
-    with pytest.raises(VLPromptError, match="deep visual prompts"):
+    with pytest.raises(VLPromptError, match="`deep` of visual prompts must have shape"):
         VisualPrompts(torch.zeros(4, WIDTH), torch.zeros(2, 3, WIDTH))

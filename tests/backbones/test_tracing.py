@@ -1,4 +1,4 @@
-"""The walks arrive where the towers do, and their weights are those of PyTorch's own attention."""
+"""Traced layers end in the towers' features, with the weights of PyTorch's own attention."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from torch.testing import assert_close
 from tests.helpers.prompts import TEXT, VISUAL, WORDS, context, walk_text
 from tests.helpers.shapes import NAMES, TEXT_DEPTH, VISUAL_DEPTH, batch, uneven
 from vlprompt import load_backbone
-from vlprompt.backbones.tracing import entering_tokens, reads_class_token, text_steps, vision_steps
+from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts
 
 
 def own_weights(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Weights (B, H, L, L) as the loaded module gives them."""
+    """Return attention weights (B, H, L, L) of the loaded module."""
     normed = block.ln_1(x)
     weights: Tensor = block.attn(normed, normed, normed, need_weights=True, average_attn_weights=False, attn_mask=mask)[
         1
@@ -86,7 +86,7 @@ def test_a_text_tower_that_looks_both_ways() -> None:
 def test_images_end_where_the_tower_does(kind: str) -> None:
     tower, prompts, images = uneven().vision, VISUAL[kind], batch()[0]
     assert isinstance(tower, ViTTower)
-    assert reads_class_token(tower)
+    assert tower.reads_class_token
     steps = list(vision_steps(tower, images, prompts))
     visual = uneven().model.visual
     assert len(steps) == VISUAL_DEPTH
@@ -96,13 +96,13 @@ def test_images_end_where_the_tower_does(kind: str) -> None:
 @pytest.mark.parametrize("kind", VISUAL)
 @torch.no_grad()
 def test_image_weights_are_those_of_the_modules(kind: str) -> None:
-    """A forward pass of its own, with the loaded modules alone."""
+    """Compare with the loaded modules, layer by layer."""
     visual, prompts, images = uneven().model.visual, VISUAL[kind], batch()[0]
     tower = uneven().vision
     assert isinstance(tower, ViTTower)
     patches = F.conv2d(images, visual.conv1.weight, stride=8).flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.expand(len(images), 1, -1), patches], 1) + visual.positional_embedding
-    assert_close(entering_tokens(tower, images), x)
+    assert_close(tower.embed(images), x)
     count = x.shape[1]
     if prompts is None:
         x = visual.ln_pre(x)
@@ -124,4 +124,4 @@ def test_a_tower_that_reads_the_mean_says_so() -> None:
     image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 1, "pool_type": "avg"}
     tower = load_backbone(open_clip.CLIP(32, image, {"width": 64, "heads": 1, "layers": 1}), device="cpu").vision
     assert isinstance(tower, ViTTower)
-    assert not reads_class_token(tower)
+    assert not tower.reads_class_token

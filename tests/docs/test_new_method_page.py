@@ -1,4 +1,4 @@
-"""The tutorial is executed: its files are written, its commands are run, in the order in which they stand there."""
+"""Run the tutorial: write its files and run its commands, in their order."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Reading the recorded vectors of the official implementations (tests/golden)."""
+"""Read the recorded vectors of the official implementations (tests/golden)."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ NAMES = sorted(path.stem for path in (GOLDEN / "cases").glob("*.json"))
 
 @dataclass(frozen=True)
 class Case:
-    """One recorded case: what was set, and what came out."""
+    """A recorded case: settings, inputs and outputs."""
 
     method: str
     options: dict[str, Any]
@@ -30,11 +30,11 @@ class Case:
     recorded: dict[str, Tensor]
 
     def starting(self, prefix: str) -> dict[str, Tensor]:
-        """Recorded tensors under `prefix.`, by the rest of their names."""
+        """Return recorded tensors under `prefix.`, by the rest of their names."""
         return {key.removeprefix(f"{prefix}."): v for key, v in self.recorded.items() if key.startswith(f"{prefix}.")}
 
     def build(self, **options: Any) -> Method[Any]:
-        """The method on the case's backbone with the recorded parameters."""
+        """Create the method on the case's backbone, with the recorded parameters."""
         method = vlprompt.create_method(self.method, backbone(self.weights), self.class_names, **options)
         parameters = dict(method.named_parameters())
         recorded = self.starting("param")
@@ -46,7 +46,7 @@ class Case:
 
 
 def read_case(name: str) -> Case:
-    """The case of that name."""
+    """Read the case of that name."""
     about = json.loads((GOLDEN / "cases" / f"{name}.json").read_text())
     inputs = load_file(GOLDEN / about["inputs"])
     return Case(
@@ -62,7 +62,7 @@ def read_case(name: str) -> Case:
 
 @cache
 def backbone(weights: str) -> Backbone:
-    """The recorded weights, with the vocabulary blown up to its 49,408 rows."""
+    """Load the recorded weights, with the token table expanded to 49,408 rows."""
     state = load_file(GOLDEN / weights)
     ids, rows = state.pop("token_embedding.ids"), state.pop("token_embedding.rows").float()
     state["token_embedding.weight"] = torch.zeros(49408, rows.shape[1]).index_copy_(0, ids, rows)

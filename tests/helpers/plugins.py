@@ -1,4 +1,4 @@
-"""Packages beside ours: installed into a folder of their own, offline, and seen by child processes only."""
+"""Install plug-in packages offline into a folder that only child processes see."""
 
 import os
 import subprocess
@@ -20,20 +20,20 @@ version = "0.1.0"
 
 
 def environment(site: Path) -> dict[str, str]:
-    """Environment of a process whose `pip install` needs no network and ends in `site`, where Python looks first."""
+    """Return an environment in which `pip install` needs no network and writes to `site`, first in Python's path."""
     return os.environ | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])),
         "PIP_TARGET": str(site),
         "PIP_NO_INDEX": "1",
         "PIP_NO_DEPS": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",  # to pip, 0 means: no isolation, which would fetch the build backend
+        "PIP_NO_BUILD_ISOLATION": "0",  # 0 turns isolation off, which would fetch the build backend
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
 
 
 def install(folder: Path, site: Path, entry: str, code: str, *, group: str = "methods") -> None:
-    """Install a package named as `folder`, with one module of this code and one entry point, into `site`."""
+    """Install into `site` a package called like `folder`, with one module of this code and one entry point."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text(PROJECT.format(name=folder.name, group=group, entry=entry))
     (folder / f"{folder.name.replace('-', '_')}.py").write_text(code)

@@ -1,4 +1,4 @@
-"""Prompts of every shape, for the model of `tests.helpers.shapes`, and a walk through its text tower with them."""
+"""Prompts of every kind for the model of `tests.helpers.shapes`, and traced layers of its text tower with them."""
 
 import torch
 from torch import Tensor

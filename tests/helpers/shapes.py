@@ -1,4 +1,4 @@
-"""A backbone where nothing coincides: widths, depths and the joint dimension all differ."""
+"""A backbone whose widths, depths and joint dimension all differ, and a batch for it."""
 
 from functools import cache
 from typing import Any
@@ -23,13 +23,13 @@ def uneven() -> Backbone:
 
 
 def batch() -> tuple[Tensor, Tensor]:
-    """Six images, and their labels among `NAMES`."""
+    """Return six images, and their labels among `NAMES`."""
     images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     return images, torch.tensor([0, 1, 2, 0, 1, 2])
 
 
 def losses(method: Method[Any], steps: int = 10, lr: float = 0.01) -> list[float]:
-    """Losses before each of a few steps on one batch, and after the last."""
+    """Train a few steps on one batch; return the losses before each step and after the last."""
     images, labels = batch()
     optimizer = torch.optim.Adam(method.parameters(), lr=lr)
     seen = []

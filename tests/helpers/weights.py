@@ -1,4 +1,4 @@
-"""Files of tiny models."""
+"""Write weight files of tiny models."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 
 def write_weights(path: Path, layers: int) -> Path:
-    """Random weights in OpenAI's naming: 32 px, patch 8, both widths 64."""
+    """Write random weights in OpenAI's naming: 32 px, patch 8, both widths 64."""
     torch.manual_seed(0)
     image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": layers}
     model = open_clip.CLIP(32, image, {"width": 64, "heads": 1, "layers": layers}, quick_gelu=True)

@@ -1,4 +1,4 @@
-"""The contract that every method keeps, whatever it is."""
+"""The contract of every registered method."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from torch.utils.data import TensorDataset
 
 import vlprompt
 from tests.helpers.golden import backbone as recorded
-from vlprompt import Backbone, Method, VLPromptError
+from vlprompt import METHODS, Backbone, Method, VLPromptError
+from vlprompt.methods.base import method_options
 
 NAMES = ["red_apple", "dog", "forget me not"]
 
@@ -44,7 +45,7 @@ def test_prediction_has_the_promised_shapes(method: Method[Any]) -> None:
     assert prediction.text_features.shape == ((5, 3, 32) if method.instance_conditional else (3, 32))
     for features in (prediction.image_features, prediction.text_features):
         torch.testing.assert_close(features.norm(dim=-1), torch.ones(features.shape[:-1]))
-    if not method.class_bound:  # a cache or a probe has logits of its own
+    if not method.class_bound:  # a cache or a probe changes logits
         cosines = (prediction.image_features[:, None] * prediction.text_features).sum(-1)
         torch.testing.assert_close(prediction.logits, method.backbone.logit_scale.exp() * cosines)
     torch.testing.assert_close(method(images, method.class_features()).logits, prediction.logits)
@@ -57,7 +58,7 @@ def test_prediction_has_the_promised_shapes(method: Method[Any]) -> None:
 
 def test_new_classes_need_their_names_only(method: Method[Any]) -> None:
     if method.class_bound:
-        with pytest.raises(VLPromptError, match="has nothing for new ones"):
+        with pytest.raises(VLPromptError, match="cannot name new ones"):
             method.set_class_names(["cat", *NAMES])
         return
     images = torch.randn(2, 3, 32, 32)
@@ -73,7 +74,7 @@ def test_new_classes_need_their_names_only(method: Method[Any]) -> None:
 def test_frozen_features_stand_for_images(method: Method[Any]) -> None:
     images = torch.randn(2, 3, 32, 32)
     features = method.backbone.encode_image(images)
-    if method.visual_prompts:
+    if method.adapts_images:
         with pytest.raises(VLPromptError, match="needs images, not frozen features"):
             method(features)
     else:
@@ -82,17 +83,31 @@ def test_frozen_features_stand_for_images(method: Method[Any]) -> None:
 
 def test_names_are_checked(backbone: Backbone) -> None:
     for names in ([], ["dog", " "]):
-        with pytest.raises(VLPromptError, match="class_names is empty or holds an empty name"):
+        with pytest.raises(VLPromptError, match="`class_names` is empty or holds an empty name"):
             vlprompt.create_method("coop", backbone, names)
 
 
 def test_options_are_checked(backbone: Backbone) -> None:
-    with pytest.raises(VLPromptError, match="method 'coop' has no option 'nctx'; it has: template, n_ctx"):
+    with pytest.raises(VLPromptError, match="method 'coop' has no option 'nctx'; did you mean 'n_ctx'"):
         vlprompt.create_method("coop", backbone, NAMES, nctx=4)
-    with pytest.raises(VLPromptError, match=r"method.n_ctx=0: Input should be greater than or equal to 1"):
+    with pytest.raises(VLPromptError, match=r"method.n_ctx: must be at least 1, got 0"):
         vlprompt.create_method("coop", backbone, NAMES, n_ctx=0)
     with pytest.raises(VLPromptError, match="unknown method 'copo'; did you mean 'coop'"):
         vlprompt.create_method("copo", backbone, NAMES)
+
+
+def test_options_that_are_validated_already_are_taken_as_they_are(backbone: Backbone) -> None:
+    options = method_options("coop", {"n_ctx": 3})
+    method = vlprompt.create_method("coop", backbone, NAMES, options=options)
+    assert method.options is options
+    assert method.text_context.shape == (3, 64)
+    for name, values in (("dapt", {}), ("coop", {"n_ctx": 4})):
+        with pytest.raises(VLPromptError, match=f"`options` must be the validated .* of method '{name}'"):
+            vlprompt.create_method(name, backbone, NAMES, options=options, **values)
+
+
+def test_a_name_is_written_once() -> None:
+    assert all(METHODS.get(name).name == name for name in vlprompt.list_methods())
 
 
 def test_ctx_init_starts_from_the_words(backbone: Backbone) -> None:
@@ -107,14 +122,14 @@ def test_class_specific_contexts_differ_and_cannot_move(backbone: Backbone) -> N
     method = vlprompt.create_method("coop", backbone, NAMES, n_ctx=2, class_specific=True)
     assert method.text_context.shape == (3, 2, 64)
     assert not torch.equal(method.text_context[0], method.text_context[1])
-    with pytest.raises(VLPromptError, match="has nothing for new ones"):
+    with pytest.raises(VLPromptError, match="cannot name new ones"):
         method.set_class_names(["cat"])
 
 
 def test_dapt_without_one_tower(backbone: Backbone) -> None:
     text = vlprompt.create_method("dapt", backbone, NAMES, n_visual=0)
     assert [name for name, _ in text.named_parameters()] == ["text_context"]
-    assert not text.visual_prompts
+    assert not text.adapts_images
     visual = vlprompt.create_method("dapt", backbone, NAMES, n_text=0)
     assert [name for name, _ in visual.named_parameters()] == ["visual_context"]
     torch.testing.assert_close(visual.text_features(), visual.template_features)
@@ -139,7 +154,7 @@ def test_dapt_with_one_class_has_no_dispersion(backbone: Backbone) -> None:
 
 def test_a_resnet_says_which_methods_work() -> None:
     resnet = recorded("clip_rn.safetensors")
-    with pytest.raises(VLPromptError, match=r"ModifiedResNet.*no place for it; methods that work: .*coop, .*"):
+    with pytest.raises(VLPromptError, match=r"ModifiedResNet.*takes no prompts; methods that work: .*coop, .*"):
         vlprompt.create_method("dapt", resnet, NAMES)
     assert vlprompt.create_method("dapt", resnet, NAMES, n_visual=0).trainable == 16 * resnet.text.width
 
@@ -156,5 +171,5 @@ def test_a_resnet_says_which_methods_work() -> None:
     ],
 )
 def test_a_template_without_a_place_for_the_name_is_refused(backbone: Backbone, options: dict[str, Any]) -> None:
-    with pytest.raises(VLPromptError, match=r"^method\.templates?=.*: a template needs {} once"):
+    with pytest.raises(VLPromptError, match=r"^method\.templates?: a template needs {} once"):
         vlprompt.create_method("promptsrc", backbone, NAMES, **options)

@@ -1,4 +1,4 @@
-"""CLIP-LoRA: what it adds to the towers, and when. The towers themselves: tests/backbones/test_low_rank.py."""
+"""CLIP-LoRA's updates. What towers do with them is tested in tests/backbones/test_low_rank.py."""
 
 import math
 
@@ -21,14 +21,17 @@ def test_it_starts_as_the_frozen_towers() -> None:
         "visual_down": (VISUAL_DEPTH, 3, 2, VISUAL_WIDTH),
         "visual_up": (VISUAL_DEPTH, 3, VISUAL_WIDTH, 2),
     }
-    assert 0.9 < method.text_down.abs().max() * math.sqrt(TEXT_WIDTH) <= 1  # as a linear layer starts
+    assert 0.9 < method.text_down.abs().max() * math.sqrt(TEXT_WIDTH) <= 1  # as a linear layer is initialized
     zero_shot = vlprompt.create_method("zero-shot", uneven(), NAMES)
     assert_close(method(batch()[0]).logits, zero_shot(batch()[0]).logits, atol=1e-4, rtol=0)
 
 
 def test_scale_is_alpha_over_the_root_of_the_rank() -> None:
     method = vlprompt.create_method("clip-lora", uneven(), NAMES, rank=4, alpha=3)
-    assert [updates.scale for updates in method.updates()] == [1.5, 1.5]
+    adapters = method.adapters()
+    assert adapters.text is adapters.visual is None
+    assert adapters.text_updates is not None and adapters.visual_updates is not None
+    assert (adapters.text_updates.scale, adapters.visual_updates.scale) == (1.5, 1.5)
 
 
 def test_dropout_is_for_training_only() -> None:
@@ -73,7 +76,7 @@ def test_every_projection_learns() -> None:
 
 def test_frozen_features_are_no_substitute_for_images() -> None:
     method = vlprompt.create_method("clip-lora", uneven(), NAMES)
-    with pytest.raises(VLPromptError, match="changes the image tower and needs images, not frozen features"):
+    with pytest.raises(VLPromptError, match="adapts the image tower and needs images, not frozen features"):
         method(torch.randn(2, uneven().embed_dim))
 
 
@@ -85,5 +88,5 @@ def test_towers_that_are_not_clips_are_an_error() -> None:
         {"timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False, "timm_pool": "", "image_size": 32},
         {"width": 64, "layers": 1, "heads": 1},
     )
-    with pytest.raises(VLPromptError, match=r"'clip-lora' changes the attention.*\(VisionTransformer\) is not CLIP's"):
+    with pytest.raises(VLPromptError, match=r"'clip-lora' adapts the attention of CLIP's own.* is a VisionTransformer"):
         vlprompt.create_method("clip-lora", vlprompt.load_backbone(timm, device="cpu"), NAMES)

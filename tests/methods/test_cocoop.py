@@ -52,7 +52,7 @@ def test_cached_features_and_chunks_give_the_same(monkeypatch: pytest.MonkeyPatc
 
 def test_there_are_no_text_features_without_images() -> None:
     method = vlprompt.create_method("cocoop", uneven(), NAMES)
-    with pytest.raises(VLPromptError, match="text features of method 'cocoop' need an image"):
+    with pytest.raises(VLPromptError, match="text features of method 'cocoop' need images"):
         method.text_features()
     assert method.class_features() is None
 

@@ -1,4 +1,4 @@
-"""E2MIM: there is no recorded case, so its parts are held to what they are meant to do."""
+"""E2MIM part by part, since no recorded case of it exists."""
 
 import math
 from itertools import product
@@ -25,7 +25,7 @@ LABELS = torch.arange(len(NAMES)).repeat_interleave(SHOTS)
 
 
 def shots(noise: float = 0.3, per_class: int = SHOTS) -> tuple[Tensor, Tensor]:
-    """Unit features around a center for each class, and their labels."""
+    """Return unit features around a center for each class, and their labels."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(len(NAMES)).repeat_interleave(per_class)
     centers = torch.randn(len(NAMES), JOINT, generator=generator)
@@ -41,7 +41,7 @@ def e2mim(per_class: int = SHOTS, **options: Any) -> Method[Any]:
 
 
 def predicted(method: Method[Any], index: Tensor) -> tuple[Prediction, Tensor]:
-    """What the method says of some of the shots, as the training loop hands it to the loss."""
+    """Return the prediction and labels of some shots, as the training loop passes them to the loss."""
     features, labels = (method.shots, method.shot_labels) if len(method.shots) else shots()
     prediction = method(features[index])
     prediction.extras["index"] = index
@@ -132,13 +132,13 @@ def test_a_gate_opens_for_images_that_the_critic_finds_with_their_class() -> Non
 
 
 def gain(method: Method[Any], *, honest: bool) -> float:
-    """How much lower the cross-entropy of a batch is under the explored views, over many batches."""
+    """Return by how much explored views lower the cross-entropy, mean over many batches."""
     drawn = torch.Generator().manual_seed(1)
     total = 0.0
     for _ in range(60):
         index = torch.randperm(len(method.shots), generator=drawn)[:6]
         prediction, labels = predicted(method, index)
-        if not honest:  # as if other images were in the batch
+        if not honest:  # pretend that the batch holds other images
             prediction.extras["index"] = index[:0]
         text = prediction.text_features
         views = method.explored_views(text, *method.virtual_images(prediction, labels))
@@ -153,7 +153,7 @@ def test_images_that_say_nothing_of_their_class_gain_nothing() -> None:
     method.shots = F.normalize(torch.randn(30, JOINT, generator=torch.Generator().manual_seed(2)), dim=-1)
     method.shot_labels = torch.arange(3).repeat(10)
     assert gain(method, honest=True) < 0
-    assert gain(method, honest=False) > 0.1  # what a leak would look like
+    assert gain(method, honest=False) > 0.1  # the effect of a leak
     informed = e2mim(per_class=10, gate_max=1.0)
     assert gain(informed, honest=True) > 0.1
 

@@ -1,4 +1,4 @@
-"""Every recorded case of the official implementations, through the public API, at the design's tolerances."""
+"""Every recorded case of the official implementations, through the public API, within the design's tolerances."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def test_zero_shot_case(name: str) -> None:
 
 
 def assert_term_gradients(case: Case, method: Method[Any], terms: LossTerms) -> None:
-    """Gradients of single terms, and the cosine between them, where a case records them."""
+    """Check gradients of single terms, and the cosine between them, if the case records them."""
     found = {}
     for term in terms:
         for parameter, expected in case.starting(f"grad.{term}").items():
@@ -93,7 +93,7 @@ def assert_term_gradients(case: Case, method: Method[Any], terms: LossTerms) -> 
 
 
 def assert_tokens(case: Case, tokenize: object) -> None:
-    """The recorded sentences are what our tokenizer makes of placeholders and name, as CoOp writes them."""
+    """Check that our tokens of placeholders and name, in CoOp's form, are the recorded ones."""
     if "tokens" not in case.recorded:
         return
     context = case.options["ctx_init"] or " ".join(["X"] * case.options["n_ctx"])

@@ -1,4 +1,4 @@
-"""Where prompts start: words, what is left of them, noise; and how deep they go."""
+"""Initial values of prompts from words and noise, and the depth of deep prompts."""
 
 import pytest
 import torch

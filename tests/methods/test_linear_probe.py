@@ -14,7 +14,7 @@ from vlprompt.methods.linear_probe import CLIP_C, GRID
 
 
 def shots(per_class: int, classes: int = 3, seed: int = 0, noise: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Frozen features that know their class, and the labels."""
+    """Return features around a center for each class, and their labels."""
     centers = torch.randn(classes, JOINT, generator=torch.Generator().manual_seed(99))
     labels = torch.arange(classes).repeat(per_class)
     spread = torch.randn(len(labels), JOINT, generator=torch.Generator().manual_seed(seed))
@@ -69,5 +69,5 @@ def test_one_class_is_the_answer() -> None:
 
 
 def test_its_rows_cannot_name_new_classes() -> None:
-    with pytest.raises(VLPromptError, match="has nothing for new ones"):
+    with pytest.raises(VLPromptError, match="cannot name new ones"):
         vlprompt.create_method("linear-probe", uneven(), NAMES).set_class_names(["cat"])

@@ -12,7 +12,7 @@ def test_projections_go_from_one_width_to_the_other() -> None:
     method = vlprompt.create_method("maple", uneven(), NAMES, n_ctx=3)
     assert method.text_deep.shape == (VISUAL_DEPTH - 1, 3, TEXT_WIDTH)  # as many layers as both towers have
     assert len(method.text_to_visual.deep_projections) == VISUAL_DEPTH - 1
-    visual = method.prompts()[1]
+    visual = method.adapters().visual
     assert isinstance(visual, VisualPrompts) and visual.deep is not None
     assert visual.context.shape == (3, VISUAL_WIDTH)
     assert visual.deep.shape == (VISUAL_DEPTH - 1, 3, VISUAL_WIDTH)
@@ -27,7 +27,7 @@ def test_shallow_prompts_have_one_projection() -> None:
         "text_to_visual.context_projection.weight",
         "text_to_visual.context_projection.bias",
     }
-    visual = method.prompts()[1]
+    visual = method.adapters().visual
     assert visual is not None and visual.deep is None
 
 

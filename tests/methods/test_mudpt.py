@@ -23,7 +23,8 @@ def mudpt(**options: Any) -> Method[Any]:
 def test_each_side_is_sent_prompts_of_its_own_width(fusion: str) -> None:
     assert len({TEXT_WIDTH, VISUAL_WIDTH, JOINT}) == 3
     method = mudpt(n_ctx=2, fusion=fusion)
-    text, visual = method.prompts()
+    adapters = method.adapters()
+    text, visual = adapters.text, adapters.visual
     assert text is not None and visual is not None and text.deep is not None and visual.deep is not None
     every = torch.cat([method.text_context[None], method.text_deep])
     sent = method.text_to_visual(every)
@@ -58,7 +59,7 @@ def test_the_injection_model_sees_the_prompts_of_one_layer_at_a_time() -> None:
     torch.testing.assert_close(model(prompts[1:2]), sent[1:2])
     changed = prompts.clone()
     changed[2, 0, 0] += 5
-    assert not torch.allclose(model(changed)[2, 2], sent[2, 2])  # within a layer every prompt counts
+    assert not torch.allclose(model(changed)[2, 2], sent[2, 2])  # prompts of a layer attend to each other
     torch.testing.assert_close(model(changed)[[0, 1, 3]], sent[[0, 1, 3]])
 
 
@@ -67,7 +68,7 @@ def test_text_to_visual_has_no_prompts_of_the_image_tower() -> None:
         method = mudpt(direction="text-to-visual", fusion=fusion)
         names = {name.split(".")[0] for name, _ in method.named_parameters()}
         assert names == {"text_context", "text_deep", "text_to_visual"}
-        text, _ = method.prompts()
+        text = method.adapters().text
         assert text is not None and text.deep is method.text_deep
 
 
@@ -75,7 +76,8 @@ def test_text_to_visual_has_no_prompts_of_the_image_tower() -> None:
 @pytest.mark.parametrize("direction", ["both", "text-to-visual"])
 def test_one_layer_has_nothing_deep(fusion: str, direction: str) -> None:
     method = mudpt(depth=1, fusion=fusion, direction=direction)
-    text, visual = method.prompts()
+    adapters = method.adapters()
+    text, visual = adapters.text, adapters.visual
     assert text is not None and visual is not None
     assert (text.deep, visual.deep) == (None, None)
     images, labels = batch()
@@ -111,7 +113,7 @@ def test_training_lowers_the_loss(fusion: str) -> None:
 def test_bad_options_are_errors() -> None:
     with pytest.raises(VLPromptError, match=f"depth={LAYERS + 1}: the tower has {LAYERS} layers"):
         mudpt(depth=LAYERS + 1)
-    with pytest.raises(VLPromptError, match=r"method.direction='visual-to-text'"):
+    with pytest.raises(VLPromptError, match=r"method.direction: must be .* got 'visual-to-text'"):
         mudpt(direction="visual-to-text")
-    with pytest.raises(VLPromptError, match="works inside the image tower, and that of"):
+    with pytest.raises(VLPromptError, match="adapts the image tower, and that of"):
         vlprompt.create_method("mudpt", recorded("clip_rn.safetensors"), NAMES)

@@ -1,4 +1,4 @@
-"""Estimators against what is known of correlated Gaussians, and the critics that feed them."""
+"""Estimators against the known mutual information of correlated Gaussians, and critics."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def pairs(count: int, correlation: float) -> tuple[Tensor, Tensor]:
 
 
 def log_ratio(x: Tensor, y: Tensor, correlation: float) -> Tensor:
-    """log p(x, y) / (p(x) p(y)) of standard Gaussians: the critic that is best for all three estimators."""
+    """Return log p(x, y) / (p(x) p(y)) of standard Gaussians, the optimal critic for all three estimators."""
     square = correlation**2
     quadratic = (square * (x**2 + y**2) - 2 * correlation * x * y) / (2 * (1 - square))
     return -quadratic - math.log(1 - square) / 2

@@ -18,7 +18,7 @@ from tests.helpers.shapes import NAMES, TEXT_WIDTH, batch, losses, uneven
 from vlprompt import Method, VLPromptError
 from vlprompt.methods.prograd import projected
 
-# One training step of each of two processes on half of a batch; the first prints how far it is from the whole batch.
+# Two processes train on half of a batch each; the first prints the distance of its gradient to that of the whole batch.
 TWO_DEVICES = """
 import torch
 from lightning_fabric import Fabric
@@ -31,7 +31,7 @@ def half(fabric):
     method = conflicting()
     wrapped, _ = fabric.setup(method, torch.optim.SGD(method.parameters(), lr=0.1))
     images, labels = batch()
-    for _ in range(2):  # a second step finds what the first one left of the reducer
+    for _ in range(2):  # the second step checks the state that the reducer is left in
         own = slice(3 * fabric.global_rank, 3 * fabric.global_rank + 3)
         method.backward(method.loss(wrapped(images[own]), labels[own]), fabric)
     found = method.text_context.grad.clone()
@@ -46,7 +46,7 @@ Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(half)
 
 
 class Scaling:
-    """What fp16's loss scaling does to gradients, without fp16."""
+    """Scale losses as fp16 training does, in fp32."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
@@ -59,8 +59,8 @@ class Scaling:
 
 
 def conflicting(**options: Any) -> Method[Any]:
-    """A method where cross-entropy on the batch pulls against the zero-shot prediction."""
-    backbone = uneven()  # which seeds as well, the first time
+    """Create a method whose cross-entropy on the batch conflicts with the zero-shot prediction."""
+    backbone = uneven()  # seeds torch when it is built
     torch.manual_seed(3)
     return vlprompt.create_method("prograd", backbone, NAMES, n_ctx=4, **options)
 
@@ -135,7 +135,7 @@ def test_fabric_and_class_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch)
     expected = gradient(conflicting())
     torch.testing.assert_close(gradient(conflicting(), Fabric(accelerator="cpu", devices=1)), expected)
     monkeypatch.setattr(uneven().text, "chunk_size", 2)  # the two passes go through one checkpointed graph
-    # Other lengths of sentences add up in another order, and the projection takes near equals from one another.
+    # Chunks sum in another order, and the projection subtracts nearly equal numbers.
     assert (gradient(conflicting()) - expected).norm() < 1e-4 * expected.norm()
 
 
@@ -162,7 +162,7 @@ def test_class_specific_contexts_differ_and_cannot_move() -> None:
     method = conflicting(class_specific=True)
     assert method.text_context.shape == (3, 4, TEXT_WIDTH)
     assert not torch.equal(method.text_context[0], method.text_context[1])
-    with pytest.raises(VLPromptError, match="has nothing for new ones"):
+    with pytest.raises(VLPromptError, match="cannot name new ones"):
         method.set_class_names(["cat"])
 
 

@@ -1,4 +1,4 @@
-"""PromptSRC beyond its recorded cases: the average over epochs, what frozen towers say, and when it is asked."""
+"""PromptSRC beyond its recorded cases: the average over epochs, and the use of the frozen towers."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def method(**options: Any) -> Method[Any]:
 
 
 def moved(made: Method[Any], epochs: int) -> dict[str, list[torch.Tensor]]:
-    """The prompts of every epoch of a training that only adds noise."""
+    """Add noise to the prompts for some epochs, and return them epoch by epoch."""
     seen: dict[str, list[torch.Tensor]] = {name: [] for name, _ in made.named_parameters()}
     for epoch in range(1, epochs + 1):
         with torch.no_grad():
@@ -35,7 +35,8 @@ def test_evaluation_uses_the_weighted_average_of_the_epochs(mean: float, std: fl
     passed = torch.arange(1, epochs + 1, dtype=torch.float64)
     weights = torch.exp(-((passed - mean) ** 2) / (2 * std**2))
     weights = (weights / weights.sum()).float()
-    text, visual = made.eval().prompts()
+    adapters = made.eval().adapters()
+    text, visual = adapters.text, adapters.visual
     assert text is not None and visual is not None
     used = {
         "text_context": text.context,
@@ -47,14 +48,14 @@ def test_evaluation_uses_the_weighted_average_of_the_epochs(mean: float, std: fl
     for name, prompts in used.items():
         assert prompts is not None
         assert_close(prompts, torch.einsum("e,e...->...", weights, torch.stack(seen[name])), atol=1e-5, rtol=1e-5)
-    trained = made.train().prompts()[0]
+    trained = made.train().adapters().text
     assert trained is not None and trained.context is made.text_context
 
 
 def test_an_average_of_vanishing_weights_is_finite() -> None:
     made = method(gpa_mean=60, gpa_std=0.5)
     first = moved(made, 1)["text_context"][0]
-    text = made.eval().prompts()[0]
+    text = made.eval().adapters().text
     assert text is not None
     assert torch.equal(text.context, first)
 
@@ -63,7 +64,7 @@ def test_before_the_first_epoch_the_prompts_are_used_as_they_are() -> None:
     made = method().eval()
     with torch.no_grad():
         made.text_context.add_(1)
-    text = made.prompts()[0]
+    text = made.adapters().text
     assert text is not None and text.context is made.text_context
 
 
@@ -78,7 +79,7 @@ def test_the_average_travels_with_the_state() -> None:
 
 def test_weights_need_the_number_of_epochs_and_it_must_be_the_runs() -> None:
     made = method()
-    with pytest.raises(VLPromptError, match="number of epochs is not known before training; give gpa_epochs"):
+    with pytest.raises(VLPromptError, match="number of epochs is unknown before training; give gpa_epochs"):
         _ = made.gpa_weights
     made.set_epochs(7)
     assert made.gpa_weights.shape == (7,)
@@ -124,5 +125,5 @@ def test_training_lowers_the_loss_and_weights_count() -> None:
 
 
 def test_templates_are_needed() -> None:
-    with pytest.raises(VLPromptError, match=r"method.templates=\[\]"):
+    with pytest.raises(VLPromptError, match=r"method.templates: must not be empty, got \[\]"):
         method(templates=[])

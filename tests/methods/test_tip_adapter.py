@@ -1,4 +1,4 @@
-"""Tip-Adapter with and without learned keys, and whole runs of the methods that hold on to their classes."""
+"""Tip-Adapter with and without learned keys, and whole runs of methods that are bound to their classes."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.methods.test_linear_probe import shots
 from vlprompt import VLPromptError
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.experiments.run import run_experiment
-from vlprompt.methods.linear_probe import validation_quality
+from vlprompt.methods.shots import validation_score
 from vlprompt.methods.tip_adapter import ALPHA, BETA, GRID
 from vlprompt.runs.record import read_record
 
@@ -69,12 +69,12 @@ def test_no_pair_of_the_grid_does_better_on_validation_images() -> None:
     method.prepare(TensorDataset(features, labels), TensorDataset(val_features, val_labels))
     chosen = (method.alpha.item(), method.beta.item())
     assert chosen != (ALPHA, BETA)
-    best = validation_quality(method(val_features).logits, val_labels)
+    best = validation_score(method(val_features).logits, val_labels)
     for alpha in GRID:
         for beta in GRID:
             method.alpha.fill_(alpha)
             method.beta.fill_(beta)
-            right, likelihood = validation_quality(method(val_features).logits, val_labels)
+            right, likelihood = validation_score(method(val_features).logits, val_labels)
             assert (right, likelihood - 1e-5) <= best
 
 
@@ -113,9 +113,9 @@ def test_learned_keys_train_at_the_papers_values_and_are_searched_after_every_ep
     torch.testing.assert_close(method(features).logits, before)
     assert not torch.allclose(method.eval()(features).logits, before)
     method.on_epoch_end(1)
-    found = validation_quality(method(val_features).logits, val_labels)
+    found = validation_score(method(val_features).logits, val_labels)
     method.alpha.fill_(20.0)
-    assert found > validation_quality(method(val_features).logits, val_labels)
+    assert found > validation_score(method(val_features).logits, val_labels)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -139,7 +139,7 @@ def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, picture
     record = run_experiment(config(name), tmp_path / "run")
     assert record.trainable_parameters == {"linear-probe": 4 * 33, "tip-adapter": 0, "tip-adapter-f": 16 * 32}[name]
     assert len(record.history) == (4 if name == "tip-adapter-f" else 0)
-    assert record.metrics["test"]["accuracy"] > 90  # colors that even random weights tell apart
+    assert record.metrics["test"]["accuracy"] > 90  # even random weights separate the colors
     assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]
     (guess,) = vlprompt.load(tmp_path / "run", device="cpu").predict(pictures / "night" / "03.png")
     assert guess.label == "night"

@@ -47,7 +47,5 @@ def test_a_depth_over_the_towers_is_an_error() -> None:
 
 
 def test_a_resnet_is_an_error() -> None:
-    with pytest.raises(
-        VLPromptError, match=r"'vpt' .* works inside the image tower, .*ModifiedResNet.* has no place for it"
-    ):
+    with pytest.raises(VLPromptError, match=r"'vpt' .* adapts the image tower, .*ModifiedResNet.* takes no prompts"):
         vlprompt.create_method("vpt", recorded("clip_rn.safetensors"), NAMES)

@@ -268,7 +268,7 @@ def test_prompts(name: str, data: st.DataObject, setting: Setting, place: Path) 
         load_prompts(place, method)
         with torch.no_grad():
             method.eval()(
-                torch.zeros(2, 3, 32, 32) if method.visual_prompts else torch.zeros(2, method.backbone.embed_dim)
+                torch.zeros(2, 3, 32, 32) if method.adapts_images else torch.zeros(2, method.backbone.embed_dim)
             )
 
     survives(read)

@@ -112,7 +112,7 @@ def test_a_checkpoint_that_brings_orders_is_not_obeyed(wrapped: bool, setting: S
     names.write_text("ant\nbee\n")
     with pytest.raises(VLPromptError, match="is damaged, or holds more than the tensors that are safe to read"):
         import_prompts("coop", file, backbone=setting.words[5], class_names=names, out=tmp_path / "out")
-    with pytest.raises(VLPromptError, match=r"holds no weights that can be read safely \(it asks for \w+\.mkdir\)"):
+    with pytest.raises(VLPromptError, match=r"cannot be read safely as weights \(it asks for \w+\.mkdir\)"):
         load_backbone(file)
     assert not made.exists()
     torch.load(file, weights_only=False)  # what another way of reading it comes to
@@ -144,7 +144,7 @@ class Talker(nn.Module):
 def test_the_code_of_a_torchscript_archive_is_not_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     archive = tmp_path / "ViT-B-32.pt"
     torch.jit.script(Talker()).save(str(archive))
-    with pytest.raises(VLPromptError, match=r"ViT-B-32\.pt holds no weights that can be read safely"):
+    with pytest.raises(VLPromptError, match=r"ViT-B-32\.pt cannot be read safely as weights"):
         read_state_dict(archive)
     assert "I was run" not in capfd.readouterr().out
     torch.jit.load(str(archive))  # what another way of reading it comes to
@@ -184,7 +184,7 @@ def test_an_archive_of_modules_in_modules_twice_each_takes_no_time(
 
 def test_a_tensor_that_stands_for_more_than_its_file_holds(tmp_path: Path) -> None:
     torch.save({"text_projection": torch.ones(1).expand(2**40)}, tmp_path / "bomb.pt")
-    with pytest.raises(VLPromptError, match=r"bomb\.pt holds no values for 'text_projection'"):
+    with pytest.raises(VLPromptError, match=r"bomb\.pt holds 'text_projection' without plain values"):
         load_backbone(tmp_path / "bomb.pt")
     (tmp_path / "names.txt").write_text("ant\nbee\n")
     with pytest.raises(VLPromptError, match=r"bomb\.pt has no state_dict"):
@@ -198,10 +198,10 @@ def test_a_tensor_that_stands_for_more_than_its_file_holds(tmp_path: Path) -> No
     [
         ({"transformer.resblocks.999999999.ln_1.weight": (64,)}, "no 'transformer.resblocks.2'"),
         ({"visual.transformer.resblocks.7.ln_1.weight": (64,)}, "no 'visual.transformer.resblocks.2'"),
-        ({"transformer.resblocks.0.mlp.c_fc.weight": (256, 0)}, "holds no model that can be built"),
-        ({"visual.positional_embedding": (0, 64)}, "holds no model that can be built"),
+        ({"transformer.resblocks.0.mlp.c_fc.weight": (256, 0)}, "cannot be built"),
+        ({"visual.positional_embedding": (0, 64)}, "cannot be built"),
         ({"token_embedding.weight": (0, 64)}, "the model's vocabulary of 0 tokens"),
-        ({"visual.conv1.weight": (64, 3, 0, 0)}, "holds no model that can be built"),
+        ({"visual.conv1.weight": (64, 3, 0, 0)}, "cannot be built"),
     ],
 )
 def test_weights_of_sizes_that_make_no_model(
@@ -218,7 +218,7 @@ def test_weights_of_sizes_that_make_no_model(
 def test_shards_lie_in_the_folder_of_their_model(shard: object, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"logit_scale": shard}}))
-    with pytest.raises(VLPromptError, match=r"which is not in that folder|holds no model that can be built"):
+    with pytest.raises(VLPromptError, match=r"which is outside of that folder|cannot be built"):
         load_backbone(tmp_path)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from vlprompt.analysis.norms import prompted_layers
 from vlprompt.backbones.packing import arrange
 from vlprompt.backbones.text import TextTower
-from vlprompt.backbones.tracing import prompt_start, text_steps, vision_steps
+from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
@@ -39,7 +39,7 @@ class Attention:
 @torch.no_grad()
 def image_attention(tower: ViTTower, prompts: VisualPrompts, batches: Iterable[Tensor]) -> Attention:
     """Return the attention of the class token on batches of images (B, 3, S, S)."""
-    n, start = len(prompts.context), prompt_start(tower, prompts)
+    n, start = len(prompts.context), tower.prompt_start(prompts)
     weights, count = torch.zeros(()), 0
     for images in batches:
         steps = vision_steps(tower, images, prompts)

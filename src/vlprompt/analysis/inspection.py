@@ -17,12 +17,12 @@ from vlprompt.analysis.nearest_tokens import Context, TokenEmbeddings, Vocabular
 from vlprompt.analysis.norms import LayerNorms, image_norms, prompt_norms, text_norms
 from vlprompt.analysis.selection import Images, find_images
 from vlprompt.analysis.tuned_features import Change, ClassFeatures, ImageFeatures, class_features, image_features
-from vlprompt.backbones.tracing import reads_class_token
 from vlprompt.backbones.vision import ViTTower
+from vlprompt.data.class_names import as_words
 from vlprompt.data.image_set import ImageSet
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import Method, as_words
+from vlprompt.methods.base import Method
 from vlprompt.prompts import TextPrompts, VisualPrompts
 from vlprompt.runs.record import RunRecord
 from vlprompt.runs.restore import restore
@@ -133,7 +133,8 @@ def inspect_run(
         found.looked_at = _looked_at(images)
         found.accuracy = _accuracy(features)
     with torch.no_grad():
-        text, visual = method.prompts()
+        adapters = method.adapters()
+        text, visual = adapters.text, adapters.visual
         shifted = _shifted(method, features)
         _read_contexts(found, method, text, shifted)
         _measure(found, method)
@@ -148,7 +149,7 @@ def _shifted(method: Method[Any], images: ImageFeatures | None) -> TextPrompts |
     """Return the mean over images of image-specific contexts; None for other methods, or without images."""
     if images is None or not method.instance_conditional:
         return None
-    text = method.prompts(images.features.before.to(method.backbone.device))[0]
+    text = method.adapters(images.features.before.to(method.backbone.device)).text
     if text is None or text.per != "image":
         return None
     return replace(text, context=text.context.mean(0), per="shared")
@@ -214,7 +215,7 @@ def _compare_answers(found: Inspection, recorded: Answers | None) -> None:
 
 def _look_at_text(found: Inspection, method: Method[Any], text: TextPrompts | None) -> None:
     """Measure norms of text prompts and attention on them."""
-    tower, template, names = method.backbone.text, method.options.own_templates[0], method.class_names
+    tower, template, names = method.backbone.text, method.options.template_list[0], method.class_names
     if text is not None and found.vocabulary is not None:
         found.norms["text"] = text_norms(tower, text, template, names, found.vocabulary.norms)
         found.attention["text"] = text_attention(tower, text, names)
@@ -234,7 +235,7 @@ def _look_at_images(
         found.left_out["image attention"] = lacking
         return
     found.norms["image"] = image_norms(tower, visual, next(_batches(method, images)))
-    if not reads_class_token(tower):
+    if not tower.reads_class_token:
         found.left_out["image attention"] = "the image tower pools the mean of all patches, not a class token"
         return
     with reporter.bar("attention") as bar:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlprompt.backbones.text import TextTower
-from vlprompt.backbones.tracing import entering_tokens, text_steps, vision_steps
+from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
@@ -74,7 +74,7 @@ def image_norms(tower: ViTTower, prompts: VisualPrompts, images: Tensor) -> list
     steps = islice(vision_steps(tower, images, None), prompted_layers(prompts))
     there = [Spread.of(step.entering.float().norm(dim=-1).flatten()) for step in steps]
     if prompts.before_ln_pre:
-        there[0] = Spread.of(entering_tokens(tower, images).float().norm(dim=-1).flatten())
+        there[0] = Spread.of(tower.embed(images).float().norm(dim=-1).flatten())
     return _layers(prompts, there)
 
 

@@ -143,7 +143,7 @@ def image_features(method: Method[Any], images: Images, reporter: Reporter) -> t
     return ClassFeatures(words, text, tuned), ImageFeatures(
         paths=tuple(item.path for item in dataset.test),
         labels=_labels(dataset.test),
-        features=Both(before, after if method.visual_prompts else before),
+        features=Both(before, after if method.adapts_images else before),
         guesses=Both((before @ text.T).argmax(1), guessed),
         prototypes=class_means(frozen(dataset.train), _labels(dataset.train), len(words)),
     )

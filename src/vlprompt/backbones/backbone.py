@@ -1,4 +1,4 @@
-"""A frozen dual encoder: what `load_backbone` returns and every method is built on."""
+"""Frozen dual encoders: `load_backbone`, and the `Backbone` that every method is built on."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlprompt.backbones.sources.load import LoadedModel, Source, load_model
+from vlprompt.backbones.sources.load import Source, load_model
+from vlprompt.backbones.sources.open_clip import list_pretrained
+from vlprompt.backbones.sources.openai import LoadedModel
 from vlprompt.backbones.text import TextTower
 from vlprompt.backbones.tokenizer import Tokenizer
 from vlprompt.backbones.vision import vision_tower
@@ -26,11 +28,14 @@ class Backbone:
 
     Attributes:
         name: short identity, such as "ViT-B-16/openai" or "pictoclip".
-        source: what `load_backbone` was given, where that was a name or a path, else the name.
-        embed_dim: D, the joint dimension.
-        image_size: side of the square input in pixels.
+        source: the name or path given to `load_backbone`; for other sources, the name.
+        precision: type of weights and activations, "fp32", "bf16" or "fp16".
+        device: where the weights are.
+        embed_dim: joint dimension of image and text features, D.
+        image_size: side of the square input images in pixels.
         logit_scale: the model's own log scale s; logits are exp(s) times the cosine.
-        text, vision: the towers. Both take prompts and return fp32 features that are not normalized.
+        tokenize: the tokenizer, a function of texts that returns tokens (N, context length).
+        text, vision: the towers. Both take prompts and updates, and return fp32 features that are not normalized.
         eval_transform, train_transform: PIL image to normalized tensor (3, image_size, image_size).
     """
 
@@ -43,7 +48,7 @@ class Backbone:
         self.precision = precision
         self.device = device
         if precision != "fp32":
-            _ = self.weight_hash  # of the weights as loaded, before they are rounded
+            _ = self.weight_hash  # computed from the weights as loaded, before they are rounded
         self.model.to(device=device, dtype=DTYPES[precision])
         log_scale: Tensor = self.model.get_parameter("logit_scale")
         self.logit_scale = log_scale.detach().float().reshape(())
@@ -57,12 +62,15 @@ class Backbone:
         self.train_transform = train_transform(size, mean, std, interpolation=interpolation)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Backbone":
-        """Itself: nothing in it changes, and copies of what holds it need no weights of their own."""
+        """Return the backbone itself: it is frozen, so that copies of its holders can share it."""
         return self
+
+    def __repr__(self) -> str:
+        return f"Backbone({self.name!r}, precision={self.precision!r}, device={str(self.device)!r})"
 
     @cached_property
     def weight_hash(self) -> str:
-        """SHA-256 over names, shapes and values of the weights as loaded."""
+        """SHA-256 of names, shapes and values of the weights as loaded."""
         digest = hashlib.sha256()
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
@@ -70,20 +78,27 @@ class Backbone:
         return digest.hexdigest()
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """Frozen text features (N, D), fp32, not normalized, of tokens (N, context length)."""
+        """Return frozen text features (N, D), fp32, not normalized, of tokens (N, context length)."""
         return self.text(tokens)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Frozen image features (B, D), fp32, not normalized, of images (B, 3, image_size, image_size)."""
+        """Return frozen image features (B, D), fp32, not normalized, of images (B, 3, image_size, image_size)."""
         return self.vision(images)
 
     @torch.no_grad()
     def template_features(self, template: str | Sequence[str], names: Sequence[str]) -> Tensor:
-        """Unit text features (C, D) of hand-crafted prompts.
+        """Return unit text features (C, D) of hand-crafted prompts.
 
         Args:
-            template: a sentence with `{}` for the name, or several: their unit features are averaged.
+            template: a sentence with `{}` for the class name, or several, whose unit features are averaged.
             names: C class names as words.
+
+        Examples:
+            >>> import vlprompt
+            >>> backbone = vlprompt.load_backbone("embedded")
+            >>> features = backbone.template_features(["a photo of a {}.", "a drawing of a {}."], ["cat", "dog"])
+            >>> tuple(features.shape) == (2, backbone.embed_dim)
+            True
         """
         templates = [template] if isinstance(template, str) else list(template)
         total = torch.zeros(())
@@ -91,6 +106,19 @@ class Backbone:
             features = self.encode_text(self.tokenize([sentence.format(name) for name in names]))
             total = total + F.normalize(features, dim=-1).cpu()
         return F.normalize(total, dim=-1).to(self.device)
+
+
+def list_backbones() -> list[str]:
+    """Return the names that `load_backbone` takes: "embedded" and open_clip's NAME/TAG pairs.
+
+    Pairs other than "embedded" are downloaded at first use.
+
+    Examples:
+        >>> import vlprompt
+        >>> "ViT-B-16/openai" in vlprompt.list_backbones()
+        True
+    """
+    return ["embedded", *list_pretrained()]
 
 
 def load_backbone(
@@ -105,17 +133,30 @@ def load_backbone(
     """Load a frozen dual encoder.
 
     Args:
-        source: "embedded"; an open_clip pair such as "ViT-B-16/openai" (the second part a tag, or a local file); the
-            path of an OpenAI `.pt` archive or state dict, of a `.safetensors` file, or of a Hugging Face CLIP folder;
-            a state-dict mapping in OpenAI's naming; or a constructed open_clip model.
+        source: "embedded"; an open_clip pair such as "ViT-B-16/openai", whose second part is a tag of
+            `list_backbones()`, a local file, or "random"; the path of an OpenAI `.pt` archive or state dict, of a
+            `.safetensors` file, or of a Hugging Face CLIP folder; a state dict in OpenAI's naming; or an open_clip
+            model, which is taken over.
         precision: type of the frozen weights and activations. Prompts, features and losses stay in fp32.
-        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first accelerator there is.
-        heads: attention heads (text, image) of a bare state dict, which does not say; default one per 64 of width.
-        quick_gelu: activation of a bare state dict; default QuickGELU, as OpenAI's. Overrules an open_clip name.
-        tokenizer: for weights whose vocabulary is not CLIP's.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first accelerator, or else the CPU.
+        heads: attention heads (text, image) of a bare state dict, which does not tell them; default one per 64 of
+            width.
+        quick_gelu: whether a bare state dict uses QuickGELU; default True, as OpenAI's models. Overrides an open_clip
+            name.
+        tokenizer: tokenizer of weights with another vocabulary than CLIP's.
+
+    Returns:
+        the backbone, frozen and in eval mode.
 
     Raises:
-        VLPromptError: the source is not known, cannot be read, or holds a family that is not supported.
+        VLPromptError: the source is unknown, cannot be read, or belongs to an unsupported family; or the device is not
+            available, or cannot run that precision.
+
+    Examples:
+        >>> import vlprompt
+        >>> backbone = vlprompt.load_backbone("embedded", device="cpu")
+        >>> backbone.name, backbone.image_size
+        ('pictoclip', 64)
     """
     chosen = resolve_device(device, precision)
     loaded = load_model(source, heads=heads, quick_gelu=quick_gelu, tokenizer=tokenizer)
@@ -124,16 +165,16 @@ def load_backbone(
 
 
 def resolve_device(device: str | torch.device, precision: Precision) -> torch.device:
-    """The device that a name stands for; "auto" takes an accelerator where there is one.
+    """Return the device that a name stands for; "auto" is the first accelerator, or else the CPU.
 
     Raises:
-        VLPromptError: there is no such device or precision, or the two do not go together.
+        VLPromptError: the device is unknown or not available, or cannot run that precision.
     """
     if precision not in DTYPES:
-        raise VLPromptError(f"precision {precision!r} is not known; use one of {', '.join(DTYPES)}")
+        raise VLPromptError(f"`precision` must be one of {', '.join(DTYPES)}, got {precision!r}")
     chosen = _named_device(device)
     if precision == "fp16" and chosen.type == "cpu":
-        raise VLPromptError("precision 'fp16' does not work on a CPU; use precision 'bf16' or 'fp32', or a CUDA device")
+        raise VLPromptError("`precision` fp16 does not run on a CPU; use bf16 or fp32, or a CUDA device")
     return chosen
 
 
@@ -142,9 +183,9 @@ def _named_device(device: str | torch.device) -> torch.device:
         try:
             chosen = torch.device(device)
         except RuntimeError as error:
-            raise VLPromptError(f"device {device!r} is not known; use auto, cpu, cuda, cuda:N or mps") from error
+            raise VLPromptError(f"`device` must be auto, cpu, cuda, cuda:N or mps, got {device!r}") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
-            raise VLPromptError(f"device {str(device)!r} is not available here; use --device cpu")
+            raise VLPromptError(f"`device` {device} is not available here; use cpu or auto")
         return chosen
     if torch.cuda.is_available():
         return torch.device("cuda")

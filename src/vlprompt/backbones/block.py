@@ -1,4 +1,4 @@
-"""A view of one loaded transformer block that runs it piece by piece, so that a tower can skip what nobody reads."""
+"""One loaded transformer block, run step by step so that a tower can skip what is not needed."""
 
 from typing import Any
 
@@ -14,14 +14,21 @@ from vlprompt.prompts import LowRankUpdates
 class Block:
     """Pre-LN residual attention block: x + attention(ln_1 x), then + mlp(ln_2 x).
 
-    It reads the weights of an open_clip block in place (no copies), layer scale, query-key norm, head scale and
-    inner norms included. `layer` is its place in the tower, which says which of the low-rank updates are its own.
+    It views the weights of an open_clip block (no copies), including layer scale, query-key norm, head scale and inner
+    norms.
+
+    Args:
+        block: the open_clip block.
+        layer: its index in the tower, which selects its low-rank updates.
+
+    Raises:
+        VLPromptError: the attention is not supported.
     """
 
     def __init__(self, block: nn.Module, layer: int) -> None:
         attention = block.attn
         if not isinstance(attention, nn.MultiheadAttention | clip.Attention):
-            raise VLPromptError(f"unsupported attention {type(attention).__name__}; use a CLIP-style transformer")
+            raise VLPromptError(f"attention {type(attention).__name__} is not supported; use a CLIP-style transformer")
         if getattr(attention, "logit_scale", None) is not None:
             raise VLPromptError("scaled cosine attention is not supported; use a backbone without it")
         self.layer = layer
@@ -34,7 +41,7 @@ class Block:
         self._norm_attended: Any = getattr(block, "ln_attn", nn.Identity())
 
     def _project(self, x: Tensor, updates: LowRankUpdates | None, first: int, count: int) -> list[Tensor]:
-        """Parts `first` .. `first + count` of (query, key, value) of x (..., L, d), each (..., H, L, d / H)."""
+        """Return parts `first` .. `first + count` of (query, key, value) of x (..., L, d), each (..., H, L, d / H)."""
         width = x.shape[-1]
         rows = slice(first * width, (first + count) * width)
         bias = self._attention.in_proj_bias
@@ -45,34 +52,34 @@ class Block:
         return [part.transpose(-2, -3) for part in parts]
 
     def _low_rank(self, x: Tensor, updates: LowRankUpdates, parts: slice) -> Tensor:
-        """What the updates of these parts of (query, key, value) add, side by side, for x (..., L, d)."""
+        """Return what the updates add to these parts of (query, key, value), side by side, for x (..., L, d)."""
         down, up = updates.down[self.layer, parts].to(x.dtype), updates.up[self.layer, parts].to(x.dtype)
         low = F.linear(F.dropout(x, updates.dropout), down.flatten(0, 1))  # (..., L, parts * r)
-        # On the diagonal, so that each part reads its own r of them in one product.
+        # Block-diagonal, so that one product gives every part its own r columns.
         return updates.scale * F.linear(low, torch.block_diag(*up))
 
     def normed(self, x: Tensor) -> Tensor:
-        """What the attention reads, ln_1 x, shape as x."""
+        """Return the input of the attention, ln_1 x, with the shape of x."""
         out: Tensor = self._block.ln_1(x)
         return out
 
     def query(self, normed: Tensor, updates: LowRankUpdates | None = None) -> Tensor:
-        """Queries (..., H, L, d / H) of normed (..., L, d)."""
+        """Return queries (..., H, L, d / H) of normed (..., L, d)."""
         out: Tensor = self._norm_query(self._project(normed, updates, 0, 1)[0])
         return out
 
     def key_value(self, normed: Tensor, updates: LowRankUpdates | None = None) -> tuple[Tensor, Tensor]:
-        """Keys and values, each (..., H, L, d / H), of normed (..., L, d)."""
+        """Return keys and values, each (..., H, L, d / H), of normed (..., L, d)."""
         key, value = self._project(normed, updates, 1, 2)
         return self._norm_key(key), value
 
     def query_key_value(self, normed: Tensor, updates: LowRankUpdates | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """All three in one matrix product."""
+        """Return queries, keys and values of normed (..., L, d), computed in one matrix product."""
         query, key, value = self._project(normed, updates, 0, 3)
         return self._norm_query(query), self._norm_key(key), value
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """The rest of the block for x (..., L, d), given what its queries attended to (..., H, L, d / H)."""
+        """Run the rest of the block for x (..., L, d), given the attended values (..., H, L, d / H)."""
         block, attention = self._block, self._attention
         scale = getattr(attention, "head_scale", None)
         if scale is not None:
@@ -84,5 +91,5 @@ class Block:
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last dimension, computed in fp32 and returned in the scores' type."""
+    """Return the softmax over the last dimension, computed in fp32, in the dtype of the scores."""
     return scores.softmax(-1, dtype=torch.float32).to(scores.dtype)

@@ -1,4 +1,4 @@
-"""Token sentences with slots for context vectors, laid out so that nothing is computed twice or for nobody."""
+"""Token sentences with slots for context vectors, packed so that no position is computed twice or in vain."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from vlprompt.errors import VLPromptError
 
 @dataclass(frozen=True)
 class Places:
-    """L places of one or more sentences, end to end.
+    """L positions of one or more sentences, end to end.
 
     Attributes:
-        tokens: token ids (L,); 0 where a context vector stands.
-        slots: index of the context vector at each place (L,); -1 where a token stands.
-        positions: of each place in its sentence (L,).
-        classes: whose sentence it is (L,).
-        filled: whether a context vector stands anywhere among them.
+        tokens: token ids (L,); 0 at a context vector.
+        slots: index of the context vector at each place (L,); -1 at a token.
+        positions: index of each place in its sentence (L,).
+        classes: index of the class whose sentence it is (L,).
+        filled: whether any of the places holds a context vector.
     """
 
     tokens: Tensor
@@ -30,11 +30,11 @@ class Places:
     filled: bool
 
     def part(self, begin: int, end: int) -> "Places":
-        """Places `begin` to `end`."""
+        """Return places `begin` to `end`."""
         return self._each(lambda tensor: tensor[begin:end])
 
     def to(self, device: torch.device) -> "Places":
-        """The same places on another device."""
+        """Return the same places on another device."""
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Places":
@@ -45,14 +45,14 @@ class Places:
 
 @dataclass(frozen=True)
 class Sentences:
-    """C sentences: the start that all of them share, and the rests of them, shorter ones first, without padding.
+    """C sentences: the start that all of them share, and the rest of each, shorter ones first, without padding.
 
     Attributes:
-        start: the leading places that are equal in all sentences and come before every place that is read.
+        start: the leading places that are equal in all sentences and precede every place that is read.
         rests: all other places, sentence by sentence.
-        lengths: of the rests, ascending.
-        read: which place of its rest is read, by the order of the rests (C,).
-        ranks: where in that order each class stands (C,).
+        lengths: lengths of the rests, ascending.
+        read: index of the place that is read in its rest, in the order of the rests (C,).
+        ranks: index of each class in that order (C,).
     """
 
     start: Places
@@ -62,7 +62,7 @@ class Sentences:
     ranks: Tensor
 
     def to(self, device: torch.device) -> "Sentences":
-        """The same sentences on another device."""
+        """Return the same sentences on another device."""
         return replace(
             self,
             start=self.start.to(device),
@@ -72,7 +72,7 @@ class Sentences:
         )
 
     def part(self, begin: int, end: int) -> tuple[Places, list[tuple[int, int]], Tensor]:
-        """Rests `begin` to `end` of the order: their places, runs of (how many, length), and the places read."""
+        """Return rests `begin` to `end`: their places, runs of (count, length), and the places that are read."""
         before, lengths = sum(self.lengths[:begin]), self.lengths[begin:end]
         starts = torch.tensor([0, *accumulate(lengths[:-1])], device=self.read.device)
         read = starts + self.read[begin:end]
@@ -81,10 +81,10 @@ class Sentences:
 
 
 def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, *, causal: bool, share_slots: bool) -> Sentences:
-    """Sentences of tokens and slots (C, S), read at `read` (C,).
+    """Pack sentences of tokens and slots (C, S) that are read at `read` (C,).
 
-    A causal tower needs no place behind the one that is read, and shares the common start; another one needs all places
-    and shares none.
+    A causal tower needs no place behind the one that is read, and shares the common start. A bidirectional tower needs
+    all places and shares none.
     """
     size = tokens.shape[1]
     shared = common_start(tokens, slots, read, share_slots=share_slots) if causal else 0
@@ -105,9 +105,9 @@ def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, *, causal: bool, share_
 
 
 def common_start(tokens: Tensor, slots: Tensor, read: Tensor, *, share_slots: bool) -> int:
-    """Number of leading places that all C sentences have in common, none of them read.
+    """Count the leading places that all C sentences have in common, none of them read.
 
-    Context vectors of a class are its own (`share_slots=False`): the common start ends before the first.
+    With a context for each class (`share_slots=False`) the common start ends before the first context vector.
     """
     equal = ((tokens == tokens[0]) & (slots == slots[0])).all(0)
     if not share_slots:
@@ -119,24 +119,24 @@ def common_start(tokens: Tensor, slots: Tensor, read: Tensor, *, share_slots: bo
 def arrange(
     tokenizer: Tokenizer, names: Sequence[str], *, length: int, position: str, frozen_words: str
 ) -> tuple[Tensor, Tensor]:
-    """Tokens and slots, each (C, context length), of `[SOS] context name . [EOT]` for every name.
+    """Return tokens and slots, each (C, context length), of `[SOS] context name . [EOT]` for every name.
 
     Args:
-        tokenizer: that of the tower.
-        names: class names as words; no underscores.
-        length: n, the number of context vectors.
-        position: "end", "middle" (the first n // 2 vectors before the name) or "front", as in CoOp.
+        tokenizer: the tower's tokenizer.
+        names: class names as words, without underscores.
+        length: number of context vectors, n.
+        position: position of the class name, "end", "middle" (behind the first n // 2 vectors) or "front", as in CoOp.
         frozen_words: words between context and name.
 
     Raises:
-        VLPromptError: a sentence is longer than the tower's context; it names the class and its token count.
+        VLPromptError: a sentence is longer than the tower's context; the message names the class and its token count.
     """
     context = [-1 - slot for slot in range(length)]
     start = [] if tokenizer.sos is None else [tokenizer.sos]
     words = tokenizer.encode(frozen_words) if frozen_words else []
     rows = []
     for name in names:
-        # CoOp tokenizes "name." in one go and cuts at the name's own length, which matters for "what?" + ".".
+        # CoOp tokenizes "name." as a whole and splits it at the name's own length, which matters for "what?" + ".".
         sentence = tokenizer.encode(f"{name}.")
         cut = min(len(tokenizer.encode(name)), len(sentence))
         if position == "end":
@@ -150,13 +150,13 @@ def arrange(
             room = tokenizer.context_length - len(row) + len(sentence)
             if room < 2:
                 raise VLPromptError(
-                    f"{length} context vectors leave no room for a class name among {tokenizer.context_length} tokens; "
-                    "use fewer"
+                    f"{length} context vectors leave no room for a class name in a context of "
+                    f"{tokenizer.context_length} tokens; use fewer"
                 )
             shown = name if len(name) <= 80 else f"{name[:77]}..."
             raise VLPromptError(
                 f"class name {shown!r} is too long: {len(sentence)} tokens, room for {room} beside {length} context "
-                "vectors; shorten the name (--class-names) or use fewer context vectors"
+                "vectors; shorten the name (`name_map`) or use fewer context vectors"
             )
         rows.append(row + [tokenizer.pad] * (tokenizer.context_length - len(row)))
     entries = torch.tensor(rows)

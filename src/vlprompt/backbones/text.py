@@ -1,8 +1,9 @@
-"""The text tower, and the exact ideas that make prompts in it cheap.
+"""The text tower, with the exact savings that make prompts in it cheap.
 
-A causal tower is read at one token, so tokens behind it are never computed; and tokens that open every sentence
-(start, context, words of a template) see nothing of what follows, so their keys and values are computed once for all
-classes, at every layer, deep prompts included. What is left of the sentences lies end to end, without padding.
+A causal tower is read at one token, so that tokens behind it are never computed. Tokens that all sentences start with
+(start token, context, words of a template) do not attend to what follows, so that their keys and values are computed
+once for all classes, at every layer, deep prompts included. The rests of the sentences are packed end to end, without
+padding.
 """
 
 from collections.abc import Sequence
@@ -26,24 +27,28 @@ class TextTower:
     """A frozen CLIP text transformer that runs with prompts.
 
     Attributes:
-        width: d_t, the width of token embeddings and context vectors.
-        embed_dim: D, the joint dimension that its features are projected to.
+        module: the loaded open_clip text tower, whose weights are viewed.
+        blocks: its transformer blocks, first layer first.
+        tokenizer: its tokenizer.
+        width: width of token embeddings and context vectors, d_t.
+        embed_dim: joint dimension of its features, D.
         depth: number of layers.
-        causal: whether a token sees only what stands before it. A bidirectional tower (SigLIP) shares nothing.
-        chunk_size: how many sentences are run at once. With more of them and gradients on, each chunk is computed
-            again in the backward pass, so that memory stays bounded. None: all at once, however many images there are.
+        context_length: number of tokens that it reads.
+        causal: whether a token attends only to those before it. A bidirectional tower (SigLIP) shares nothing.
+        chunk_size: number of sentences that run at once. With gradients on, further chunks are computed again in the
+            backward pass, so that memory stays bounded. None for all at once, whatever the number of images.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
         tower: Any = getattr(model, "text", model)
-        self._tower = tower
-        self._blocks = [Block(block, layer) for layer, block in enumerate(tower.transformer.resblocks)]
+        self.module = tower
+        self.blocks = [Block(block, layer) for layer, block in enumerate(tower.transformer.resblocks)]
         self._pool: str = getattr(tower, "pool_type", None) or tower.text_pool_type
         self._eos: int | None = getattr(tower, "eos_id", getattr(tower, "text_eos_id", None))
         self.tokenizer = tokenizer
         self.causal: bool = tower.attn_mask is not None
         self.width: int = tower.token_embedding.weight.shape[1]
-        self.depth = len(self._blocks)
+        self.depth = len(self.blocks)
         projection = tower.text_projection
         if isinstance(projection, nn.Linear):
             self.embed_dim: int = projection.out_features
@@ -51,65 +56,75 @@ class TextTower:
             self.embed_dim = self.width if projection is None else projection.shape[1]
         self.context_length: int = tower.positional_embedding.shape[0]
         self.chunk_size: int | None = 256
-        self._remember()
+        self._cache_sentences()
 
     def __getstate__(self) -> dict[str, Any]:
-        # scikit-learn sends fitted estimators between processes.
+        # scikit-learn pickles fitted estimators to send them to other processes; a cache cannot be pickled.
         return {name: value for name, value in self.__dict__.items() if name != "_sentences"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._remember()
+        self._cache_sentences()
 
-    def _remember(self) -> None:
+    def _cache_sentences(self) -> None:
         self._sentences = lru_cache(maxsize=16)(self._arranged)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        device: torch.device = self._tower.token_embedding.weight.device
+        """Device of the weights."""
+        device: torch.device = self.module.token_embedding.weight.device
         return device
 
     @property
     def vocabulary(self) -> Tensor:
-        """Embeddings (V, d_t), fp32, of all V tokens; rows of zeros where weights are stored for some of them only."""
-        table: Tensor = self._tower.token_embedding.weight
+        """Embeddings (V, d_t), fp32, of all V tokens; zeros for tokens that the weights leave out."""
+        table: Tensor = self.module.token_embedding.weight
         return table.float()
 
     def words(self, text: str) -> Tensor:
-        """Token embeddings (n, d_t), fp32, of a text without its special tokens; what `ctx_init` starts from."""
+        """Return token embeddings (n, d_t), fp32, of a text without special tokens, as `ctx_init` starts from them."""
         tokens = torch.tensor(self.tokenizer.encode(text), dtype=torch.long, device=self.device)
-        return self._embed(tokens).float()
+        return self.embed(tokens).float()
 
     def __call__(self, tokens: Tensor, updates: LowRankUpdates | None = None) -> Tensor:
-        """Features (N, D), fp32, not normalized, of token sentences (N, context length).
+        """Return features of token sentences.
 
-        Low-rank updates run through the same two ideas. Where they come with dropout, the start that sentences share
-        is computed once, and so under one mask for all of them.
+        With dropout in the updates, the common start of the sentences is computed once, under one mask for all.
+
+        Args:
+            tokens: tensor with shape (N, context_length), as `tokenizer` gives them.
+            updates: low-rank updates of the attention, or None for the frozen tower.
+
+        Returns:
+            tensor with shape (N, D), fp32, not normalized.
         """
-        if updates is not None:
-            updates.check(self.depth, self.width)
         tokens = tokens.cpu()
         return self._run(self._sentences_of(tokens, torch.full_like(tokens, -1), share_slots=True), None, updates)
 
-    def encode_prompts(self, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
-        """Features, fp32, not normalized, of the prompted sentence of every class.
+    def encode_prompts(
+        self, prompts: TextPrompts, names: Sequence[str], updates: LowRankUpdates | None = None
+    ) -> Tensor:
+        """Return features of the prompted sentence of every class.
 
         Args:
-            prompts: n context vectors, deep ones with them.
+            prompts: context vectors, with deep ones if there are any.
             names: C class names as words.
+            updates: low-rank updates of the attention, or None.
 
         Returns:
-            tensor with shape (C, D), or (B, C, D) where there is a context per image.
+            tensor with shape (C, D), or (B, C, D) for a context per image; fp32, not normalized.
+
+        Raises:
+            VLPromptError: a name is too long to fit beside the prompts.
         """
-        return self._run(self._prompted(prompts, names), prompts, None)
+        return self._run(self._prompted(prompts, names), prompts, updates)
 
     def check_names(self, prompts: TextPrompts, names: Sequence[str]) -> None:
-        """VLPromptError, naming the class, where a name is too long to stand beside the prompts."""
+        """Raise VLPromptError, naming the class, if a name is too long to fit beside the prompts."""
         self._prompted(prompts, names)
 
     def read_position(self, tokens: Tensor) -> Tensor:
-        """Position (N,) of the token whose feature stands for a sentence of tokens (N, S)."""
+        """Return the positions (N,) of the tokens whose features represent sentences of tokens (N, S)."""
         if self._pool == "argmax":
             return tokens.argmax(-1)
         if self._pool == "eos":
@@ -118,9 +133,9 @@ class TextTower:
         return torch.full((len(tokens),), position)
 
     def head(self, x: Tensor) -> Tensor:
-        """Features (..., D), fp32, of what the last layer gave at the token read (..., d_t)."""
-        x = self._tower.ln_final(x)
-        projection = self._tower.text_projection
+        """Return features (..., D), fp32, of the last layer's output (..., d_t) at the token that is read."""
+        x = self.module.ln_final(x)
+        projection = self.module.text_projection
         if isinstance(projection, nn.Linear):
             x = projection(x)
         elif projection is not None:
@@ -148,12 +163,15 @@ class TextTower:
     def _sentences_of(self, tokens: Tensor, slots: Tensor, *, share_slots: bool) -> Sentences:
         return lay_out(tokens, slots, self.read_position(tokens), causal=self.causal, share_slots=share_slots)
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        embedded: Tensor = self._tower.token_embedding(tokens)
-        return embedded.to(self._tower.positional_embedding.dtype)
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return embeddings (..., d_t) of tokens (...), without positions, in the dtype of the tower."""
+        embedded: Tensor = self.module.token_embedding(tokens)
+        return embedded.to(self.module.positional_embedding.dtype)
 
     def _run(self, sentences: Sentences, prompts: TextPrompts | None, updates: LowRankUpdates | None) -> Tensor:
-        """Features (C, D) or (B, C, D) of C sentences."""
+        """Return features (C, D) or (B, C, D) of C sentences."""
+        if updates is not None:
+            updates.check(self.depth, self.width)
         sentences = sentences.to(self.device)
         start, total = sentences.start, len(sentences.lengths)
         images = prompts.context.shape[0] if prompts is not None and prompts.per == "image" else 1
@@ -165,7 +183,9 @@ class TextTower:
             x = self._placed(places, prompts).expand(images, -1, -1)
             return self._run_rests(x, cached, deep, places, runs, read, updates)
 
-        step = total if self.chunk_size is None else max(1, self.chunk_size // images)
+        # An exported graph has one chunk: in it the number of images is a symbol, which cannot bound a loop.
+        chunk = None if torch.compiler.is_compiling() else self.chunk_size
+        step = total if chunk is None else max(1, chunk // images)
         bounds = [(begin, min(begin + step, total)) for begin in range(0, total, step)]
         if len(bounds) > 1 and torch.is_grad_enabled():
             features = torch.cat([checkpoint(run_part, *bound, use_reentrant=False) for bound in bounds], dim=1)
@@ -176,29 +196,29 @@ class TextTower:
 
     @property
     def _dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self._tower.positional_embedding.dtype
+        dtype: torch.dtype = self.module.positional_embedding.dtype
         return dtype
 
     def _placed(self, places: Places, prompts: TextPrompts | None) -> Tensor:
-        """Embedded places with context vectors in their slots: (P, L, d_t), P = B where those are per image, else 1."""
-        x = self._embed(places.tokens)
+        """Embed places and context vectors in their slots: (P, L, d_t) with P = B for a context per image, else 1."""
+        x = self.embed(places.tokens)
         if prompts is not None and places.filled:
             slots, context = places.slots.clamp(min=0), prompts.context.to(self._dtype)
             vectors = context[places.classes, slots] if prompts.per == "class" else context[..., slots, :]
             x = torch.where((places.slots >= 0)[:, None], vectors, x)
-        placed: Tensor = x + self._tower.positional_embedding[places.positions]
+        placed: Tensor = x + self.module.positional_embedding[places.positions]
         return placed.reshape(-1, *placed.shape[-2:])
 
     def _deepened(self, x: Tensor, deep: Tensor | None, layer: int, places: Places) -> Tensor:
-        """x (P, L, d_t) with the deep prompts of a layer, 1 or later, in the slots."""
+        """Put the deep prompts of a layer into the slots of x (P, L, d_t)."""
         if deep is None or not places.filled or not 1 <= layer <= len(deep):
             return x
         return torch.where((places.slots >= 0)[:, None], deep[layer - 1][places.slots.clamp(min=0)], x)
 
     def _run_start(self, x: Tensor, deep: Tensor | None, places: Places, updates: LowRankUpdates | None) -> KeyValues:
-        """Keys and values (P, H, S, d_t / H) at every layer of the start x (P, S, d_t) that sentences share."""
+        """Return keys and values (P, H, S, d_t / H), layer by layer, of the common start x (P, S, d_t)."""
         cached: KeyValues = []
-        for layer, block in enumerate(self._blocks):
+        for layer, block in enumerate(self.blocks):
             x = self._deepened(x, deep, layer, places)
             normed = block.normed(x)
             if layer == self.depth - 1:
@@ -220,8 +240,8 @@ class TextTower:
         read: Tensor,
         updates: LowRankUpdates | None,
     ) -> Tensor:
-        """Features (P, C, D) of rests x (P, L, d_t) behind a shared start; only `read` (C,) in the last layer."""
-        for layer, block in enumerate(self._blocks):
+        """Return features (P, C, D) of rests x (P, L, d_t), the last layer run at `read` (C,) only."""
+        for layer, block in enumerate(self.blocks):
             x = self._deepened(x, deep, layer, places)
             normed = block.normed(x)
             start = cached[layer] if cached else None
@@ -237,13 +257,13 @@ class TextTower:
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, start: tuple[Tensor, Tensor] | None, runs: Runs
     ) -> Tensor:
-        """Attention of each rest to itself and to the shared start, (P, H, Q, d).
+        """Attend from each rest to itself and to the common start: (P, H, Q, d).
 
         Args:
-            query: (P, H, Q, d) at every place, Q = L, or at the one place read of each rest, Q = C.
+            query: (P, H, Q, d) at every place, Q = L, or at the one place of each rest that is read, Q = C.
             key, value: (P, H, L, d).
-            start: keys and values (P, H, S, d), not copied per class. One softmax goes over both.
-            runs: (how many, length) of rests that are equally long; those are attended together.
+            start: keys and values (P, H, S, d) of the start, not copied per class; one softmax covers both.
+            runs: (count, length) of rests of equal length, which are attended together.
         """
         query = query * query.shape[-1] ** -0.5
         every_place = query.shape[2] == key.shape[2]

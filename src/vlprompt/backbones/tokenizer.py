@@ -1,4 +1,4 @@
-"""Text to tokens: what every text tower reads, whichever vocabulary it was trained with."""
+"""Tokenizers of the text towers: text to token ids, for CLIP's vocabulary and those of other models."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,23 @@ import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
-from vlprompt.backbones.sources.checkpoints import first_line
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import first_line
 
 CLIP_VOCABULARY_SIZE = 49408
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """How text becomes tokens and back, and the tokens around it; `sos` is None where none is put in front."""
+    """A vocabulary: how text becomes tokens and back, and the special tokens around it.
+
+    Attributes:
+        encode: text to token ids, without special tokens.
+        sos: start token; None for a tower that was trained without one.
+        eot: token behind every text.
+        pad: token that fills up to the context length.
+        word: token id to readable text.
+    """
 
     encode: Callable[[str], list[int]]
     sos: int | None
@@ -27,9 +35,11 @@ class Vocabulary:
 
 
 class Tokenizer:
-    """Tokens of a text as one text tower reads them: `[sos] text eot pad pad ...`, `context_length` in all.
+    """The tokenizer of one text tower: `[sos] text eot pad pad ...`, `context_length` tokens in all.
 
-    `load` gives the vocabulary and is called at first use, since some have to be fetched from a hub.
+    Args:
+        context_length: number of tokens that the tower reads.
+        load: returns the vocabulary; called at first use, since some vocabularies are downloaded from a hub.
     """
 
     def __init__(self, context_length: int, load: Callable[[], Vocabulary]) -> None:
@@ -38,7 +48,7 @@ class Tokenizer:
         self._tokens = lru_cache(maxsize=1 << 16)(self._encode)
 
     def __reduce__(self) -> tuple[type[Self], tuple[int, Callable[[], Vocabulary]]]:
-        # scikit-learn sends fitted estimators between processes; what was read and remembered is found again there.
+        # scikit-learn pickles fitted estimators to send them to other processes; the vocabulary is loaded again there.
         return type(self), (self.context_length, self._load)
 
     @cached_property
@@ -47,53 +57,54 @@ class Tokenizer:
 
     @property
     def sos(self) -> int | None:
-        """The token in front of every text, None where the tower was trained without one."""
+        """Start token in front of every text; None if the tower was trained without one."""
         return self._vocabulary.sos
 
     @property
     def eot(self) -> int:
-        """The token behind every text."""
+        """Token behind every text."""
         return self._vocabulary.eot
 
     @property
     def pad(self) -> int:
-        """The token that fills up to `context_length`."""
+        """Token that fills up to `context_length`."""
         return self._vocabulary.pad
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of `text` alone, without special tokens; underscores are left as they are."""
+        """Return the tokens of `text` without special tokens; underscores are kept."""
         return list(self._tokens(text))
 
     def word(self, token: int) -> str:
-        """What a token stands for; a hyphen at its end or start says that the word goes on there."""
+        """Return the text of a token; a hyphen at its start or end marks a word that continues there."""
         return self._vocabulary.word(token)
 
     def __call__(self, texts: str | Sequence[str]) -> Tensor:
-        """Tokens (N, context_length) of N texts, with special tokens and padding, as open_clip makes them.
+        """Return tokens (N, context_length) of N texts with special tokens and padding, equal to open_clip's.
 
-        Raises VLPromptError for a text that does not fit; nothing is cut.
+        Raises:
+            VLPromptError: a text is longer than `context_length`; nothing is truncated.
         """
         rows = [self._row(text) for text in ([texts] if isinstance(texts, str) else texts)]
         return torch.tensor(rows, dtype=torch.long).reshape(len(rows), self.context_length)
 
     def check_names(self, template: str, names: Sequence[str]) -> None:
-        """VLPromptError, naming the class, where a name is too long to stand in the template."""
+        """Raise VLPromptError, naming the class, if a name is too long for the template."""
         words = len(self._tokens(template))
         for name in names:
             count = len(self._tokens(name))
-            # Beside other letters a name may have a few tokens more or less; so far from the limit they do not matter.
+            # Inside a sentence a name can take a few tokens more or fewer; that far below the limit it does not matter.
             if words + count <= self.context_length // 2:
                 continue
             room = self.context_length - len(self._sentence(template.format(name))) + count
             if room < 1:
                 raise VLPromptError(
-                    f"template {_shown(template)!r} leaves no room for a class name among {self.context_length} "
-                    "tokens; shorten it"
+                    f"template {_shown(template)!r} leaves no room for a class name in a context of "
+                    f"{self.context_length} tokens; shorten it"
                 )
             if count > room:
                 raise VLPromptError(
                     f"class name {_shown(name)!r} is too long: {count} tokens, room for {room} in template "
-                    f"{_shown(template)!r}; shorten the name (--class-names) or the template"
+                    f"{_shown(template)!r}; shorten the name (`name_map`) or the template"
                 )
 
     def _encode(self, text: str) -> tuple[int, ...]:
@@ -107,7 +118,7 @@ class Tokenizer:
         row = self._sentence(text)
         if len(row) > self.context_length:
             raise VLPromptError(
-                f"text {_shown(text)!r} has {len(row)} tokens with its special ones, the model reads "
+                f"text {_shown(text)!r} has {len(row)} tokens including special ones, the model reads "
                 f"{self.context_length}; shorten the class name or the template"
             )
         return row + [self.pad] * (self.context_length - len(row))
@@ -119,19 +130,19 @@ def _shown(text: str) -> str:
 
 @lru_cache
 def clip_bpe(clean: str = "lower") -> SimpleTokenizer:
-    """CLIP's byte-pair encoding of 49,408 tokens; `clean` is how a text is tidied first ("lower" in CLIP)."""
+    """Return CLIP's byte-pair encoding of 49,408 tokens; `clean` is how texts are cleaned first ("lower" in CLIP)."""
     return SimpleTokenizer(clean=clean)
 
 
 def clip_tokenizer(context_length: int, clean: str = "lower") -> Tokenizer:
-    """The tokenizer of OpenAI's CLIP and of most open_clip models."""
+    """Return the tokenizer of OpenAI's CLIP and of most open_clip models."""
     return Tokenizer(context_length, partial(_clip_vocabulary, clean))
 
 
 def hub_tokenizer(source: str, context_length: int, **options: Any) -> Tokenizer:
-    """A tokenizer of the `transformers` package, such as SigLIP's, read from a hub or a folder at first use.
+    """Return a tokenizer of the `transformers` package, such as SigLIP's, loaded from a hub or folder at first use.
 
-    `options` are those of open_clip's HFTokenizer. Raises VLPromptError, at first use, where it can't be had.
+    `options` are passed to open_clip's HFTokenizer. A tokenizer that cannot be loaded raises VLPromptError at first use.
     """
     return Tokenizer(context_length, partial(_hub_vocabulary, source, context_length, **options))
 
@@ -150,7 +161,7 @@ def _clip_vocabulary(clean: str) -> Vocabulary:
 def _hub_vocabulary(source: str, context_length: int, **options: Any) -> Vocabulary:
     try:
         wrapped = HFTokenizer(source, context_length=context_length, **options)
-    except Exception as error:  # the package is missing, or the hub is: both come in many types
+    except Exception as error:  # a missing package or network; both raise many types
         reason = first_line(error)
         raise VLPromptError(
             f"the model's tokenizer {source!r} cannot be loaded ({reason}); it needs the package "
@@ -160,13 +171,13 @@ def _hub_vocabulary(source: str, context_length: int, **options: Any) -> Vocabul
 
 
 def _read_vocabulary(wrapped: HFTokenizer) -> Vocabulary:
-    # Which special tokens come where differs between vocabularies and options: read it off one example.
+    # Special tokens differ between vocabularies and options; one example shows where they stand.
     def encode(text: str) -> list[int]:
         tokens = wrapped.tokenizer(wrapped.clean_fn(text), add_special_tokens=False).input_ids
         return [int(token) for token in tokens]
 
     def word(token: int) -> str:
-        # "▁" opens a word in SentencePiece's vocabularies.
+        # "▁" starts a word in SentencePiece vocabularies.
         text = str(wrapped.tokenizer.convert_ids_to_tokens(token))
         return text.removeprefix("▁") if text.startswith(("▁", "<", "[")) else f"-{text}"
 

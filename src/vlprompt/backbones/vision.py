@@ -1,4 +1,4 @@
-"""The image towers: CLIP's vision transformer and timm's, which take prompt tokens, and those that cannot."""
+"""The image towers: CLIP's vision transformer and timm's, which take prompt tokens, and those that do not."""
 
 from typing import Any
 
@@ -15,13 +15,14 @@ from vlprompt.prompts import LowRankUpdates, VisualPrompts
 
 
 class VisionTower:
-    """A frozen image encoder without a place for prompt tokens (ModifiedResNet, convolutional timm trunks).
+    """A frozen image encoder that takes no prompt tokens (ModifiedResNet, convolutional timm trunks).
 
     Attributes:
-        width: d_v, the width of its tokens; None where it has none.
-        depth: number of transformer layers; 0 where it has none.
-        patch_size: side of a patch in pixels; None where it has none.
-        takes_updates: whether it has a place for low-rank updates.
+        module: the loaded open_clip image tower.
+        width: width of its tokens, d_v; None if it has no tokens.
+        depth: number of transformer layers; 0 if it has none.
+        patch_size: side of a patch in pixels; None if it has no patches.
+        takes_updates: whether it takes low-rank updates.
     """
 
     width: int | None = None
@@ -30,22 +31,25 @@ class VisionTower:
     takes_updates = False
 
     def __init__(self, model: nn.Module) -> None:
-        self._tower: Any = model.visual
+        self.module: Any = model.visual
 
     def __call__(
         self, images: Tensor, prompts: VisualPrompts | None = None, updates: LowRankUpdates | None = None
     ) -> Tensor:
-        """Image features, fp32, not normalized.
+        """Return image features, fp32, not normalized.
 
         Args:
-            images: tensor with shape (B, 3, image_size, image_size), normalized as the backbone's transforms do.
+            images: tensor with shape (B, 3, image_size, image_size), normalized by the backbone's transforms.
             prompts: prompt tokens, or None for the frozen tower.
-            updates: additions to the projections of its attention, or None for the frozen ones.
+            updates: low-rank updates of the attention, or None for the frozen tower.
 
         Returns:
             tensor with shape (B, D).
+
+        Raises:
+            VLPromptError: the tower takes no prompts or updates, or those of another width or depth.
         """
-        images = images.to(next(self._tower.parameters()).dtype)
+        images = images.to(next(self.module.parameters()).dtype)
         if updates is not None:
             return self._updated(images, prompts, updates).float()
         if prompts is None:
@@ -54,48 +58,87 @@ class VisionTower:
 
     @property
     def kind(self) -> str:
-        """What the tower is, for messages."""
-        trunk = getattr(self._tower, "trunk", self._tower)
+        """Class name of the tower, for messages."""
+        trunk = getattr(self.module, "trunk", self.module)
         return type(trunk).__name__
 
     def _plain(self, images: Tensor) -> Tensor:
-        features: Tensor = self._tower(images)
+        features: Tensor = self.module(images)
         return features
 
     def _prompted(self, images: Tensor, prompts: VisualPrompts) -> Tensor:
-        raise VLPromptError(f"the image tower ({self.kind}) has no place for visual prompts")
+        raise VLPromptError(f"the image tower ({self.kind}) does not take visual prompts")
 
     def _updated(self, images: Tensor, prompts: VisualPrompts | None, updates: LowRankUpdates) -> Tensor:
-        raise VLPromptError(f"the image tower ({self.kind}) has no place for low-rank updates")
+        raise VLPromptError(f"the image tower ({self.kind}) does not take low-rank updates")
 
 
 def insert(tokens: Tensor, context: Tensor, start: int) -> Tensor:
-    """Tokens (B, L, d_v) with prompts (n, d_v) in front of position `start`: (B, L + n, d_v)."""
+    """Insert prompts (n, d_v) into tokens (B, L, d_v) at position `start`: (B, L + n, d_v)."""
     # Not len(tokens), which would be a constant in an exported graph.
     context = context.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
     return torch.cat([tokens[:, :start], context, tokens[:, start:]], dim=1)
 
 
 def replace(tokens: Tensor, context: Tensor, start: int) -> Tensor:
-    """Tokens (B, L, d_v) with prompts (n, d_v) in place of the n tokens from position `start` on."""
+    """Replace the n tokens of (B, L, d_v) from position `start` on by prompts (n, d_v)."""
     kept = torch.cat([tokens[:, :start], tokens[:, start + len(context) :]], dim=1)
     return insert(kept, context, start)
 
 
 class ViTTower(VisionTower):
-    """CLIP's vision transformer. Its last block computes queries and MLP only at the tokens that are pooled."""
+    """CLIP's vision transformer. Its last block computes queries and MLP only at the tokens that are pooled.
+
+    Attributes:
+        blocks: its transformer blocks, first layer first.
+    """
 
     takes_updates = True
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        tower = self._tower
+        tower = self.module
         if tower.attn_pool is not None:
             raise VLPromptError("image towers with attentional pooling (CoCa) are not supported")
-        self._blocks = [Block(block, layer) for layer, block in enumerate(tower.transformer.resblocks)]
+        self.blocks = [Block(block, layer) for layer, block in enumerate(tower.transformer.resblocks)]
         self.width = tower.conv1.out_channels
-        self.depth = len(self._blocks)
+        self.depth = len(self.blocks)
         self.patch_size = tower.conv1.kernel_size[0]
+
+    @property
+    def reads_class_token(self) -> bool:
+        """Whether the feature is that of the class token, rather than the mean of the patches."""
+        return bool(self.module.pool_type == "tok")
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return class token and patches (B, 1 + P, d_v) with positions, in front of the first layer norm."""
+        tower = self.module
+        patches = tower.conv1(images.to(tower.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, P, d_v)
+        tokens: Tensor = insert(patches, tower.class_embedding[None], 0) + tower.positional_embedding
+        return tokens
+
+    def prompt_start(self, prompts: VisualPrompts | None) -> int:
+        """Return the position of the first prompt token, which without prompts is the end."""
+        appended = prompts is None or prompts.position == "append"
+        return int(self.module.positional_embedding.shape[0]) if appended else 1
+
+    def enter(self, tokens: Tensor, prompts: VisualPrompts | None) -> Tensor:
+        """Return what the first block gets: normalized tokens (B, 1 + P, d_v) with n prompts, (B, 1 + P + n, d_v)."""
+        norm, start = self.module.ln_pre, self.prompt_start(prompts)
+        if prompts is None:
+            entering = norm(tokens)
+        elif prompts.before_ln_pre:
+            entering = norm(insert(tokens, prompts.context, start))
+        else:
+            entering = insert(norm(tokens), prompts.context, start)
+        out: Tensor = entering
+        return out
+
+    def deepen(self, tokens: Tensor, prompts: VisualPrompts | None, layer: int) -> Tensor:
+        """Put the deep prompts of a layer, if it has any, in place of the prompt tokens."""
+        if prompts is None or prompts.deep is None or not 1 <= layer <= len(prompts.deep):
+            return tokens
+        return replace(tokens, prompts.deep[layer - 1], self.prompt_start(prompts))
 
     def _plain(self, images: Tensor) -> Tensor:
         return self._run(images, None)
@@ -109,22 +152,12 @@ class ViTTower(VisionTower):
         return self._run(images, prompts, updates)
 
     def _run(self, images: Tensor, prompts: VisualPrompts | None, updates: LowRankUpdates | None = None) -> Tensor:
-        tower = self._tower
-        patches = tower.conv1(images).flatten(2).transpose(1, 2)  # (B, patches, d_v)
-        x = insert(patches, tower.class_embedding[None], 0) + tower.positional_embedding
-        tokens = x.shape[1]
-        start = tokens if prompts is None or prompts.position == "append" else 1
-        if prompts is None:
-            x = tower.ln_pre(x)
-        elif prompts.before_ln_pre:
-            x = tower.ln_pre(insert(x, prompts.context, start))
-        else:
-            x = insert(tower.ln_pre(x), prompts.context, start)
-
-        deep = None if prompts is None else prompts.deep
-        for layer, block in enumerate(self._blocks):
-            if deep is not None and 1 <= layer <= len(deep):
-                x = replace(x, deep[layer - 1], start)
+        tower = self.module
+        x = self.embed(images)
+        tokens, start = x.shape[1], self.prompt_start(prompts)
+        x = self.enter(x, prompts)
+        for layer, block in enumerate(self.blocks):
+            x = self.deepen(x, prompts, layer)
             normed = block.normed(x)
             if layer < self.depth - 1:
                 query, key, value = block.query_key_value(normed, updates)
@@ -141,8 +174,8 @@ class ViTTower(VisionTower):
         return features
 
     def _pooled_tokens(self, x: Tensor, tokens: int, start: int) -> Tensor:
-        """The tokens whose mean is the feature: the class token alone, or all patch tokens, never the prompts."""
-        if self._tower.pool_type == "tok":
+        """Return the tokens whose mean is the feature: the class token, or all patch tokens, never the prompts."""
+        if self.reads_class_token:
             return x[:, :1]
         prompts = x.shape[1] - tokens
         return torch.cat([x[:, 1:start], x[:, start + prompts :]], dim=1)
@@ -153,14 +186,14 @@ class TimmTower(VisionTower):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        trunk = self._tower.trunk
+        trunk = self.module.trunk
         self.width = trunk.embed_dim
         self.depth = len(trunk.blocks)
         self.patch_size = trunk.patch_embed.patch_size[0]
 
     def _prompted(self, images: Tensor, prompts: VisualPrompts) -> Tensor:
-        trunk = self._tower.trunk
-        # patch_embed, position, norm_pre, blocks, norm and head are what timm's own forward runs, in this order.
+        trunk = self.module.trunk
+        # The steps of timm's own forward, in its order: patch_embed, position, norm_pre, blocks, norm, head.
         x = trunk._pos_embed(trunk.patch_embed(images))
         start = x.shape[1] if prompts.position == "append" else trunk.num_prefix_tokens
         if prompts.before_ln_pre:
@@ -171,13 +204,13 @@ class TimmTower(VisionTower):
             if prompts.deep is not None and 1 <= layer <= len(prompts.deep):
                 x = replace(x, prompts.deep[layer - 1], start)
             x = block(x)
-        x = torch.cat([x[:, :start], x[:, start + len(prompts.context) :]], dim=1)
-        features: Tensor = self._tower.head(trunk.forward_head(trunk.norm(x)))
+        x = torch.cat([x[:, :start], x[:, start + prompts.length :]], dim=1)
+        features: Tensor = self.module.head(trunk.forward_head(trunk.norm(x)))
         return features
 
 
 def vision_tower(model: nn.Module) -> VisionTower:
-    """The tower that fits the loaded model's image encoder."""
+    """Wrap the loaded model's image encoder in the tower that fits it."""
     if isinstance(model.visual, ClipViT):
         return ViTTower(model)
     if isinstance(model.visual, TimmModel) and type(model.visual.trunk) is TimmViT:

@@ -17,9 +17,10 @@ from vlprompt.backbones.backbone import Backbone
 from vlprompt.classifier.image_inputs import Picture, as_image, as_many, read_ahead
 from vlprompt.classifier.model_card import model_card
 from vlprompt.config.schema import MethodConfig
+from vlprompt.data.class_names import as_words
 from vlprompt.data.images import ImageError
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import Method, as_words, create_method
+from vlprompt.methods.base import Method, create_method
 from vlprompt.runs.record import RunRecord, read_record
 from vlprompt.runs.restore import restore
 from vlprompt.runs.state import PROMPTS, prompts_file

@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from vlprompt.backbones.backbone import Backbone
 from vlprompt.classifier.image_inputs import Picture, as_image
 from vlprompt.classifier.tune import tune
+from vlprompt.data.class_names import as_words
 from vlprompt.data.dataset import Dataset, Item
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import as_words
 
 
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 import csv
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,35 @@ import yaml
 from vlprompt.errors import VLPromptError
 
 logger = logging.getLogger("vlprompt")
+
+
+def as_words(names: Iterable[str]) -> tuple[str, ...]:
+    """Return class names as they go into a prompt: underscores become spaces, outer and double spaces go.
+
+    Raises:
+        VLPromptError: `names` is not a sequence of text, or a name is empty or is there twice.
+
+    Examples:
+        >>> as_words(["sea_lion", "Great Dane"])
+        ('sea lion', 'Great Dane')
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise VLPromptError(f"`class_names` must be a list of names, got {names!r}")
+    given = tuple(names)
+    strange = [name for name in given if not isinstance(name, str)]
+    if strange:
+        raise VLPromptError(f"`class_names` holds {strange[0]!r}, which is not text; give each class a name")
+    words = tuple(" ".join(name.replace("_", " ").split()) for name in given)
+    if not words or not all(words):
+        raise VLPromptError("`class_names` is empty or holds an empty name; give each class a name")
+    first: dict[str, str] = {}
+    for name, word in zip(given, words, strict=True):
+        twin = first.get(word)
+        if twin is not None:
+            same = f"{name!r} twice" if twin == name else f"{twin!r} and {name!r}, which are one name"
+            raise VLPromptError(f"`class_names` holds {same}; give each class a name of its own")
+        first[word] = name
+    return words
 
 
 def words_for(classes: Sequence[str], names: Mapping[str, str] | Path | None) -> tuple[str, ...]:

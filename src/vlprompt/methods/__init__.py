@@ -1,20 +1,13 @@
 """One file for each published method, behind one contract.
 
-Every module of this package is imported here, so that a method registers itself by being in a file.
+All modules of this package are imported here, so that every method registers itself.
 """
 
 from importlib import import_module
 from pkgutil import iter_modules
 
-from vlprompt.methods.base import (
-    METHODS,
-    LossTerms,
-    Method,
-    Options,
-    Prediction,
-    create_method,
-    list_methods,
-)
+from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction, create_method, list_methods
+from vlprompt.methods.options import Options
 
 __all__ = ["METHODS", "LossTerms", "Method", "Options", "Prediction", "create_method", "list_methods"]
 

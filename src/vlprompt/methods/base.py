@@ -1,37 +1,39 @@
-"""The contract of a method: prompts as data, a prediction, a loss.
+"""The contract of a method: adapters as data, a prediction, a loss.
 
-A new method usually writes `prompts` and `loss` and nothing else.
+A new method usually writes `build`, `adapters` and `loss`; the base class does the rest.
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from vlprompt.backbones.backbone import Backbone
+from vlprompt.data.class_names import as_words
 from vlprompt.errors import VLPromptError
-from vlprompt.prompts import TextPrompts, VisualPrompts
+from vlprompt.methods.options import Options, OptionsType
+from vlprompt.methods.shots import LabeledImages
+from vlprompt.prompts import Adapters
 from vlprompt.registry import Registry
+from vlprompt.utils.text import describe_validation_error, did_you_mean
 
 
 @dataclass
 class Prediction:
-    """What a method says of a batch of B images among C classes.
+    """Output of a method for a batch of B images and C classes.
 
-    Not frozen, since Fabric copies what a forward pass returns field by field.
+    Not frozen, since Fabric copies the output of a forward pass field by field.
 
     Attributes:
         logits: tensor with shape (B, C), exp(logit scale) times the cosine of image and text features.
         image_features: unit vectors, tensor with shape (B, D).
-        text_features: unit vectors, tensor with shape (C, D), or (B, C, D) where they depend on the image.
-        extras: what a loss needs besides, such as frozen features. While training, `index` (B,) are the positions of
+        text_features: unit vectors, tensor with shape (C, D), or (B, C, D) if they depend on the image.
+        extras: further tensors for the loss, such as frozen features. In training, `index` (B,) holds the positions of
             the batch's images among the shots.
     """
 
@@ -42,7 +44,14 @@ class Prediction:
 
 
 class LossTerms(dict[str, Tensor]):
-    """Named scalar losses: `total`, which is minimized, and its terms, before their weights unless a method says so."""
+    """Named scalar losses: `total`, which is minimized, and its terms, unweighted unless a method documents otherwise.
+
+    Examples:
+        >>> import torch
+        >>> terms = LossTerms(total=torch.tensor(1.5), cross_entropy=torch.tensor(1.0), distance=torch.tensor(0.25))
+        >>> terms.total
+        tensor(1.5000)
+    """
 
     @property
     def total(self) -> Tensor:
@@ -51,75 +60,46 @@ class LossTerms(dict[str, Tensor]):
 
 
 class SupportsBackward(Protocol):
-    """What `backward` needs of Lightning Fabric."""
+    """The methods of Lightning Fabric that `Method.backward` uses."""
 
     def backward(self, tensor: Tensor, *, retain_graph: bool = False) -> None:
         """Back-propagate under Fabric's precision and strategy."""
 
     def all_reduce(self, data: Tensor, *, reduce_op: str) -> Any:
-        """One tensor from those of all devices, in place."""
-
-
-MOST = 4096  # vectors in a prompt; towers read fewer
-
-
-class Options(BaseModel):
-    """Options of a method: typed, bounded and described in one place, each a keyword of `create_method`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-    template: str | list[str] = Field(
-        "a photo of a {}.",
-        description="Hand-crafted prompt with {} for the class name, wherever the method uses one; a list is an "
-        "ensemble.",
-    )
-
-    @field_validator("template", "templates", check_fields=False)
-    @classmethod
-    def _names_the_class(cls, value: str | list[str], field: ValidationInfo) -> str | list[str]:
-        """Refuse a template that would be the same sentence for every class, and no template at all."""
-        templates = [value] if isinstance(value, str) else value
-        named = [template.replace("{}", "name") for template in templates if template.count("{}") == 1]
-        missing = field.field_name == "template" and not named
-        if missing or len(named) < len(templates) or any("{" in sentence or "}" in sentence for sentence in named):
-            raise ValueError("a template needs {} once, where the class name goes")
-        return value
-
-    @field_validator("ctx_init", mode="before", check_fields=False)
-    @classmethod
-    def _words_or_none(cls, value: object) -> object:
-        """No words are None, which the authors' programs write as an empty text."""
-        return None if isinstance(value, str) and not value.replace("_", " ").strip() else value
-
-    @field_validator("n_ctx", "n_text", "n_visual", "rank", check_fields=False)
-    @classmethod
-    def _fits_in_memory(cls, value: int) -> int:
-        """Refuse a number of which a record from anywhere could ask for terabytes."""
-        if value > MOST:
-            raise ValueError(f"Input should be at most {MOST}")
-        return value
-
-    @property
-    def own_templates(self) -> list[str]:
-        """`template` as a list, whether it is one sentence or an ensemble."""
-        return [self.template] if isinstance(self.template, str) else self.template
-
-
-OptionsType = TypeVar("OptionsType", bound=Options)
-ImageSet = Dataset[Any]
+        """Reduce a tensor across devices, in place."""
 
 
 class Method(nn.Module, ABC, Generic[OptionsType]):
     """A way to adapt a frozen backbone to classes.
 
     The trainable parameters, and only those, are its `named_parameters()`; the backbone is held, not registered.
+    Everything without a leading underscore can be overridden.
+
+    Args:
+        backbone: the frozen dual encoder.
+        class_names: C class names; underscores become spaces.
+        options: validated options.
 
     Attributes:
         Options: the pydantic model of the method's options.
-        name: under which it is registered.
+        name: registered name, set by `METHODS.register`.
         backbone: the frozen dual encoder.
-        class_names: C names as words, underscores replaced by spaces.
+        class_names: C class names as words.
         options: the validated options.
+
+    Raises:
+        VLPromptError: the backbone does not fit the method, or a class name cannot be used.
+
+    Examples:
+        >>> from torch import nn
+        >>> from vlprompt import METHODS, Adapters, Method, Options, TextPrompts
+        >>> @METHODS.register("four-vectors")
+        ... class FourVectors(Method[Options]):
+        ...     def build(self):
+        ...         self.text_context = nn.Parameter(self.backbone.text.words("a photo of a").clone())
+        ...
+        ...     def adapters(self, image_features=None):
+        ...         return Adapters(text=TextPrompts(self.text_context))
     """
 
     Options: ClassVar[type[Options]] = Options
@@ -129,14 +109,13 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         super().__init__()
         # A tuple keeps the backbone out of the module tree, and so out of parameters() and state_dict().
         self._held = (backbone,)
-        self.options = options
-        self.class_names: tuple[str, ...] = ()
         self._template_features: Tensor | None = None
-        self._set_names(class_names)
-        if self.visual_prompts and backbone.vision.width is None:
+        self.options = options
+        self.class_names = as_words(class_names)
+        if self.adapts_images and backbone.vision.width is None:
             raise VLPromptError(
-                f"method {self.name!r} with these options works inside the image tower, and that of {backbone.name} "
-                f"({backbone.vision.kind}) has no place for it; methods that work: {', '.join(text_only_methods())}"
+                f"method {self.name!r} with these options adapts the image tower, and that of {backbone.name} "
+                f"({backbone.vision.kind}) takes no prompts; methods that work: {', '.join(text_only_methods())}"
             )
         self.build()
         self.to(backbone.device)
@@ -150,13 +129,13 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         return self._held[0]
 
     @property
-    def visual_prompts(self) -> bool:
-        """Whether the method changes the image tower; if not, images can be given as cached frozen features."""
+    def adapts_images(self) -> bool:
+        """Whether the image tower gets prompts or updates. If not, cached frozen features can replace images."""
         return False
 
     @property
     def class_bound(self) -> bool:
-        """Whether what is learned belongs to the classes of training, so that new ones cannot be named."""
+        """Whether learned values belong to the training classes, so that other classes cannot be named."""
         return False
 
     @property
@@ -166,66 +145,134 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
 
     @property
     def whole_batch(self) -> bool:
-        """Whether the loss looks at a batch's images together, so that each of several devices needs those of all.
+        """Whether the loss needs all images of a batch at once, so that several devices gather their features.
 
-        What the loss gets then is `classify` of their features, with `index` in its extras.
+        The loss then gets the prediction of `classify`, with `index` in its extras.
         """
         return False
 
     @property
-    def read_templates(self) -> list[str]:
-        """Hand-crafted prompts that have to hold every class name: `template`, unless prompts take its place."""
-        return self.options.own_templates if self.prompts()[0] is None else []
+    def templates(self) -> list[str]:
+        """Hand-crafted prompts whose ensemble is `template_features`."""
+        return self.options.template_list
+
+    @property
+    def encoded_templates(self) -> list[str]:
+        """Hand-crafted prompts that the method encodes, so that every class name must fit into them."""
+        return self.templates if self.adapters().text is None else []
+
+    @property
+    def template_features(self) -> Tensor:
+        """Unit text features (C, D) of the hand-crafted prompts, encoded once for the current classes."""
+        if self._template_features is None:
+            self._template_features = self.backbone.template_features(self.templates, self.class_names)
+        return self._template_features
 
     @property
     def trainable(self) -> int:
-        """Number of values that are learned."""
+        """Number of learned values."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def build(self) -> None:
         """Create parameters and buffers. `self.backbone`, `self.class_names` and `self.options` are set."""
 
     @abstractmethod
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """Prompts for both towers; None leaves a tower frozen.
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return the prompts and updates of both towers.
 
         Args:
-            image_features: unit features (B, D), for methods whose text prompts depend on the image.
+            image_features: unit features (B, D), for text prompts that depend on the image. Without them, such a
+                method returns prompts of the same length that are shared by all images.
         """
+
+    def encode_text(self, adapters: Adapters) -> Tensor:
+        """Return unit text features of the classes, tensor with shape (C, D), or (B, C, D) for a context per image.
+
+        In eval mode the feature of a class must not depend on the other classes: tests on fewer classes use the same
+        logits.
+
+        Args:
+            adapters: result of `adapters`.
+        """
+        tower, updates = self.backbone.text, adapters.text_updates
+        if adapters.text is not None:
+            return F.normalize(tower.encode_prompts(adapters.text, self.class_names, updates), dim=-1)
+        if updates is None:
+            return self.template_features
+        total = torch.zeros((), device=self.backbone.device)
+        for template in self.templates:
+            tokens = self.backbone.tokenize([template.format(name) for name in self.class_names])
+            total = total + F.normalize(tower(tokens, updates), dim=-1)
+        return F.normalize(total, dim=-1)
+
+    def encode_images(self, images: Tensor, adapters: Adapters) -> Tensor:
+        """Return unit image features, tensor with shape (B, D).
+
+        Args:
+            images: tensor with shape (B, 3, image_size, image_size), or frozen features (B, D).
+            adapters: result of `adapters`.
+
+        Raises:
+            VLPromptError: frozen features are given to a method that adapts the image tower.
+        """
+        if images.ndim == 2:
+            if adapters.visual is not None or adapters.visual_updates is not None:
+                raise VLPromptError(
+                    f"method {self.name!r} adapts the image tower and needs images, not frozen features"
+                )
+            return F.normalize(images.float(), dim=-1)
+        return F.normalize(self.backbone.vision(images, adapters.visual, adapters.visual_updates), dim=-1)
 
     def text_features(self) -> Tensor:
-        """Unit text features of the classes, tensor with shape (C, D). VLPromptError where they need an image.
+        """Return unit text features of the classes, tensor with shape (C, D).
 
-        Outside of training a class's feature must not depend on the other classes that are named: tests among fewer
-        classes are read off the same logits.
+        Raises:
+            VLPromptError: the method is `instance_conditional`, so that text features need images.
         """
         if self.instance_conditional:
-            raise VLPromptError(f"text features of method {self.name!r} need an image; take a prediction's")
-        return self._text_features(self.prompts()[0])
+            raise VLPromptError(f"text features of method {self.name!r} need images; use those of a prediction")
+        return self.encode_text(self.adapters())
 
     def image_features(self, images: Tensor) -> Tensor:
-        """Unit image features (B, D) of images (B, 3, image_size, image_size), or of cached frozen features (B, D)."""
-        return self._image_features(images, self.prompts()[1])
+        """Return unit image features (B, D) of images (B, 3, image_size, image_size) or of frozen features (B, D)."""
+        return self.encode_images(images, self.adapters())
+
+    def class_features(self) -> Tensor | None:
+        """Return text features for `forward`, so that a loop over batches encodes the classes only once.
+
+        None if the method is `instance_conditional`.
+        """
+        return None if self.instance_conditional else self.text_features()
 
     def forward(self, images: Tensor, text_features: Tensor | None = None) -> Prediction:
         """Classify a batch.
 
-        Args:
-            images: tensor with shape (B, 3, image_size, image_size); a method without visual prompts also takes frozen
-                image features (B, D).
-            text_features: what `class_features()` gave, so that a loop over batches encodes the classes once.
-        """
-        text_prompts, visual_prompts = self.prompts()
-        if text_features is None:
-            text_features = self._text_features(text_prompts)
-        return self.classify(self._image_features(images, visual_prompts), text_features)
+        Exported graphs call `encode_images`, `encode_text` and `classify`, so changes to logits belong there.
 
-    def class_features(self) -> Tensor | None:
-        """What a loop over batches encodes once and gives to `forward`; None where every image has its own."""
-        return None if self.instance_conditional else self.text_features()
+        Args:
+            images: tensor with shape (B, 3, image_size, image_size), or frozen features (B, D) for a method that does
+                not adapt the image tower.
+            text_features: result of `class_features()`; None to encode the classes.
+        """
+        adapters = self.adapters()
+        if not self.instance_conditional:
+            # Text first: the dropout of low-rank updates draws its masks in this order.
+            if text_features is None:
+                text_features = self.encode_text(adapters)
+            return self.classify(self.encode_images(images, adapters), text_features)
+        image_features = self.encode_images(images, adapters)
+        if text_features is None:
+            text_features = self.encode_text(self.adapters(image_features))
+        return self.classify(image_features, text_features)
 
     def classify(self, image_features: Tensor, text_features: Tensor, **extras: Tensor) -> Prediction:
-        """Prediction from unit features (B, D) and (C, D) or (B, C, D), with the backbone's logit scale."""
+        """Return the prediction for unit features (B, D) and (C, D) or (B, C, D), with the backbone's logit scale.
+
+        Args:
+            image_features: result of `encode_images`.
+            text_features: result of `encode_text`.
+            extras: tensors that the loss needs besides.
+        """
         scaled = self.backbone.logit_scale.exp() * image_features
         if text_features.ndim == 3:
             logits = (text_features @ scaled[..., None])[..., 0]
@@ -234,165 +281,167 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         return Prediction(logits, image_features, text_features, extras)
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Loss terms with `total`, for labels (B,); cross-entropy unless a method says otherwise."""
+        """Return loss terms with `total` for labels (B,); by default the cross-entropy."""
         return LossTerms(total=F.cross_entropy(prediction.logits, labels))
 
     def backward(self, terms: LossTerms, fabric: SupportsBackward | None = None) -> None:
-        """Leave gradients in the parameters' `.grad`."""
+        """Compute gradients into the parameters' `.grad`, through `fabric` if it is given."""
         if fabric is None:
             terms.total.backward()
         else:
             fabric.backward(terms.total)
 
-    def prepare(self, train_set: ImageSet, val_set: ImageSet | None) -> None:
-        """Compute once, before training, what the method needs of its images.
+    def prepare(self, train_set: LabeledImages, val_set: LabeledImages | None) -> None:
+        """Compute, once before training, what the method needs of its images.
 
         Args:
-            train_set: items (image (3, S, S) or frozen feature (D,), label, ...) under the test transform.
-            val_set: the same of the validation images, or None where there are none.
+            train_set: the shots under the test transform, items (image (3, S, S) or frozen feature (D,), label, ...).
+            val_set: the same for the validation images; None if there are none.
         """
 
     def set_epochs(self, epochs: int) -> None:
-        """Called once, before any work starts, with the number of epochs that training takes."""
+        """Receive the number of training epochs. Called once, before any work starts."""
 
     def on_epoch_end(self, epoch: int) -> None:
-        """Called after epoch `epoch`, counted from 1."""
+        """Finish epoch `epoch`, counted from 1."""
 
     def load_prompts(self, state: dict[str, Tensor]) -> None:
-        """Take over the state dict of a tuned method. One whose tensors get their size in `prepare` makes them here."""
+        """Load the state dict of a tuned method. A method whose tensors get their size in `prepare` resizes them here.
+
+        Raises:
+            ValueError, RuntimeError: the state belongs to another method, other options, classes or backbone.
+        """
         self.load_state_dict(state)
 
     def check_names(self, names: Sequence[str]) -> None:
-        """VLPromptError, naming the class, where a name is empty, there twice, or too long for the text tower."""
-        words, text = as_words(names), self.prompts()[0]
-        unread = next((word for word in words if not self.backbone.tokenize.encode(word)), None)
+        """Raise VLPromptError, naming the class, if a name cannot be used with the method's prompts and templates.
+
+        Args:
+            names: class names as words.
+        """
+        unread = next((name for name in names if not self.backbone.tokenize.encode(name)), None)
         if unread is not None:
-            raise VLPromptError(f"class_names holds {unread!r}, of which the model reads nothing; use other words")
+            raise VLPromptError(f"`class_names` holds {unread!r}, of which the model reads nothing; use other words")
+        text = self.adapters().text
         if text is not None:
-            self.backbone.text.check_names(text, words)
-        for template in self.read_templates:
-            self.backbone.tokenize.check_names(template, words)
+            self.backbone.text.check_names(text, names)
+        for template in self.encoded_templates:
+            self.backbone.tokenize.check_names(template, names)
 
     def set_class_names(self, names: Sequence[str]) -> None:
-        """Go on with other classes and the same prompts. VLPromptError where the method is `class_bound`."""
+        """Name other classes, for the same prompts.
+
+        Args:
+            names: class names; underscores become spaces.
+
+        Raises:
+            VLPromptError: the method is `class_bound`, or a name cannot be used.
+        """
         if self.class_bound:
             raise VLPromptError(
-                f"method {self.name!r} with these options learns something for each class and has nothing for new "
-                "ones; use options that share it among classes"
+                f"method {self.name!r} with these options learns something for each class and cannot name new ones; "
+                "use options that share the prompts among classes"
             )
         words = as_words(names)
         self.check_names(words)
-        self._set_names(words)
-
-    @property
-    def template_features(self) -> Tensor:
-        """Unit text features (C, D) of the hand-crafted template(s), encoded once for the current classes."""
-        if self._template_features is None:
-            self._template_features = self.backbone.template_features(self.options.template, self.class_names)
-        return self._template_features
+        self.class_names = words
+        self._template_features = None
 
     def _check_readings(self) -> None:
-        """VLPromptError where the model reads two names as the same and can't tell their classes apart."""
+        """Raise VLPromptError if two names have the same tokens, so that nothing tells their classes apart."""
         first: dict[tuple[int, ...], str] = {}
         for name in self.class_names:
             twin = first.setdefault(tuple(self.backbone.tokenize.encode(name)), name)
             if twin != name:
                 raise VLPromptError(
-                    f"class_names holds {twin!r} and {name!r}, which the model reads as the same; "
+                    f"`class_names` holds {twin!r} and {name!r}, which the model reads as the same; "
                     "give each class a name of its own"
                 )
-
-    def _set_names(self, names: Sequence[str]) -> None:
-        self.class_names = as_words(names)
-        self._template_features = None
-
-    def _text_features(self, prompts: TextPrompts | None) -> Tensor:
-        if prompts is None:
-            return self.template_features
-        return F.normalize(self.backbone.text.encode_prompts(prompts, self.class_names), dim=-1)
-
-    def _image_features(self, images: Tensor, prompts: VisualPrompts | None) -> Tensor:
-        if images.ndim == 2:
-            if prompts is not None:
-                raise VLPromptError(f"method {self.name!r} learns visual prompts and needs images, not frozen features")
-            return F.normalize(images.float(), dim=-1)
-        return F.normalize(self.backbone.vision(images, prompts), dim=-1)
 
 
 METHODS: Registry[type[Method[Any]]] = Registry("method", Method)
 
 
 def list_methods() -> list[str]:
-    """Names that `create_method` takes."""
+    """Return the names that `create_method` takes, those of plug-ins included.
+
+    Examples:
+        >>> import vlprompt
+        >>> "coop" in vlprompt.list_methods()
+        True
+    """
     return METHODS.names()
 
 
 def text_only_methods() -> list[str]:
-    """Names of the methods that work on any image tower."""
-    return [name for name in METHODS.names() if METHODS.get(name).visual_prompts is Method.visual_prompts]
+    """Return the names of the methods that work on any image tower."""
+    return [name for name in METHODS.names() if METHODS.get(name).adapts_images is Method.adapts_images]
 
 
-def create_method(name: str, backbone: Backbone, class_names: Sequence[str], **options: object) -> Method[Any]:
-    """Create a method for these classes.
+def create_method(
+    name: str,
+    backbone: Backbone,
+    class_names: Sequence[str],
+    *,
+    options: Options | None = None,
+    **values: object,
+) -> Method[Any]:
+    """Create a method for a backbone and classes.
 
     Args:
         name: one of `list_methods()`.
-        backbone: what `load_backbone` returned.
-        class_names: C names; underscores are read as spaces.
-        options: options of the method; `create_method.__doc__` cannot list them, `vlprompt list methods` does.
+        backbone: result of `load_backbone`.
+        class_names: C class names; underscores become spaces.
+        options: options that `method_options` has validated already, in place of keywords.
+        values: options of the method by keyword; `vlprompt list methods` shows them with their defaults.
+
+    Returns:
+        the method, a `torch.nn.Module` on the backbone's device.
 
     Raises:
-        VLPromptError: an unknown method or option, or a value out of bounds; it names the option and what it takes.
+        VLPromptError: the method or an option is unknown, a value is out of bounds, a class name cannot be used, or
+            the backbone does not fit the method.
+
+    Examples:
+        >>> import vlprompt
+        >>> backbone = vlprompt.load_backbone("embedded")
+        >>> method = vlprompt.create_method("coop", backbone, ["cat", "dog"], n_ctx=4)
+        >>> tuple(method.text_features().shape) == (2, backbone.embed_dim)
+        True
     """
     method = METHODS.get(name)
-    return method(backbone, class_names, method_options(name, options))
+    if options is None:
+        return method(backbone, class_names, method_options(name, values))
+    if values or not isinstance(options, method.Options):
+        raise VLPromptError(
+            f"`options` must be the validated {method.Options.__name__} of method {name!r}, without further keywords; "
+            "give single options as keywords"
+        )
+    return method(backbone, class_names, options)
 
 
-def method_options(name: str, options: dict[str, Any]) -> Options:
-    """The validated options of method `name`; VLPromptError names what is wrong with one."""
+def method_options(name: str, options: Mapping[str, Any]) -> Options:
+    """Validate the options of a method and fill in its defaults.
+
+    Args:
+        name: one of `list_methods()`.
+        options: values by name.
+
+    Raises:
+        VLPromptError: the method or an option is unknown, or a value is out of bounds.
+
+    Examples:
+        >>> method_options("coop", {"n_ctx": 4}).n_ctx
+        4
+    """
     model = METHODS.get(name).Options
+    for option in options:
+        if option not in model.model_fields:
+            known = f"its options are {', '.join(model.model_fields)}"
+            raise VLPromptError(
+                f"method {name!r} has no option {option!r}; {did_you_mean(option, model.model_fields) or known}"
+            )
     try:
         return model(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]) if first["loc"] else ""
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(model.model_fields)
-            raise VLPromptError(f"method {name!r} has no option {option!r}; it has: {known}") from error
-        raise VLPromptError(
-            f"method.{option}={first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
-
-
-def as_words(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names as words, underscores replaced by spaces; VLPromptError where one is no text, empty or a twin."""
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise VLPromptError(f"class_names is {names!r}; give a list of names")
-    given = tuple(names)
-    if strange := [name for name in given if not isinstance(name, str)]:
-        raise VLPromptError(f"class_names holds {strange[0]!r}, which is no text; give each class a name")
-    words = tuple(name.replace("_", " ").strip() for name in given)
-    if not words or not all(words):
-        raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
-    twice = next((word for word, count in Counter(words).items() if count > 1), None)
-    if twice is not None:
-        raise VLPromptError(f"class_names holds {twice!r} twice; give each class a name of its own")
-    return words
-
-
-def check_depth(option: str, depth: int, layers: int) -> None:
-    """VLPromptError, naming the option, where prompts are to reach deeper than a tower has layers."""
-    if depth > layers:
-        raise VLPromptError(f"method.{option}={depth}: the tower has {layers} layers; use 1 to {layers}")
-
-
-@torch.no_grad()
-def frozen_features(backbone: Backbone, images: ImageSet, batch_size: int = 64) -> tuple[Tensor, Tensor]:
-    """Unit frozen features (N, D) and labels (N,) of a set whose items are (image or frozen feature, label, ...)."""
-    features, labels = [], []
-    for batch in DataLoader(images, batch_size=batch_size):
-        values = batch[0].to(backbone.device)
-        raw = values if values.ndim == 2 else backbone.vision(values)
-        features.append(F.normalize(raw.float(), dim=-1))
-        labels.append(torch.as_tensor(batch[1]))
-    return torch.cat(features), torch.cat(labels).to(backbone.device)
+        raise VLPromptError(f"method.{describe_validation_error(error)}") from error

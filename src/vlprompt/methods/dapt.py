@@ -8,50 +8,54 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import METHODS, ImageSet, LossTerms, Method, Options, Prediction, frozen_features
+from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction
 from vlprompt.methods.init import context_and_words
-from vlprompt.prompts import TextPrompts, VisualPrompts
+from vlprompt.methods.options import Options
+from vlprompt.methods.shots import LabeledImages, frozen_features
+from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 
 
 class DAPTOptions(Options):
     """Options of DAPT. `n_visual=0` is the paper's text-only variant, `n_text=0` its visual-only one."""
 
-    n_text: int = Field(16, ge=0, description="Context vectors of the text tower; 0: the template instead.")
+    n_text: int = Field(16, ge=0, description="Context vectors of the text tower. 0: the template instead.")
     ctx_init: str | None = Field(
-        None, description="Words whose first n_text embeddings start the text context; None: N(0, 0.02^2), as released."
+        None,
+        description="Words whose first n_text embeddings start the text context. None: N(0, 0.02^2), as in the "
+        "released code.",
     )
-    n_visual: int = Field(16, ge=0, description="Prompt tokens of the image tower; 0: the frozen tower.")
-    beta_visual: float = Field(0.1, ge=0, description="Weight of intra-dispersion, the pull of images to prototypes.")
-    beta_text: float = Field(0.1, ge=0, description="Weight of inter-dispersion, the push between class embeddings.")
-    rbf_t: float = Field(2.0, gt=0, description="t of the Gaussian potential exp(-t d^2) between class embeddings.")
+    n_visual: int = Field(16, ge=0, description="Prompt tokens of the image tower. 0: the frozen tower.")
+    beta_visual: float = Field(0.1, ge=0, description="Weight of intra-dispersion, a pull of images to prototypes.")
+    beta_text: float = Field(0.1, ge=0, description="Weight of inter-dispersion, a push between text features.")
+    rbf_t: float = Field(2.0, gt=0, description="t of the Gaussian potential exp(-t d^2) between text features.")
 
 
 @METHODS.register("dapt")
 class DAPT(Method[DAPTOptions]):
-    """Shallow prompts in both towers, trained to spread the classes and to gather their images.
+    """Shallow prompts in both towers, trained to push classes apart and to pull images to their class.
 
     The loss is cross-entropy + beta_text * inter-dispersion + beta_visual * intra-dispersion.
-    Prototypes are the means of the shots' unit frozen features, not normalized again. The released code
-    takes them from randomly augmented images in a separate pass; here they come from the images as evaluated, so that
-    they are the same in every run.
+    Prototypes are the means of the shots' unit frozen features, not normalized again. The released code computes them
+    from randomly augmented images in a separate pass; here they use the test transform, so that every run has the same.
 
     Parameters: `text_context` (n_text, d_t), `visual_context` (n_visual, d_v). Buffer: `prototypes` (C, D).
     """
 
     Options = DAPTOptions
-    name = "dapt"
     prototypes: Tensor
 
     @property
-    def visual_prompts(self) -> bool:
-        """Whether there are prompt tokens in the image tower."""
+    def adapts_images(self) -> bool:
+        """Whether the image tower gets prompt tokens."""
         return self.options.n_visual > 0
 
     def build(self) -> None:
-        """Create contexts, text from words or N(0, 0.02^2) and visual from VPT's range, and empty prototypes."""
+        """Create text context from words or N(0, 0.02^2), visual context from VPT's range, and empty prototypes."""
         options, backbone = self.options, self.backbone
         if options.n_text == options.n_visual == 0:
-            raise VLPromptError("dapt with n_text=0 and n_visual=0 learns nothing; give one of them a length")
+            raise VLPromptError(
+                "method 'dapt' learns nothing with n_text=0 and n_visual=0; set one of them to 1 or more"
+            )
         if options.n_text:
             self.text_context = nn.Parameter(context_and_words(backbone, options.n_text, options.ctx_init)[0])
         if options.n_visual:
@@ -61,21 +65,21 @@ class DAPT(Method[DAPTOptions]):
             self.visual_context = nn.Parameter(torch.empty(options.n_visual, width).uniform_(-bound, bound))
         self.register_buffer("prototypes", torch.zeros(len(self.class_names), backbone.embed_dim))
 
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """Text context before the name; visual context behind the class token, after the first layer norm."""
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return text context before the name, and visual context behind the class token, after `ln_pre`."""
         text = TextPrompts(self.text_context) if self.options.n_text else None
         if not self.options.n_visual:
-            return text, None
-        return text, VisualPrompts(self.visual_context, position="after_class", before_ln_pre=False)
+            return Adapters(text=text)
+        return Adapters(text, VisualPrompts(self.visual_context, position="after_class", before_ln_pre=False))
 
-    def prepare(self, train_set: ImageSet, val_set: ImageSet | None) -> None:
-        """Set `prototypes` from the shots."""
+    def prepare(self, train_set: LabeledImages, val_set: LabeledImages | None) -> None:
+        """Compute `prototypes` from the shots."""
         features, labels = frozen_features(self.backbone, train_set)
         sums = torch.zeros_like(self.prototypes).index_add_(0, labels, features)
         self.prototypes = sums / labels.bincount(minlength=len(sums)).clamp(min=1)[:, None]
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Cross-entropy, `intra_dispersion` of images and `inter_dispersion` of class embeddings."""
+        """Return cross-entropy, `intra_dispersion` of images and `inter_dispersion` of text features."""
         cross_entropy = F.cross_entropy(prediction.logits, labels)
         intra = F.mse_loss(prediction.image_features, self.prototypes[labels])
         inter = gaussian_potential(prediction.text_features, self.options.rbf_t)
@@ -84,7 +88,7 @@ class DAPT(Method[DAPTOptions]):
 
 
 def gaussian_potential(features: Tensor, t: float) -> Tensor:
-    """Mean of exp(-t |u - v|^2) over the pairs of features (C, D); 0 where there is a single one."""
+    """Return the mean of exp(-t |u - v|^2) over all pairs of features (C, D); 0 for a single one."""
     if len(features) < 2:
         return features.new_zeros(())
     return torch.pdist(features).square().mul(-t).exp().mean()

@@ -1,13 +1,17 @@
-"""IVLP: independent prompts in both towers, the baseline of MaPLe (arXiv 2210.03117) and PromptSRC (2307.06948)."""
+"""IVLP: independent prompts in both towers, the baseline of MaPLe (arXiv 2210.03117) and PromptSRC (2307.06948).
+
+`IndependentPrompts` is also the base of PromptSRC, which trains the same prompts with another loss.
+"""
 
 from typing import ClassVar, TypeVar
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from vlprompt.methods.base import METHODS, Method, Options
+from vlprompt.methods.base import METHODS, Method
 from vlprompt.methods.init import context_and_words, prompt_depth, random_prompts
-from vlprompt.prompts import TextPrompts, VisualPrompts
+from vlprompt.methods.options import Options
+from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 
 
 class IVLPOptions(Options):
@@ -18,13 +22,19 @@ class IVLPOptions(Options):
     depth_text: int | None = Field(
         None,
         ge=1,
-        description="Text layers that get prompts of their own; None: the paper's, as far as there are layers.",
+        description="Text layers with prompts of their own, J_t. None: as in the paper, or all layers if there are "
+        "fewer.",
     )
-    depth_visual: int | None = Field(None, ge=1, description="The same of image layers.")
+    depth_visual: int | None = Field(
+        None,
+        ge=1,
+        description="Image layers with prompts of their own, J_v. None: as in the paper, or all layers if there are "
+        "fewer.",
+    )
     ctx_init: str | None = Field(
         "a photo of a",
-        description="Words that the first n_text context vectors start from; what is left of them stays as frozen "
-        "words. None: N(0, 0.02^2).",
+        description="Words that the first n_text context vectors start from; further words stay unlearned. None: "
+        "N(0, 0.02^2).",
     )
 
 
@@ -32,23 +42,23 @@ IVLPOptionsType = TypeVar("IVLPOptionsType", bound=IVLPOptions)
 
 
 class IndependentPrompts(Method[IVLPOptionsType]):
-    """Deep prompts in both towers that know nothing of each other.
+    """Deep prompts in both towers, without a connection between them.
 
-    In the text tower they stand behind the start token, in the image tower behind the patches; new ones take their
-    place at the first layers, J_t and J_v of them.
+    In the text tower they follow the start token, in the image tower the patches; at each of the first J_t and J_v
+    layers new ones take their place.
 
     Parameters: `text_context` (n_t, d_t), `visual_context` (n_v, d_v), and where J > 1 `text_deep` (J_t - 1, n_t, d_t)
     and `visual_deep` (J_v - 1, n_v, d_v).
 
     Attributes:
-        usual_depth: J where no depth is given, as far as a tower has layers.
+        usual_depth: depth in the paper, for options that give none.
     """
 
     usual_depth: ClassVar[int]
 
     @property
-    def visual_prompts(self) -> bool:
-        """There are always prompt tokens in the image tower."""
+    def adapts_images(self) -> bool:
+        """Always True: the image tower gets prompt tokens."""
         return True
 
     def build(self) -> None:
@@ -66,9 +76,9 @@ class IndependentPrompts(Method[IVLPOptionsType]):
             nn.Parameter(random_prompts(depth_visual - 1, n_visual, vision.width)) if depth_visual > 1 else None
         )
 
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """Prompts of both towers."""
-        return (
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return the prompts of both towers."""
+        return Adapters(
             TextPrompts(self.text_context, deep=self.text_deep, frozen_words=self.frozen_words),
             VisualPrompts(self.visual_context, self.visual_deep),
         )
@@ -76,8 +86,7 @@ class IndependentPrompts(Method[IVLPOptionsType]):
 
 @METHODS.register("ivlp")
 class IVLP(IndependentPrompts[IVLPOptions]):
-    """Independent prompts in both towers, trained with cross-entropy alone; parameters as in `IndependentPrompts`."""
+    """Independent prompts in both towers, trained with cross-entropy; parameters as in `IndependentPrompts`."""
 
     Options = IVLPOptions
-    name = "ivlp"
     usual_depth = 12

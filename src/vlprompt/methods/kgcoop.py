@@ -5,20 +5,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction
-from vlprompt.methods.cocoop import CoCoOpOptions
 from vlprompt.methods.init import initial_context
-from vlprompt.prompts import TextPrompts, VisualPrompts
+from vlprompt.methods.options import ContextOptions
+from vlprompt.prompts import Adapters, TextPrompts
 
 
-class KgCoOpOptions(CoCoOpOptions):
-    """Options of KgCoOp, with the defaults of its paper; `template` is the knowledge that it keeps to."""
+class KgCoOpOptions(ContextOptions):
+    """Options of KgCoOp, with the defaults of its paper. `template` is the knowledge that the context is held to."""
 
-    weight: float = Field(8.0, ge=0, description="w, weight of the distance to the hand-crafted text features.")
+    weight: float = Field(8.0, ge=0, description="Weight of the distance to the hand-crafted text features.")
 
 
 @METHODS.register("kgcoop")
 class KgCoOp(Method[KgCoOpOptions]):
-    """A context whose text features stay near those of the hand-crafted template.
+    """A context whose text features are held to those of the hand-crafted template.
 
     The loss is cross-entropy + weight * knowledge, the mean over classes of 1 - cos(t_c, h_c).
 
@@ -26,28 +26,27 @@ class KgCoOp(Method[KgCoOpOptions]):
     """
 
     Options = KgCoOpOptions
-    name = "kgcoop"
 
     @property
-    def read_templates(self) -> list[str]:
-        """`template`, whose features the context keeps to."""
-        return self.options.own_templates
+    def encoded_templates(self) -> list[str]:
+        """Always `templates`, whose features the loss uses."""
+        return self.templates
 
     def build(self) -> None:
         """Create the context."""
         self.text_context = nn.Parameter(initial_context(self.backbone, self.options.n_ctx, self.options.ctx_init))
 
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """The context, shared by all classes; the image tower stays frozen."""
-        return TextPrompts(self.text_context), None
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return the context, shared by all classes; the image tower stays frozen."""
+        return Adapters(text=TextPrompts(self.text_context))
 
     def classify(self, image_features: Tensor, text_features: Tensor, **extras: Tensor) -> Prediction:
-        """Prediction with `hand_crafted_text_features` (C, D) beside it."""
+        """Return the prediction, with `hand_crafted_text_features` (C, D) among the extras."""
         extras["hand_crafted_text_features"] = self.template_features
         return super().classify(image_features, text_features, **extras)
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Cross-entropy and `knowledge`, the distance of the class embeddings to the hand-crafted ones."""
+        """Return cross-entropy and `knowledge`, the distance of the text features to the hand-crafted ones."""
         cross_entropy = F.cross_entropy(prediction.logits, labels)
         cosines = (prediction.text_features * prediction.extras["hand_crafted_text_features"]).sum(-1)
         knowledge = 1 - cosines.mean()

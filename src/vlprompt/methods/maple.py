@@ -4,22 +4,23 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vlprompt.methods.base import METHODS, Method, Options
+from vlprompt.methods.base import METHODS, Method
 from vlprompt.methods.init import context_and_words, prompt_depth, random_prompts
-from vlprompt.prompts import TextPrompts, VisualPrompts
+from vlprompt.methods.options import Options
+from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 
 
 class MaPLeOptions(Options):
     """Options of MaPLe, with the defaults of its paper."""
 
-    n_ctx: int = Field(2, ge=1, description="n, prompts of a layer, the same in both towers.")
+    n_ctx: int = Field(2, ge=1, description="Prompts of a layer, n, the same number in both towers.")
     depth: int | None = Field(
-        None, ge=1, description="J, layers of both towers that get prompts; None: 9, as far as both have layers."
+        None, ge=1, description="Layers with prompts in both towers, J. None: 9, or all layers of the shallower tower."
     )
     ctx_init: str | None = Field(
         "a photo of a",
-        description="Words that the first n context vectors start from; what is left of them stays as frozen words. "
-        "None: N(0, 0.02^2).",
+        description="Words that the first n context vectors start from; further words stay unlearned. None: "
+        "N(0, 0.02^2).",
     )
 
 
@@ -34,19 +35,17 @@ class TextToVisual(nn.Module):
 
 @METHODS.register("maple")
 class MaPLe(Method[MaPLeOptions]):
-    """Deep text prompts, and visual prompts that are projections of them.
+    """Deep text prompts, and visual prompts that are linear projections of them.
 
     Parameters: `text_context` (n, d_t), `text_to_visual.context_projection`, and with J > 1 `text_deep` (J - 1, n, d_t)
-    and `text_to_visual.deep_projections.{i}`. The released code writes 512 and 768 for the widths; here they are the
-    towers' own.
+    and `text_to_visual.deep_projections.{i}`. Widths are the towers' own; the released code has 512 and 768.
     """
 
     Options = MaPLeOptions
-    name = "maple"
 
     @property
-    def visual_prompts(self) -> bool:
-        """There are always prompt tokens in the image tower."""
+    def adapts_images(self) -> bool:
+        """Always True: the image tower gets prompt tokens."""
         return True
 
     def build(self) -> None:
@@ -59,12 +58,12 @@ class MaPLe(Method[MaPLeOptions]):
         self.text_deep = nn.Parameter(random_prompts(depth - 1, options.n_ctx, text.width)) if depth > 1 else None
         self.text_to_visual = TextToVisual(text.width, vision.width, depth)
 
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """Text prompts, and what each layer's projection makes of them."""
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return text prompts, and their projections as visual prompts."""
         project = self.text_to_visual
         text = TextPrompts(self.text_context, deep=self.text_deep, frozen_words=self.frozen_words)
         visual_deep = None
         if self.text_deep is not None:
             layers = zip(project.deep_projections, self.text_deep, strict=True)
             visual_deep = torch.stack([projection(prompts) for projection, prompts in layers])
-        return text, VisualPrompts(project.context_projection(self.text_context), visual_deep)
+        return Adapters(text, VisualPrompts(project.context_projection(self.text_context), visual_deep))

@@ -6,58 +6,58 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vlprompt.methods.base import METHODS, Method, Options
+from vlprompt.methods.base import METHODS, Method
 from vlprompt.methods.init import context_and_words, prompt_depth, random_prompts
-from vlprompt.prompts import TextPrompts, VisualPrompts
+from vlprompt.methods.options import Options
+from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 
 
 class MuDPTOptions(Options):
     """Options of MuDPT, with the defaults of its paper."""
 
-    n_ctx: int = Field(4, ge=1, description="n, prompt vectors of a layer, in both towers.")
+    n_ctx: int = Field(4, ge=1, description="Prompts of a layer, n, the same number in both towers.")
     depth: int | None = Field(
-        None, ge=1, description="J, layers that get prompts; None: 9 as in the paper, or as many as both towers have."
+        None, ge=1, description="Layers with prompts in both towers, J. None: 9, or all layers of the shallower tower."
     )
     ctx_init: str | None = Field(
-        "a photo of a", description="Words whose first n embeddings start the text context; None: N(0, 0.02^2)."
+        "a photo of a", description="Words whose first n embeddings start the text context. None: N(0, 0.02^2)."
     )
     fusion: Literal["transformer", "linear"] = Field(
-        "transformer", description="What carries prompts to the other tower: the paper's Injection Model, or a layer."
+        "transformer", description="Network between the towers: the paper's Injection Model, or linear layers."
     )
     direction: Literal["both", "text-to-visual"] = Field(
-        "both", description="Who sends; with text-to-visual the image tower has no prompts of its own."
+        "both", description="Direction of fusion. With text-to-visual the image tower has no prompts of its own."
     )
 
 
 @METHODS.register("mudpt")
 class MuDPT(Method[MuDPTOptions]):
-    """Deep prompts in both towers, and a light network that adds to each tower's what the other one's say.
+    """Deep prompts in both towers, fused by a light network in both directions.
 
-    The prompts that are used are visual_* + T2V([text_context; text_deep]) and text_deep + V2T(visual_deep). With
+    The towers get visual_* + T2V([text_context; text_deep]) and text_deep + V2T(visual_deep). With
     `fusion="transformer"` T2V and V2T are the paper's Injection Models; `fusion="linear"` is what the released trainer
-    of its name runs. The released code projects to the joint dimension D where the text width d_t is meant; the two are
-    the same in ViT-B/16. Here it is d_t.
+    runs. That code projects to the joint dimension D instead of the text width d_t, which are equal in ViT-B/16; here
+    it is d_t.
 
     Parameters: `text_context` (n, d_t), `text_deep` (J - 1, n, d_t), `visual_context` (n, d_v), `visual_deep`
-    (J - 1, n, d_v), `text_to_visual.*` and `visual_to_text.*`. With `depth=1` there are no deep ones, and the image
-    tower has nothing to send.
+    (J - 1, n, d_v), `text_to_visual.*` and `visual_to_text.*`. With `depth=1` there are no deep prompts and no
+    `visual_to_text`.
     """
 
     Options = MuDPTOptions
-    name = "mudpt"
 
     @property
-    def visual_prompts(self) -> bool:
-        """There are prompt tokens in the image tower, its own or those that the text sends."""
+    def adapts_images(self) -> bool:
+        """Always True: the image tower gets prompt tokens, its own or those from the text."""
         return True
 
     def build(self) -> None:
-        """Create prompts, from words or N(0, 0.02^2), and what carries them across."""
+        """Create prompts, from words or N(0, 0.02^2), and the networks between the towers."""
         options, text, vision = self.options, self.backbone.text, self.backbone.vision
         depth = prompt_depth("depth", options.depth, 9, min(text.depth, vision.depth))
         n, deep, both = options.n_ctx, depth > 1, options.direction == "both"
         assert vision.width is not None
-        # Unlike MaPLe, MuDPT drops the words behind the first n; none of them stay in the sentence.
+        # Unlike MaPLe, MuDPT drops the words behind the first n.
         self.text_context = nn.Parameter(context_and_words(self.backbone, n, options.ctx_init)[0])
         if deep:
             self.text_deep = nn.Parameter(random_prompts(depth - 1, n, text.width))
@@ -65,17 +65,17 @@ class MuDPT(Method[MuDPTOptions]):
             self.visual_context = nn.Parameter(random_prompts(n, vision.width))
         if both and deep:
             self.visual_deep = nn.Parameter(random_prompts(depth - 1, n, vision.width))
-        self.text_to_visual = self._carrier(text.width, vision.width, context=True, deep=deep)
+        self.text_to_visual = self._fusion(text.width, vision.width, context=True, deep=deep)
         if both and deep:
-            self.visual_to_text = self._carrier(vision.width, text.width, context=False, deep=True)
+            self.visual_to_text = self._fusion(vision.width, text.width, context=False, deep=True)
 
-    def _carrier(self, width: int, other: int, *, context: bool, deep: bool) -> nn.Module:
+    def _fusion(self, width: int, other: int, *, context: bool, deep: bool) -> nn.Module:
         if self.options.fusion == "transformer":
             return InjectionModel(width, other)
         return LinearFusion(width, other, context=context, deep=deep)
 
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """Prompts of both towers, each with what the other sends; visual ones behind the patches, before `ln_pre`."""
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return the fused prompts of both towers, visual ones behind the patches and before `ln_pre`."""
         text_deep: Tensor | None = getattr(self, "text_deep", None)
         every = self.text_context[None] if text_deep is None else torch.cat([self.text_context[None], text_deep])
         visual = self.text_to_visual(every)  # (J, n, d_v)
@@ -85,7 +85,7 @@ class MuDPT(Method[MuDPTOptions]):
         if self.options.direction == "both" and text_deep is not None and deep is not None:
             deep = deep + self.visual_deep
             text_deep = text_deep + self.visual_to_text(self.visual_deep)
-        return TextPrompts(self.text_context, deep=text_deep), VisualPrompts(context, deep)
+        return Adapters(TextPrompts(self.text_context, deep=text_deep), VisualPrompts(context, deep))
 
 
 class InjectionModel(nn.Module):
@@ -102,7 +102,7 @@ class InjectionModel(nn.Module):
         self.projection = nn.Linear(width, other)
 
     def forward(self, prompts: Tensor) -> Tensor:
-        """Prompts (J, n, other) from prompts (J, n, width)."""
+        """Project prompts (J, n, width) to the other tower's width: (J, n, other)."""
         out: Tensor = self.projection(self.ln_post(self.block(self.ln_pre(prompts))))
         return out
 
@@ -118,7 +118,7 @@ class InjectionBlock(nn.Module):
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (J, n, width) after attention among the n of a layer and the MLP."""
+        """Run tokens (J, n, width) through attention among the n of a layer, and the MLP."""
         normed = self.ln_1(x)
         x = x + self.attn(normed, normed, normed, need_weights=False)[0]
         hidden = self.mlp["c_fc"](self.ln_2(x))
@@ -127,7 +127,7 @@ class InjectionBlock(nn.Module):
 
 
 class LinearFusion(nn.Module):
-    """One linear layer for the first layer's prompts, and one for those of all deeper layers."""
+    """One linear layer for the prompts of the first layer, and one for those of all deeper layers."""
 
     def __init__(self, width: int, other: int, *, context: bool, deep: bool) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class LinearFusion(nn.Module):
             self.deep_projection = nn.Linear(width, other)
 
     def forward(self, prompts: Tensor) -> Tensor:
-        """Prompts (J, n, other) from prompts (J, n, width), the first layer's first if there is a layer for them."""
+        """Project prompts (J, n, width) to (J, n, other), starting with the first layer's if it has a projection."""
         split = int(hasattr(self, "context_projection"))
         parts = [self.context_projection(prompts[:split])] if split else []
         if len(prompts) > split:

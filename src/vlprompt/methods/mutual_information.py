@@ -1,7 +1,7 @@
-"""How much two views of the same classes tell of one another: critics score pairs, estimators read the scores.
+"""Mutual information between two views of the same classes: critics score pairs, estimators reduce the scores.
 
-A critic T(u, v) gives a matrix (C, C) of scores for C pairs; on its diagonal are the pairs that belong together. An
-estimator makes of it a number in nats that grows with the mutual information of the views.
+A critic T(u, v) gives a matrix (C, C) of scores for C pairs, with the matching pairs on its diagonal. An estimator
+turns it into a number in nats that grows with the mutual information of the views.
 """
 
 import math
@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HIDDEN = 64
-START_SCALE = 1 / 0.07  # where CLIP's own temperature started
+START_SCALE = 1 / 0.07  # the start of CLIP's own temperature
 
 
 def infonce(scores: Tensor) -> Tensor:
-    """log C minus the symmetric cross-entropy of finding each pair among C (van den Oord et al., arXiv 1807.03748).
+    """Return log C minus the symmetric cross-entropy of matching C pairs (van den Oord et al., arXiv 1807.03748).
 
-    A lower bound on the mutual information, and never above log C.
+    It is a lower bound on the mutual information, and at most log C.
     """
     pairs = torch.arange(len(scores), device=scores.device)
     cross_entropy = (F.cross_entropy(scores, pairs) + F.cross_entropy(scores.T, pairs)) / 2
@@ -26,15 +26,15 @@ def infonce(scores: Tensor) -> Tensor:
 
 
 def jsd(scores: Tensor) -> Tensor:
-    """E_pos[-softplus(-T)] - E_neg[softplus(T)], Deep InfoMax's objective (Hjelm et al., arXiv 1808.06670).
+    """Return E_pos[-softplus(-T)] - E_neg[softplus(T)], Deep InfoMax's objective (Hjelm et al., arXiv 1808.06670).
 
-    Its maximum over critics is 2 JSD - log 4 of the joint against the product of the marginals, not the information.
+    Its maximum over critics is 2 JSD - log 4 of joint and product of marginals, not the mutual information.
     """
     return -F.softplus(-scores.diagonal()).mean() - F.softplus(_negatives(scores)).mean()
 
 
 def dv(scores: Tensor) -> Tensor:
-    """E_pos[T] - log E_neg[exp T], the Donsker-Varadhan bound of MINE (Belghazi et al., arXiv 1801.04062)."""
+    """Return E_pos[T] - log E_neg[exp T], the Donsker-Varadhan bound of MINE (Belghazi et al., arXiv 1801.04062)."""
     negatives = _negatives(scores)
     return scores.diagonal().mean() - negatives.logsumexp(0) + math.log(len(negatives))
 
@@ -43,39 +43,39 @@ ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"infonce": infonce, "jsd": 
 
 
 def _negatives(scores: Tensor) -> Tensor:
-    """The C (C - 1) scores (C, C) off the diagonal."""
+    """Return the C (C - 1) off-diagonal entries of scores (C, C)."""
     return scores[~torch.eye(len(scores), dtype=torch.bool, device=scores.device)]
 
 
 class Critic(nn.Module):
-    """Scores of pairs of unit vectors."""
+    """Base class of critics, which score pairs of unit vectors."""
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """Scores (M, N) of all pairs of u (M, D) with v (N, D)."""
+        """Return scores (M, N) of all pairs of u (M, D) and v (N, D)."""
         raise NotImplementedError
 
 
 class CosineCritic(Critic):
-    """T(u, v) = exp(log_scale) u . v, with a scale that is learned."""
+    """T(u, v) = exp(log_scale) u . v, with a learned scale."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """Scores (M, N)."""
+        """Return scores (M, N)."""
         return self.log_scale.exp() * u @ v.T
 
 
 class BilinearCritic(Critic):
-    """T(u, v) = u . W v, with W (D, D) that starts as the cosine critic does."""
+    """T(u, v) = u . W v, with W (D, D) initialized like the cosine critic."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(START_SCALE * torch.eye(dim))
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """Scores (M, N)."""
+        """Return scores (M, N)."""
         return u @ self.weight @ v.T
 
 
@@ -89,8 +89,8 @@ class MLPCritic(Critic):
         self.output = nn.Linear(HIDDEN, 1)
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """Scores (M, N)."""
-        # The first layer is linear in the pair, so that it runs on M + N vectors and not on M x N pairs.
+        """Return scores (M, N)."""
+        # The first layer is linear in the pair, so it runs on M + N vectors instead of M x N pairs.
         hidden = F.relu(self.left(u)[:, None] + self.right(v)[None])
         scores: Tensor = self.output(hidden)[..., 0]
         return scores

@@ -11,71 +11,8 @@ from torch import Tensor
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import METHODS, LossTerms, Prediction
 from vlprompt.methods.ivlp import IndependentPrompts, IVLPOptions
-from vlprompt.prompts import TextPrompts, VisualPrompts
-
-# Those of CLIP's ImageNet ensemble that the released code uses.
-TEMPLATES = (
-    "a photo of a {}.",
-    "a bad photo of a {}.",
-    "a photo of many {}.",
-    "a sculpture of a {}.",
-    "a photo of the hard to see {}.",
-    "a low resolution photo of the {}.",
-    "a rendering of a {}.",
-    "graffiti of a {}.",
-    "a bad photo of the {}.",
-    "a cropped photo of the {}.",
-    "a tattoo of a {}.",
-    "the embroidered {}.",
-    "a photo of a hard to see {}.",
-    "a bright photo of a {}.",
-    "a photo of a clean {}.",
-    "a photo of a dirty {}.",
-    "a dark photo of the {}.",
-    "a drawing of a {}.",
-    "a photo of my {}.",
-    "the plastic {}.",
-    "a photo of the cool {}.",
-    "a close-up photo of a {}.",
-    "a black and white photo of the {}.",
-    "a painting of the {}.",
-    "a painting of a {}.",
-    "a pixelated photo of the {}.",
-    "a sculpture of the {}.",
-    "a bright photo of the {}.",
-    "a cropped photo of a {}.",
-    "a plastic {}.",
-    "a photo of the dirty {}.",
-    "a jpeg corrupted photo of a {}.",
-    "a blurry photo of the {}.",
-    "a photo of the {}.",
-    "a good photo of the {}.",
-    "a rendering of the {}.",
-    "a {} in a video game.",
-    "a photo of one {}.",
-    "a doodle of a {}.",
-    "a close-up photo of the {}.",
-    "the origami {}.",
-    "the {} in a video game.",
-    "a sketch of a {}.",
-    "a doodle of the {}.",
-    "a origami {}.",
-    "a low resolution photo of a {}.",
-    "the toy {}.",
-    "a rendition of the {}.",
-    "a photo of the clean {}.",
-    "a photo of a large {}.",
-    "a rendition of a {}.",
-    "a photo of a nice {}.",
-    "a photo of a weird {}.",
-    "a blurry photo of a {}.",
-    "a cartoon {}.",
-    "art of a {}.",
-    "a sketch of the {}.",
-    "a embroidered {}.",
-    "a pixelated photo of a {}.",
-    "itap of the {}.",
-)
+from vlprompt.methods.templates import IMAGENET_60
+from vlprompt.prompts import Adapters
 
 
 class PromptSRCOptions(IVLPOptions):
@@ -87,34 +24,35 @@ class PromptSRCOptions(IVLPOptions):
     image_loss_weight: float = Field(10.0, ge=0, description="Weight of the distance to frozen image features.")
     gpa_mean: float = Field(15.0, description="Epoch, counted from 1, whose prompts weigh most in the average.")
     gpa_std: float = Field(1.0, gt=0, description="Standard deviation of that weight, in epochs.")
-    gpa_epochs: int | None = Field(None, ge=1, description="E, epochs that are averaged; None: those of the run.")
+    gpa_epochs: int | None = Field(
+        None, ge=1, description="Number of epochs that are averaged, E. None: all epochs of the run."
+    )
     templates: list[str] = Field(
-        list(TEMPLATES),
+        list(IMAGENET_60),
         min_length=1,
-        description="Hand-crafted prompts with {} whose frozen features the text keeps to.",
+        description="Hand-crafted prompts with {} whose frozen features text is held to.",
     )
 
 
 @METHODS.register("promptsrc")
 class PromptSRC(IndependentPrompts[PromptSRCOptions]):
-    """Independent prompts in both towers, held to what the frozen towers say.
+    """Independent prompts in both towers, held to the features of the frozen towers.
 
     The loss is cross-entropy + text_loss_weight * L1(text features, frozen ones of many templates) +
     image_loss_weight * L1(image features, frozen ones) + KL(logits, frozen logits). Evaluation uses the average of the
-    prompts over epochs with Gaussian weights. It is kept as a running one, so that the prompts of an unfinished run
-    are the average of the epochs it had.
+    prompts over epochs, with Gaussian weights. It is a running average, so that an unfinished run evaluates the average
+    of its epochs so far.
 
     Parameters: as in `IndependentPrompts`. Buffers: `{parameter}_average`, and `epochs_averaged`.
     """
 
     Options = PromptSRCOptions
-    name = "promptsrc"
     usual_depth = 9
     epochs_averaged: Tensor
 
     @property
-    def read_templates(self) -> list[str]:
-        """Those whose frozen features the text keeps to."""
+    def encoded_templates(self) -> list[str]:
+        """Always the option `templates`, whose frozen features the loss uses."""
         return self.options.templates
 
     def build(self) -> None:
@@ -124,31 +62,35 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
             self.register_buffer(f"{name}_average", parameter.detach().clone())
         self.register_buffer("epochs_averaged", torch.tensor(0))
         self._epochs = self.options.gpa_epochs
+        self._frozen_text_features: Tensor | None = None
 
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """Prompts of both towers; in evaluation, once an epoch has passed, their averages."""
-        text, visual = super().prompts()
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return prompts of both towers; in eval mode, after the first epoch, their averages."""
+        prompts = super().adapters()
         if self.training or not self.epochs_averaged:
-            return text, visual
+            return prompts
         averages = dict(self.named_buffers())
+        text, visual = prompts.text, prompts.visual
         assert text is not None and visual is not None
-        return (
+        return Adapters(
             replace(text, context=averages["text_context_average"], deep=averages.get("text_deep_average")),
             replace(visual, context=averages["visual_context_average"], deep=averages.get("visual_deep_average")),
         )
 
     def forward(self, images: Tensor, text_features: Tensor | None = None) -> Prediction:
-        """Classify a batch; where a loss may follow, `extras` holds what the frozen towers say of it."""
+        """Classify a batch; in training, or with gradients on, `extras` has the frozen towers' features and logits."""
         prediction = super().forward(images, text_features)
         if self.training or torch.is_grad_enabled():
             prediction.extras |= self._frozen(images)
         return prediction
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Cross-entropy, `text` and `image` distances to frozen features, `logits` divergence from frozen ones.
+        """Return cross-entropy, `text` and `image` distances to frozen features, and `logits` divergence.
 
-        `text` and `image` are given with their weights, as the released code adds them up. VLPromptError where the
-        prediction is one of an evaluation, for which the frozen towers were not asked.
+        `text` and `image` include their weights, as in the released code.
+
+        Raises:
+            VLPromptError: the prediction was made in eval mode without gradients, and so without frozen features.
         """
         options, extras = self.options, prediction.extras
         if "frozen_logits" not in extras:
@@ -166,16 +108,16 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
         return LossTerms(total=total, cross_entropy=cross_entropy, text=text, image=image, logits=logits)
 
     def set_epochs(self, epochs: int) -> None:
-        """Take over the number of epochs. VLPromptError where `gpa_epochs` says otherwise."""
+        """Receive the number of epochs; VLPromptError if the option `gpa_epochs` differs."""
         if self.options.gpa_epochs not in (None, epochs):
             raise VLPromptError(
-                f"method.gpa_epochs={self.options.gpa_epochs} and optim.epochs={epochs} differ; leave gpa_epochs out"
+                f"method.gpa_epochs={self.options.gpa_epochs} and optim.epochs={epochs} differ; leave out gpa_epochs"
             )
         self._epochs = epochs
 
     @torch.no_grad()
     def on_epoch_end(self, epoch: int) -> None:
-        """Move the averages to the prompts by this epoch's share of the weight of all epochs so far."""
+        """Move the averages towards the prompts, by this epoch's share of the weights of all epochs so far."""
         share = self._log_weights(epoch).softmax(0)[-1].item()
         for name, parameter in self.named_parameters():
             self.get_buffer(f"{name}_average").lerp_(parameter, share)
@@ -183,28 +125,29 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
 
     @property
     def gpa_weights(self) -> Tensor:
-        """Weight of every epoch in the average of all, tensor with shape (E,) and sum 1."""
+        """Weight of every epoch in the average, tensor with shape (E,) and sum 1."""
         if self._epochs is None:
-            raise VLPromptError("the number of epochs is not known before training; give gpa_epochs")
+            raise VLPromptError("the number of epochs is unknown before training; give gpa_epochs")
         return self._log_weights(self._epochs).softmax(0).float()
 
     def _log_weights(self, epochs: int) -> Tensor:
-        """Logarithms of the weights of epochs 1 .. `epochs`, up to a constant; they cannot underflow."""
+        """Return log weights of epochs 1..`epochs` up to a constant; unlike weights, they cannot underflow."""
         passed = torch.arange(1, epochs + 1, dtype=torch.float64)
         return -((passed - self.options.gpa_mean) ** 2) / (2 * self.options.gpa_std**2)
 
-    def _set_names(self, names: Sequence[str]) -> None:
-        super()._set_names(names)
-        self._frozen_text_features: Tensor | None = None
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """Name other classes, for the same prompts; their frozen text features are encoded at the next loss."""
+        super().set_class_names(names)
+        self._frozen_text_features = None
 
     @torch.no_grad()
     def _frozen(self, images: Tensor) -> dict[str, Tensor]:
         if self._frozen_text_features is None:
             sentences = ([template.format(name) for name in self.class_names] for template in self.options.templates)
             features = [self.backbone.encode_text(self.backbone.tokenize(batch)) for batch in sentences]
-            # Unlike an ensemble of unit features, the average is over features as long as they are.
+            # Unlike an ensemble of unit features, the average is over features before normalization.
             self._frozen_text_features = F.normalize(torch.stack(features).mean(0), dim=-1)
-        image_features = self._image_features(images, None)
+        image_features = self.encode_images(images, Adapters())
         prediction = self.classify(image_features, self._frozen_text_features)
         return {
             "frozen_logits": prediction.logits,

@@ -3,27 +3,27 @@
 import torch
 from torch import Tensor, nn
 
-from vlprompt.methods.base import METHODS, ImageSet, Method, Options, Prediction, frozen_features
-from vlprompt.methods.linear_probe import validation_quality
-from vlprompt.prompts import TextPrompts, VisualPrompts
+from vlprompt.methods.base import METHODS, Method, Prediction
+from vlprompt.methods.options import Options
+from vlprompt.methods.shots import LabeledImages, frozen_features, validation_score
+from vlprompt.prompts import Adapters
 
 ALPHA, BETA = 1.0, 5.5
-GRID = torch.logspace(-1, 1.7, 28).tolist()  # 0.1 to 50, which the released settings for its datasets span
+GRID = torch.logspace(-1, 1.7, 28).tolist()  # 0.1 to 50, the range of the released settings
 
 
 @METHODS.register("tip-adapter")
 class TipAdapter(Method[Options]):
-    """Zero-shot logits, and to them each class's likeness to the image; nothing is trained.
+    """Zero-shot logits plus the similarity of the image to the shots of each class; nothing is trained.
 
     logits = s x · h_c + alpha * sum over the shots k of class c of exp(-beta (1 - x · k)), with x, k and h_c unit
-    frozen features. alpha and beta are those that do best on the few-shot validation images; where there are none, the
-    paper's starting values. The released code averages the keys over ten random crops; here they come from the images
-    as evaluated, so that they are the same in every run.
+    frozen features. alpha and beta are chosen on the few-shot validation images; without them they are the paper's
+    starting values. The released code averages the keys over ten random crops; here they use the test transform, so
+    that every run has the same.
 
     Buffers: `keys` (N, D) of the N shots and `labels` (N,), both empty before `prepare`; `alpha`, `beta`.
     """
 
-    name = "tip-adapter"
     keys: Tensor
     labels: Tensor
     alpha: Tensor
@@ -31,41 +31,41 @@ class TipAdapter(Method[Options]):
 
     @property
     def class_bound(self) -> bool:
-        """The cache holds images of its own classes only."""
+        """Always True: the cache holds images of the training classes."""
         return True
 
     def build(self) -> None:
-        """Create an empty cache, with which the method is zero-shot."""
+        """Create an empty cache, which leaves the zero-shot logits."""
         self.register_buffer("keys", torch.zeros(0, self.backbone.embed_dim))
         self.register_buffer("labels", torch.zeros(0, dtype=torch.long))
         self.register_buffer("alpha", torch.tensor(ALPHA))
         self.register_buffer("beta", torch.tensor(BETA))
         self._validation: tuple[Tensor, Tensor] | None = None
 
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """No prompts: both towers frozen."""
-        return None, None
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return no adapters: both towers are frozen."""
+        return Adapters()
 
     def classify(self, image_features: Tensor, text_features: Tensor, **extras: Tensor) -> Prediction:
-        """Prediction with what the cache says added to the zero-shot logits."""
+        """Return the prediction with the cache's logits added to the zero-shot ones."""
         prediction = super().classify(image_features, text_features, **extras)
         alpha, beta = self._balance()
         prediction.logits = prediction.logits + alpha * self._cached_logits(image_features, beta)
         return prediction
 
-    def prepare(self, train_set: ImageSet, val_set: ImageSet | None) -> None:
+    def prepare(self, train_set: LabeledImages, val_set: LabeledImages | None) -> None:
         """Fill the cache with the shots, and choose alpha and beta."""
         self._fill(*frozen_features(self.backbone, train_set))
         self._validation = None if val_set is None else frozen_features(self.backbone, val_set)
         self._choose()
 
     def load_prompts(self, state: dict[str, Tensor]) -> None:
-        """Take over a cache of any size. ValueError: its features or labels are not of this backbone and classes."""
+        """Load a cache of any size; ValueError if its features or labels do not fit the backbone and classes."""
         keys, labels = state.get("keys", self.keys), state.get("labels", self.labels)
         known = (labels >= 0) & (labels < len(self.class_names))
         if keys.ndim != 2 or keys.shape[1] != self.keys.shape[1] or not known.all():
-            raise ValueError("the cache is one of other classes, or of another backbone")
-        # A cache that has the size already stays where it is, since an optimizer may hold it.
+            raise ValueError("the cache belongs to other classes or another backbone")
+        # A cache of the same size keeps its tensors, since an optimizer may hold them.
         if keys.shape != self.keys.shape:
             self._fill(torch.empty_like(keys, device=self.backbone.device), self.labels.new_empty(len(keys)))
         super().load_prompts(state)
@@ -77,13 +77,13 @@ class TipAdapter(Method[Options]):
         return self.alpha, self.beta
 
     def _cached_logits(self, features: Tensor, beta: Tensor | float) -> Tensor:
-        """Sum of affinities to the shots of each class, tensor with shape (B, C), for unit features (B, D)."""
+        """Return the sum of affinities to the shots of each class, (B, C), for unit features (B, D)."""
         affinity = (-beta * (1 - features @ self.keys.T)).exp()  # (B, N)
         return affinity.new_zeros(features.shape[0], len(self.class_names)).index_add(1, self.labels, affinity)
 
     @torch.no_grad()
     def _choose(self) -> None:
-        """Set alpha and beta to the pair of the grid that does best on the validation images."""
+        """Set alpha and beta to the best pair of the grid on the validation images."""
         if self._validation is None:
             return
         features, labels = self._validation
@@ -91,7 +91,7 @@ class TipAdapter(Method[Options]):
         found = []
         for beta in GRID:
             cached = self._cached_logits(features, beta)
-            found += [(validation_quality(zero_shot + alpha * cached, labels), alpha, beta) for alpha in GRID]
+            found += [(validation_score(zero_shot + alpha * cached, labels), alpha, beta) for alpha in GRID]
         _, alpha, beta = max(found)
         self.alpha.fill_(alpha)
         self.beta.fill_(beta)
@@ -99,24 +99,22 @@ class TipAdapter(Method[Options]):
 
 @METHODS.register("tip-adapter-f")
 class TipAdapterF(TipAdapter):
-    """Tip-Adapter whose keys are learned: they start as the shots' features, and the loss is cross-entropy.
+    """Tip-Adapter with learned keys, which start as the shots' features; the loss is the cross-entropy.
 
-    The keys are trained at the paper's starting values of alpha and beta. At the end of every epoch both are chosen
-    again, for eval mode. (The released code keeps the epoch that is best on the test images; here the last one counts,
-    as for every method.)
+    The keys are trained with the paper's starting values of alpha and beta; after every epoch both are chosen again for
+    eval mode. (The released code keeps the epoch that is best on the test images; here it is the last, as for every
+    method.)
 
     Parameters: `keys` (N, D). Buffers: `labels` (N,), `alpha`, `beta`.
     """
 
-    name = "tip-adapter-f"
-
     def build(self) -> None:
-        """Create an empty cache whose keys are learned."""
+        """Create an empty cache with learned keys."""
         super().build()
         self.keys = nn.Parameter(self.keys)
 
     def on_epoch_end(self, epoch: int) -> None:
-        """Choose alpha and beta for the keys as they are now."""
+        """Choose alpha and beta for the current keys."""
         self._choose()
 
     def _fill(self, keys: Tensor, labels: Tensor) -> None:

@@ -2,16 +2,15 @@
 
 from torch import Tensor
 
-from vlprompt.methods.base import METHODS, Method, Options
-from vlprompt.prompts import TextPrompts, VisualPrompts
+from vlprompt.methods.base import METHODS, Method
+from vlprompt.methods.options import Options
+from vlprompt.prompts import Adapters
 
 
 @METHODS.register("zero-shot")
 class ZeroShot(Method[Options]):
-    """CLIP's own classifier (Radford et al., 2021): the cosine to the features of one template or an ensemble."""
+    """CLIP's own classifier (Radford et al., 2021): cosines with the text features of one template or an ensemble."""
 
-    name = "zero-shot"
-
-    def prompts(self, image_features: Tensor | None = None) -> tuple[TextPrompts | None, VisualPrompts | None]:
-        """No prompts: both towers frozen."""
-        return None, None
+    def adapters(self, image_features: Tensor | None = None) -> Adapters:
+        """Return no adapters: both towers are frozen."""
+        return Adapters()

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, V
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from vlprompt.data.class_names import as_words
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import as_words
 from vlprompt.serve.limits import EXTRA_CLASSES, IMAGES, NAME_LENGTH, NEW_CLASSES, TOP
 from vlprompt.serve.schemas import Problem
 

@@ -22,7 +22,7 @@ def training_inputs(
     backbone, data = method.backbone, config.data
     transform = replace(backbone.train_transform, crop_scale=data.crop_scale, flip=data.flip)
     images = ImageSet(items, root, transform, config.seed)
-    if method.visual_prompts or not data.views:
+    if method.adapts_images or not data.views:
         return images
     return _encoded(backbone, images, data.views, config, reporter, "encode shots")
 
@@ -41,7 +41,7 @@ def evaluation_inputs(
         frozen: return frozen features even if the method changes the image tower.
     """
     images = ImageSet(items, root, method.backbone.eval_transform)
-    if frozen or not method.visual_prompts:
+    if frozen or not method.adapts_images:
         return _encoded(method.backbone, images, 1, config, reporter, "encode images")
     return images
 

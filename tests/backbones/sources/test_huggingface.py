@@ -1,4 +1,4 @@
-"""Hugging Face CLIP folders, written here by a conversion of the tests' own."""
+"""Hugging Face CLIP folders, written by a conversion in this file."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.helpers.tiny_clip import Tiny
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
 
-from .conftest import Tiny
-
 
 def hugging_face_names(model: open_clip.CLIP) -> dict[str, Tensor]:
-    """What transformers' CLIPModel would call these weights."""
+    """Rename weights to those of transformers' CLIPModel."""
     weights = {
         "logit_scale": model.logit_scale,
         "text_projection.weight": model.text_projection.T,
@@ -57,7 +56,7 @@ def hugging_face_names(model: open_clip.CLIP) -> dict[str, Tensor]:
 def config(
     text: dict[str, object] | None = None, vision: dict[str, object] | None = None, **top: object
 ) -> dict[str, object]:
-    """The smallest config.json: what has a default is left out."""
+    """Return the smallest config.json, without values that have a default."""
     heads = {"text_config": {"num_attention_heads": 1}, "vision_config": {"num_attention_heads": 2}}
     heads["text_config"] |= text or {}  # type: ignore[arg-type]
     heads["vision_config"] |= vision or {}  # type: ignore[arg-type]
@@ -148,7 +147,7 @@ def test_vocabulary_file_is_compared_with_clips(tiny_vit: Tiny, tmp_path: Path, 
     tiny_vit.assert_same(load_model(folder).model)
     vocabulary["cat</w>"], vocabulary["dog</w>"] = vocabulary["dog</w>"], vocabulary["cat</w>"]
     write_vocabulary()
-    with pytest.raises(VLPromptError, match=r"vocabulary of .* is not CLIP's"):
+    with pytest.raises(VLPromptError, match=r"vocabulary of .* differs from CLIP's"):
         load_model(folder)
 
 
@@ -172,7 +171,7 @@ def test_a_damaged_folder(tiny_vit: Tiny, tmp_path: Path) -> None:
     weights = hugging_face_names(tiny_vit.model)
     del weights["text_model.encoder.layers.1.self_attn.k_proj.bias"]
     save_file(weights, folder / "model.safetensors")
-    with pytest.raises(VLPromptError, match=r"no 'text_model.encoder.layers.1.self_attn.k_proj.bias'"):
+    with pytest.raises(VLPromptError, match=r"'text_model.encoder.layers.1.self_attn.k_proj.bias' is missing"):
         load_model(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(VLPromptError, match=r"neither model.safetensors nor pytorch_model.bin"):
@@ -185,5 +184,5 @@ def test_a_damaged_folder(tiny_vit: Tiny, tmp_path: Path) -> None:
 def test_an_unknown_weight_is_named(tiny_vit: Tiny, tmp_path: Path) -> None:
     folder = write(tmp_path / "more", tiny_vit.model, config())
     save_file(hugging_face_names(tiny_vit.model) | {"text_model.extra": torch.ones(1)}, folder / "model.safetensors")
-    with pytest.raises(VLPromptError, match=r"unknown 'text_model.extra'"):
+    with pytest.raises(VLPromptError, match=r"'text_model.extra' is unknown"):
         load_model(folder)

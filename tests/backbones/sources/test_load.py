@@ -1,4 +1,4 @@
-"""Every source gives the model that was saved: the same features to 1e-6."""
+"""Every source loads the model that was saved, with the same features to 1e-6."""
 
 import hashlib
 import json
@@ -12,24 +12,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tests.helpers.tiny_clip import Tiny
 from vlprompt.backbones.sources import embedded
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
-
-from .conftest import Tiny
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def openai_archive(weights: Mapping[str, Tensor], path: Path) -> None:
-    """A TorchScript archive like OpenAI's: parameters under their names, three numbers, code that must not run."""
+    """Save a TorchScript archive like OpenAI's, with three numbers as buffers and code that must not run."""
 
     class Node(nn.Module):
         sizes: list[int]
 
         def __init__(self) -> None:
             super().__init__()
-            self.sizes, self.about = [1, 2], {"version": "1"}  # archives hold them in a wrapping of their own
+            self.sizes, self.about = [1, 2], {"version": "1"}  # TorchScript wraps lists and mappings
 
         def forward(self) -> None:
             raise RuntimeError("called")
@@ -49,7 +48,7 @@ def openai_archive(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def cut_vocabulary(weights: dict[str, Tensor], ids: Tensor) -> dict[str, Tensor]:
-    """The embedded model's form: only rows in use, everything in half precision."""
+    """Convert weights to the embedded model's form: some token rows, half precision."""
     table = weights.pop("token_embedding.weight")
     half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
     return half | {"token_embedding.ids": ids, "token_embedding.rows": table[ids].half()}
@@ -126,33 +125,33 @@ def test_heads_and_activation_can_be_given(gelu_clip: Tiny, caplog: pytest.LogCa
 def test_assumed_heads_and_activation_are_logged(tiny_vit: Tiny, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vlprompt")
     load_model(tiny_vit.weights)
-    assert "QuickGELU assumed" in caplog.text
+    assert "assuming one head per 64 of width and QuickGELU" in caplog.text
 
 
 def test_heads_of_a_width_that_openai_never_used(gelu_clip: Tiny) -> None:
-    with pytest.raises(VLPromptError, match=r"heads: a width of 64 does not divide into 5 heads"):
+    with pytest.raises(VLPromptError, match=r"`heads` must divide the width 64 of the text tower, got 5"):
         load_model(gelu_clip.weights, heads=(5, 3))
     thin = gelu_clip.weights
     for name in [name for name in thin if name.startswith("visual.")]:
         del thin[name]
     thin["visual.conv1.weight"] = torch.zeros(32, 3, 8, 8)
     thin["visual.positional_embedding"] = torch.zeros(17, 32)
-    with pytest.raises(VLPromptError, match="a width of 32 does not divide into 0 heads; give heads="):
+    with pytest.raises(VLPromptError, match=r"`heads` must divide the width 32 .* got 0; give heads="):
         load_model(thin)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ln_final.bias": None}, "no 'ln_final.bias'"),
-        ({"text_projection": None}, "no 'text_projection'"),
-        ({"transformer.resblocks.0.mlp.c_fc.bias": None}, "no 'transformer.resblocks.0.mlp.c_fc.bias'"),
-        ({"visual.ln_3.weight": torch.ones(1)}, "unknown 'visual.ln_3.weight'"),
+        ({"ln_final.bias": None}, "'ln_final.bias' is missing"),
+        ({"text_projection": None}, "'text_projection' is missing"),
+        ({"transformer.resblocks.0.mlp.c_fc.bias": None}, "'transformer.resblocks.0.mlp.c_fc.bias' is missing"),
+        ({"visual.ln_3.weight": torch.ones(1)}, "'visual.ln_3.weight' is unknown"),
         ({"visual.ln_post.weight": torch.ones(7)}, r"'visual.ln_post.weight' has shape \(7,\), expected \(128,\)"),
         ({"visual.conv1.weight": torch.ones(7)}, r"'visual.conv1.weight' has shape \(7,\), expected 4 dimensions"),
-        ({"visual.positional_embedding": torch.ones(8, 128)}, "7 patch positions, which make no square grid"),
-        ({"visual.conv1.weight": torch.ones(128, 3, 8, 4)}, "patches are 8 x 4 pixels"),
-        ({"token_embedding.weight": torch.ones(99, 64)}, "vocabulary of 99 tokens is not CLIP's 49408"),
+        ({"visual.positional_embedding": torch.ones(8, 128)}, "7 patch positions; only square grids"),
+        ({"visual.conv1.weight": torch.ones(128, 3, 8, 4)}, "patches of 8 x 4 pixels"),
+        ({"token_embedding.weight": torch.ones(99, 64)}, "vocabulary of 99 tokens, not CLIP's 49408"),
         ({"note": "text"}, "entry 'note' of the state dict is a str"),
     ],
 )
@@ -164,7 +163,7 @@ def test_weights_that_do_not_fit_are_named(tiny_vit: Tiny, change: dict[str, Ten
 
 
 def test_another_layout(tiny_vit: Tiny) -> None:
-    with pytest.raises(VLPromptError, match=r"no 'visual.transformer.resblocks.0'"):
+    with pytest.raises(VLPromptError, match=r"'visual.transformer.resblocks.0' is missing"):
         load_model({name: value for name, value in tiny_vit.weights.items() if "resblocks" not in name})
 
 
@@ -180,7 +179,7 @@ def test_a_checkpoint_with_anything_but_tensors_is_refused(tmp_path: Path) -> No
     with pytest.raises(VLPromptError, match="expected a mapping of names to tensors, found list"):
         load_model(tmp_path / "list.pt")
     torch.save({"state_dict": {"a": Path("code")}}, tmp_path / "object.pt")
-    with pytest.raises(VLPromptError, match=r"object.pt holds no weights that can be read safely"):
+    with pytest.raises(VLPromptError, match=r"object.pt cannot be read safely as weights"):
         load_model(tmp_path / "object.pt")
 
 
@@ -213,7 +212,7 @@ def test_embedded_model_of_development_that_is_not_there(monkeypatch: pytest.Mon
 def test_embedded_asset_is_verified(tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLPROMPT_EMBEDDED", raising=False)
     monkeypatch.setattr(embedded, "files", lambda package: tmp_path)
-    with pytest.raises(VLPromptError, match="not part of this installation"):
+    with pytest.raises(VLPromptError, match="missing from this installation"):
         load_model("embedded")
     asset = tmp_path / "assets" / "pictoclip.safetensors"
     asset.parent.mkdir()
@@ -245,21 +244,21 @@ def test_a_module_with_another_vocabulary_needs_its_tokenizer(tiny_vit: Tiny) ->
 
 
 def test_modules_that_cannot_be_prompted() -> None:
-    with pytest.raises(VLPromptError, match="a Linear cannot be prompted; supported are CLIP ViT"):
+    with pytest.raises(VLPromptError, match="a Linear is not supported as `backbone`; supported are CLIP ViT"):
         load_model(nn.Linear(1, 1))
     text = {"width": 64, "heads": 1, "layers": 1, "embed_cls": True}
     vision = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1}
-    with pytest.raises(VLPromptError, match="a CustomTextCLIP with a TextTransformer cannot be prompted"):
+    with pytest.raises(VLPromptError, match="a CustomTextCLIP with a TextTransformer is not supported"):
         load_model(open_clip.CustomTextCLIP(16, vision, text))
 
 
 def test_an_oblong_image_tower() -> None:
     vision = {"image_size": (32, 64), "patch_size": 16, "width": 64, "layers": 1}
-    with pytest.raises(VLPromptError, match="32 x 64 pixels; they have to be square"):
+    with pytest.raises(VLPromptError, match="32 x 64 pixels; only square ones are supported"):
         load_model(open_clip.CLIP(16, vision, {"width": 64, "heads": 1, "layers": 1}))
 
 
 @pytest.mark.parametrize(("option", "value"), [("heads", (1, 1)), ("quick_gelu", True)])
 def test_an_option_that_the_source_answers_itself(option: str, value: object) -> None:
-    with pytest.raises(VLPromptError, match=f"{option} goes with"):
+    with pytest.raises(VLPromptError, match=f"`{option}` applies only to"):
         load_model("embedded", **{option: value})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Models by their open_clip name, with what their tag says. Nothing is downloaded: the hub is a folder."""
+"""Models by their open_clip name and tag. Nothing is downloaded: the hub is a folder."""
 
 import json
 from pathlib import Path
@@ -9,18 +9,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from tests.helpers.tiny_clip import TEXT, Tiny
 from vlprompt.backbones.sources import open_clip as pretrained
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
-
-from .conftest import TEXT, Tiny
 
 VISION = {"image_size": 32, "patch_size": 8, "width": 128, "layers": 2}
 
 
 @pytest.fixture
 def small_architectures(tiny_vit: Tiny, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, object]]:
-    """open_clip's names, standing for small models: the sizes change, names, tags and their settings don't."""
+    """Replace open_clip's architectures by small ones; names, tags and their settings stay."""
     config = {"embed_dim": 48, "vision_cfg": VISION, "text_cfg": TEXT}
     configs: dict[str, dict[str, object]] = {"ViT-B-16": config, "ViT-B-16-quickgelu": config | {"quick_gelu": True}}
     known = open_clip.get_model_config
@@ -72,7 +71,7 @@ def test_local_checkpoint(tiny_vit: Tiny, checkpoint: Path, tmp_path: Path) -> N
 
 def test_local_checkpoint_of_another_model(small_architectures: dict[str, dict[str, object]], checkpoint: Path) -> None:
     small_architectures["ViT-B-32"] = {"embed_dim": 48, "vision_cfg": VISION | {"layers": 3}, "text_cfg": TEXT}
-    with pytest.raises(VLPromptError, match="does not fit the model named before it: Missing key") as caught:
+    with pytest.raises(VLPromptError, match="does not fit the model it was given with: Missing key") as caught:
         load_model(f"ViT-B-32/{checkpoint}")
     assert "\n" not in str(caught.value)
 
@@ -110,12 +109,12 @@ def test_name_of_a_folder_that_open_clip_saved(tiny_vit: Tiny, checkpoint: Path,
     with pytest.raises(AssertionError):
         tiny_vit.assert_same(load_model(folder, quick_gelu=False).model)
     checkpoint.unlink()
-    with pytest.raises(VLPromptError, match="holds no weights under a name open_clip gives them"):
+    with pytest.raises(VLPromptError, match="has no weights under a name that open_clip uses"):
         load_model(folder)
     (folder / "open_clip_config.json").write_text("{}")
-    with pytest.raises(VLPromptError, match="describes no dual encoder"):
+    with pytest.raises(VLPromptError, match="does not describe a dual encoder"):
         load_model(folder)
-    with pytest.raises(VLPromptError, match="is no open_clip folder"):
+    with pytest.raises(VLPromptError, match="is not an open_clip folder"):
         load_model("local-dir:gone")
 
 
@@ -154,13 +153,13 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("ViT-B-61/openai", "'ViT-B-61/openai' is neither a file nor an open_clip name; did you mean ViT-B-16"),
-        ("embeded", "did you mean embedded"),
-        ("weights.pt", "is neither a file nor an open_clip name; `vlprompt list backbones`"),
-        ("ViT-B-16/opnai", "'ViT-B-16' has no pretrained tag or file 'opnai'; did you mean openai"),
-        ("ViT-B-16/weights.pt", "no pretrained tag or file 'weights.pt'; tags are openai, laion400m_e31"),
-        ("ViT-B-16", "'ViT-B-16' needs its weights named, NAME/TAG; tags are openai"),
-        ("coca_ViT-B-32/random", "is a CoCa model, which vlprompt cannot prompt; supported are CLIP ViT"),
+        ("ViT-B-61/openai", "'ViT-B-61/openai' is neither a file nor an open_clip name; did you mean 'ViT-B-16'"),
+        ("embeded", "did you mean 'embedded'"),
+        ("weights.pt", "is neither a file nor an open_clip name; see vlprompt.list_backbones"),
+        ("ViT-B-16/opnai", "'ViT-B-16' has no pretrained tag or file 'opnai'; did you mean 'openai'"),
+        ("ViT-B-16/weights.pt", "no pretrained tag or file 'weights.pt'; its tags are openai, laion400m_e31"),
+        ("ViT-B-16", "'ViT-B-16' needs weights, as NAME/TAG; its tags are openai"),
+        ("coca_ViT-B-32/random", "is a CoCa model, which is not supported; supported are CLIP ViT"),
         ("roberta-ViT-B-32/random", "is a model with a Hugging Face text tower"),
     ],
 )

@@ -1,8 +1,7 @@
-"""State dicts from files: safetensors, PyTorch checkpoints, TorchScript archives."""
+"""Read state dicts from files: safetensors, PyTorch checkpoints, TorchScript archives."""
 
 import io
 import pickletools
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +13,11 @@ from torch import Tensor
 from torch.jit import _pickle as jit
 
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import first_line
 
-_NOT_WEIGHTS = (
-    "input_resolution",
-    "context_length",
-    "vocab_size",
-)  # numbers OpenAI's archives keep as buffers
-# What stands around lists and mappings among a module's attributes; all of them give back what they are given.
+# Numbers that OpenAI's archives keep as buffers.
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+# TorchScript's wrappers of lists and mappings among a module's attributes; all of them return their argument.
 _CONTAINERS = (
     jit.restore_type_tag,
     jit.build_intlist,
@@ -31,46 +28,50 @@ _CONTAINERS = (
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file, on the CPU, under the names they were stored with.
+    """Return the tensors of a checkpoint file, on the CPU, by their names.
 
-    A `{"state_dict": ...}` wrapper and a `module.` prefix are taken off. A PyTorch checkpoint is read with
-    `weights_only=True`, and so are the weights of a TorchScript archive, whose code is left alone.
-    Raises VLPromptError naming a file that can't be read.
+    A `{"state_dict": ...}` wrapper and a `module.` prefix are removed. PyTorch checkpoints, and the weights of
+    TorchScript archives, are read with `weights_only=True`; code in an archive is not run.
+
+    Raises:
+        VLPromptError: the file cannot be read, or holds anything but tensors.
     """
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except Exception as error:  # of its header, or of a type that PyTorch has not
+        except Exception as error:  # a bad header, or a type that PyTorch lacks
             raise VLPromptError(f"{path} is not a readable safetensors file ({first_line(error)})") from error
     try:
         read = _read_archive(path) if is_torchscript(path) else torch.load(path, map_location="cpu", weights_only=True)
         state = unwrap(read)
         if strange := [name for name, value in state.items() if not is_plain(value)]:
-            raise VLPromptError(f"{path} holds no values for {strange[0]!r}; save its state dict, best as .safetensors")
+            raise VLPromptError(
+                f"{path} holds {strange[0]!r} without plain values; save its state dict, preferably as .safetensors"
+            )
         return state
     except VLPromptError:
         raise
-    except Exception as error:  # whatever unpickling meets
+    except Exception as error:  # unpickling a foreign file can raise anything
         raise VLPromptError(
-            f"{path} holds no weights that can be read safely ({first_line(error)}); "
-            "save its state dict, best as .safetensors"
+            f"{path} cannot be read safely as weights ({first_line(error)}); "
+            "save its state dict, preferably as .safetensors"
         ) from error
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether the file is a TorchScript archive, such as OpenAI's published CLIP files."""
+    """Return whether the file is a TorchScript archive, such as OpenAI's published CLIP files."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except Exception:  # no archive, or a damaged one: then whoever reads it as a checkpoint says so
+    except Exception:  # not an archive, or a damaged one: reading it as a checkpoint gives the error
         return False
 
 
 def _read_archive(path: Path) -> dict[str, Tensor]:
-    """The weights of a TorchScript archive, under the names of its modules.
+    """Return the weights of a TorchScript archive, by their names in its modules.
 
-    `torch.jit.load` would run the code by which an archive restores its modules. Here nothing of it but its data goes
-    to PyTorch's restricted reader, and empty classes stand for those of the modules.
+    `torch.jit.load` would run the code by which an archive restores its modules. Here only its data is read, by
+    PyTorch's restricted unpickler, with empty classes in place of the modules.
     """
     data, modules = io.BytesIO(), set[str]()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(data, "w") as copy:
@@ -95,25 +96,25 @@ def _read_archive(path: Path) -> dict[str, Tensor]:
                 state[f"{prefix}{name}"] = value
             elif isinstance(value, _Module):
                 if id(value) in seen:
-                    raise ValueError(f"{prefix}{name} is a module that is there twice")
+                    raise ValueError(f"module {prefix}{name} appears twice")
                 seen.add(id(value))
                 left.append((f"{prefix}{name}.", value))
     return state
 
 
 class _Module:
-    """Takes the place of a TorchScript module: its parameters, buffers and modules, and no code."""
+    """Stand-in for a TorchScript module: its parameters, buffers and submodules, without code."""
 
     parts: dict[str, Any]
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, dict):
-            raise ValueError("a module that is restored by code of its own")
+            raise ValueError("a module restores itself by its own code")
         self.parts = state
 
 
 def unwrap(content: Any) -> dict[str, Tensor]:
-    """The state dict inside what training scripts save. Raises VLPromptError where there is none."""
+    """Return the state dict inside a training script's checkpoint; VLPromptError if there is none."""
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
@@ -128,19 +129,10 @@ def unwrap(content: Any) -> dict[str, Tensor]:
 
 
 def is_plain(value: object) -> bool:
-    """Whether it is a tensor with a number of its own in each place, and so no larger than its file."""
+    """Return whether a value is a dense CPU tensor that stores every entry, and so is no larger than its file."""
     return (
         isinstance(value, Tensor)
         and (value.device.type, value.layout) == ("cpu", torch.strided)
         and not (value.is_quantized or value.is_complex())
         and value.numel() <= value.untyped_storage().nbytes()
     )
-
-
-def first_line(error: BaseException) -> str:
-    """What to quote of another library's error: its first line, or what PyTorch's restricted reader stumbled over."""
-    said = str(error).strip() or type(error).__name__
-    if asked := re.search(r"GLOBAL (\S+) w", said):
-        return f"it asks for {asked[1]}"
-    inner = re.search(r"WeightsUnpickler error: (.+)", said)
-    return (inner[1] if inner else said).splitlines()[0][:200]

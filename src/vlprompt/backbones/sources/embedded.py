@@ -1,4 +1,4 @@
-"""pictoclip, the small CLIP that ships with the package."""
+"""Load pictoclip, the small CLIP that ships with the package."""
 
 import hashlib
 import os
@@ -8,8 +8,7 @@ from pathlib import Path
 from safetensors.torch import load
 
 from vlprompt.backbones.sources.checkpoints import read_state_dict
-from vlprompt.backbones.sources.loaded_model import LoadedModel
-from vlprompt.backbones.sources.openai import build_clip
+from vlprompt.backbones.sources.openai import LoadedModel, build_clip
 from vlprompt.backbones.tokenizer import clip_tokenizer
 from vlprompt.errors import VLPromptError
 
@@ -17,15 +16,18 @@ NAME = "pictoclip"
 
 
 def load_embedded() -> LoadedModel:
-    """The shipped model, its checksum verified; or, in development, the file that `VLPROMPT_EMBEDDED` names.
+    """Load the shipped model after verifying its checksum, or the file that the variable `VLPROMPT_EMBEDDED` names.
 
-    Its token table keeps only the rows seen in training: a word outside them reads as zeros.
+    The token table holds only the rows seen in training; all other tokens have zero embeddings.
+
+    Raises:
+        VLPromptError: the file is missing or damaged.
     """
     replacement = os.environ.get("VLPROMPT_EMBEDDED")
     if replacement:
         path = Path(replacement).expanduser()
         if not path.is_file():
-            raise VLPromptError(f"VLPROMPT_EMBEDDED names {replacement!r}, which is no file")
+            raise VLPromptError(f"VLPROMPT_EMBEDDED names {replacement!r}, which does not exist or is not a file")
         weights = read_state_dict(path)
     else:
         weights = load(_verified_asset())
@@ -39,7 +41,7 @@ def _verified_asset() -> bytes:
         content = (assets / f"{NAME}.safetensors").read_bytes()
         checksum = (assets / f"{NAME}.sha256").read_text().split()[0]
     except FileNotFoundError as error:
-        raise VLPromptError("the embedded model is not part of this installation; reinstall vlprompt") from error
+        raise VLPromptError("the embedded model is missing from this installation; reinstall vlprompt") from error
     if hashlib.sha256(content).hexdigest() != checksum:
         raise VLPromptError("the embedded model's file is damaged (its checksum differs); reinstall vlprompt")
     return content

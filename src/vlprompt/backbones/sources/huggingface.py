@@ -1,4 +1,4 @@
-"""Hugging Face CLIP folders (`config.json` and weights), read without the transformers package."""
+"""Load Hugging Face CLIP folders (`config.json` and weights) without the transformers package."""
 
 import json
 from pathlib import Path
@@ -9,16 +9,15 @@ from open_clip import CLIP
 from torch import Tensor
 
 from vlprompt.backbones.sources.checkpoints import read_state_dict
-from vlprompt.backbones.sources.loaded_model import OPENAI_MEAN, OPENAI_STD, LoadedModel
-from vlprompt.backbones.sources.openai import build_clip
+from vlprompt.backbones.sources.openai import OPENAI_MEAN, OPENAI_STD, LoadedModel, build_clip
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, clip_bpe, clip_tokenizer
 from vlprompt.errors import VLPromptError
 
-# A config.json leaves out what has its default value; these are CLIPTextConfig's and CLIPVisionConfig's.
+# Defaults of CLIPTextConfig and CLIPVisionConfig, which a config.json may leave out.
 _TEXT_DEFAULTS = {"num_attention_heads": 8, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _VISION_DEFAULTS = {"num_attention_heads": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _ACTIVATIONS = {"quick_gelu": True, "gelu": False}
-_INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's codes
 
 _RENAMED = {
     "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
@@ -49,14 +48,18 @@ _LAYER_PARTS = {
 
 
 def load_folder(folder: Path, quick_gelu: bool | None = None) -> LoadedModel:
-    """The CLIP in a Hugging Face folder; heads, activation and eps are those of its `config.json`.
+    """Load the CLIP in a Hugging Face folder, with heads, activation and epsilon from its `config.json`.
 
-    `quick_gelu` overrules the activation.
-    Raises VLPromptError for any other kind of model, and for a vocabulary that isn't CLIP's own.
+    Args:
+        folder: the folder.
+        quick_gelu: whether the activation is QuickGELU; None for the one in `config.json`.
+
+    Raises:
+        VLPromptError: the folder is incomplete, or holds another kind of model or another vocabulary than CLIP's.
     """
     config = _read_json(folder / "config.json")
     if config.get("model_type") != "clip" or "CLIPModel" not in config.get("architectures", ["CLIPModel"]):
-        kind = config.get("model_type", "of no model_type")
+        kind = config.get("model_type", "without model_type")
         raise VLPromptError(f"{folder} is not a full CLIP model ({kind}); load it by its open_clip name, NAME/TAG")
     text = _TEXT_DEFAULTS | (config.get("text_config_dict") or {}) | (config.get("text_config") or {})
     vision = _VISION_DEFAULTS | (config.get("vision_config_dict") or {}) | (config.get("vision_config") or {})
@@ -81,10 +84,10 @@ def load_folder(folder: Path, quick_gelu: bool | None = None) -> LoadedModel:
 
 
 def to_openai_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights under OpenAI's names; query, key and value projections become one."""
+    """Rename weights to OpenAI's names; query, key and value projections are joined."""
     state: dict[str, Tensor] = {}
     for name, value in weights.items():
-        if name.endswith("embeddings.position_ids"):  # 0, 1, 2, ... in files of older versions
+        if name.endswith("embeddings.position_ids"):  # constants in files of older versions
             continue
         if name in _TRANSPOSED:
             state[_TRANSPOSED[name]] = value.T.contiguous()
@@ -96,7 +99,7 @@ def to_openai_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             parts = [_need(weights, name.replace(".q_proj.", f".{part}_proj.")) for part in "qkv"]
             state[_projection_name(name)] = torch.cat(parts)
         elif ".self_attn.k_proj." not in name and ".self_attn.v_proj." not in name:
-            state[name] = value  # unknown: named as it is by whoever builds the model
+            state[name] = value  # unknown; `build_clip` reports it
     return state
 
 
@@ -118,7 +121,7 @@ def _projection_name(name: str) -> str:
 
 def _need(weights: dict[str, Tensor], name: str) -> Tensor:
     if name not in weights:
-        raise VLPromptError(f"the weights have no {name!r}; is the folder complete?")
+        raise VLPromptError(f"weight {name!r} is missing; is the folder complete?")
     return weights[name]
 
 
@@ -129,7 +132,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         if (folder / f"{name}.index.json").is_file():
             shards = sorted(set(_read_json(folder / f"{name}.index.json")["weight_map"].values()))
             if outside := [shard for shard in shards if Path(shard).name != shard]:
-                raise VLPromptError(f"{folder / name}.index.json names {outside[0]!r}, which is not in that folder")
+                raise VLPromptError(f"{folder / name}.index.json names {outside[0]!r}, which is outside of that folder")
             return {key: value for shard in shards for key, value in read_state_dict(folder / shard).items()}
     raise VLPromptError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
 
@@ -162,7 +165,7 @@ def _check_vocabulary(folder: Path, model: CLIP) -> None:
     standard["<|endoftext|>"] = standard.pop("<end_of_text>")
     if model.vocab_size != CLIP_VOCABULARY_SIZE or (own and own != standard):
         raise VLPromptError(
-            f"the vocabulary of {folder} is not CLIP's byte-pair encoding of {CLIP_VOCABULARY_SIZE} tokens; "
+            f"the vocabulary of {folder} differs from CLIP's byte-pair encoding of {CLIP_VOCABULARY_SIZE} tokens; "
             "load the model by its open_clip name, NAME/TAG"
         )
 

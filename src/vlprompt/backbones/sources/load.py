@@ -1,4 +1,4 @@
-"""One way in for every source of a backbone's weights."""
+"""Load a model from any source of weights: names, files, folders, state dicts and modules."""
 
 import os
 from collections.abc import Mapping
@@ -11,15 +11,13 @@ from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 
 from vlprompt.backbones.sources import open_clip as pretrained
-from vlprompt.backbones.sources.checkpoints import first_line, read_state_dict, unwrap
+from vlprompt.backbones.sources.checkpoints import read_state_dict, unwrap
 from vlprompt.backbones.sources.embedded import load_embedded
 from vlprompt.backbones.sources.huggingface import load_folder
-from vlprompt.backbones.sources.loaded_model import OPENAI_MEAN, OPENAI_STD, LoadedModel, square_size
-from vlprompt.backbones.sources.openai import build_clip
+from vlprompt.backbones.sources.openai import OPENAI_MEAN, OPENAI_STD, LoadedModel, build_clip, square_size
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_tokenizer
 from vlprompt.errors import VLPromptError
-
-__all__ = ["LoadedModel", "Source", "load_model"]
+from vlprompt.utils.text import first_line
 
 Source: TypeAlias = str | os.PathLike[str] | Mapping[str, Tensor] | nn.Module
 
@@ -33,19 +31,23 @@ def load_model(
 ) -> LoadedModel:
     """Load the dual encoder at `source`, in fp32 on the CPU, frozen, in eval mode.
 
-    `source` is one of
-    - `"embedded"`, the model that ships with the package;
-    - an open_clip pair `"NAME/TAG"`, where TAG is a pretrained tag, a checkpoint file or `random`;
-      `hf-hub:...` and `local-dir:...` as open_clip takes them;
-    - a file: OpenAI's `.pt` archive, or a state dict in OpenAI's naming (`.pt`, `.bin`, `.safetensors`);
-    - a folder: Hugging Face's CLIP, or open_clip's;
-    - a state dict in OpenAI's naming, whose tensors are shared where they are fp32 on the CPU;
-    - an open_clip module, which is taken over: cast, moved and frozen in place.
+    Args:
+        source: one of
 
-    `heads` (text, image) and `quick_gelu` overrule what bare weights don't say (one head per 64 of width,
-    QuickGELU); `quick_gelu` also what a name or a configuration says. `tokenizer` is needed for a module or
-    weights whose vocabulary isn't CLIP's 49,408 tokens, and replaces any other.
-    Raises VLPromptError naming what is wrong with the source.
+            - "embedded", the model that ships with the package;
+            - an open_clip pair "NAME/TAG", where TAG is a pretrained tag, a checkpoint file or "random", or an
+              open_clip source "hf-hub:..." or "local-dir:...";
+            - a file: OpenAI's `.pt` archive, or a state dict in OpenAI's naming (`.pt`, `.bin`, `.safetensors`);
+            - a folder in Hugging Face's CLIP layout, or in open_clip's;
+            - a state dict in OpenAI's naming, whose fp32 CPU tensors are shared;
+            - an open_clip module, which is taken over: cast, moved and frozen in place.
+        heads: attention heads (text, image) of a state dict; default one per 64 of width.
+        quick_gelu: whether the activation is QuickGELU; default True for a state dict, and as described by the source
+            for names and folders.
+        tokenizer: replaces the tokenizer; needed for modules and state dicts with another vocabulary than CLIP's.
+
+    Raises:
+        VLPromptError: the source is unknown, cannot be read, or is not supported.
     """
     try:
         loaded = _load(source, heads, quick_gelu, tokenizer)
@@ -54,10 +56,8 @@ def load_model(
     except Exception as error:
         if isinstance(source, Mapping | nn.Module):
             raise
-        # Whatever the sizes, names and options in somebody's file lead to.
-        raise VLPromptError(
-            f"backbone {str(source)!r} holds no model that can be built: {first_line(error)}"
-        ) from error
+        # The sizes, names and options in a foreign file can raise anything.
+        raise VLPromptError(f"`backbone` {str(source)!r} cannot be built: {first_line(error)}") from error
     if tokenizer is not None:
         loaded = replace(loaded, tokenizer=tokenizer)
     loaded.model.float().cpu().requires_grad_(False).eval()
@@ -73,10 +73,12 @@ def _load(
         path = Path(source).expanduser()
         return _from_weights(read_state_dict(path), path.stem, heads, quick_gelu, tokenizer)
     if heads is not None:
-        raise VLPromptError("heads goes with bare weights in OpenAI's naming; this source says it itself")
+        raise VLPromptError("`heads` applies only to state dicts in OpenAI's naming; this source already defines it")
     if isinstance(source, nn.Module) or source == "embedded":
         if quick_gelu is not None:
-            raise VLPromptError("quick_gelu goes with weights, folders and names; this source says it itself")
+            raise VLPromptError(
+                "`quick_gelu` applies only to state dicts, folders and names; this source already defines it"
+            )
         return _from_module(source, tokenizer) if isinstance(source, nn.Module) else load_embedded()
     return _from_name(source, quick_gelu)
 
@@ -90,8 +92,8 @@ def _from_name(source: str | os.PathLike[str], quick_gelu: bool | None) -> Loade
     if path.is_dir():
         return load_folder(path, quick_gelu)
     if isinstance(source, os.PathLike):
-        raise VLPromptError(f"backbone {str(path)!r} does not exist")
-    return pretrained.load_pretrained(source)  # which says what there is instead
+        raise VLPromptError(f"`backbone` {str(path)!r} does not exist")
+    return pretrained.load_pretrained(source)  # for its error, which suggests names
 
 
 def _from_weights(
@@ -114,7 +116,7 @@ def _from_module(model: nn.Module, tokenizer: Tokenizer | None) -> LoadedModel:
     ):
         inner = f" with a {type(text).__name__}" if text is not None else ""
         raise VLPromptError(
-            f"a {type(model).__name__}{inner} cannot be prompted; supported are {pretrained.SUPPORTED}, "
+            f"a {type(model).__name__}{inner} is not supported as `backbone`; supported are {pretrained.SUPPORTED}, "
             "as open_clip builds them"
         )
     preprocessing = open_clip.get_model_preprocess_cfg(model)
@@ -134,6 +136,7 @@ def _default_tokenizer(model: Any) -> Tokenizer:
     vocabulary, length = int(model.vocab_size), int(model.context_length)
     if vocabulary != CLIP_VOCABULARY_SIZE:
         raise VLPromptError(
-            f"the model's vocabulary of {vocabulary} tokens is not CLIP's {CLIP_VOCABULARY_SIZE}; give its tokenizer="
+            f"the model has a vocabulary of {vocabulary} tokens, not CLIP's {CLIP_VOCABULARY_SIZE}; "
+            "give its `tokenizer`"
         )
     return clip_tokenizer(length)

@@ -1,6 +1,5 @@
-"""Models by their open_clip name: `NAME/TAG`, `NAME/PATH`, `NAME/random`, `hf-hub:...`, `local-dir:...`."""
+"""Load models by their open_clip name: `NAME/TAG`, `NAME/PATH`, `NAME/random`, `hf-hub:...`, `local-dir:...`."""
 
-import difflib
 import json
 import warnings
 from dataclasses import asdict
@@ -14,10 +13,11 @@ from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
-from vlprompt.backbones.sources.checkpoints import first_line, is_torchscript
-from vlprompt.backbones.sources.loaded_model import LoadedModel, square_size
+from vlprompt.backbones.sources.checkpoints import is_torchscript
+from vlprompt.backbones.sources.openai import LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import did_you_mean, first_line
 
 SUPPORTED = "CLIP ViT, CLIP ModifiedResNet, open_clip models with timm image towers, SigLIP"
 _HUB, _FOLDER = "hf-hub:", "local-dir:"
@@ -33,11 +33,15 @@ _FOLDER_WEIGHTS = (
 
 
 def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
-    """The open_clip model that `source` names; see the module's first line for the forms it takes.
+    """Load an open_clip model by its name.
 
-    `random` stands for random weights, the same at each call. QuickGELU is the tag's, unless `quick_gelu` is
-    given: open_clip's configuration of "ViT-B-16" says GELU, but its "openai" weights need QuickGELU.
-    Raises VLPromptError for a name, tag or kind of model it doesn't have, and where a download fails.
+    Args:
+        source: one of the forms in the module's first line. "random" is for random weights, the same at each call.
+        quick_gelu: whether the activation is QuickGELU; None for the tag's own. (open_clip's configuration of
+            "ViT-B-16" has GELU, but its "openai" weights need QuickGELU.)
+
+    Raises:
+        VLPromptError: the name, tag or kind of model is unknown or not supported, or the download fails.
     """
     if source.startswith(_HUB):
         return _load_hub(source, quick_gelu)
@@ -63,7 +67,7 @@ def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
 
 
 def is_pretrained(source: str) -> bool:
-    """Whether `load_pretrained` knows `source`, by its schema or as an open_clip name with a tag or file."""
+    """Return whether `load_pretrained` knows `source`, by its scheme or as an open_clip name with a tag or file."""
     if source.startswith((_HUB, _FOLDER)):
         return True
     known = _known_name(source)
@@ -71,25 +75,24 @@ def is_pretrained(source: str) -> bool:
 
 
 def split_source(source: str) -> tuple[str, str]:
-    """The model name, and its pretrained tag, checkpoint path or `random`, in "NAME/TAG".
+    """Split "NAME/TAG" into the model's name and its pretrained tag, checkpoint path or "random".
 
-    Raises VLPromptError with the nearest names or tags where there is no such pair.
+    Raises:
+        VLPromptError: the name or tag is unknown; the message suggests a similar one.
     """
     known = _known_name(source)
     if known is None:
-        close = _close(source.partition("/")[0], ["embedded", *open_clip.list_models()])
+        hint = did_you_mean(source.partition("/")[0], ["embedded", *open_clip.list_models()])
         raise VLPromptError(
-            f"backbone {source!r} is neither a file nor an open_clip name; "
-            + (f"did you mean {close}?" if close else "`vlprompt list backbones` shows the names")
+            f"`backbone` {source!r} is neither a file nor an open_clip name; {hint or 'see vlprompt.list_backbones()'}"
         )
     name, tag = known
     if _has_weights(name, tag):
         return name, tag
     tags = [*open_clip.list_pretrained_tags_by_model(name), "random"]
-    problem = f"has no pretrained tag or file {tag!r}" if tag else "needs its weights named, NAME/TAG"
-    close = _close(tag, tags)
+    problem = f"has no pretrained tag or file {tag!r}" if tag else "needs weights, as NAME/TAG"
     raise VLPromptError(
-        f"backbone {name!r} {problem}; " + (f"did you mean {close}?" if close else f"tags are {', '.join(tags)}")
+        f"`backbone` {name!r} {problem}; {did_you_mean(tag, tags) or 'its tags are ' + ', '.join(tags)}"
     )
 
 
@@ -98,7 +101,7 @@ def _has_weights(name: str, tag: str) -> bool:
 
 
 def _known_name(source: str) -> tuple[str, str] | None:
-    # Paths hold slashes, and so do names as OpenAI wrote them ("ViT-B/16"): the longest name wins.
+    # Paths contain slashes, and so do names in OpenAI's spelling ("ViT-B/16"): the longest known name wins.
     names = set(open_clip.list_models())
     parts = source.split("/")
     for count in range(len(parts), 0, -1):
@@ -106,10 +109,6 @@ def _known_name(source: str) -> tuple[str, str] | None:
         if name in names:
             return name, "/".join(parts[count:])
     return None
-
-
-def _close(word: str, known: list[str]) -> str:
-    return ", ".join(difflib.get_close_matches(word, known, n=4))
 
 
 def _load_hub(source: str, quick_gelu: bool | None) -> LoadedModel:
@@ -125,14 +124,12 @@ def _load_hub(source: str, quick_gelu: bool | None) -> LoadedModel:
 def _load_folder(folder: Path, quick_gelu: bool | None) -> LoadedModel:
     folder = folder.expanduser()
     if not (folder / _CONFIG).is_file():
-        raise VLPromptError(f"{folder} is no open_clip folder: it has no {_CONFIG}")
+        raise VLPromptError(f"{folder} is not an open_clip folder: {_CONFIG} is missing")
     described = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     config = _described_config(str(folder), described, quick_gelu)
     checkpoint = next((folder / name for name in _FOLDER_WEIGHTS if (folder / name).is_file()), None)
     if checkpoint is None:
-        raise VLPromptError(
-            f"{folder} holds no weights under a name open_clip gives them, such as {_FOLDER_WEIGHTS[0]}"
-        )
+        raise VLPromptError(f"{folder} has no weights under a name that open_clip uses, such as {_FOLDER_WEIGHTS[0]}")
     tokenizer = _tokenizer(config, str(folder) if config["text_cfg"].get("hf_tokenizer_name") else None)
     return _loaded(folder.resolve().name, _build(config, checkpoint), described.get("preprocess_cfg", {}), tokenizer)
 
@@ -140,7 +137,9 @@ def _load_folder(folder: Path, quick_gelu: bool | None) -> LoadedModel:
 def _described_config(name: str, described: dict[str, Any], quick_gelu: bool | None) -> dict[str, Any]:
     config: dict[str, Any] = described.get("model_cfg", described)
     if "text_cfg" not in config or "vision_cfg" not in config:
-        raise VLPromptError(f"the {_CONFIG} of {name} describes no dual encoder (no text_cfg or vision_cfg)")
+        raise VLPromptError(
+            f"the {_CONFIG} of {name} does not describe a dual encoder: text_cfg or vision_cfg is missing"
+        )
     _check_supported(name, config)
     if quick_gelu is not None:
         config["quick_gelu"] = quick_gelu
@@ -148,7 +147,7 @@ def _described_config(name: str, described: dict[str, Any], quick_gelu: bool | N
 
 
 def list_pretrained() -> list[str]:
-    """Every "NAME/TAG" of open_clip whose family can be prompted."""
+    """List every "NAME/TAG" of open_clip whose family is supported."""
     families = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
     supported = {name for name, config in families.items() if config and _is_supported(name, config)}
     return [f"{name}/{tag}" for name, tag in open_clip.list_pretrained() if name in supported]
@@ -169,16 +168,16 @@ def _check_supported(name: str, config: dict[str, Any]) -> None:
     elif text.get("hf_model_name"):
         kind = "a model with a Hugging Face text tower"
     elif text.get("tokenizer_mode") == "clips":
-        kind = "a CLIPS model, whose class token stands behind the padding"
+        kind = "a CLIPS model, whose class token follows the padding"
     else:
         return
-    raise VLPromptError(f"backbone {name!r} is {kind}, which vlprompt cannot prompt; supported are {SUPPORTED}")
+    raise VLPromptError(f"`backbone` {name!r} is {kind}, which is not supported; supported are {SUPPORTED}")
 
 
 def _download(source: str, fetch: partial[str]) -> Path:
     try:
         return Path(fetch())
-    except Exception as error:  # a network fails in many types
+    except Exception as error:  # network errors have many types
         reason = first_line(error)
         raise VLPromptError(
             f"{source!r} cannot be downloaded ({reason}); give a local copy: NAME/FILE or local-dir:FOLDER"
@@ -186,7 +185,7 @@ def _download(source: str, fetch: partial[str]) -> Path:
 
 
 def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
-    """The model of an open_clip configuration, with the checkpoint's weights or with seeded random ones."""
+    """Build the model of an open_clip configuration, with the checkpoint's weights or with seeded random ones."""
     config = dict(config)
     config["vision_cfg"] = config["vision_cfg"] | {"timm_model_pretrained": False}
     custom_text = config.pop("custom_text", False)
@@ -196,7 +195,7 @@ def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
     if checkpoint is None:
         return model
     if is_torchscript(checkpoint):
-        raise VLPromptError(f"{checkpoint} is a TorchScript archive, which needs no model name: give its path alone")
+        raise VLPromptError(f"{checkpoint} is a TorchScript archive, which needs no model name; give its path alone")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -204,7 +203,7 @@ def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
     except Exception as error:
         lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
         raise VLPromptError(
-            f"{checkpoint} does not fit the model named before it: {lines[min(1, len(lines) - 1)][:300]}"
+            f"{checkpoint} does not fit the model it was given with: {lines[min(1, len(lines) - 1)][:300]}"
         ) from error
     return model
 
@@ -213,10 +212,9 @@ def _tokenizer(config: dict[str, Any], hub_name: str | None) -> Tokenizer:
     text = config["text_cfg"]
     length: int = text.get("context_length", open_clip.CLIPTextCfg.context_length)
     options: dict[str, Any] = text.get("tokenizer_kwargs") or {}
-    if other := options.keys() - _TOKENIZER_OPTIONS:  # they would reach transformers, where some let a model bring code
-        raise VLPromptError(
-            f"the model's configuration has tokenizer options that are not taken: {', '.join(sorted(other))}"
-        )
+    # Unknown options would reach transformers, where some run code that comes with a model.
+    if other := options.keys() - _TOKENIZER_OPTIONS:
+        raise VLPromptError(f"the model's configuration has unsupported tokenizer options: {', '.join(sorted(other))}")
     if hub_name:
         return hub_tokenizer(hub_name, length, **options)
     return clip_tokenizer(length, clean=options.get("clean", "lower"))

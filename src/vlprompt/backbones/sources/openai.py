@@ -1,20 +1,58 @@
-"""Weights under the names of OpenAI's CLIP: the architecture is read off their shapes."""
+"""`LoadedModel`, and CLIP models built from weights in OpenAI's naming, whose shapes give the architecture."""
 
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg
-from torch import Tensor
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from torch import Tensor, nn
 
-from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE
+from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer
 from vlprompt.errors import VLPromptError
 
 logger = logging.getLogger("vlprompt")
 
+OPENAI_MEAN: tuple[float, float, float] = OPENAI_DATASET_MEAN
+OPENAI_STD: tuple[float, float, float] = OPENAI_DATASET_STD
 _LAYOUT_HINT = "is it in OpenAI's CLIP naming? Other models load by their open_clip name, NAME/PATH"
 _RESNET_STRIDE = 32
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A dual encoder as published, in fp32 on the CPU, frozen, in eval mode, with its tokenizer and preprocessing.
+
+    Attributes:
+        model: an open_clip `CLIP` or `CustomTextCLIP`.
+        tokenizer: the tokenizer of its text tower.
+        name: short identity.
+        image_size: side of the square input images in pixels.
+        mean, std: statistics of RGB in [0, 1] that images are normalized with.
+        interpolation: how images are resized.
+        squash: whether images are squashed to a square, rather than cropped.
+    """
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    name: str
+    image_size: int
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    std: tuple[float, float, float] = OPENAI_STD
+    interpolation: str = "bicubic"
+    squash: bool = False
+
+
+def square_size(model: Any) -> int:
+    """Return the side in pixels of the images that an open_clip model reads; VLPromptError if they are not square."""
+    size = model.visual.image_size
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    if height != width:
+        raise VLPromptError(f"the model reads images of {height} x {width} pixels; only square ones are supported")
+    return int(height)
 
 
 def build_clip(
@@ -24,14 +62,19 @@ def build_clip(
     quick_gelu: bool | None = None,
     eps: tuple[float, float] = (1e-5, 1e-5),
 ) -> CLIP:
-    """An open_clip `CLIP` around `weights`, in fp32; what is fp32 on the CPU already is shared, not copied.
+    """Build an open_clip `CLIP` around `weights`, in fp32; tensors that are fp32 on the CPU are shared, not copied.
 
-    Weights don't say everything: `heads` (text, image) is one per 64 of width and `quick_gelu` true unless
-    given, as in OpenAI's models; `eps` (text, image) is that of the layer norms.
-    Raises VLPromptError naming the first entry that is missing, unknown or of another shape.
+    Args:
+        weights: state dict in OpenAI's naming.
+        heads: attention heads (text, image), which shapes do not tell; default one per 64 of width, as OpenAI's.
+        quick_gelu: whether the activation is QuickGELU; default True, as OpenAI's.
+        eps: epsilon of the layer norms (text, image).
+
+    Raises:
+        VLPromptError: an entry is missing, unknown or of another shape; the message names the first.
     """
     if heads is None and quick_gelu is None:
-        logger.info("weights name neither heads nor activation: one head per 64 of width and QuickGELU assumed")
+        logger.info("a state dict tells neither heads nor activation: assuming one head per 64 of width and QuickGELU")
     state = _expand_vocabulary(weights)
     with torch.device("meta"):
         model = CLIP(
@@ -63,7 +106,9 @@ def _vision_config(state: Mapping[str, Tensor], heads: int | None, eps: float) -
     width, _, height, patch_size = _shape(state, "visual.conv1.weight", 4)
     positions = _shape(state, "visual.positional_embedding", 2)[0]
     if height != patch_size:
-        raise VLPromptError(f"the image tower's patches are {height} x {patch_size} pixels; they have to be square")
+        raise VLPromptError(
+            f"the image tower has patches of {height} x {patch_size} pixels; only square ones are supported"
+        )
     return CLIPVisionCfg(
         image_size=patch_size * _grid(positions),
         patch_size=patch_size,
@@ -88,7 +133,7 @@ def _resnet_config(state: Mapping[str, Tensor], heads: int | None) -> CLIPVision
 
 
 def _expand_vocabulary(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The token table in full, where only some `rows` are stored: those at `ids`; the others are zero."""
+    """Expand a token table of which only `rows` at `ids` are stored; the other rows are zero."""
     state = dict(weights)
     if "token_embedding.ids" in state and "token_embedding.rows" in state:
         ids, rows = state.pop("token_embedding.ids"), state.pop("token_embedding.rows")
@@ -102,11 +147,11 @@ def _assign(model: CLIP, state: Mapping[str, Tensor]) -> None:
     expected = model.state_dict()
     values: dict[str, Tensor] = {}
     for name, wanted in expected.items():
-        if name.endswith(".num_batches_tracked"):  # training's count of batches; not every copy kept it
+        if name.endswith(".num_batches_tracked"):  # a counter of training, which some files leave out
             values[name] = torch.zeros((), dtype=torch.long)
             continue
         if name not in state:
-            raise VLPromptError(f"the weights have no {name!r}; {_LAYOUT_HINT}")
+            raise VLPromptError(f"weight {name!r} is missing; {_LAYOUT_HINT}")
         value = state[name].detach()
         if value.shape != wanted.shape:
             shapes = f"{tuple(value.shape)}, expected {tuple(wanted.shape)}"
@@ -114,16 +159,16 @@ def _assign(model: CLIP, state: Mapping[str, Tensor]) -> None:
         values[name] = value.to("cpu", torch.float32)
     unknown = next((name for name in state if name not in expected), None)
     if unknown is not None:
-        raise VLPromptError(f"the weights hold an unknown {unknown!r}; {_LAYOUT_HINT}")
+        raise VLPromptError(f"weight {unknown!r} is unknown; {_LAYOUT_HINT}")
     model.load_state_dict(values, assign=True)
-    # Not part of a state dict, so still on the meta device.
+    # The mask is not in the state dict, and so still on the meta device.
     length = model.context_length
     model.attn_mask = torch.full((length, length), -math.inf).triu_(1)
 
 
 def _shape(state: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
     if name not in state:
-        raise VLPromptError(f"the weights have no {name!r}; {_LAYOUT_HINT}")
+        raise VLPromptError(f"weight {name!r} is missing; {_LAYOUT_HINT}")
     shape = tuple(state[name].shape)
     if len(shape) != dimensions:
         raise VLPromptError(f"weight {name!r} has shape {shape}, expected {dimensions} dimensions; {_LAYOUT_HINT}")
@@ -135,7 +180,7 @@ def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
     indices = {int(part) for part in parts if part.isdecimal()}
     missing = next(index for index in range(len(indices) + 1) if index not in indices)
     if missing < max(1, len(indices)):
-        raise VLPromptError(f"the weights have no {prefix + str(missing)!r}; {_LAYOUT_HINT}")
+        raise VLPromptError(f"weight {prefix + str(missing)!r} is missing; {_LAYOUT_HINT}")
     return len(indices)
 
 
@@ -143,8 +188,8 @@ def _heads(width: int, heads: int | None, tower: str) -> int:
     count = heads if heads is not None else width // 64
     if count < 1 or width % count:
         raise VLPromptError(
-            f"heads: a width of {width} does not divide into {count} heads; give heads=(text, image) "
-            f"with the {tower} tower's own count"
+            f"`heads` must divide the width {width} of the {tower} tower, got {count}; "
+            "give heads=(text, image) as the model was trained with"
         )
     return count
 
@@ -152,10 +197,10 @@ def _heads(width: int, heads: int | None, tower: str) -> int:
 def _grid(positions: int) -> int:
     side = math.isqrt(positions - 1)
     if side * side != positions - 1:
-        raise VLPromptError(f"the image tower has {positions - 1} patch positions, which make no square grid")
+        raise VLPromptError(f"the image tower has {positions - 1} patch positions; only square grids are supported")
     return side
 
 
 def _mlp_ratio(state: Mapping[str, Tensor], name: str) -> float:
     hidden, width = _shape(state, name, 2)
-    return (hidden + 0.5) / width  # open_clip truncates width * ratio, which has to give `hidden` back
+    return (hidden + 0.5) / width  # open_clip truncates width * ratio, which must result in `hidden`

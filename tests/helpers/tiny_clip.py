@@ -1,16 +1,15 @@
-"""Tiny random CLIPs, and what they make of a few images and texts."""
+"""Tiny CLIP models with random weights, and their features of a few images and texts."""
 
 from dataclasses import dataclass
 
 import open_clip
-import pytest
 import torch
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """A model with random weights, and its own answers: unit features."""
+    """A model with random weights, a few inputs, and open_clip's unit features of them."""
 
     model: open_clip.CLIP
     images: Tensor
@@ -34,7 +33,7 @@ TEXT = {"width": 64, "heads": 1, "layers": 2}
 
 
 def tiny(vision: dict[str, object], *, quick_gelu: bool = True, text: dict[str, object] | None = None) -> Tiny:
-    """A CLIP of these configurations whose weights, biases and statistics are all random."""
+    """Build a CLIP of these configurations whose weights, biases and statistics are all random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         model = open_clip.CLIP(48, vision, text or TEXT, quick_gelu=quick_gelu).eval()
@@ -52,27 +51,3 @@ def tiny(vision: dict[str, object], *, quick_gelu: bool = True, text: dict[str, 
             image_features = model.encode_image(images, normalize=True)
             text_features = model.encode_text(tokens, normalize=True)
     return Tiny(model, images, tokens, image_features, text_features)
-
-
-@pytest.fixture(scope="session")
-def tiny_vit() -> Tiny:
-    return tiny({"image_size": 32, "patch_size": 8, "width": 128, "layers": 2})
-
-
-@pytest.fixture(scope="session")
-def tiny_resnet() -> Tiny:
-    return tiny({"image_size": 64, "layers": (1, 1, 1, 1), "width": 8})
-
-
-@pytest.fixture(scope="session", params=["vit", "resnet"])
-def tiny_clip(request: pytest.FixtureRequest) -> Tiny:
-    """Either of the two."""
-    made: Tiny = request.getfixturevalue(f"tiny_{request.param}")
-    return made
-
-
-@pytest.fixture(scope="session")
-def gelu_clip() -> Tiny:
-    """With what bare weights don't say: GELU, and heads which are not 64 wide."""
-    vision = {"image_size": 32, "patch_size": 8, "width": 96, "head_width": 32, "layers": 2, "mlp_ratio": 3.1}
-    return tiny(vision, quick_gelu=False, text={"width": 64, "heads": 4, "layers": 1, "context_length": 20})

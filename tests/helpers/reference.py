@@ -1,6 +1,6 @@
-"""The text tower as the published code runs it: every sentence in full, nothing shared, nothing skipped.
+"""Reference text tower: every sentence at full length, nothing shared, nothing skipped, as published code runs it.
 
-The oracle that tests and benchmarks compare `TextTower.encode_prompts` with. It runs the loaded blocks as modules.
+Tests compare `TextTower.encode_prompts` with it. It runs the loaded open_clip blocks as modules.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from vlprompt.prompts import TextPrompts
 
 
 def encode_prompts_plainly(tower: TextTower, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
-    """Features (C, D), or (B, C, D) for a context per image, of the prompted sentences of all C names."""
-    module = tower._tower
+    """Return features (C, D), or (B, C, D) for a context per image, of the prompted sentences of C names."""
+    module = tower.module
     tokens, slots = arrange(
         tower.tokenizer,
         names,

@@ -1,0 +1,77 @@
+"""Options of methods: what all of them share, and how values are checked."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from vlprompt.methods.templates import check_templates
+
+# More prompt vectors, or a higher rank, than any tower reads; a bound on the memory that a foreign record can ask for.
+MOST = 4096
+
+
+class Options(BaseModel):
+    """Options of a method, typed, bounded and described in one place. Each is a keyword of `create_method`.
+
+    A method with options of its own derives from this class.
+
+    Examples:
+        >>> from pydantic import Field
+        >>> class MyOptions(Options):
+        ...     weight: float = Field(1.0, ge=0, description="Weight of the second loss term.")
+        >>> MyOptions(weight=2).template
+        'a photo of a {}.'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    template: str | list[str] = Field(
+        "a photo of a {}.",
+        description="Hand-crafted prompt with {} for the class name, wherever the method uses one; a list is an "
+        "ensemble.",
+    )
+
+    @field_validator("template", "templates", check_fields=False)
+    @classmethod
+    def _check_templates(cls, value: str | list[str], field: ValidationInfo) -> str | list[str]:
+        check_templates([value] if isinstance(value, str) else value, needed=field.field_name == "template")
+        return value
+
+    @field_validator("ctx_init", mode="before", check_fields=False)
+    @classmethod
+    def _none_if_blank(cls, value: object) -> object:
+        """Read blank words as None, as the authors' programs write it."""
+        return None if isinstance(value, str) and not value.replace("_", " ").strip() else value
+
+    @field_validator("n_ctx", "n_text", "n_visual", "rank", check_fields=False)
+    @classmethod
+    def _fits_in_memory(cls, value: int) -> int:
+        if value > MOST:
+            raise ValueError(f"must be at most {MOST}, got {value}")
+        return value
+
+    @property
+    def template_list(self) -> list[str]:
+        """`template` as a list, for one sentence as for an ensemble."""
+        return [self.template] if isinstance(self.template, str) else self.template
+
+
+class ContextOptions(Options):
+    """Options of methods whose context starts from "a photo of a" and has as many vectors as its words have tokens."""
+
+    n_ctx: int = Field(
+        4, ge=1, description="Context vectors, n. Words in `ctx_init` set it to their own number of tokens."
+    )
+    ctx_init: str | None = Field(
+        "a photo of a",
+        description="Words whose embeddings start the context. None, or `n_ctx` given alone: N(0, 0.02^2).",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _length_without_words(cls, values: Any) -> Any:
+        """Let a given length replace the default words."""
+        return {"ctx_init": None, **values} if isinstance(values, dict) and "n_ctx" in values else values
+
+
+OptionsType = TypeVar("OptionsType", bound=Options)
