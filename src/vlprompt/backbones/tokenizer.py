@@ -9,8 +9,8 @@ import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
-from vlprompt.backbones.sources.checkpoints import first_line
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import first_line
 
 CLIP_VOCABULARY_SIZE = 49408
 

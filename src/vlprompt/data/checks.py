@@ -6,8 +6,8 @@ from pathlib import Path
 
 from vlprompt.data.file_facts import remembered
 from vlprompt.data.images import ImageError, read_image
-from vlprompt.utils.file_progress import in_threads
-from vlprompt.utils.files import printable, visible
+from vlprompt.utils.progress import in_threads
+from vlprompt.utils.text import printable, visible
 
 logger = logging.getLogger("vlprompt")
 

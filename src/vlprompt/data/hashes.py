@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlprompt.data.file_facts import remembered
 from vlprompt.data.images import read_image
-from vlprompt.utils.file_progress import in_threads
+from vlprompt.utils.progress import in_threads
 
 
 def content_hashes(root: Path, paths: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import io
 import pickletools
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.jit import _pickle as jit
 
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import first_line
 
 _NOT_WEIGHTS = (
     "input_resolution",
@@ -135,12 +135,3 @@ def is_plain(value: object) -> bool:
         and not (value.is_quantized or value.is_complex())
         and value.numel() <= value.untyped_storage().nbytes()
     )
-
-
-def first_line(error: BaseException) -> str:
-    """What to quote of another library's error: its first line, or what PyTorch's restricted reader stumbled over."""
-    said = str(error).strip() or type(error).__name__
-    if asked := re.search(r"GLOBAL (\S+) w", said):
-        return f"it asks for {asked[1]}"
-    inner = re.search(r"WeightsUnpickler error: (.+)", said)
-    return (inner[1] if inner else said).splitlines()[0][:200]

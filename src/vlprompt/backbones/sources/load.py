@@ -11,13 +11,14 @@ from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 
 from vlprompt.backbones.sources import open_clip as pretrained
-from vlprompt.backbones.sources.checkpoints import first_line, read_state_dict, unwrap
+from vlprompt.backbones.sources.checkpoints import read_state_dict, unwrap
 from vlprompt.backbones.sources.embedded import load_embedded
 from vlprompt.backbones.sources.huggingface import load_folder
 from vlprompt.backbones.sources.loaded_model import OPENAI_MEAN, OPENAI_STD, LoadedModel, square_size
 from vlprompt.backbones.sources.openai import build_clip
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_tokenizer
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import first_line
 
 __all__ = ["LoadedModel", "Source", "load_model"]
 

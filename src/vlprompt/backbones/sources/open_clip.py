@@ -14,10 +14,11 @@ from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
-from vlprompt.backbones.sources.checkpoints import first_line, is_torchscript
+from vlprompt.backbones.sources.checkpoints import is_torchscript
 from vlprompt.backbones.sources.loaded_model import LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import first_line
 
 SUPPORTED = "CLIP ViT, CLIP ModifiedResNet, open_clip models with timm image towers, SigLIP"
 _HUB, _FOLDER = "hf-hub:", "local-dir:"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.file_progress import tracked
 from vlprompt.utils.files import cache_dir
+from vlprompt.utils.progress import tracked
 
 
 def write_once(name: str, what: str, total: int, files: Callable[[], Iterable[tuple[str, bytes]]]) -> Path:

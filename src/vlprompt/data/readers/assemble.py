@@ -13,7 +13,7 @@ from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.datasets.annotation_files import with_slashes
 from vlprompt.data.sampling import split_order, split_sizes
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.files import printable
+from vlprompt.utils.text import printable
 
 logger = logging.getLogger("vlprompt")
 
