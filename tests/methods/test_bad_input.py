@@ -155,11 +155,11 @@ def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, w
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ([], "class_names is empty"),
+        ([], "`class_names` is empty"),
         (["dog", ""], "holds an empty name"),
         (["dog", "_ "], "holds an empty name"),
-        (["dog", "cat", "dog"], "class_names holds 'dog' twice; give each class a name of its own"),
-        (["red_apple", "dog", "red apple"], "class_names holds 'red apple' twice"),
+        (["dog", "cat", "dog"], "`class_names` holds 'dog' twice; give each class a name of its own"),
+        (["red_apple", "dog", "red apple"], "`class_names` holds 'red_apple' and 'red apple', which are one name"),
         (["dog", "&nbsp;"], "class_names holds '&nbsp;', of which the model reads nothing; use other words"),
         (["\x00"], "of which the model reads nothing"),
     ],
@@ -170,7 +170,7 @@ def test_class_names_that_are_none(name: str, names: list[str], expected: str) -
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-@pytest.mark.parametrize("names", [["cat", "Dog", "dog"], ["hot dog", "hot  dog"]])
+@pytest.mark.parametrize("names", [["cat", "Dog", "dog"], ["hot dog", "Hot dog"]])
 def test_names_that_read_the_same(name: str, names: list[str]) -> None:
     """What is learned for each class tells them apart all the same."""
     if vlprompt.create_method(name, uneven(), NAMES).class_bound:
@@ -183,10 +183,10 @@ def test_names_that_read_the_same(name: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ("dog", "class_names is 'dog'; give a list of names"),
-        (None, "class_names is None; give a list of names"),
-        ([0, 1], "class_names holds 0, which is no text"),
-        (["dog", None], "class_names holds None, which is no text"),
+        ("dog", "`class_names` must be a list of names, got 'dog'"),
+        (None, "`class_names` must be a list of names, got None"),
+        ([0, 1], "`class_names` holds 0, which is not text"),
+        (["dog", None], "`class_names` holds None, which is not text"),
     ],
 )
 def test_class_names_of_another_kind(names: Any, expected: str) -> None:
@@ -206,8 +206,8 @@ def test_class_names_can_be_read_once() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["night", "sky", "night", "leaf"], "class_names holds 'night' twice"),
-        (["apple", "sky", " ", "leaf"], "--class-names has no words for 'night'"),
+        (["night", "sky", "night", "leaf"], "classes 'night' and 'red_apple' are both called 'night'"),
+        (["apple", "sky", " ", "leaf"], "has no words for 'night'"),
     ],
 )
 def test_class_names_of_a_file(words: list[str], expected: str, fails: Call, weights: Path, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_name_has_to_fit_templates_beside_the_prompts(name: str, option: str, 
     ("words", "expected"),
     [
         (["apple", "sky", "dog " * 70, "leaf"], r"class name '(dog ){19}d\.\.\.' is too long: 71 tokens, room for 5\d"),
-        (["apple", "sky", "leaf", "leaf"], "class_names holds 'leaf' twice"),
+        (["apple", "sky", "leaf", "leaf"], "classes 'night' and 'red_apple' are both called 'leaf'"),
     ],
 )
 def test_names_of_new_classes_are_checked_before_training(

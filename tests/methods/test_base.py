@@ -82,7 +82,7 @@ def test_frozen_features_stand_for_images(method: Method[Any]) -> None:
 
 def test_names_are_checked(backbone: Backbone) -> None:
     for names in ([], ["dog", " "]):
-        with pytest.raises(VLPromptError, match="class_names is empty or holds an empty name"):
+        with pytest.raises(VLPromptError, match="`class_names` is empty or holds an empty name"):
             vlprompt.create_method("coop", backbone, names)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlprompt.data.dataset import Dataset, Item
-from vlprompt.data.sampling import Classes, class_half
+from vlprompt.data.sampling import ClassSubset, class_half
 from vlprompt.errors import VLPromptError
 
 SOURCE = "source"
@@ -17,8 +17,8 @@ SOURCE = "source"
 class Evaluation:
     """Images that are classified, by their classes, and the classes that compete for them."""
 
-    images: Classes = "all"
-    classes: Classes = "all"
+    images: ClassSubset = "all"
+    classes: ClassSubset = "all"
 
     def labels(self, count: int) -> tuple[range, range]:
         """Labels of the images, and labels that compete, of a dataset with `count` classes."""
@@ -62,7 +62,7 @@ class Protocol:
     """
 
     about: str
-    train: Classes
+    train: ClassSubset
     tests: dict[str, Evaluation]
     recipes: tuple[str, ...]
     targets: Literal["own", "trained"] | None = None

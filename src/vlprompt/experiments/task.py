@@ -107,7 +107,7 @@ def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
     return load_dataset(
         source or data.source,
         split_seed=data.split_seed,
-        class_names=None if data.class_names is None else Path(data.class_names),
+        name_map=None if data.class_names is None else Path(data.class_names),
         root=data.root,
     )
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.backbones.sources.checkpoints import is_plain
 from vlprompt.config.schema import RunConfig, parse_config
-from vlprompt.data.class_names import is_word, read_class_names
+from vlprompt.data.class_names import is_word, read_name_map
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method, create_method
 from vlprompt.runs.record import BackboneRecord, RunRecord, SplitRecord, now
@@ -314,7 +314,7 @@ def read_names(file: Path) -> list[str]:
             text = file.read_text(encoding="utf-8-sig")
             content = text.splitlines() if suffix == ".txt" else yaml.safe_load(text)  # JSON is YAML
         else:
-            content = read_class_names(file)
+            content = read_name_map(file)
     except OSError as error:
         raise VLPromptError(f"--class-names {file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:

@@ -13,7 +13,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader
 
 from vlprompt.config.schema import OptimConfig, RunConfig
-from vlprompt.data.epochs import EpochDataset
+from vlprompt.data.image_set import EpochDataset
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import Epoch
 from vlprompt.runs.state import FILE, load_state, save_prompts, save_state
