@@ -43,7 +43,7 @@ def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) 
         "  train        47 images of 47 classes, 1 of each",
         "  val          47 images of 47 classes, 1 of each",
     ]
-    assert "  wrong: train has 47 images, and 1,880 are published" in out
+    assert "  wrong: train must have 1,880 images as published, got 47" in out
     code, out, _ = call("check", "dtd", "--root", tmp_path, "--json")
     found = json.loads(out)
     assert code == 1
@@ -55,18 +55,21 @@ def test_check_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("check", "oxford-pets", "--root", tmp_path)
     assert code == 1
     lines = out.splitlines()
-    assert lines[0].startswith("  wrong: the images are not here: there is no ")
+    assert lines[0].startswith("  wrong: the images were not found: ")
     assert lines[1:3] == ["  to get it: by torchvision", "    vlprompt data fetch oxford-pets"]
     assert any("split_zhou_OxfordPets.json from https://drive.google.com/file/d/" in line for line in lines)
     code, _, err = call("check", "oxford-pet")
-    assert (code, err) == (2, "error: DATA oxford-pet is no folder here and no dataset; did you mean 'oxford-pets'?\n")
+    assert (code, err) == (
+        2,
+        "error: `data` oxford-pet is neither a folder or file here nor a dataset; did you mean 'oxford-pets'?\n",
+    )
 
 
 def test_check_of_an_own_folder(call: Call, pictures: Path, tmp_path: Path) -> None:
     code, out, _ = call("check", pictures)
     assert code == 0
     assert out.splitlines()[0].startswith("pictures")
-    assert out.splitlines()[-1] == "  nothing is wrong with it"
+    assert out.splitlines()[-1] == "  no problems found"
     assert call("check", pictures, "--quiet")[:2] == (0, "")
     table = tmp_path / "table.csv"
     rows = [f"{path},{path.parent.name}" for path in sorted(pictures.rglob("*.png"))]
@@ -83,4 +86,4 @@ def test_fetch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert out == f"{tmp_path / 'dtd/dtd'}: the first official split   next: vlprompt data check dtd\n"
     code, _, err = call("fetch", "ucf101", "--root", tmp_path)
     assert code == 2
-    assert err.startswith("error: ucf101 cannot be downloaded by a program; `vlprompt data check ucf101` says what")
+    assert err.startswith("error: ucf101 cannot be downloaded automatically; a data check says what")

@@ -12,7 +12,7 @@ from vlprompt.data.check import inspect
 from vlprompt.data.datasets.eurosat import EuroSAT
 from vlprompt.data.datasets.known import Size, read_classes
 
-OURS = "this is not the field's split; published numbers cannot be compared with yours"
+OURS = "papers use another split; their numbers cannot be compared with yours"
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_whole_dataset_has_no_problems(whole: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
         report = inspect("eurosat", whole)
     assert (report.problems, report.notes, report.unreadable, caplog.messages) == ([], [OURS], {}, [])
-    assert list(report.fetch) == [f"the field's split (split_zhou_EuroSAT.json), into {whole / 'eurosat'}"]
+    assert list(report.fetch) == [f"CoOp's split (split_zhou_EuroSAT.json), into {whole / 'eurosat'}"]
     assert (report.folder, report.layout, report.classes) == (str(whole / "eurosat"), "class folders, split here", 10)
     assert report.published == {"train": 50, "val": 20, "test": 30}
     assert report.counts["val"]["Sea or Lake"] == 2
@@ -37,10 +37,10 @@ def test_a_whole_dataset_has_no_problems(whole: Path, caplog: pytest.LogCaptureF
 def test_nothing_there_says_what_to_fetch(tmp_path: Path) -> None:
     report = inspect("eurosat", tmp_path)
     assert report.folder is None
-    assert report.problems == [f"the images are not here: there is no {tmp_path / 'eurosat'}"]
+    assert report.problems == [f"the images were not found: {tmp_path / 'eurosat'} does not exist"]
     assert list(report.fetch) == [
         "by torchvision",
-        f"the field's split (split_zhou_EuroSAT.json), into {tmp_path / 'eurosat'}",
+        f"CoOp's split (split_zhou_EuroSAT.json), into {tmp_path / 'eurosat'}",
         f"class folders, split here, into {tmp_path / 'eurosat'}",
     ]
     ways = list(report.fetch.values())
@@ -55,12 +55,12 @@ def test_counts_are_compared_with_the_published_ones(whole: Path) -> None:
     report = inspect("eurosat", whole)
     assert len(report.fetch) == 3, "all ways to get what is missing"
     assert report.problems == [
-        "train has 49 images, and 50 are published",
-        "train should have 5 images of each class, and has of River 4",
-        "val has 19 images, and 20 are published",
-        "val should have 2 images of each class, and has of River 1",
-        "test has 29 images, and 30 are published",
-        "test should have 3 images of each class, and has of River 2",
+        "train must have 50 images as published, got 49",
+        "train must have 5 images of each class, got of River 4",
+        "val must have 20 images as published, got 19",
+        "val must have 2 images of each class, got of River 1",
+        "test must have 30 images as published, got 29",
+        "test must have 3 images of each class, got of River 2",
     ]
 
 
@@ -82,8 +82,11 @@ def test_missing_and_strange_class_folders(whole: Path) -> None:
     (whole / "eurosat/2750/River").rename(whole / "eurosat/2750/Brook")
     problems = inspect("eurosat", whole).problems
     place = whole / "eurosat/2750"
-    assert problems[:2] == [f"{place} has no folder River", f"{place} has folders that are no class of it: Brook"]
-    assert "train should have 5 images of each class, and has of River 0" in problems
+    assert problems[:2] == [
+        f"{place} has no folder River",
+        f"{place} has folders that are not classes of the dataset: Brook",
+    ]
+    assert "train must have 5 images of each class, got of River 0" in problems
 
 
 def test_copies_between_splits_are_a_note_of_a_published_dataset(whole: Path) -> None:
@@ -105,20 +108,20 @@ def test_a_split_s_label_map_and_files_are_checked(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"beagle"', '"bugle"'))
     (tmp_path / "oxford_pets/images/Bengal_3.jpg").unlink()
     report = inspect("oxford-pets", tmp_path)
-    assert report.layout == "the field's split (split_zhou_OxfordPets.json)"
+    assert report.layout == "CoOp's split (split_zhou_OxfordPets.json)"
     assert report.problems == [
         "split_zhou_OxfordPets.json has other class names: 4 is 'bugle', here 'beagle'",
-        "1 image of the field's split (split_zhou_OxfordPets.json) not there: images/Bengal_3.jpg",
-        "train has 74 images, and 2,944 are published",
-        "val has 36 images, and 736 are published",
-        "test has 38 images, and 3,669 are published",
+        "1 image of CoOp's split (split_zhou_OxfordPets.json) missing: images/Bengal_3.jpg",
+        "train must have 2,944 images as published, got 74",
+        "val must have 736 images as published, got 36",
+        "test must have 3,669 images as published, got 38",
         "1 image in more than one split: images/yorkshire_terrier_1.jpg",
     ]
     assert report.fetch
     file.write_text("{}")
     assert inspect("oxford-pets", tmp_path).fetch
     assert inspect("oxford-pets", tmp_path).problems == [
-        f"{file} cannot be used: it has no list 'train'; fetch it again"
+        f"{file} cannot be used: it has no list 'train'; download it again"
     ]
 
 
@@ -177,8 +180,8 @@ def test_words_of_a_file_are_a_note(tmp_path: Path) -> None:
     words = [f"{key} {word}" for key, word in zip(keys, read_classes("imagenet-r").words, strict=True)]
     trees.lines(tmp_path / "classnames.txt", [words[0].replace("goldfish", "gold fish"), *words[1:]])
     report = inspect("imagenet-r", tmp_path)
-    assert report.notes == ["1 class names are those of a file in the folder, not ours"]
-    assert report.problems == ["test has 200 images, and 30,000 are published"]
+    assert report.notes == ["1 class names come from a file in the folder and differ from ours"]
+    assert report.problems == ["test must have 30,000 images as published, got 200"]
 
 
 def test_a_user_s_own_folder(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-import logging
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlprompt.data.class_names import read_class_names, words_for
+from vlprompt.data.class_names import as_words, in_order, read_name_map, words_for
 from vlprompt.errors import VLPromptError
 
 FILES = {
@@ -30,11 +29,11 @@ def test_a_csv_may_have_a_header(tmp_path: Path) -> None:
 BROKEN = {
     "a.json": ('{"a": ', "is broken"),
     "b.yaml": ("a: [", "is broken"),
-    "c.json": ('["a", "b"]', "must map class folders"),
-    "d.csv": ("a,b,c\n", "needs two columns, folder and words; got 'a,b,c'"),
-    "e.txt": ("a b", r"takes a \.json, \.yaml or \.csv file, not '\.txt'"),
-    "f": ("a b", "file, not 'f'"),
-    "g.yaml": ("", "must map class folders"),
+    "c.json": ('["a", "b"]', "must map each class folder"),
+    "d.csv": ("a,b,c\n", "must have two columns, folder and words; got 'a,b,c'"),
+    "e.txt": ("a b", r"must be a \.json, \.yaml or \.csv file, got '\.txt'"),
+    "f": ("a b", "file, got 'f'"),
+    "g.yaml": ("", "must map each class folder"),
 }
 
 
@@ -43,17 +42,17 @@ def test_broken_files(tmp_path: Path, name: str, case: tuple[str, str]) -> None:
     content, message = case
     (tmp_path / name).write_text(content)
     with pytest.raises(VLPromptError, match=message) as caught:
-        read_class_names(tmp_path / name)
-    assert "--class-names" in str(caught.value)
+        read_name_map(tmp_path / name)
+    assert "`name_map`" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match="cannot be read: No such file"):
-        read_class_names(tmp_path / "none.json")
+        read_name_map(tmp_path / "none.json")
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(VLPromptError, match="not UTF-8"):
-        read_class_names(tmp_path / "a.csv")
+        read_name_map(tmp_path / "a.csv")
 
 
 def test_missing_words_are_named() -> None:
@@ -67,14 +66,37 @@ def test_without_a_mapping_underscores_are_spaces() -> None:
     assert words_for(["sea_lion", "_a__b_", "Great Dane", "x-ray"], None) == ("sea lion", "a b", "Great Dane", "x-ray")
 
 
-def test_twins_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger="vlprompt"):
-        assert words_for(["a", "b"], {"a": "crane", "b": "crane"}) == ("crane", "crane")
-    assert "several classes are called 'crane'" in caplog.text
+def test_a_mapping_may_be_of_names_as_words() -> None:
+    """A dataset's names are words already, and its users may know either form."""
+    for classes in (["sea lion"], ["sea_lion"]):
+        for key in ("sea lion", "sea_lion"):
+            assert words_for(classes, {key: "Sea_lion, the  animal"}) == ("Sea lion, the animal",)
+
+
+def test_twins_are_named_by_their_folders() -> None:
+    with pytest.raises(VLPromptError, match="classes 'a' and 'c' are both called 'crane'; give each its own"):
+        words_for(["a", "b", "c"], {"a": "crane", "b": "ant", "c": "crane"})
+    with pytest.raises(VLPromptError, match="classes 'sea_lion' and 'sea lion' are both called 'sea lion'"):
+        words_for(["sea_lion", "sea lion"])
+    with pytest.raises(VLPromptError, match="class '__' has no words"):
+        words_for(["a", "__"])
+
+
+def test_numbers_are_in_order_of_their_values() -> None:
+    assert in_order(["10", "9", "-1", "2.5"]) == ["-1", "2.5", "9", "10"]
+    assert in_order(["10", "9", "09"]) == ["09", "10", "9"]
+    assert in_order(["b", "a", "10", "9"]) == ["10", "9", "a", "b"]
 
 
 @given(st.lists(st.text("ab_ ", min_size=1), min_size=1))
 def test_words_have_no_underscore_and_no_loose_space(names: list[str]) -> None:
-    for word in words_for(names, None):
+    try:
+        words = words_for(names)
+    except VLPromptError:
+        found = [" ".join(name.replace("_", " ").split()) for name in names]
+        assert "" in found or len(set(found)) < len(found)
+        return
+    assert as_words(names) == words
+    for word in words:
         assert "_" not in word
         assert word == " ".join(word.split())

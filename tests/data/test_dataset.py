@@ -39,7 +39,7 @@ def test_a_class_with_fewer_images_gives_all_and_is_named(dataset: Dataset, capl
 
 @pytest.mark.parametrize("shots", [0, -1])
 def test_shots_below_one(dataset: Dataset, shots: int) -> None:
-    with pytest.raises(VLPromptError, match="shots must be at least 1"):
+    with pytest.raises(VLPromptError, match="`shots` must be at least 1, got"):
         dataset.few_shot(shots, 1)
 
 
@@ -57,10 +57,23 @@ def test_subsets_are_relabeled(dataset: Dataset) -> None:
 
 
 def test_subset_errors(dataset: Dataset) -> None:
-    with pytest.raises(VLPromptError, match="one of all, base, new"):
+    with pytest.raises(VLPromptError, match="`classes` must be one of all, base, new, got 'old'"):
         dataset.subset("old")  # type: ignore[arg-type]
     with pytest.raises(VLPromptError, match="no new classes"):
         replace(dataset, class_names=("a",)).subset("new")
+
+
+def test_class_names_become_words_that_all_differ(dataset: Dataset) -> None:
+    assert replace(dataset, class_names=("sea_lion", " b", "c", "d", "e")).class_names == (
+        "sea lion",
+        "b",
+        "c",
+        "d",
+        "e",
+    )
+    for names in (("a", "b_", "c", "b", "e"), ("a", "", "c", "d", "e")):
+        with pytest.raises(VLPromptError, match="dataset 'five': `class_names`"):
+            replace(dataset, class_names=names)
 
 
 def test_the_hash_sees_names_splits_paths_labels_and_order(dataset: Dataset) -> None:

@@ -168,7 +168,7 @@ def test_what_was_not_used_for_longest_goes_first(image_set: ImageSet, monkeypat
 @pytest.mark.parametrize("text", ["20GB", "-1", "nan"])
 def test_a_bound_that_is_no_number_is_an_error(text: str, image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLPROMPT_CACHE_GB", text)
-    with pytest.raises(VLPromptError, match=f"VLPROMPT_CACHE_GB={text} is no number of gigabytes"):
+    with pytest.raises(VLPromptError, match=f"VLPROMPT_CACHE_GB must be a number of gigabytes, such as 20, got {text}"):
         encode_features(image_set, Encoder(), views=1, batch_size=4, key="x")
 
 
@@ -190,7 +190,10 @@ def test_an_interrupted_encoding_goes_on_where_it_was(image_set: ImageSet) -> No
 SLOW = """
 import sys, time
 from pathlib import Path
-from vlprompt.data import ImageSet, Item, encode_features, feature_cache, transforms
+from vlprompt.data import feature_cache, transforms
+from vlprompt.data.dataset import Item
+from vlprompt.data.features import encode_features
+from vlprompt.data.image_set import ImageSet
 feature_cache.SHARD = 3
 count = 0
 def encode(images):

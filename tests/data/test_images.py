@@ -142,7 +142,7 @@ def test_a_tile_may_be_larger_than_its_picture_but_not_too_large(tmp_path: Path)
     with pytest.raises(ImageError, match="more than 178,956,970 pixels"):
         read_image(large)
     (odd := tmp_path / "odd.tif").write_bytes(tiled(46_000, 46_000, kind=17))
-    with pytest.raises(ImageError, match="its tiles have no clear size"):
+    with pytest.raises(ImageError, match="the size of its tiles is ambiguous"):
         read_image(odd)
 
 

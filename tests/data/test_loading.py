@@ -19,9 +19,9 @@ def test_names() -> None:
     assert {"fontawesome", "openmoji", "openmoji-line"} <= set(list_datasets())
 
 
-def test_a_name_a_folder_and_a_manifest(registered: Dataset, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_a_folder_and_a_table(registered: Dataset, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_dataset("toy") is registered
-    assert load_dataset("toy", class_names={"a_b": "first", "c": "second"}).class_names == ("first", "second")
+    assert load_dataset("toy", name_map={"a_b": "first", "c": "second"}).class_names == ("first", "second")
     assert load_dataset(str(tree)).class_names == load_dataset(tree).class_names == ("ant", "oak", "sea lion")
     (tree / "a.csv").write_text("path,label\nant/0.png,x\nant/1.png,y\n")
     assert load_dataset(tree / "a.csv").class_names == ("x", "y")
@@ -56,9 +56,11 @@ def test_a_split_file(tree: Path) -> None:
 
 
 def test_nothing_of_that_name(tree: Path) -> None:
-    with pytest.raises(VLPromptError, match=r"DATA nowhere is no folder here and no dataset; datasets: .*openmoji"):
+    with pytest.raises(
+        VLPromptError, match=r"`data` nowhere is neither a folder or file here nor a dataset; datasets: .*openmoji"
+    ):
         load_dataset("nowhere")
-    with pytest.raises(VLPromptError, match="no folder here and no dataset; did you mean 'oxford-pets'"):
+    with pytest.raises(VLPromptError, match="nor a dataset; did you mean 'oxford-pets'"):
         load_dataset("OxfordPets")
-    with pytest.raises(VLPromptError, match=r"neither a folder nor a \.csv, \.parquet or \.jsonl file"):
+    with pytest.raises(VLPromptError, match=r"must be a folder, or a \.csv, \.parquet or \.jsonl file"):
         load_dataset(tree / "ant/0.png")

@@ -204,6 +204,19 @@ def test_class_names_can_be_read_once() -> None:
     assert method.class_names == ("a cat", "cow")
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["night", "sky", "night", "leaf"], "classes 'night' and 'red_apple' are both called 'night'"),
+        (["apple", "sky", " ", "leaf"], "has no words for 'night'"),
+    ],
+)
+def test_class_names_of_a_file(words: list[str], expected: str, fails: Call, weights: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(dict(zip(["red_apple", "blue_sky", "night", "green_leaf"], words, strict=True))))
+    assert expected in fails("--class-names", names, "--backbone", weights)
+
+
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_name_that_is_too_long_is_named(name: str) -> None:
     expected = r"^class name '(dog ){19}d\.\.\.' is too long: 9[01] tokens, room for [5-7]\d .*; shorten the name"

@@ -49,7 +49,7 @@ def test_the_command_line_says_so_and_goes_on_later(
     assert (status, out) == (2, "")
     assert (
         err
-        == f"error: {folder}/state.safetensors cannot be written ({os.strerror(code)}); mend that, or write elsewhere\n"
+        == f"error: {folder}/state.safetensors cannot be written ({os.strerror(code)}); fix that, or write elsewhere\n"
     )
     assert call(*setting.words, folder)[0] == 0
     assert content(folder) == setting.expected

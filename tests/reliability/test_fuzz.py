@@ -23,7 +23,7 @@ from tests.reliability.conftest import Setting
 from vlprompt.backbones.backbone import load_backbone
 from vlprompt.backbones.sources.checkpoints import read_state_dict
 from vlprompt.data.readers.split_file import read_split, verify_split
-from vlprompt.data.readers.table import read_manifest
+from vlprompt.data.readers.table import read_table
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.run import run_experiment
 from vlprompt.methods.base import create_method
@@ -126,7 +126,7 @@ def test_csv(data: st.DataObject, place: Path) -> None:
     pl.DataFrame(rows_of(place)).write_csv(buffer)
     text = st.text("path,label\n\r\"'01.-/\0é", max_size=60).map(lambda text: f"path,label\n{text}".encode())
     (place / "mine.csv").write_bytes(data.draw(files(buffer.getvalue()) | text))
-    survives(lambda: read_manifest(place / "mine.csv"))
+    survives(lambda: read_table(place / "mine.csv"))
 
 
 @quick
@@ -135,7 +135,7 @@ def test_parquet(data: st.DataObject, place: Path) -> None:
     buffer = io.BytesIO()
     pl.DataFrame(rows_of(place)).write_parquet(buffer)
     (place / "mine.parquet").write_bytes(data.draw(files(buffer.getvalue())))
-    survives(lambda: read_manifest(place / "mine.parquet"))
+    survives(lambda: read_table(place / "mine.parquet"))
 
 
 @quick
@@ -157,7 +157,7 @@ def test_parquet_with_columns_of_any_type(data: st.DataObject, place: Path) -> N
         columns[name] = data.draw(st.lists(kind, min_size=3, max_size=3))
     table = pl.DataFrame(columns, strict=False)
     table.write_parquet(place / "mine.parquet")
-    survives(lambda: read_manifest(place / "mine.parquet"))
+    survives(lambda: read_table(place / "mine.parquet"))
 
 
 @quick

@@ -21,7 +21,7 @@ from vlprompt.backbones.backbone import load_backbone
 from vlprompt.backbones.sources.checkpoints import read_state_dict
 from vlprompt.config.recipes import read_recipe
 from vlprompt.config.schema import parse_config
-from vlprompt.data.class_names import read_class_names
+from vlprompt.data.class_names import read_name_map
 from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.runs.importing import import_prompts, read_names
@@ -270,8 +270,8 @@ def test_yaml_that_holds_no_names(name: str, tmp_path: Path) -> None:
     made, text = tmp_path / "made", YAMLS[name].replace("{made}", str(tmp_path / "made"))
     (tmp_path / "names.yaml").write_text(text)
     (tmp_path / "list.yaml").write_text(text.replace("a:", "-", 1) if "\n" not in text else text)
-    for read, file in ((read_class_names, "names.yaml"), (read_names, "list.yaml")):
-        with pytest.raises(VLPromptError, match="--class-names") as caught:
+    for read, file in ((read_name_map, "names.yaml"), (read_names, "list.yaml")):
+        with pytest.raises(VLPromptError, match=r"`name_map`|--class-names") as caught:
             read(tmp_path / file)
         assert "\n" not in str(caught.value)
     assert not made.exists()

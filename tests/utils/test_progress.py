@@ -1,10 +1,12 @@
 import io
+import logging
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from vlprompt.utils.progress import Relay, Reporter
+from vlprompt.utils import progress
+from vlprompt.utils.progress import Relay, Reporter, in_threads, tracked
 
 
 def terminal(reporter: Reporter, width: int = 120) -> io.StringIO:
@@ -71,3 +73,36 @@ def test_a_relay_sends_warnings_and_a_step_now_and_then(monkeypatch: pytest.Monk
         for step in range(1, 4):
             bar(step, 3, f"step {step}")
     assert sent == [{"warn": "this"}, {"step": ["train", 1, 3, "step 1"]}, {"step": ["train", 3, 3, "step 3"]}]
+
+
+@pytest.mark.parametrize(("count", "terminal", "bar", "line"), [
+    (500, True, False, False), (501, True, True, False), (500, False, False, False), (501, False, False, True),
+])  # fmt: skip
+def test_a_bar_on_a_terminal_a_line_elsewhere_and_nothing_for_few(
+    count: int, terminal: bool, bar: bool, line: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=shown, force_terminal=terminal, width=80))
+    with caplog.at_level(logging.INFO, logger="vlprompt"):
+        assert list(tracked(range(count), "checking images", count)) == list(range(count))
+    assert ("checking images" in shown.getvalue()) == bar
+    assert bool(shown.getvalue().strip()) == bar
+    assert caplog.messages == ["checking images: 501 files"] * line
+
+
+def test_threads_keep_the_order_of_more_items_than_they_are_given_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "CHUNK", 7)
+    assert list(in_threads(lambda number: -number, range(30), "counting")) == [-n for n in range(30)]
+
+
+def test_files_are_counted_below_the_bar_that_is_shown() -> None:
+    reporter = Reporter()
+    shown = terminal(reporter)
+    with reporter.bar("cells", clock=False) as cells:
+        cells(1, 3)
+        for number in tracked(range(501), "checking images", 501):
+            if number == 400:
+                assert reporter._shown is not None
+                assert [task.description for task in reporter._shown.tasks] == ["cells", "checking images"]
+        assert [task.description for task in reporter._shown.tasks] == ["cells"]
+    assert "1/3" in last_line(shown)

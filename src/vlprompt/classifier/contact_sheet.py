@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vlprompt.classifier.classifier import Guess
 from vlprompt.data.images import ImageError, read_image
-from vlprompt.utils.files import atomic_write, visible
+from vlprompt.utils.files import atomic_write
+from vlprompt.utils.text import visible
 
 # In pixels. A line holds about 24 characters.
 SIDE, GAP, LINE = 176, 16, 18

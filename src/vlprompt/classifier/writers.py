@@ -10,8 +10,8 @@ from typing import Protocol, TextIO
 from vlprompt.classifier.classifier import Classifier, Guess
 from vlprompt.classifier.contact_sheet import Sheet
 from vlprompt.data.images import ImageError
-from vlprompt.utils.files import visible
 from vlprompt.utils.progress import Reporter
+from vlprompt.utils.text import visible
 
 
 class Writer(Protocol):

@@ -94,7 +94,7 @@ def fetch(
         vlprompt data fetch dtd --root data
     """
     set_up_logging(quiet, False)
-    from vlprompt.data.fetching import fetch as run_fetch
+    from vlprompt.data.catalog import fetch as run_fetch
 
     found = run_fetch(name, _path(root))
     if not quiet:
@@ -122,7 +122,7 @@ def _print_report(report: "Report", quiet: bool) -> None:
         for line in lines:
             print(f"    {line}")
     if not quiet and not report.problems:
-        print("  nothing is wrong with it")
+        print("  no problems found")
 
 
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

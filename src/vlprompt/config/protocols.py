@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from vlprompt.data.sampling import Classes, class_half
+from vlprompt.data.sampling import ClassSubset, class_half
 from vlprompt.errors import VLPromptError
 
 if TYPE_CHECKING:  # reading a record takes this module, but neither NumPy nor images
@@ -25,8 +25,8 @@ class Evaluation:
         classes: classes that an image can be assigned to.
     """
 
-    images: Classes = "all"
-    classes: Classes = "all"
+    images: ClassSubset = "all"
+    classes: ClassSubset = "all"
 
     def labels(self, count: int) -> tuple[range, range]:
         """Return the labels of the images and the labels to choose from, for a dataset with `count` classes."""
@@ -70,7 +70,7 @@ class Protocol:
     """
 
     about: str
-    train: Classes
+    train: ClassSubset
     tests: dict[str, Evaluation]
     recipes: tuple[str, ...]
     targets: Literal["own", "trained"] | None = None

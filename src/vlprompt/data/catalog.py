@@ -1,18 +1,60 @@
-"""The datasets that have a name, as data for lists."""
+"""The datasets with a name: what is known of them, and downloading them."""
 
 from pathlib import Path
 from typing import Any
 
 from vlprompt.data.datasets.known import Known
+from vlprompt.data.datasets.on_disk import Found, OnDisk, data_root
 from vlprompt.data.loading import DATASETS, list_datasets
+from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import one_line
 
 
 def catalog(root: Path | None = None) -> list[dict[str, Any]]:
-    """What is known of each dataset, and where its images are below the data folder `root`.
+    """Return what is known of each dataset, and where its images are, for lists and JSON.
 
-    A plug-in's entry that is no `Known` has a name and the first line of its docstring alone.
+    An entry of a plug-in that is not a `Known` has only a name and the first line of its docstring.
+
+    Args:
+        root: the data folder; None is the default one.
     """
     return [_entry(name, root) for name in list_datasets()]
+
+
+def fetch(name: str, root: Path | None = None) -> Found:
+    """Download a dataset through torchvision into the data folder, unless it is there already.
+
+    Args:
+        name: of the dataset.
+        root: the data folder; None is the default one.
+
+    Returns:
+        The layout that is there afterwards, and its folder.
+
+    Raises:
+        VLPromptError: torchvision cannot download the dataset, or the download failed.
+    """
+    known = DATASETS.get(name)
+    if not isinstance(known, OnDisk):
+        raise VLPromptError(f"{name} needs no download: its images come with a package")
+    found = known.find(root)
+    if found is not None:
+        return found
+    by_hand = "a data check says what to download from where"
+    if known.torchvision is None:
+        raise VLPromptError(f"{name} cannot be downloaded automatically; {by_hand}")
+    from torchvision import datasets
+
+    folder = data_root(root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        getattr(datasets, known.torchvision)(folder, download=True)
+    except Exception as error:  # of the network, the archives or the disk
+        raise VLPromptError(f"{name} was not downloaded: {one_line(error)}; {by_hand}") from error
+    found = known.find(root)
+    if found is None:
+        raise VLPromptError(f"{name} was downloaded, but its folder is not as expected: {known.tried(root)}")
+    return found
 
 
 def _entry(name: str, root: Path | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `vlprompt data check` finds out about a dataset: is it there, whole, and what it should be."""
+"""Check a dataset: are its images there, readable, and in the classes and splits they should be in?"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,32 +6,31 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlprompt.data.checks import find_unreadable
 from vlprompt.data.dataset import Dataset, Item
-from vlprompt.data.datasets.annotation_files import shown
 from vlprompt.data.datasets.known import Size
 from vlprompt.data.datasets.on_disk import Layout, OnDisk, data_root
-from vlprompt.data.hashes import content_hashes
+from vlprompt.data.file_facts import content_hashes, find_unreadable
 from vlprompt.data.loading import DATASETS, load_dataset
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import listed
 
 
 @dataclass
 class Report:
-    """What is there, and what is wrong with it.
+    """Result of checking a dataset.
 
     Attributes:
         name: of the dataset.
-        folder: of its images; None if they are nowhere.
-        layout: how it lies there; "" for a user's own.
+        folder: of its images; None if they were not found.
+        layout: title of the layout that was found; "" for a user's own dataset.
         classes: number of classes.
         counts: number of images by split and class.
-        published: number of images by split, where that is known.
-        problems: what has to be mended, a line each; none if all is well.
-        notes: what is worth knowing, likewise.
+        published: number of images by split, if published.
+        problems: a line for each problem to fix; empty if none was found.
+        notes: a line for each thing that is worth knowing.
         unreadable: why images cannot be read, by path.
-        fetch: what to do, or to get from where, by way; only if something is missing, or the split is not the
-            field's.
+        fetch: lines on what to do or download, by way to get the dataset; only if images are missing, or papers use
+            another split.
     """
 
     name: str
@@ -46,16 +45,26 @@ class Report:
     fetch: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """Return all of it as plain data for JSON."""
         return asdict(self)
 
 
 def inspect(source: str, root: Path | None = None) -> Report:
-    """Check a dataset by its name, or a source of a user's own. Every image is decoded, and all files are compared.
+    """Check a dataset by its name, or a user's own. Every image is decoded, and all files are compared.
 
     Args:
         source: as in `load_dataset`.
-        root: likewise.
+        root: as in `load_dataset`.
+
+    Returns:
+        The report; a dataset without problems has none in `Report.problems`.
+
+    Raises:
+        VLPromptError: a user's own source cannot be loaded.
+
+    Examples:
+        >>> inspect("oxford-pets").problems  # doctest: +SKIP
+        []
     """
     entry = DATASETS.get(source) if source in DATASETS else None
     if isinstance(entry, OnDisk):
@@ -70,7 +79,7 @@ def inspect(source: str, root: Path | None = None) -> Report:
 def _inspect_known(known: OnDisk, root: Path | None) -> Report:
     found = known.find(root)
     if found is None:
-        problems = [f"the images are not here: {known.tried(root)}"]
+        problems = [f"the images were not found: {known.tried(root)}"]
         return Report(known.name, problems=problems, fetch=_how_to_fetch(known, root))
     report = Report(known.name, str(found.folder), found.layout.title)
     try:
@@ -82,7 +91,9 @@ def _inspect_known(known: OnDisk, root: Path | None) -> Report:
     report.problems += listing.problems
     lost = set(listing.missing())
     if lost:
-        report.problems.append(f"{_images(len(lost))} of {found.layout.title} not there: {shown(sorted(lost))}")
+        report.problems.append(
+            f"{_images(len(lost))} of {found.layout.title} missing: {listed(sorted(lost), quote=False)}"
+        )
         for items in listing.splits().values():
             items[:] = [item for item in items if item.path not in lost]
     dataset = known.dataset(listing)
@@ -90,9 +101,9 @@ def _inspect_known(known: OnDisk, root: Path | None) -> Report:
     _compare_sizes(report, dataset, found.layout.sizes)
     _look_inside(report, dataset, own=False)
     if not found.layout.standard:
-        report.notes.append("this is not the field's split; published numbers cannot be compared with yours")
+        report.notes.append("papers use another split; their numbers cannot be compared with yours")
     if listing.words and not listing.problems:
-        report.notes.append(f"{len(listing.words)} class names are those of a file in the folder, not ours")
+        report.notes.append(f"{len(listing.words)} class names come from a file in the folder and differ from ours")
     there = {split: sum(counts.values()) for split, counts in report.counts.items()}
     there["all"] = sum(there.values())
     if lost or any(there.get(split, 0) < size.images for split, size in found.layout.sizes.items()):
@@ -121,11 +132,7 @@ def _count(report: Report, dataset: Dataset) -> None:
     report.classes = len(dataset.class_names)
     for split, items in _splits(dataset).items():
         counts = Counter(item.label for item in items)
-        # Names need not be unique, so twins of one name are counted together.
-        by_name: Counter[str] = Counter()
-        for label, name in enumerate(dataset.class_names):
-            by_name[name] += counts[label]
-        report.counts[split] = dict(by_name)
+        report.counts[split] = {name: counts[label] for label, name in enumerate(dataset.class_names)}
 
 
 def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) -> None:
@@ -135,7 +142,7 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
         report.published[split] = size.images
         if len(items) != size.images:
             where = "it" if split == "all" else split
-            report.problems.append(f"{where} has {_images(len(items))}, and {size.images:,} are published")
+            report.problems.append(f"{where} must have {_images(size.images)} as published, got {len(items):,}")
         if size.each is not None and items:
             least, most = size.each
             counts = Counter(item.label for item in items)
@@ -146,20 +153,22 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
             ]
             if wrong:
                 each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-                report.problems.append(f"{split} should have {each} images of each class, and has of {shown(wrong)}")
+                report.problems.append(
+                    f"{split} must have {each} images of each class, got of {listed(wrong, quote=False)}"
+                )
 
 
 def _look_inside(report: Report, dataset: Dataset, *, own: bool) -> None:
-    """Which images cannot be read, and which stand in two splits, in two classes, or twice."""
+    """Find images that cannot be read, or that are in two splits, in two classes, or there twice."""
     parts = _splits(dataset)
     rows = Counter((item.path, split, item.label) for split, items in parts.items() for item in items)
     classes = Counter(path for path, _ in {(path, label) for path, _, label in rows})
     torn = sorted(path for path, count in classes.items() if count > 1)
     if torn:
-        report.problems.append(f"{_images(len(torn))} in more than one class: {shown(torn)}")
+        report.problems.append(f"{_images(len(torn))} in more than one class: {listed(torn, quote=False)}")
     repeated = sorted({path for (path, _, _), count in rows.items() if count > 1})
     if repeated:
-        report.notes.append(f"{_images(len(repeated))} more than once in a split: {shown(repeated)}")
+        report.notes.append(f"{_images(len(repeated))} more than once in a split: {listed(repeated, quote=False)}")
     by_path: dict[str, set[str]] = {}
     for split, items in parts.items():
         for item in items:
@@ -168,20 +177,20 @@ def _look_inside(report: Report, dataset: Dataset, *, own: bool) -> None:
     report.unreadable |= find_unreadable(dataset.root, paths)
     if report.unreadable:
         reasons = [f"{path} ({reason})" for path, reason in report.unreadable.items()]
-        report.problems.append(f"{_images(len(reasons))} cannot be read: {shown(reasons)}")
+        report.problems.append(f"{_images(len(reasons))} cannot be read: {listed(reasons, quote=False)}")
     twice = [path for path in paths if len(by_path[path]) > 1]
     if twice:
-        report.problems.append(f"{_images(len(twice))} in more than one split: {shown(twice)}")
+        report.problems.append(f"{_images(len(twice))} in more than one split: {listed(twice, quote=False)}")
     copies = _copies(dataset.root, {path: by_path[path] for path in paths if path not in report.unreadable})
     if copies:
-        # A published dataset may have them from the start, and all its users with it.
+        # A published dataset may contain copies, and all papers that use it were measured with them.
         (report.problems if own else report.notes).append(
-            f"{_images(len(copies))} of one split also in another, under other names: {shown(copies)}"
+            f"{_images(len(copies))} of one split also in another, under other names: {listed(copies, quote=False)}"
         )
 
 
 def _copies(root: Path, by_path: Mapping[str, Iterable[str]]) -> list[str]:
-    """Pairs of files of two splits that are the same byte for byte."""
+    """Return pairs of files of two splits that are the same byte for byte."""
     paths = list(by_path)
     first: dict[str, str] = {}
     pairs = []

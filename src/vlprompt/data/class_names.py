@@ -1,8 +1,8 @@
-"""The words that stand for classes in prompts."""
+"""Class names as words for prompts: the one place that turns folder names and labels into them."""
 
 import csv
 import json
-import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import listed, one_line
 
-logger = logging.getLogger("vlprompt")
+# From class folders (or labels) to words: a mapping, or its file.
+NameMap = Mapping[str, str] | str | Path
 
 
 def as_words(names: Iterable[str]) -> tuple[str, ...]:
@@ -30,49 +32,86 @@ def as_words(names: Iterable[str]) -> tuple[str, ...]:
     strange = [name for name in given if not isinstance(name, str)]
     if strange:
         raise VLPromptError(f"`class_names` holds {strange[0]!r}, which is not text; give each class a name")
-    words = tuple(" ".join(name.replace("_", " ").split()) for name in given)
+    words = tuple(map(_words, given))
     if not words or not all(words):
         raise VLPromptError("`class_names` is empty or holds an empty name; give each class a name")
-    first: dict[str, str] = {}
-    for name, word in zip(given, words, strict=True):
-        twin = first.get(word)
-        if twin is not None:
-            same = f"{name!r} twice" if twin == name else f"{twin!r} and {name!r}, which are one name"
-            raise VLPromptError(f"`class_names` holds {same}; give each class a name of its own")
-        first[word] = name
-    return words
-
-
-def words_for(classes: Sequence[str], names: Mapping[str, str] | Path | None) -> tuple[str, ...]:
-    """The words for each class: looked up in `names`, a mapping or its file, else underscores become spaces.
-
-    A mapping may hold more classes than there are. Raises VLPromptError if it lacks one.
-    """
-    if names is None:
-        words = tuple(" ".join(name.replace("_", " ").split()) for name in classes)
-    else:
-        mapping = read_class_names(names) if isinstance(names, str | Path) else names
-        missing = [name for name in classes if not str(mapping.get(name, "")).strip()]
-        if missing:
-            raise VLPromptError(f"--class-names has no words for {_listed(missing)}; add a line for each")
-        words = tuple(str(mapping[name]).strip() for name in classes)
-    twins = sorted({word for word in words if words.count(word) > 1})
+    twins = find_twins(given, words)
     if twins:
-        logger.warning("several classes are called %s; prompts cannot tell them apart", _listed(twins))
+        same = f"{twins[0]!r} twice" if twins[0] == twins[1] else f"{twins[0]!r} and {twins[1]!r}, which are one name"
+        raise VLPromptError(f"`class_names` holds {same}; give each class a name of its own")
     return words
 
 
-def read_class_names(path: str | Path) -> dict[str, str]:
-    """A file that maps class folders to words, by its suffix.
+def words_for(classes: Sequence[str], name_map: NameMap | None = None) -> tuple[str, ...]:
+    """Return the words for the classes of a source: looked up in `name_map`, or the names themselves as words.
 
-    `.json` and `.yaml`: a mapping. `.csv`: two columns, folder and words; a header line does no harm.
+    Args:
+        classes: names of folders, or labels, of the source.
+        name_map: may hold more classes than there are. A class is looked up by its name, and by its name as words.
+
+    Raises:
+        VLPromptError: `name_map` lacks a class, or two classes get the same words.
+
+    Examples:
+        >>> words_for(["n02099601", "tabby_cat"], {"n02099601": "golden retriever", "tabby_cat": "tabby"})
+        ('golden retriever', 'tabby')
+    """
+    if name_map is None:
+        words = tuple(map(_words, classes))
+    else:
+        mapping = read_name_map(name_map) if isinstance(name_map, str | Path) else name_map
+        found = {_words(str(name)): value for name, value in mapping.items()} | dict(mapping)
+        words = tuple(_words(str(found.get(name, found.get(_words(name), "")))) for name in classes)
+        missing = [name for name, word in zip(classes, words, strict=True) if not word]
+        if missing:
+            raise VLPromptError(f"`name_map` has no words for {listed(missing)}; add an entry for each")
+    empty = [name for name, word in zip(classes, words, strict=True) if not word]
+    if empty:
+        raise VLPromptError(f"class {empty[0]!r} has no words; rename it, or give it words with `name_map`")
+    twins = find_twins(classes, words)
+    if twins:
+        word = words[list(classes).index(twins[0])]
+        raise VLPromptError(
+            f"classes {twins[0]!r} and {twins[1]!r} are both called {word!r}; give each its own words with `name_map`"
+        )
+    return words
+
+
+def find_twins(names: Sequence[str], words: Sequence[str]) -> tuple[str, str] | None:
+    """Return the names of the first two classes with the same words, or None if all differ."""
+    first: dict[str, int] = {}
+    for place, word in enumerate(words):
+        if first.setdefault(word, place) != place:
+            return names[first[word]], names[place]
+    return None
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of classes in the order of their labels: by value if all of them are numbers, else by text.
+
+    Examples:
+        >>> in_order(["10", "9", "1"])
+        ['1', '9', '10']
+    """
+    found = sorted(names)
+    numbers = all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", name, re.ASCII) for name in found)
+    return sorted(found, key=float) if numbers else found
+
+
+def read_name_map(path: str | Path) -> dict[str, str]:
+    """Read a file that maps class folders to words.
+
+    A `.json` or `.yaml` file holds a mapping; a `.csv` file two columns, folder and words, with or without a header.
+
+    Raises:
+        VLPromptError: the file cannot be read, or holds something else.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise VLPromptError(f"--class-names {path} cannot be read: {reason}") from error
+        raise VLPromptError(f"`name_map` {path} cannot be read: {reason}") from error
     match path.suffix.lower():
         case ".json":
             content = _parsed(path, text, json.loads)
@@ -84,30 +123,29 @@ def read_class_names(path: str | Path) -> dict[str, str]:
             wrong = next((row for row in rows if len(row) != 2), None)
             if wrong is not None:
                 raise VLPromptError(
-                    f"--class-names {path} needs two columns, folder and words; got {','.join(wrong)!r}"
+                    f"`name_map` {path} must have two columns, folder and words; got {','.join(wrong)!r}"
                 )
             content = {folder.strip(): words for folder, words in rows}
         case suffix:
-            raise VLPromptError(f"--class-names takes a .json, .yaml or .csv file, not {suffix or path.name!r}")
+            raise VLPromptError(f"`name_map` must be a .json, .yaml or .csv file, got {suffix or path.name!r}")
     if not isinstance(content, dict) or not all(map(is_word, content.values())):
-        raise VLPromptError(f"--class-names {path} must map class folders to words, one to one")
+        raise VLPromptError(f"`name_map` {path} must map each class folder to its words")
     return {str(folder): str(words) for folder, words in content.items()}
 
 
 def is_word(value: object) -> bool:
-    """Whether a value of a JSON or YAML file can be a class's name: one value, and if it is text, then of Unicode."""
+    """Return whether a value from a JSON or YAML file can be a class name: a scalar, and valid Unicode if text."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode() == value
     return not isinstance(value, list | dict | set | tuple | bytes | None)
+
+
+def _words(name: str) -> str:
+    return " ".join(name.replace("_", " ").split())
 
 
 def _parsed(path: Path, text: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
     except (ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
-        raise VLPromptError(f"--class-names {path} is broken: {' '.join(str(error).split())}") from error
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+        raise VLPromptError(f"`name_map` {path} is broken: {one_line(error)}") from error

@@ -1,16 +1,18 @@
-"""A dataset is a folder of images, the words for its classes, and three lists of (path, label)."""
+"""A dataset: a folder of images, the words for its classes, and three lists of (path, label)."""
 
 import hashlib
 import logging
 import random
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
-from vlprompt.data.hashes import combined_hash, content_hashes
-from vlprompt.data.sampling import Classes, class_half, sample_shots
+from vlprompt.data.class_names import as_words
+from vlprompt.data.file_facts import content_hashes
+from vlprompt.data.sampling import ClassSubset, class_half, sample_shots
 from vlprompt.errors import VLPromptError
 
 logger = logging.getLogger("vlprompt")
@@ -20,7 +22,16 @@ MAX_VAL_SHOTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image: its POSIX path relative to the dataset's root, and its index into the class names."""
+    """One image of a dataset.
+
+    Attributes:
+        path: relative to the dataset's root, with slashes on every system.
+        label: index into the dataset's class names.
+
+    Examples:
+        >>> Item("cat/1.jpg", 0)
+        Item(path='cat/1.jpg', label=0)
+    """
 
     path: str
     label: int
@@ -28,12 +39,32 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images of known classes, split into train, val and test. `val` and `test` may be empty.
+    """Images of known classes, split into train, val and test.
 
-    `class_names` are words as they go into a prompt; `template` is the prompt's default, with one `{}`.
-    `skipped` holds (path, reason) of the files that could not be read and are in none of the splits.
-    `shifted` names datasets of the same classes, or of some of them, in other domains.
-    `drawn` is (shots, seed) where `train` and `val` are a few-shot draw already.
+    `class_names` are made words (`as_words`), all different and none empty; no code after this needs to.
+
+    Attributes:
+        name: what messages, records and tables call it.
+        root: folder that the items' paths are relative to.
+        class_names: words for the classes (C), in the order of the labels.
+        train: images to learn from.
+        val: images to choose settings by; may be empty.
+        test: images to measure on; may be empty.
+        template: default prompt, with one `{}` for the class name.
+        license: of the images.
+        source: where the images come from: an address, or what `load_dataset` was called with.
+        skipped: (path, reason) of files that could not be read. They are in none of the splits.
+        shifted: names of datasets of the same classes, or of some of them, in other domains.
+        drawn: (shots, seed) if `train` and `val` are a few-shot draw already.
+
+    Raises:
+        VLPromptError: a class name is empty, or two are the same words.
+
+    Examples:
+        >>> items = (Item("cat/1.jpg", 0), Item("sea_lion/1.jpg", 1))
+        >>> dataset = Dataset("pets", Path("images"), ("cat", "sea_lion"), train=items, val=(), test=())
+        >>> dataset.class_names
+        ('cat', 'sea lion')
     """
 
     name: str
@@ -49,19 +80,28 @@ class Dataset:
     shifted: tuple[str, ...] = ()
     drawn: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "class_names", as_words(self.class_names))
+        except VLPromptError as error:
+            raise VLPromptError(f"dataset {self.name!r}: {error}") from error
+
     def splits(self) -> dict[str, tuple[Item, ...]]:
-        """The images of train, val and test, by these names."""
+        """Return the images of train, val and test, by these names."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def few_shot(self, shots: int, seed: int) -> "Dataset":
-        """The dataset with `shots` training and min(shots, 4) validation images of each class.
+        """Draw `shots` training and min(shots, 4) validation images of each class.
 
-        The same seed draws the same images as Dassl and CoOp do. Sample before `subset`, as they do: the draw
-        runs over all classes. A class with fewer images gives all of them, which a log line says. Of a dataset that is
-        drawn already, as many shots or more are all of its images, whatever the seed.
+        A seed draws the same images as in Dassl and CoOp. As there, sample before `subset`: the draw runs over all
+        classes. A class with fewer images gives all of them, and a log line says so. Of a dataset that is a draw
+        already, that many shots or more are all of its images, whatever the seed.
+
+        Raises:
+            VLPromptError: `shots` is below 1, or there are no training images.
         """
         if shots < 1:
-            raise VLPromptError(f"shots must be at least 1, not {shots}")
+            raise VLPromptError(f"`shots` must be at least 1, got {shots}")
         if not self.train:
             raise VLPromptError(f"dataset {self.name!r} has no training images to draw {shots} shots from")
         for name, count in self.short_of(shots).items():
@@ -75,17 +115,21 @@ class Dataset:
         return replace(self, train=tuple(train), val=tuple(val), drawn=(shots, seed))
 
     def short_of(self, shots: int) -> dict[str, int]:
-        """Classes with training images, but fewer than `shots`: how many, by name."""
+        """Return the classes with fewer than `shots` training images, but not without: their numbers by name."""
         counts = Counter(item.label for item in self.train)
         return {self.class_names[label]: count for label, count in counts.items() if count < shots}
 
-    def subset(self, classes: Classes) -> "Dataset":
-        """The dataset of base classes (the first ceil(C / 2)) or new ones (the rest), relabeled from 0."""
-        if classes not in get_args(Classes):
-            raise VLPromptError(f"classes must be one of {', '.join(get_args(Classes))}, not {classes!r}")
+    def subset(self, classes: ClassSubset) -> "Dataset":
+        """Return the dataset of base classes (the first ceil(C / 2)) or new ones (the rest), relabeled from 0.
+
+        Raises:
+            VLPromptError: there are no such classes.
+        """
+        if classes not in get_args(ClassSubset):
+            raise VLPromptError(f"`classes` must be one of {', '.join(get_args(ClassSubset))}, got {classes!r}")
         kept = class_half(len(self.class_names), classes)
         if not kept:
-            raise VLPromptError(f"dataset {self.name!r} has one class only, so it has no new classes")
+            raise VLPromptError(f"dataset {self.name!r} has only one class, so there are no new classes")
 
         def relabel(items: tuple[Item, ...]) -> tuple[Item, ...]:
             return tuple(Item(item.path, kept.index(item.label)) for item in items if item.label in kept)
@@ -99,34 +143,57 @@ class Dataset:
         )
 
     def split_hash(self) -> str:
-        """SHA-256 (hex) over the class names and every (split, path, label), in their order. It reads no image."""
+        """Return the SHA-256 (hex) over the class names and every (split, path, label), in order. Reads no image."""
         return self._split_hash
 
     @cached_property
     def learned(self) -> "Dataset":
-        """The dataset without test images: what is learned from."""
+        """The dataset without its test images: what a run learns from."""
         return replace(self, test=())
 
     @cached_property
-    def _split_hash(self) -> str:  # every cell of a grid asks for that of its pool
-        digest = hashlib.sha256()
-        for name in self.class_names:
-            digest.update(f"class\0{name}\n".encode())
-        for split, items in self.splits().items():
-            for item in items:
-                digest.update(f"{split}\0{item.path}\0{item.label}\n".encode())
-        return digest.hexdigest()
+    def _split_hash(self) -> str:  # cached, since every cell of a grid asks for that of its pool
+        return hash_of_split(self.class_names, self.splits())
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 (hex) over the class names and every (split, label, SHA-256 of the file), in their order.
+        """SHA-256 (hex) over the class names and every (split, label, SHA-256 of the file), in order.
 
-        Files are read once and remembered by size and modification time. Datasets that lie in other folders and under
-        other names have the same if their images are the same. ImageError where one cannot be read.
+        Datasets with the same images have the same hash, whatever their folders and files are called. A file is
+        read once, and again after it has changed.
+
+        Raises:
+            ImageError: a file cannot be read.
         """
         images = [(split, item) for split, items in self.splits().items() for item in items]
         hashes = content_hashes(self.root, [item.path for _, item in images])
-        return combined_hash(
+        return hash_of_images(
             self.class_names,
             ((split, item.label, found) for (split, item), found in zip(images, hashes, strict=True)),
         )
+
+
+def hash_of_split(class_names: Iterable[str], splits: Mapping[str, Iterable[Item]]) -> str:
+    """Return the SHA-256 (hex) over class names and every (split, path, label), in order."""
+    digest = hashlib.sha256()
+    for name in class_names:
+        digest.update(f"class\0{name}\n".encode())
+    for split, items in splits.items():
+        for item in items:
+            digest.update(f"{split}\0{item.path}\0{item.label}\n".encode())
+    return digest.hexdigest()
+
+
+def hash_of_images(class_names: Iterable[str], images: Iterable[tuple[str, int, str]]) -> str:
+    """Return the SHA-256 (hex) over class names and every (split, label, hash of the image), in order."""
+    digest = hashlib.sha256()
+    for name in class_names:
+        digest.update(f"class\0{name}\n".encode())
+    for split, label, image in images:
+        digest.update(f"{split}\0{label}\0{image}\n".encode())
+    return digest.hexdigest()
+
+
+def with_slashes(root: Path, path: str) -> str:
+    r"""Return a path below `root` with slashes for backslashes, unless there is a file with backslashes in its name."""
+    return path.replace("\\", "/") if "\\" in path and not (root / path).exists() else path

@@ -1,8 +1,8 @@
-"""The cache of frozen features: shards that never change, shared by any number of processes and machines.
+"""The cache of frozen features: files that never change, shared by any number of processes and machines.
 
-A shard is a safetensors file with up to 4,096 entries, `names` (E, 16) uint8 and `features` (E, D), and its own name is
-the hash of its bytes. So two writers cannot disturb one another, damage shows, and no index can be out of date. Those
-of one backbone under one transform share a folder. A shard's modification time is when it was last used.
+A shard is a safetensors file of up to 4,096 entries, `names` (E, 16) uint8 and `features` (E, D), named by the hash of
+its bytes. So two writers cannot disturb one another, damage shows, and there is no index to be out of date. The shards
+of one backbone and one transform share a folder. A shard's modification time is when it was last used.
 """
 
 import hashlib
@@ -25,32 +25,32 @@ logger = logging.getLogger("vlprompt")
 
 NAME = 16  # bytes
 SHARD = 4096  # entries
-USUAL_GB = 20.0
+DEFAULT_GB = 20.0
 
 Compute = Callable[[Sequence[int]], Iterable[Tensor]]
 Progress = Callable[[int, int], None]
 
 
 def entry_name(about: str) -> bytes:
-    """The name of an entry: a hash of what its feature is of."""
+    """Return the name of an entry: a hash of all that its feature depends on in this folder."""
     return hashlib.sha256(about.encode()).digest()[:NAME]
 
 
 def cached(shelf: str, names: Sequence[bytes], compute: Compute, progress: Progress) -> Tensor:
-    """Features (E, D) of E entries; what the cache does not hold is computed, and kept.
+    """Return the features (E, D) of E entries, computing and keeping those that the cache lacks.
 
     Processes that ask for the same entries at the same time compute each of them once.
 
     Args:
-        shelf: says all that a feature depends on besides its entry.
-        names: of the entries; the same name may come twice.
-        compute: features (P, D) of the entries at these positions, in batches.
-        progress: called with (features there, features in all) after each batch.
+        shelf: all that a feature depends on besides its entry, as text.
+        names: of the entries; a name may be there more than once.
+        compute: gives features (P, D) of the entries at these P positions, in batches.
+        progress: called with (features done, features in all) after each batch.
     """
     positions: dict[bytes, int] = {}
     for position, name in enumerate(names):
         positions.setdefault(name, position)
-    table = _Table(positions)
+    table = _Collected(positions)
     shards = _Shards(cache_dir() / "features" / _hash(shelf.encode()), _limit())
     table.fill(shards.unread(table.missing))
     distinct = list(positions)
@@ -77,8 +77,8 @@ def cached(shelf: str, names: Sequence[bytes], compute: Compute, progress: Progr
     return table.features(names)
 
 
-class _Table:
-    """Features of the entries as they come in."""
+class _Collected:
+    """Features of the entries, collected from shards and from the encoder."""
 
     def __init__(self, names: Iterable[bytes]) -> None:
         self._rows = {name: row for row, name in enumerate(names)}
@@ -108,7 +108,7 @@ class _Shards:
         self._broken = False
 
     def unread(self, wanted: set[bytes]) -> Iterator[tuple[list[bytes], Tensor]]:
-        """Names that are wanted and their features, from every shard that has come since this was asked last."""
+        """Yield wanted names and their features from every shard that was written since the last call."""
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._read):
             self._read.add(path)
             try:
@@ -133,7 +133,7 @@ class _Shards:
             yield [names[row] for row in rows], features[rows]
 
     def claim(self, part: Sequence[bytes]) -> Lock:
-        """What is held while these entries are computed."""
+        """Return a lock to hold while these entries are computed, as soon as no other process holds it."""
         path = self.folder / f"{_hash(b''.join(part))}.lock"
         held = try_lock(path)
         if held is None:
@@ -141,7 +141,7 @@ class _Shards:
         return held or lock(path)
 
     def write(self, names: list[bytes], features: Tensor) -> None:
-        """Keep the features; one warning where they cannot be."""
+        """Write a shard. If that fails, warn once and go on without the cache."""
         if self._broken:
             return
         table = torch.frombuffer(bytearray(b"".join(names)), dtype=torch.uint8).view(-1, NAME)
@@ -156,11 +156,11 @@ class _Shards:
         self._wrote = True
 
     def evict(self) -> None:
-        """If something was written, remove what was not used for longest, in all folders, until the rest fits."""
+        """If a shard was written, remove the least recently used ones, in all folders, until the rest fits."""
         if not self._wrote:
             return
         files = []
-        for path in self.folder.parent.rglob("*.safetensors*"):  # what killed writers left is among them
+        for path in self.folder.parent.rglob("*.safetensors*"):  # also what killed writers left
             with suppress(OSError):
                 found = path.stat()
                 files.append((found.st_mtime_ns, found.st_size, path))
@@ -174,12 +174,12 @@ class _Shards:
 
 
 def _limit() -> float:
-    """Bytes that the cache may take."""
-    text = os.environ.get("VLPROMPT_CACHE_GB") or str(USUAL_GB)
+    """Return the maximum size of the cache in bytes."""
+    text = os.environ.get("VLPROMPT_CACHE_GB") or str(DEFAULT_GB)
     with suppress(ValueError):
         if (limit := 1e9 * float(text)) >= 0:
             return limit
-    raise VLPromptError(f"VLPROMPT_CACHE_GB={text} is no number of gigabytes; write one, such as 20")
+    raise VLPromptError(f"VLPROMPT_CACHE_GB must be a number of gigabytes, such as 20, got {text}")
 
 
 def _hash(content: bytes) -> str:

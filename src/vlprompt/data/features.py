@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from vlprompt.data.epochs import EpochDataset
 from vlprompt.data.feature_cache import cached, entry_name
-from vlprompt.data.hashes import content_hashes
-from vlprompt.data.image_set import ImageSet
+from vlprompt.data.file_facts import content_hashes
+from vlprompt.data.image_set import EpochDataset, ImageSet
 from vlprompt.data.transforms import FixedTransform
 
 Encode = Callable[[Tensor], Tensor]
@@ -19,8 +18,12 @@ Progress = Callable[[int, int], None]
 class FeatureSet(EpochDataset):
     """Frozen features of V views of each image, as (feature (D,), label, index), one view per epoch.
 
-    Which view an image shows in an epoch depends on (seed, epoch, index) only. `features` (N, V, D) and `labels` (N,)
-    are there for methods that want all at once.
+    Which view of an image an epoch serves depends on (seed, epoch, index) only.
+
+    Args:
+        features: (N, V, D) of all images; methods may read all at once.
+        labels: (N,) int64.
+        seed: of the choice of views.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, seed: int = 0) -> None:
@@ -49,17 +52,23 @@ def encode_features(
     """Encode `views` views of each image, or read them from the cache.
 
     View v of an image is what `image_set` serves in epoch v, so it depends on (seed, v, index) only. The cache knows
-    images by their content: a picture that is in two datasets, or under two paths, is encoded once under a transform
-    without randomness. Features differ in the seventh digit by the images they were encoded with.
+    images by their content: with a transform without randomness, an image that is in two datasets, or under two paths,
+    is encoded once. The seventh digit of a feature may depend on the other images of its batch.
 
     Args:
         image_set: images with their transform; its seed also picks the views later.
         encode: images (B, 3, S, S) to features (B, D); it moves them to its device and runs without gradients.
         views: number of views; 1 for a transform without randomness.
-        batch_size: images at a time.
-        key: of the encoder (weights, precision, device); None: no cache.
-        progress: called with (features there, features in all) after each batch.
-        workers: processes that read images; 0 reads in this one.
+        batch_size: images encoded at a time.
+        key: identifies the encoder (weights, precision, device) in the cache; None uses no cache.
+        progress: called with (features done, features in all) after each batch.
+        workers: processes that read images; 0 reads them in this process.
+
+    Returns:
+        The features (N, V, D) and labels (N,), as a set that serves one view per epoch.
+
+    Raises:
+        ImageError: an image cannot be read.
     """
     entries = [(view, index) for view in range(views) for index in range(len(image_set))]
 
@@ -86,7 +95,7 @@ def encode_features(
 def _encode(
     image_set: ImageSet, encode: Encode, entries: Sequence[tuple[int, int]], batch_size: int, workers: int
 ) -> Iterator[Tensor]:
-    """Features (B, D), batch by batch, of (view, index) in the order of views."""
+    """Yield features (B, D), batch by batch, of (view, index) in the order of views."""
     for view in sorted({view for view, _ in entries}):
         image_set.set_epoch(view)
         part = Subset(image_set, [index for of_view, index in entries if of_view == view])
@@ -95,7 +104,7 @@ def _encode(
 
 
 def _names(image_set: ImageSet, entries: Sequence[tuple[int, int]]) -> list[bytes]:
-    """What makes the feature of each (view, index) its own: the image, and what its randomness is drawn from."""
+    """Return the cache's name of each (view, index): of its image, and of what its randomness is drawn from."""
     images = content_hashes(image_set.root, [item.path for item in image_set.items])
     if isinstance(image_set.transform, FixedTransform):
         return [entry_name(images[index]) for _, index in entries]

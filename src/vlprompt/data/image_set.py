@@ -1,5 +1,6 @@
 """Images on disk as a torch dataset whose augmentations can be repeated."""
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,9 +8,35 @@ import torch
 from torch import Tensor
 
 from vlprompt.data.dataset import Item
-from vlprompt.data.epochs import EpochDataset
 from vlprompt.data.images import read_image
+from vlprompt.data.sampling import image_rng
 from vlprompt.data.transforms import Transform
+
+
+class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
+    """A torch dataset of (tensor, label, index) whose randomness depends on (seed, epoch, index) only.
+
+    Args:
+        seed: of the randomness.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        # Shared memory, so that a loader's persistent workers see the epoch change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose samples are served."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Serve this epoch from now on, in worker processes too."""
+        self._epoch.fill_(epoch)
+
+    def rng(self, index: int) -> random.Random:
+        """Return the random state of one sample in the current epoch."""
+        return image_rng(self.seed, self.epoch, index)
 
 
 class ImageSet(EpochDataset):

@@ -1,4 +1,4 @@
-"""Any picture people have, as 8-bit RGB."""
+"""Read image files of any common format as 8-bit RGB."""
 
 import math
 import struct
@@ -12,17 +12,28 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from vlprompt.errors import VLPromptError
 
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .apng .gif .webp .bmp .tif .tiff .ppm .pgm .pbm .jp2 .avif".split())
-# Formats with a decoder inside Pillow; others (EPS, say) would start programs on a file from anywhere.
+# Formats with a decoder inside Pillow; for others, such as EPS, it would start programs on untrusted files.
 Image.init()
 FORMATS = [name for name in "JPEG PNG GIF WEBP BMP TIFF PPM JPEG2000 AVIF".split() if name in Image.OPEN]
-# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where both sides stay at least this long.
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long.
 DRAFT_SIDE = 2048
-# Of a TIFF: the tags of its tiles' width and length, and the types of number that they may have.
+# The TIFF tags of a tile's width and length, and the types of number that they may have.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
 
 
 class ImageError(VLPromptError):
-    """An image that cannot be read; `reason` says why in a few words."""
+    """An image cannot be read.
+
+    Attributes:
+        reason: why, in a few words.
+
+    Examples:
+        >>> try:
+        ...     read_image("missing.jpg")
+        ... except ImageError as error:
+        ...     print(error)
+        cannot read image missing.jpg: no such file
+    """
 
     def __init__(self, reason: str, path: str = "") -> None:
         super().__init__(f"cannot read image {path}: {reason}" if path else reason)
@@ -30,14 +41,29 @@ class ImageError(VLPromptError):
 
 
 def read_image(source: str | Path | BinaryIO) -> Image.Image:
-    """The picture in a file (or in an open binary one) as an RGB image, upright and fully decoded.
+    """Read an image file as an RGB image, upright and fully decoded.
 
-    Transparency is laid on white, the first frame of an animation is taken, EXIF rotation is applied, 16-bit values
-    are scaled by their full range (32-bit and float ones by their own minimum and maximum), very large JPEGs are
-    decoded at a fraction of their size. Pillow's limit on pixels holds, for a TIFF's tiles, too: 179 million
-    (2 * `Image.MAX_IMAGE_PIXELS`).
+    Transparent pixels become white, of an animation the first frame is read, EXIF rotation is applied, 16-bit values
+    are scaled by their full range (32-bit and float values by their minimum and maximum), and very large JPEGs are
+    decoded at a fraction of their size. Images of more than 179 million pixels (2 * `Image.MAX_IMAGE_PIXELS`) are
+    refused; so are TIFFs with such tiles.
 
-    Raises ImageError if the file is missing, empty, truncated, too large, or no picture.
+    Args:
+        source: a path, or a file opened in binary mode.
+
+    Returns:
+        The image, of mode "RGB" and size (width, height).
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, too large, or not an image.
+
+    Examples:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> Image.new("RGBA", (4, 3)).save(file, "PNG")
+        >>> image = read_image(file)
+        >>> image.mode, image.size, image.getpixel((0, 0))
+        ('RGB', (4, 3), (255, 255, 255))
     """
     path = str(source) if isinstance(source, str | Path) else ""
     try:
@@ -55,9 +81,9 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
 
 
 def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
-    """Width and height of what is decoded at a time: of an opened picture, or of its tile if it is a TIFF's larger one.
+    """Return width and height of what is decoded at once: of the image, or of a TIFF's tile if that is larger.
 
-    Raises what a broken file leads to.
+    A damaged file may raise any exception.
     """
     if image.format != "TIFF" or image.fp is None:
         return image.size
@@ -65,9 +91,9 @@ def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
 
 
 def _tile_size(file: IO[bytes]) -> tuple[int, int]:
-    """Width and length of a TIFF's tiles, 0 where it has none.
+    """Return width and length of a TIFF's tiles, 0 if it has none.
 
-    Pillow's own tags will not do: it skips those with a type that it does not know, and libtiff decodes by them.
+    Not read from Pillow's tags: Pillow skips tags with a type that it does not know, and libtiff decodes by them.
     """
     file.seek(0)
     head = file.read(16)
@@ -80,14 +106,18 @@ def _tile_size(file: IO[bytes]) -> tuple[int, int]:
         tag, kind, values, value = entry.unpack(file.read(entry.size))
         if tag in TILE_SIDES:
             if kind not in TIFF_NUMBERS or values != 1 or tag in sides:
-                raise ImageError("it is damaged (its tiles have no clear size)")
+                raise ImageError("it is damaged (the size of its tiles is ambiguous)")
             (sides[tag],) = struct.unpack_from(order + TIFF_NUMBERS[kind], value)
     width, length = (sides.get(tag, 0) for tag in TILE_SIDES)
     return width, length
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A PIL image as `read_image` gives it: RGB, upright, on white. ImageError if it cannot be decoded."""
+    """Convert a PIL image as `read_image` does: RGB, upright, on white.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
     try:
         image.load()
         return _to_rgb(_upright(image))
@@ -98,7 +128,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # broken metadata do not make a broken picture
+    except Exception:  # broken metadata do not make the pixels unreadable
         return image
 
 

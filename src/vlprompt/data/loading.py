@@ -1,11 +1,10 @@
-"""`load_dataset`: one call for a dataset's name, a folder, or a manifest."""
+"""The registry of datasets, and `load_dataset`: one call for a name, a folder, a table or a split file."""
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vlprompt.data.class_names import words_for
+from vlprompt.data.class_names import NameMap, words_for
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.datasets.caltech101 import Caltech101
 from vlprompt.data.datasets.cifar import CIFAR10, CIFAR100
@@ -25,11 +24,12 @@ from vlprompt.data.datasets.ucf101 import UCF101
 from vlprompt.data.readers import hub
 from vlprompt.data.readers import split_file as splits
 from vlprompt.data.readers.folder import read_folder
-from vlprompt.data.readers.table import SUFFIXES, read_manifest
+from vlprompt.data.readers.table import SUFFIXES, read_table
 from vlprompt.errors import VLPromptError
 from vlprompt.registry import Registry
+from vlprompt.utils.text import did_you_mean
 
-# In the field's order, with those that it does not have at the end.
+# In the order of CoOp's tables; datasets that are not in them are at the end.
 ON_DISK: tuple[OnDisk, ...] = (
     ImageNet(),
     Caltech101(),
@@ -50,15 +50,20 @@ ON_DISK: tuple[OnDisk, ...] = (
     CIFAR100(),
 )
 
-# An entry is called with the data folder (None: the usual one). Those that are `Known` say more about themselves; a
-# plug-in's may be any function.
+# An entry is called with the data folder, or with None for the default one. Ours are instances of `Known`, which
+# describe themselves; an entry of a plug-in may be any function.
 DATASETS: Registry[Callable[[Path | None], Dataset]] = Registry("dataset")
 for known in (*DRAWN, *ON_DISK):
     DATASETS.register(known.name)(known)
 
 
 def list_datasets() -> list[str]:
-    """Names that `load_dataset` knows, those of plug-ins included."""
+    """Return the names that `load_dataset` knows, sorted, those of plug-ins included.
+
+    Examples:
+        >>> "openmoji" in list_datasets()
+        True
+    """
     return DATASETS.names()
 
 
@@ -66,39 +71,48 @@ def load_dataset(
     source: str | Path,
     *,
     split_seed: int = 1,
-    class_names: Mapping[str, str] | Path | None = None,
+    name_map: NameMap | None = None,
     root: str | Path | None = None,
 ) -> Dataset:
-    """Load a dataset by its name, from a folder of class folders, a .csv or .parquet manifest, or a .jsonl split file.
+    """Load a dataset by its name, or from a folder, a .csv or .parquet table, or a .jsonl split file.
 
-    A name wins over a folder of the same name; write `./name` for the folder. `hf:NAME`, `hf:NAME:CONFIG` and
-    `hf:./FOLDER` are datasets of Hugging Face. Those with a name are not opened image by image, all others are.
+    A name takes precedence over a folder of that name; write `./name` for the folder. `hf:NAME`, `hf:NAME:CONFIG` and
+    `hf:./FOLDER` are datasets of Hugging Face. The images of a dataset with a name are not opened; those of all other
+    sources are decoded once, and files that cannot be read are in `Dataset.skipped`.
 
     Args:
-        source: the name or path.
-        split_seed: splits sources that come without train, val and test; a named dataset has its own split.
-        class_names: words for the classes, as a mapping or its .json, .yaml or .csv file.
-        root: the data folder that named datasets are looked for in, `VLPROMPT_DATA` or `data` unless given; or the
-            folder that a split file's paths are relative to, its own unless given.
+        source: name or path.
+        split_seed: seed of the split into train, val and test, if the source has none; datasets with a name have one.
+        name_map: words for the classes: a mapping from the names of folders (or labels), or its .json, .yaml or .csv
+            file.
+        root: folder that datasets with a name are in (default: `VLPROMPT_DATA`, else `data`), or that the paths in a
+            split file are relative to (default: the file's folder).
+
+    Returns:
+        The dataset. Its class names are words for prompts.
 
     Raises:
-        VLPromptError: nothing of that name; its images are not there; no, one, or empty classes; a class without words.
+        VLPromptError: the source is not found or cannot be read; a class has no images or no words, or the words of
+            another; there are fewer than two classes.
+
+    Examples:
+        >>> load_dataset("openmoji")  # doctest: +SKIP
+        >>> load_dataset("photos", name_map={"n02099601": "golden retriever", "n02123045": "tabby"})  # doctest: +SKIP
     """
     root = None if root is None else Path(root).expanduser()
     if str(source) in DATASETS:
         dataset = DATASETS.get(str(source))(root)
-        return replace(dataset, class_names=words_for(dataset.class_names, class_names)) if class_names else dataset
+        return replace(dataset, class_names=words_for(dataset.class_names, name_map)) if name_map else dataset
     if str(source).startswith(hub.PREFIX):
-        return hub.read_hub(str(source), split_seed=split_seed, class_names=class_names)
+        return hub.read_hub(str(source), split_seed=split_seed, name_map=name_map)
     path = Path(source).expanduser()
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
-        return read_manifest(path, split_seed=split_seed, class_names=class_names)
+        return read_table(path, split_seed=split_seed, name_map=name_map)
     if path.suffix.lower() == splits.SUFFIX and not path.is_dir():
-        return splits.read_split(path, root, split_seed=split_seed, class_names=class_names)
+        return splits.read_split(path, root, split_seed=split_seed, name_map=name_map)
     if path.is_dir():
-        return read_folder(path, split_seed=split_seed, class_names=class_names)
+        return read_folder(path, split_seed=split_seed, name_map=name_map)
     if path.exists():
-        raise VLPromptError(f"DATA {source} is neither a folder nor a .csv, .parquet or .jsonl file")
-    close = difflib.get_close_matches(str(source).lower(), list_datasets(), n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"datasets: {', '.join(list_datasets())}"
-    raise VLPromptError(f"DATA {source!s} is no folder here and no dataset; {hint}")
+        raise VLPromptError(f"`data` {source} must be a folder, or a .csv, .parquet or .jsonl file")
+    hint = did_you_mean(str(source), list_datasets()) or f"datasets: {', '.join(list_datasets())}"
+    raise VLPromptError(f"`data` {source!s} is neither a folder or file here nor a dataset; {hint}")

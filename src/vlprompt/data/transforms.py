@@ -1,27 +1,30 @@
-"""CLIP's image transforms: PIL image in, normalized float tensor (3, S, S) out."""
+"""CLIP's image transforms: PIL image in, normalized float tensor (3, S, S) out.
+
+torchvision crops, resizes and normalizes. What is random is drawn here, from a `random.Random` that the caller gives:
+torchvision draws from torch's global state, which depends on everything that drew before.
+"""
 
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import functional as F
 
 Transform = Callable[[Image.Image, random.Random], Tensor]
 Triple = tuple[float, float, float]
 
 RATIO = (3 / 4, 4 / 3)
 TRIES = 10
-# Longer images are cut to this ratio first: resizing a thread of pixels would make a huge image that the crop drops.
+# Longer images are cropped to this ratio first: resizing a thread of pixels would make a huge image for a small crop.
 THIN = 16
 
 
 @dataclass(frozen=True)
 class FixedTransform:
-    """What `eval_transform` makes."""
+    """The transform that `eval_transform` returns."""
 
     size: int
     mean: Triple
@@ -30,18 +33,21 @@ class FixedTransform:
     squash: bool
 
     def __call__(self, image: Image.Image, rng: random.Random | None = None) -> Tensor:
-        """The normalized tensor (3, S, S) of an RGB image; `rng` is not used."""
+        """Return the normalized tensor (3, S, S) of an RGB image; `rng` is not used."""
+        mode = F.InterpolationMode(self.interpolation)
         if self.squash:
-            return _to_tensor(_resized(image, self.size, self.size, self.interpolation), self.mean, self.std)
-        image = _central(image, THIN * min(image.size), THIN * min(image.size))
-        width, height = (int(self.size * length / min(image.size)) for length in image.size)
-        image = _central(_resized(image, width, height, self.interpolation), self.size, self.size)
+            image = F.resize(image, [self.size, self.size], mode)
+        else:
+            limit = THIN * min(image.size)
+            if max(image.size) > limit:
+                image = F.center_crop(image, [min(image.height, limit), min(image.width, limit)])
+            image = F.center_crop(F.resize(image, [self.size], mode), [self.size, self.size])
         return _to_tensor(image, self.mean, self.std)
 
 
 @dataclass(frozen=True)
 class RandomTransform:
-    """What `train_transform` makes."""
+    """The transform that `train_transform` returns."""
 
     size: int
     mean: Triple
@@ -51,11 +57,12 @@ class RandomTransform:
     flip: bool
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
-        """The normalized tensor (3, S, S) of a random view of an RGB image, drawn from `rng`."""
-        image = image.crop(_random_box(image.width, image.height, self.crop_scale, rng))
-        image = _resized(image, self.size, self.size, self.interpolation)
+        """Return the normalized tensor (3, S, S) of a random view of an RGB image, drawn from `rng`."""
+        left, top, right, bottom = _random_box(image.width, image.height, self.crop_scale, rng)
+        mode = F.InterpolationMode(self.interpolation)
+        image = F.resized_crop(image, top, left, bottom - top, right - left, [self.size, self.size], mode)
         if self.flip and rng.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            image = F.hflip(image)
         return _to_tensor(image, self.mean, self.std)
 
 
@@ -67,10 +74,16 @@ def eval_transform(
     interpolation: str = "bicubic",
     squash: bool = False,
 ) -> FixedTransform:
-    """CLIP's evaluation transform: shorter side to `image_size`, center crop, normalize.
+    """Return CLIP's evaluation transform: shorter side to `image_size`, center crop, normalize.
 
-    Called as `t(image)` or `t(image, rng)`; the random state is not used. `mean` and `std` are per channel, for
-    values in [0, 1]. `squash` resizes both sides instead, as SigLIP's does.
+    It is called as `t(image)` or `t(image, rng)`; the random state is not used.
+
+    Args:
+        image_size: S, side of the tensor (3, S, S).
+        mean: of each channel, for values in [0, 1].
+        std: of each channel.
+        interpolation: "bicubic", "bilinear" or "nearest".
+        squash: resize both sides to `image_size` instead of cropping, as SigLIP does.
     """
     return FixedTransform(image_size, _triple(mean), _triple(std), interpolation, squash)
 
@@ -84,10 +97,17 @@ def train_transform(
     *,
     interpolation: str = "bicubic",
 ) -> RandomTransform:
-    """The field's training transform: random resized crop, horizontal flip with probability 1/2, normalize.
+    """Return CoOp's training transform: random resized crop, horizontal flip with probability 1/2, normalize.
 
-    Called as `t(image, rng)`, and all its randomness comes from `rng`. `crop_scale` bounds the crop's share of the
-    image's area; its aspect ratio is between 3/4 and 4/3.
+    It is called as `t(image, rng)`, and all its randomness comes from `rng`. A crop's aspect ratio is 3/4 to 4/3.
+
+    Args:
+        image_size: S, side of the tensor (3, S, S).
+        mean: of each channel, for values in [0, 1].
+        std: of each channel.
+        crop_scale: least and most share of the image's area that a crop keeps.
+        flip: whether to mirror half of the images.
+        interpolation: as in `eval_transform`.
     """
     return RandomTransform(image_size, _triple(mean), _triple(std), interpolation, crop_scale, flip)
 
@@ -97,19 +117,8 @@ def _triple(values: Sequence[float]) -> Triple:
     return red, green, blue
 
 
-def _resized(image: Image.Image, width: int, height: int, interpolation: str) -> Image.Image:
-    return image.resize((width, height), Image.Resampling[interpolation.upper()])
-
-
-def _central(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The center of an image, cut to at most this width and height."""
-    width, height = min(width, image.width), min(height, image.height)
-    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
-    return image.crop((left, top, left + width, top + height))
-
-
 def _random_box(width: int, height: int, scale: tuple[float, float], rng: random.Random) -> tuple[int, int, int, int]:
-    """A crop of random area and aspect ratio, drawn as torchvision's RandomResizedCrop does."""
+    """Draw a crop (left, top, right, bottom), distributed as in torchvision's RandomResizedCrop."""
     for _ in range(TRIES):
         area = width * height * rng.uniform(*scale)
         ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
@@ -117,7 +126,7 @@ def _random_box(width: int, height: int, scale: tuple[float, float], rng: random
         if 0 < crop_width <= width and 0 < crop_height <= height:
             left, top = rng.randint(0, width - crop_width), rng.randint(0, height - crop_height)
             return left, top, left + crop_width, top + crop_height
-    # No crop fitted: the largest central one of a ratio within bounds.
+    # No crop fits: use the largest central one of a ratio within bounds.
     crop_width = min(width, round(height * RATIO[1]))
     crop_height = min(height, round(width / RATIO[0]))
     left, top = (width - crop_width) // 2, (height - crop_height) // 2
@@ -125,5 +134,4 @@ def _random_box(width: int, height: int, scale: tuple[float, float], rng: random
 
 
 def _to_tensor(image: Image.Image, mean: Triple, std: Triple) -> Tensor:
-    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255  # (3, S, S)
-    return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    return F.normalize(F.to_tensor(image), list(mean), list(std), inplace=True)

@@ -139,7 +139,7 @@ def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
     return load_dataset(
         source or data.source,
         split_seed=data.split_seed,
-        class_names=None if data.name_map is None else Path(data.name_map),
+        name_map=None if data.name_map is None else Path(data.name_map),
         root=data.root,
     )
 

@@ -18,7 +18,7 @@ from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.backbones.sources.checkpoints import is_plain
 from vlprompt.config.resolve import method_config
 from vlprompt.config.schema import RunConfig, parse_config
-from vlprompt.data.class_names import is_word, read_class_names
+from vlprompt.data.class_names import is_word, read_name_map
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method, create_method
 from vlprompt.runs.record import RunRecord, SplitRecord, now
@@ -323,7 +323,7 @@ def read_names(file: Path) -> list[str]:
             text = file.read_text(encoding="utf-8-sig")
             content = text.splitlines() if suffix == ".txt" else yaml.safe_load(text)  # JSON is YAML
         elif suffix == ".csv":
-            content = read_class_names(file)
+            content = read_name_map(file)
         else:
             raise VLPromptError(f"`class_names` must be a .txt, .json, .yaml or .csv file, got {file}")
     except OSError as error:

@@ -17,7 +17,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader
 
 from vlprompt.config.schema import OptimConfig, RunConfig, RuntimeConfig
-from vlprompt.data.epochs import EpochDataset
+from vlprompt.data.image_set import EpochDataset
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import Epoch

@@ -1,4 +1,4 @@
-"""Where vlprompt keeps files, and how it writes them so that no kill leaves half of one."""
+"""Atomic writes of files, and the cache folder."""
 
 import os
 import secrets
@@ -12,12 +12,12 @@ UNFINISHED = ".tmp"
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write `content` (str as UTF-8) to `path`: temporary name beside it, synced, renamed.
+    """Write `content` (str as UTF-8) to `path` so that it is there completely or not at all, whenever we are killed.
 
-    Its permissions are those that the umask leaves.
+    It is written under a temporary name beside `path`, synced and renamed. Its permissions follow the umask.
 
     Raises:
-        VLPromptError: it cannot be written; what was there is still there, and whole.
+        VLPromptError: the file cannot be written. An earlier file of this name is still there, unchanged.
     """
     with unfinished(path, content):
         pass
@@ -25,7 +25,10 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
 
 @contextmanager
 def unfinished(path: str | os.PathLike[str], content: bytes | str) -> Iterator[Path]:
-    """As `atomic_write`, with a block between that may read the file under its temporary name, and still stop it."""
+    """Write a file as `atomic_write` does, but rename it only after the block, which gets the temporary path.
+
+    An exception from the block removes the temporary file and leaves `path` unchanged.
+    """
     target = Path(path)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}{UNFINISHED}"
     try:
@@ -41,40 +44,30 @@ def unfinished(path: str | os.PathLike[str], content: bytes | str) -> Iterator[P
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
-            raise VLPromptError(f"{target} cannot be written ({reason}); mend that, or write elsewhere") from error
+            raise VLPromptError(f"{target} cannot be written ({reason}); fix that, or write elsewhere") from error
         raise
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Remove what killed writers of files of these names left in a folder; nobody else may be writing them now."""
+    """Remove the temporary files that `leftovers` finds. Nobody else may be writing these files now."""
     for path in leftovers(folder, names):
         with suppress(OSError):
             path.unlink()
 
 
 def leftovers(folder: Path, names: Iterable[str]) -> set[Path]:
-    """What killed writers of files of these names left in a folder."""
+    """Return the temporary files that killed writers of files of these names left in a folder."""
     return {path for name in names for path in folder.glob(f".{name}.*{UNFINISHED}")}
 
 
 def is_free(folder: Path, *, but: Iterable[Path] = ()) -> bool:
-    """Whether nothing is there, or a folder that holds nothing `but` these."""
+    """Return whether `folder` does not exist, or is a folder that holds nothing but `but`."""
     return not folder.exists() or (folder.is_dir() and set(folder.iterdir()) <= set(but))
 
 
 def cache_dir() -> Path:
-    """The folder for rendered pictures and frozen features: `VLPROMPT_CACHE`, else `~/.cache/vlprompt`."""
+    """Return the cache folder: `VLPROMPT_CACHE`, else `XDG_CACHE_HOME`/vlprompt, else `~/.cache/vlprompt`."""
     configured = os.environ.get("VLPROMPT_CACHE")
     if configured:
         return Path(configured).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vlprompt"
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path as text that can be printed and kept, with backslashes for what is not UTF-8 in it."""
-    return os.fspath(path).encode(errors="backslashreplace").decode()
-
-
-def visible(path: str | os.PathLike[str]) -> str:
-    """A path in one line for people, with backslashes also for what a terminal would take for a command."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))

@@ -43,8 +43,8 @@ EXPECTED = {
 }
 
 
-def listed(names: Iterable[object], most: int = 5) -> str:
-    """Return the first few names in quotes, and how many there are besides.
+def listed(names: Iterable[object], most: int = 5, *, quote: bool = True) -> str:
+    """Return the first few names, in quotes unless told otherwise, and how many there are besides.
 
     Examples:
         >>> listed(["cat", "dog"])
@@ -52,7 +52,7 @@ def listed(names: Iterable[object], most: int = 5) -> str:
         >>> listed("abcdefg", most=3)
         "'a', 'b', 'c' and 4 more"
     """
-    every = [repr(str(name)) for name in names]
+    every = [repr(str(name)) if quote else str(name) for name in names]
     few = ", ".join(every[:most])
     return few if len(every) <= most else f"{few} and {len(every) - most} more"
 
@@ -113,7 +113,7 @@ def describe_validation_error(error: "ValidationError", *, quote_input: bool = T
     """
     where = error_location(error)
     reason = error_reason(error, quote_input=quote_input)
-    return f"{where}: {reason}" if where else reason
+    return f"{where}{'' if reason.startswith('is ') else ':'} {reason}" if where else reason
 
 
 def error_location(error: "ValidationError") -> str:

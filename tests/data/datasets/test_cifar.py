@@ -84,5 +84,5 @@ def test_other_classes_are_an_error(data: Path, monkeypatch: pytest.MonkeyPatch)
         name = "dtd"
 
     monkeypatch.setattr(datasets, "CIFAR100", Coarse)
-    with pytest.raises(VLPromptError, match="it has 47 classes, not 100"):
+    with pytest.raises(VLPromptError, match="it must have 100 classes, got 47"):
         load_dataset("cifar100", root=data)

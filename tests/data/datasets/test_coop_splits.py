@@ -1,4 +1,4 @@
-"""The field's own folders: `split_zhou_*.json` as it is on disk."""
+"""CoOp's folders, with its `split_zhou_*.json`."""
 
 import json
 import logging
@@ -54,7 +54,7 @@ def test_a_split_is_read_as_it_is(name: str, tmp_path: Path, caplog: pytest.LogC
             (f"{images}/{path}" if images else path, label) for path, label, _ in written[split]
         ]
         assert all((folder / item.path).is_file() for item in items[::50])
-    # Base and new are the field's halves: by the label numbers of the file, not by the order of its lines.
+    # Base and new are CoOp's halves: by the label numbers of the file, not by the order of its lines.
     base = dataset.subset("base")
     middle = (len(dataset.class_names) + 1) // 2
     by_label = {label: word for _, label, word in written["train"]}

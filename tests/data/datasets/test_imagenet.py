@@ -43,7 +43,7 @@ def test_labels_are_the_sorted_synsets_and_val_is_the_test_set(data: Path) -> No
     assert len(dataset.subset("base").class_names) == 500
 
 
-# The field's file calls both of them "missile".
+# CoOp's file calls both of them "missile".
 TWINS = ("n03773504", "n04008634")
 
 
@@ -86,12 +86,12 @@ def test_unsorted_and_strange_folders_are_said(tmp_path: Path, caplog: pytest.Lo
     assert caplog.messages == [
         f"imagenet: {place} has no folder n01484850, n01491361, n01494475, n01496331, n01498041 and 993 more",
         f"imagenet: {place} has no images in n01443537",
-        f"imagenet: {place} has folders that are no class of it: n99999999",
+        f"imagenet: {place} has folders that are not classes of the dataset: n99999999",
     ]
     for path in list(place.rglob("*")):
         if path.is_file():
             path.rename(place / path.name)
-    with pytest.raises(VLPromptError, match="imagenet has no images in its class folders; see `vlprompt data check"):
+    with pytest.raises(VLPromptError, match="imagenet has no images in its class folders; download them again"):
         load_dataset("imagenet", root=tmp_path)
 
 

@@ -96,7 +96,7 @@ def test_flowers_are_torchvision_s() -> None:
 
 @pytest.mark.parametrize(
     ("name", "label", "key", "word"),
-    [  # around the border between the field's base and new classes, and where words and keys differ
+    [  # around the border between base and new classes, and where words and keys differ
         ("caltech101", 0, "Faces", "face"),
         ("caltech101", 4, "airplanes", "airplane"),
         ("caltech101", 50, "ibis", "ibis"),

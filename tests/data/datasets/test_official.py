@@ -49,7 +49,7 @@ def test_official_annotations(name: str, data: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
         dataset = load_dataset(name, root=data)
     assert len(caplog.messages) == (name != "fgvc-aircraft")
-    assert all(message.endswith("; it is not the field's split") for message in caplog.messages)
+    assert all(message.endswith("; papers use another split") for message in caplog.messages)
     each, first = EXPECTED[name]
     assert dataset.class_names == read_classes(name).words
     for items, count in zip((dataset.train, dataset.val, dataset.test), each, strict=True):
@@ -66,7 +66,7 @@ def test_official_annotations(name: str, data: Path, caplog: pytest.LogCaptureFi
 
 def test_a_made_split_is_the_same_again_and_known_by_its_hash(data: Path, tmp_path: Path) -> None:
     dataset = load_dataset("oxford-pets", root=data)
-    # The field's folder with the official lists gives the same split, the field's own split another hash.
+    # CoOp's folder with the official lists gives the same split, CoOp's own split another hash.
     (tmp_path / "oxford_pets").symlink_to(data / "oxford-iiit-pet")
     assert load_dataset("oxford-pets", root=tmp_path).split_hash() == dataset.split_hash()
     (tmp_path / "oxford_pets").unlink()
@@ -109,15 +109,15 @@ def test_the_field_s_aircraft_folder(tmp_path: Path) -> None:
         ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1 6 1 2\n", "says that 'beagle' is 'Bengal'"),
         ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1 38 1 2\n", "has no class of 1 to 37"),
         ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1\n", "has no class of 1 to 37"),
-        ("dtd", "dtd/dtd/labels/val1.txt", "bent/bent_1.jpg\n", "a class 'bent' that the dataset has not"),
-        ("fgvc-aircraft", "fgvc-aircraft-2013b/data/variants.txt", "707-320\n", "it has 1 classes, not 100"),
-        ("fgvc-aircraft", "fgvc-aircraft-2013b/data/images_variant_val.txt", "1 A390\n", "a class 'A390' that"),
-        ("food101", "food-101/meta/test.json", '{"soup": ["soup/1"]}', "a class 'soup' that the dataset has not"),
-        ("food101", "food-101/meta/test.json", '["soup/1"]', "it is no mapping of classes to images"),
-        ("sun397", "Testing_01.txt", "/a/arbour/sun_a.jpg\n", "a class 'a/arbour' that the dataset has not"),
-        ("ucf101", "ucf101/ucfTrainTestlist/testlist01.txt", "Napping/v_1.avi\n", "a class 'Napping' that"),
-        ("stanford-cars", "stanford_cars/devkit/cars_meta.mat", "no MATLAB", "it is no MATLAB file"),
-        ("flowers102", "flowers-102/imagelabels.mat", "", "cannot be used: it is no MATLAB file"),
+        ("dtd", "dtd/dtd/labels/val1.txt", "bent/bent_1.jpg\n", "its class 'bent' is not one of the dataset"),
+        ("fgvc-aircraft", "fgvc-aircraft-2013b/data/variants.txt", "707-320\n", "it must have 100 classes, got 1"),
+        ("fgvc-aircraft", "fgvc-aircraft-2013b/data/images_variant_val.txt", "1 A390\n", "its class 'A390' is not"),
+        ("food101", "food-101/meta/test.json", '{"soup": ["soup/1"]}', "its class 'soup' is not one"),
+        ("food101", "food-101/meta/test.json", '["soup/1"]', "it is not a mapping of classes to images"),
+        ("sun397", "Testing_01.txt", "/a/arbour/sun_a.jpg\n", "its class 'a/arbour' is not one"),
+        ("ucf101", "ucf101/ucfTrainTestlist/testlist01.txt", "Napping/v_1.avi\n", "its class 'Napping' is not"),
+        ("stanford-cars", "stanford_cars/devkit/cars_meta.mat", "no MATLAB", "it is not a MATLAB file"),
+        ("flowers102", "flowers-102/imagelabels.mat", "", "cannot be used: it is not a MATLAB file"),
     ],
 )
 def test_a_wrong_annotation_file_is_an_error(
@@ -149,7 +149,7 @@ def test_cars_in_another_order_are_an_error(data: Path, tmp_path: Path) -> None:
     names = np.empty((1, 196), dtype=object)
     names[0, :] = sorted(read_classes("stanford-cars").words)
     savemat(root / "stanford_cars/devkit/cars_meta.mat", {"class_names": names})
-    message = r"cars_meta.mat cannot be used: class 1 is '1991 Volkswagen .*', not 'AM General Hummer SUV 2000'"
+    message = r"cars_meta.mat cannot be used: class 1 must be 'AM General Hummer SUV 2000', got '1991 Volkswagen"
     with pytest.raises(VLPromptError, match=message):
         load_dataset("stanford-cars", root=root)
 
@@ -159,7 +159,7 @@ def test_cars_test_annotations_without_labels_are_an_error(data: Path, tmp_path:
     found = np.empty((1, 2), dtype=[("bbox_x1", object), ("fname", object)])
     found[0, :] = [(30, "00001.jpg"), (30, "00002.jpg")]
     savemat(root / "stanford_cars/cars_test_annos_withlabels.mat", {"annotations": found})
-    with pytest.raises(VLPromptError, match="the file with labels is needed"):
+    with pytest.raises(VLPromptError, match="the file must be the one with labels"):
         load_dataset("stanford-cars", root=root)
     savemat(
         root / "stanford_cars/cars_test_annos_withlabels.mat", {"annotations": trees.car_annotations([("1.jpg", 197)])}
@@ -180,18 +180,18 @@ def test_flowers_with_wrong_numbers_are_an_error(data: Path, tmp_path: Path) -> 
 
 def test_missing_annotation_files_are_named(data: Path, tmp_path: Path) -> None:
     root = linked(data, tmp_path, "ucf101/ucfTrainTestlist/testlist01.txt")
-    with pytest.raises(VLPromptError, match=r"lacks split_zhou_UCF101.json; or ucfTrainTestlist/testlist01.txt; `vlp"):
+    with pytest.raises(VLPromptError, match=r"lacks split_zhou_UCF101.json; or ucfTrainTestlist/testlist01.txt; a "):
         load_dataset("ucf101", root=root)
 
 
 def test_where_the_data_folder_is(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VLPROMPT_DATA", raising=False)
-    with pytest.raises(VLPromptError, match=r"there is no data/dtd; there is no data/dtd/dtd; .* --root DIR"):
+    with pytest.raises(VLPromptError, match=r"data/dtd does not exist; data/dtd/dtd does not exist; .* `root`"):
         load_dataset("dtd")
     (tmp_path / "data").symlink_to(data)
     assert load_dataset("dtd").root == Path("data/dtd/dtd")
     monkeypatch.setenv("VLPROMPT_DATA", str(data))
     assert load_dataset("dtd").root == data / "dtd/dtd"
-    with pytest.raises(VLPromptError, match="the images of dtd are not here"):
+    with pytest.raises(VLPromptError, match="the images of dtd were not found"):
         load_dataset("dtd", root=tmp_path / "elsewhere")

@@ -88,7 +88,7 @@ def test_bad_files_are_skipped_and_named(tree: Path) -> None:
 
 def test_words_come_from_the_mapping(tree: Path) -> None:
     names = {"ant": "tiny ant", "oak": "oak tree", "sea_lion": "sea lion", "unused": "nothing"}
-    assert read_folder(tree, class_names=names).class_names == ("tiny ant", "oak tree", "sea lion")
+    assert read_folder(tree, name_map=names).class_names == ("tiny ant", "oak tree", "sea lion")
 
 
 def message(root: Path) -> str:
@@ -99,16 +99,16 @@ def message(root: Path) -> str:
 
 
 def test_clear_errors(tmp_path: Path, draw: Draw, split_tree: Path) -> None:
-    assert "is not a folder" in message(tmp_path / "nowhere")
+    assert "must be a folder" in message(tmp_path / "nowhere")
     root = tmp_path / "root"
     root.mkdir()
     assert re.search(r"no class folders; put the images of each class", message(root))
     draw(root / "0.png")
-    assert "images lie in it directly" in message(root)
+    assert "its images are not in folders" in message(root)
     (root / "a").mkdir()
     assert "1 class folders but no images" in message(root)
     draw(root / "a/0.png")
-    assert "one class only ('a')" in message(root)
+    assert "only one class ('a')" in message(root)
     (root / "b").mkdir()
     assert "class 'b'" in message(root) and "has no training image" in message(root)
     (root / "b/0.png").touch()

@@ -64,7 +64,7 @@ def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(hub, "_content", fail)
     assert load_dataset("hf:./land") == dataset
     names = {"forest": "a", "sea_lake": "b", "river": "c"}
-    assert load_dataset("hf:./land", class_names=names).class_names == ("a", "b", "c")
+    assert load_dataset("hf:./land", name_map=names).class_names == ("a", "b", "c")
 
 
 def test_class_folders_are_split_by_seed(tree: Path) -> None:
@@ -138,7 +138,7 @@ def test_columns_that_are_not_clear(change: Any, message: str, tmp_path: Path) -
 
 def test_splits_and_sources_that_are_not_there(tmp_path: Path) -> None:
     hf.DatasetDict({"large": table([0, 1]), "small": table([1, 0])}).save_to_disk(tmp_path / "saved")
-    with pytest.raises(VLPromptError, match="has no split called train, but large, small"):
+    with pytest.raises(VLPromptError, match="has no split called train, only large, small"):
         load_dataset(f"hf:{tmp_path / 'saved'}")
     hf.DatasetDict({"train": table([-1, None])}).save_to_disk(tmp_path / "hidden")
     with pytest.raises(VLPromptError, match="has no image with a label"):

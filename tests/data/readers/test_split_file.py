@@ -91,7 +91,7 @@ def test_a_changed_file_is_noticed(
 ) -> None:
     write_split(drawn, tmp_path / "split.jsonl")
     rewritten(tmp_path / "split.jsonl", number, **changes)
-    with pytest.raises(VLPromptError, match="was changed: its lines are not those that its header has the hash of"):
+    with pytest.raises(VLPromptError, match="was changed after it was written: its lines do not match its header"):
         read_split(tmp_path / "split.jsonl", tree)
 
 
@@ -104,7 +104,9 @@ def test_images_are_verified(drawn: Dataset, tree: Path, tmp_path: Path) -> None
     assert verify_split(path, tree) == {first: "is another image"}
     (tree / second).unlink()
     assert verify_split(path, tree) == {first: "is another image", second: "is not there"}
-    with pytest.raises(VLPromptError, match=rf"1 of 21 images of .* are not in .*, the first is {second}; .* --root"):
+    with pytest.raises(
+        VLPromptError, match=rf"1 of 21 images of .* are not in .*, the first is {second}; give their folder as `root`"
+    ):
         read_split(path, tree)
     (tree / second).write_bytes(b"\x89PNG")
     with pytest.raises(VLPromptError, match=r"1 images of .* cannot be read"):
@@ -114,7 +116,7 @@ def test_images_are_verified(drawn: Dataset, tree: Path, tmp_path: Path) -> None
 def test_words_can_be_given_to_the_classes(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
     write_split(drawn, tmp_path / "split.jsonl")
     words = {"ant": "emmet", "oak": "oak tree", "sea lion": "otary"}
-    assert read_split(tmp_path / "split.jsonl", tree, class_names=words).class_names == tuple(words.values())
+    assert read_split(tmp_path / "split.jsonl", tree, name_map=words).class_names == tuple(words.values())
 
 
 def test_a_users_own_file(tree: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_users_own_file(tree: Path) -> None:
     assert (found.name, found.root, found.class_names) == ("mine", tree, ("sea lion", "oak"))
     assert [item.label for item in found.train] == [1, 1, 0, 0]
     assert (len(found.val), len(found.test), found.drawn) == (2, 2, None)
-    assert load_dataset(tree / "mine.jsonl", class_names={"oak": "tree", "sea_lion": "otary"}).class_names[1] == "tree"
+    assert load_dataset(tree / "mine.jsonl", name_map={"oak": "tree", "sea_lion": "otary"}).class_names[1] == "tree"
 
 
 def test_a_users_own_file_may_say_little(tree: Path, tmp_path: Path) -> None:
@@ -156,15 +158,15 @@ def test_a_users_own_file_may_be_untidy(tree: Path, tmp_path: Path) -> None:
     [
         ([], "is empty"),
         ([{"path": "a.png", "class_name": " "}], "line 1 of split file .* needs `path`, and `class_name` or `label`"),
-        ([[1]], "line 1 of split file .* is no object"),
+        ([[1]], "line 1 of split file .* must be a mapping"),
         ([{"path": "a.png"}], "line 1 of split file .* needs `path`, and `class_name` or `label`"),
         ([{"path": "a.png", "label": 0, "split": "dev"}], "line 1 .* has split 'dev'; use train, val or test"),
-        ([{"path": "a", "label": 0, "split": "test"}, {"path": "b", "label": 1}], "line 3 .*: either all lines have"),
+        ([{"path": "a", "label": 0, "split": "test"}, {"path": "b", "label": 1}], "line 3 .*: give `split` in all"),
         ([{"path": "a", "label": 0, "class_name": "x"}, {"path": "b", "label": 1, "class_name": "x"}],
          "line 3 .*: class 'x' has two labels, 0 and 1"),
         ([{"path": "a", "label": 0, "class_name": "x"}, {"path": "b", "label": 0, "class_name": "y"}],
-         "has two classes of one label"),
-        ([{"vlprompt_split": 1, "dataset": "x"}], r"line 1 .* cannot be read \(template: Field required\)"),
+         "has two classes with the same label"),
+        ([{"vlprompt_split": 1, "dataset": "x"}], r"line 1 .* cannot be read \(template is missing\)"),
         ([{"vlprompt_split": 2}], "line 1 of split file .* cannot be read"),
     ],
 )  # fmt: skip
@@ -177,8 +179,8 @@ def test_other_mistakes(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=r"none\.jsonl cannot be read: No such file"):
         read_split(tmp_path / "none.jsonl")
     (tmp_path / "text.jsonl").write_text("path,label\n")
-    with pytest.raises(VLPromptError, match=r"line 1 of split file .* is not JSON"):
+    with pytest.raises(VLPromptError, match=r"line 1 of split file .* must be JSON"):
         read_split(tmp_path / "text.jsonl")
     rows = [{"path": f"{name}/0.png", "class_name": name, "split": "test"} for name in ("oak", "ant")]
-    with pytest.raises(VLPromptError, match="has no header, so it says nothing to verify"):
+    with pytest.raises(VLPromptError, match="has no header, so its images cannot be verified"):
         verify_split(own(tmp_path / "mine.jsonl", *rows), tree)

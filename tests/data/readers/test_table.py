@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from vlprompt.data.readers.table import read_manifest
+from vlprompt.data.readers.table import read_table
 from vlprompt.errors import VLPromptError
 
 ROWS = {
@@ -27,7 +27,7 @@ def write(path: Path, rows: Mapping[str, object] | pl.DataFrame) -> Path:
 def test_given_splits(tree: Path, suffix: str) -> None:
     path = tree / f"birds.{suffix}"
     write(path.with_suffix(path.suffix.lower()), ROWS).rename(path)
-    dataset = read_manifest(path)
+    dataset = read_table(path)
     assert (dataset.name, dataset.root, dataset.class_names) == ("birds", tree, ("ant", "oak tree"))
     assert [(item.path, item.label) for item in dataset.train] == [("ant/0.png", 0), ("oak/0.png", 1)]
     assert [item.path for item in dataset.val] == ["ant/2.png"]
@@ -37,14 +37,14 @@ def test_given_splits(tree: Path, suffix: str) -> None:
 def test_without_a_split_it_is_split_as_the_folder_is(tree: Path) -> None:
     paths = [f"{name}/{number}.png" for name in ("ant", "oak") for number in range(10)]
     rows = {"path": paths, "label": [path.split("/")[0] for path in paths]}
-    dataset = read_manifest(write(tree / "a.csv", rows))
+    dataset = read_table(write(tree / "a.csv", rows))
     assert [len(items) for items in (dataset.train, dataset.val, dataset.test)] == [10, 4, 6]
-    assert read_manifest(tree / "a.csv", split_seed=9).split_hash() != dataset.split_hash()
+    assert read_table(tree / "a.csv", split_seed=9).split_hash() != dataset.split_hash()
 
 
 def test_numbers_are_sorted_as_numbers(tree: Path) -> None:
     rows = {"path": [f"ant/{number}.png" for number in range(4)], "label": [10, 9, 10, 9]}
-    dataset = read_manifest(write(tree / "a.csv", rows), class_names={"9": "nine", "10": "ten"})
+    dataset = read_table(write(tree / "a.csv", rows), name_map={"9": "nine", "10": "ten"})
     assert dataset.class_names == ("nine", "ten")
     assert {item.label for item in dataset.train if item.path in ("ant/1.png", "ant/3.png")} == {0}
 
@@ -64,20 +64,20 @@ def test_labels_are_text_as_it_is_written(labels: list[str], classes: tuple[str,
     rows = {"path": [f"{n}.png" for n in range(len(labels))], "label": labels, "split": ["train"] * len(labels)}
     for path in rows["path"]:
         (tree / path).write_bytes((tree / "ant/0.png").read_bytes())
-    assert read_manifest(write(tree / "a.csv", rows)).class_names == classes
+    assert read_table(write(tree / "a.csv", rows)).class_names == classes
 
 
 def test_class_names_go_with_labels(tree: Path) -> None:
     rows = {**ROWS, "class_name": ROWS["label"], "label": [10, 9, 10, 9, 10]}
     for name in ("a.csv", "a.parquet"):
-        assert read_manifest(write(tree / name, rows)).class_names == ("oak tree", "ant"), "in the order of labels"
+        assert read_table(write(tree / name, rows)).class_names == ("oak tree", "ant"), "in the order of labels"
     del rows["label"]
-    assert read_manifest(write(tree / "a.csv", rows)).class_names == ("ant", "oak tree")
+    assert read_table(write(tree / "a.csv", rows)).class_names == ("ant", "oak tree")
 
 
 def test_other_ways_to_write_a_table(tree: Path) -> None:
     write(tree / "a.csv", ROWS)
-    expected = read_manifest(tree / "a.csv").split_hash()
+    expected = read_table(tree / "a.csv").split_hash()
     text = (tree / "a.csv").read_text()
     rows = text.splitlines()[1:]
     for content in (
@@ -88,16 +88,16 @@ def test_other_ways_to_write_a_table(tree: Path) -> None:
         "\n".join(["Path, LABEL,Split", *(row.replace("train", "Train").replace("test", "TEST ") for row in rows)]),
     ):
         (tree / "a.csv").write_text(content)
-        assert read_manifest(tree / "a.csv").split_hash() == expected, content
+        assert read_table(tree / "a.csv").split_hash() == expected, content
     (tree / "ant\\0.png").write_bytes((tree / "ant/0.png").read_bytes())
     (tree / "a.csv").write_text(text.replace("/", "\\"))
-    assert read_manifest(tree / "a.csv").train[0].path == "ant\\0.png", "a file may be called so"
+    assert read_table(tree / "a.csv").train[0].path == "ant\\0.png", "a file may be called so"
 
 
 def test_missing_and_bad_files_are_skipped(tree: Path) -> None:
     (tree / "ant/0.png").write_bytes(b"")
     rows = {"path": [f"{name}/{n}.png" for name in ("ant", "oak") for n in range(12)], "label": ["a"] * 12 + ["b"] * 12}
-    dataset = read_manifest(write(tree / "a.csv", rows))
+    dataset = read_table(write(tree / "a.csv", rows))
     assert dict(dataset.skipped)["ant/0.png"] == "the file is empty"
     assert dict(dataset.skipped)["oak/11.png"] == "no such file"
     assert len(dataset.skipped) == 5
@@ -105,13 +105,13 @@ def test_missing_and_bad_files_are_skipped(tree: Path) -> None:
 
 def message(path: Path) -> str:
     with pytest.raises(VLPromptError) as caught:
-        read_manifest(path)
+        read_table(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_clear_errors(tree: Path) -> None:
-    assert "no such manifest" in message(tree / "none.csv")
+    assert "does not exist" in message(tree / "none.csv")
     assert "no column 'label'; it has path, class" in message(write(tree / "a.csv", {"path": ["a"], "class": ["b"]}))
     assert "has no rows" in message(write(tree / "a.parquet", pl.DataFrame({"path": [], "label": []})))
     assert "no label in row 2" in message(write(tree / "a.csv", {"path": ["a", "b"], "label": ["x", None]}))
@@ -120,10 +120,10 @@ def test_clear_errors(tree: Path) -> None:
     two = {"path": ["a", "b"], "label": [1, 2], "class_name": ["x", "x"]}
     assert "class 'x' has two labels, '1' and '2'" in message(write(tree / "a.csv", two))
     two = {"path": ["a", "b"], "label": [1, 1], "class_name": ["x", "y"]}
-    assert "has two classes of one label" in message(write(tree / "a.csv", two))
+    assert "has two classes with the same label" in message(write(tree / "a.csv", two))
     rows = {**ROWS, "split": ["train", "dev", "test", "test", "val"]}
     assert "split 'dev' in row 2; use train, val or test" in message(write(tree / "a.csv", rows))
-    assert "one class only" in message(write(tree / "a.csv", {"path": ["ant/0.png"], "label": ["ant"]}))
+    assert "only one class" in message(write(tree / "a.csv", {"path": ["ant/0.png"], "label": ["ant"]}))
     assert "none of the 2 images" in message(write(tree / "a.csv", {"path": ["x.png", "y.png"], "label": ["x", "y"]}))
     (tree / "a.parquet").write_bytes(b"not parquet")
     assert "cannot be read" in message(tree / "a.parquet")

@@ -1,4 +1,4 @@
-"""Annotation files and class folders, and what is said when they are not as they should be."""
+"""Read annotation files and class folders, with errors that say which file is wrong, and how."""
 
 import json
 import os
@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlprompt.data.dataset import Item
-from vlprompt.data.datasets.known import Classes
+from vlprompt.data.datasets.known import ClassList
 from vlprompt.data.images import SUFFIXES
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import listed, one_line
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file that are not blank, stripped."""
+    """Return the lines of a text file that are not blank, stripped."""
     return [line.strip() for line in _read_text(path).splitlines() if line.strip()]
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file."""
+    """Return the content of a JSON file."""
     try:
         return json.loads(_read_text(path))
     except ValueError as error:
@@ -29,7 +30,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_mat(path: Path, *names: str) -> list[NDArray[Any]]:
-    """These variables of a MATLAB file, with dimensions of length 1 taken out, but for one."""
+    """Return variables of a MATLAB file, squeezed, but with at least one dimension."""
     from scipy.io import loadmat
 
     try:
@@ -37,7 +38,7 @@ def read_mat(path: Path, *names: str) -> list[NDArray[Any]]:
     except OSError as error:
         raise broken(path, error.strerror or "it cannot be opened") from error
     except Exception as error:  # whatever a damaged file leads the parser to
-        raise broken(path, f"it is no MATLAB file ({' '.join(str(error).split())})") from error
+        raise broken(path, f"it is not a MATLAB file ({one_line(error)})") from error
     absent = [name for name in names if name not in content]
     if absent:
         raise broken(path, f"it has no variable {absent[0]!r}")
@@ -45,30 +46,30 @@ def read_mat(path: Path, *names: str) -> list[NDArray[Any]]:
 
 
 def broken(path: Path, reason: str) -> VLPromptError:
-    """The error for an annotation file that cannot be used."""
-    return VLPromptError(f"{path} cannot be used: {reason}; fetch it again")
+    """Return the error for an annotation file that cannot be used."""
+    return VLPromptError(f"{path} cannot be used: {reason}; download it again")
 
 
-def check_keys(path: Path, keys: list[str], classes: Classes) -> None:
-    """VLPromptError where an official file numbers the classes in another way."""
+def check_keys(path: Path, keys: list[str], classes: ClassList) -> None:
+    """Raise VLPromptError if an official file has other classes, or other labels for them."""
     if len(keys) != len(classes.keys):
-        raise broken(path, f"it has {len(keys)} classes, not {len(classes.keys)}")
+        raise broken(path, f"it must have {len(classes.keys)} classes, got {len(keys)}")
     for label, (key, ours) in enumerate(zip(keys, classes.keys, strict=True)):
         if key != ours:
-            raise broken(path, f"class {label + 1} is {key!r}, not {ours!r}")
+            raise broken(path, f"class {label + 1} must be {ours!r}, got {key!r}")
 
 
-def label_of(path: Path, key: str, classes: Classes) -> int:
-    """The label of a class in a line of a file. VLPromptError where there is no such class."""
+def label_of(path: Path, key: str, classes: ClassList) -> int:
+    """Return the label of a class that a file names. Raise VLPromptError if the dataset has no such class."""
     if key not in classes.labels:
-        raise broken(path, f"it has a class {key!r} that the dataset has not")
+        raise broken(path, f"its class {key!r} is not one of the dataset")
     return classes.labels[key]
 
 
-def class_folders(root: Path, folder: str, classes: Classes) -> tuple[list[Item], list[str]]:
-    """The images in `root/folder/KEY/` of all classes, sorted within each class, and problems with the folders.
+def class_folders(root: Path, folder: str, classes: ClassList) -> tuple[list[Item], list[str]]:
+    """Return the images in `root/folder/KEY/` of all classes, sorted within each class, and problems with the folders.
 
-    Paths are relative to `root`. Keys may have slashes. Nothing is opened, so a million images take seconds.
+    Paths are relative to `root`. Keys may have slashes. No image is opened, so that a million take seconds.
     """
     items: list[Item] = []
     absent, empty = [], []
@@ -85,30 +86,21 @@ def class_folders(root: Path, folder: str, classes: Classes) -> tuple[list[Item]
     place = root / folder if folder else root
     problems = []
     if absent:
-        problems.append(f"{place} has no folder {shown(absent)}")
+        problems.append(f"{place} has no folder {listed(absent, quote=False)}")
     if empty:
-        problems.append(f"{place} has no images in {shown(empty)}")
+        problems.append(f"{place} has no images in {listed(empty, quote=False)}")
     return items, problems
 
 
-def strange_folders(place: Path, classes: Classes, ignored: frozenset[str] = frozenset()) -> list[str]:
-    """A problem where a folder has others than those of the classes."""
+def strange_folders(place: Path, classes: ClassList, ignored: frozenset[str] = frozenset()) -> list[str]:
+    """Return a problem if a folder has folders that are not classes."""
     known = classes.labels.keys() | ignored
     with os.scandir(place) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     strange = [name for name in names if name not in known]
-    return [f"{place} has folders that are no class of it: {shown(strange)}"] if strange else []
-
-
-def with_slashes(root: Path, path: str) -> str:
-    """A path below `root` with slashes for the backslashes of Windows, unless a file here is called with them."""
-    return path.replace("\\", "/") if "\\" in path and not (root / path).exists() else path
-
-
-def shown(names: list[str]) -> str:
-    """The first few of many names."""
-    few = ", ".join(names[:5])
-    return few if len(names) <= 5 else f"{few} and {len(names) - 5} more"
+    return (
+        [f"{place} has folders that are not classes of the dataset: {listed(strange, quote=False)}"] if strange else []
+    )
 
 
 def _image_names(folder: Path) -> Iterator[str]:

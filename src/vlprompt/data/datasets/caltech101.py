@@ -1,19 +1,18 @@
-"""Caltech101 in 100 classes, as the field has it."""
+"""Caltech101 in 100 classes, as in CoOp."""
 
-from vlprompt.data.datasets.coop_splits import split_json
+from vlprompt.data.datasets.coop_splits import read_in_three, split_json
 from vlprompt.data.datasets.known import Size
 from vlprompt.data.datasets.on_disk import Layout, OnDisk
-from vlprompt.data.datasets.splitting import read_in_three
 
 IMAGES = "101_ObjectCategories"
-# The field leaves out the clutter, and the second folder of faces.
+# CoOp leaves out the clutter and the second folder of faces.
 IGNORED = frozenset({"BACKGROUND_Google", "Faces_easy"})
 SIZES = {"train": Size(4128), "val": Size(1649), "test": Size(2465)}
 FETCH = (f"{IMAGES}/ from caltech-101.zip, https://data.caltech.edu/records/mzrjq-6wc02",)
 
 
 class Caltech101(OnDisk):
-    """Pictures of 100 kinds of objects and animals."""
+    """Images of 100 kinds of objects and animals."""
 
     name = "caltech101"
     license = "CC BY 4.0"

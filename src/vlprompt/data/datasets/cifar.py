@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from torchvision's folders.
 
-The batches in there are pickles. torchvision compares the MD5 of every batch with the published one before it opens
-any, so that only the files that their authors published are ever unpickled. The pictures go into the cache as PNG.
+Their batches are pickles. torchvision compares the MD5 of every batch with the published one before it opens any, so
+that only files that the authors published are unpickled. The images are written into the cache as PNG.
 """
 
 import io
@@ -14,16 +14,16 @@ from PIL import Image
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.annotation_files import broken, check_keys
-from vlprompt.data.datasets.known import Classes, Size
-from vlprompt.data.datasets.materialize import write_once
+from vlprompt.data.datasets.coop_splits import split_off_val
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
-from vlprompt.data.datasets.splitting import split_off_val
+from vlprompt.data.materialize import write_once
 
 
 def cifar_layout(maker: str, folder: str, each: int) -> Layout:
-    """The layout of a class of `torchvision.datasets`, whose test set has `each` images of each class."""
+    """Return the layout of a class of `torchvision.datasets`, with `each` test images of each class."""
 
-    def read(root: Path, classes: Classes) -> Listing:
+    def read(root: Path, classes: ClassList) -> Listing:
         from torchvision import datasets
 
         found = {}
@@ -73,7 +73,7 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 class CIFAR10(OnDisk):
-    """Pictures of 32 x 32 pixels of 10 kinds of animals and vehicles."""
+    """Images of 32 x 32 pixels of 10 kinds of animals and vehicles."""
 
     name = "cifar10"
     license = "none stated; research use"
@@ -83,7 +83,7 @@ class CIFAR10(OnDisk):
 
 
 class CIFAR100(OnDisk):
-    """Pictures of 32 x 32 pixels of 100 kinds of things and animals."""
+    """Images of 32 x 32 pixels of 100 kinds of things and animals."""
 
     name = "cifar100"
     license = "none stated; research use"

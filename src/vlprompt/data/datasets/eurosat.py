@@ -1,9 +1,8 @@
 """EuroSAT in color."""
 
-from vlprompt.data.datasets.coop_splits import split_json
+from vlprompt.data.datasets.coop_splits import read_in_three, split_json
 from vlprompt.data.datasets.known import Size
 from vlprompt.data.datasets.on_disk import Layout, OnDisk
-from vlprompt.data.datasets.splitting import read_in_three
 
 IMAGES = "2750"
 SIZES = {"train": Size(13500, (1000, 1500)), "val": Size(5400, (400, 600)), "test": Size(8100, (600, 900))}
@@ -11,7 +10,7 @@ FETCH = (f"{IMAGES}/ from EuroSAT.zip (the one in RGB), https://github.com/phelb
 
 
 class EuroSAT(OnDisk):
-    """Satellite pictures of 10 kinds of land."""
+    """Satellite images of 10 kinds of land."""
 
     name = "eurosat"
     template = "a centered satellite photo of {}."

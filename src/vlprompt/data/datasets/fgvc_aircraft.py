@@ -4,14 +4,14 @@ from pathlib import Path
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.annotation_files import check_keys, label_of, read_lines
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
 
 LISTS = {split: f"images_variant_{split}.txt" for split in ("train", "val", "test")}
 
 
-def read_lists(root: Path, classes: Classes) -> Listing:
-    """`images_variant_*.txt`: an image's number, a blank, and its class, which may have blanks itself."""
+def read_lists(root: Path, classes: ClassList) -> Listing:
+    """Read `images_variant_*.txt`: an image's number, a blank, and its class, which may contain blanks."""
     check_keys(root / "variants.txt", read_lines(root / "variants.txt"), classes)
     listing = Listing(root)
     for split, items in listing.splits().items():
@@ -32,7 +32,7 @@ class FGVCAircraft(OnDisk):
     torchvision = "FGVCAircraft"
     layouts = (
         Layout(
-            title="the official split, which is the field's",
+            title="the official split, which papers use",
             folders=("fgvc_aircraft", "fgvc-aircraft-2013b/data"),
             needs=("images", "variants.txt", *LISTS.values()),
             read=read_lists,

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.annotation_files import broken, read_mat
-from vlprompt.data.datasets.coop_splits import split_json
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.coop_splits import split_in_three, split_json
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
-from vlprompt.data.datasets.splitting import split_in_three
 
 LABELS, SPLITS = "imagelabels.mat", "setid.mat"
 SIZES = {"train": Size(4093), "val": Size(1633), "test": Size(2463)}
@@ -15,8 +14,8 @@ OFFICIAL = {"train": Size(1020, (10, 10)), "val": Size(1020, (10, 10)), "test": 
 IMAGES = "jpg/ from 102flowers.tgz, https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 
 
-def read_official(root: Path, classes: Classes) -> Listing:
-    """`imagelabels.mat` (`labels` from 1) and `setid.mat` (`trnid`, `valid` and `tstid`, numbers of images from 1)."""
+def read_official(root: Path, classes: ClassList) -> Listing:
+    """Read `imagelabels.mat` (`labels` from 1) and `setid.mat` (`trnid`, `valid`, `tstid`: images, from 1)."""
     items = _read_labels(root, classes)
     path = root / SPLITS
     variables = ("trnid", "valid", "tstid")
@@ -29,12 +28,12 @@ def read_official(root: Path, classes: Classes) -> Listing:
     return listing
 
 
-def read_labels(root: Path, classes: Classes) -> Listing:
-    """`imagelabels.mat` alone, split in three."""
+def read_labels(root: Path, classes: ClassList) -> Listing:
+    """Read `imagelabels.mat` only, and split the images in three."""
     return split_in_three(Listing(root), _read_labels(root, classes))
 
 
-def _read_labels(root: Path, classes: Classes) -> list[Item]:
+def _read_labels(root: Path, classes: ClassList) -> list[Item]:
     path = root / LABELS
     labels = read_mat(path, "labels")[0].tolist()
     if not all(1 <= label <= len(classes.keys) for label in labels):

@@ -1,41 +1,40 @@
-"""ImageNet, whose validation images are the field's test images."""
+"""ImageNet, whose validation images are the test images, as in all papers on prompts."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from vlprompt.data.datasets.annotation_files import broken, class_folders, read_lines, shown, strange_folders
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.annotation_files import broken, class_folders, read_lines, strange_folders
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
+from vlprompt.utils.text import listed
 
-Read = Callable[[Path, Classes], Listing]
+Read = Callable[[Path, ClassList], Listing]
 
-# README.txt and the like lie beside the class folders of some archives; only folders are looked at.
 WORDS = "classnames.txt"
 SIZES = {"train": Size(1281167, (732, 1300)), "test": Size(50000, (50, 50))}
 
 
 def read_synsets(train: str, test: str) -> Read:
-    """A reader of class folders called by synset, in the folders `train`, which may be missing, and `test`."""
+    """Return a reader of class folders named by synset, in the folders `train`, which may be missing, and `test`."""
 
-    def read(root: Path, classes: Classes) -> Listing:
+    def read(root: Path, classes: ClassList) -> Listing:
         listing = Listing(root, listed=False)
         for folder, items in ((train, listing.train), (test, listing.test)):
             if folder and (root / folder).is_dir():
                 found, problems = class_folders(root, folder, classes)
                 items += found
                 listing.problems += problems + strange_folders(root / folder, classes)
-        take_words(listing, classes)
+        read_words(listing, classes)
         return listing
 
     return read
 
 
-def take_words(listing: Listing, classes: Classes) -> None:
-    """CoOp's `classnames.txt` (a synset and its words on each line) goes over our words, if it is there.
+def read_words(listing: Listing, classes: ClassList) -> None:
+    """Use the words of CoOp's `classnames.txt`, a synset and its words on each line, if it is there.
 
-    Words that it has twice do not. It is looked for in the dataset's folder, and in ImageNet's, so that a shifted set
-    has the words of its source.
+    It is looked for in the dataset's folder and in ImageNet's, so that a shifted dataset has the words of its source.
+    The file calls two classes "missile" and two "sunglasses"; these keep our words.
     """
     root = listing.root
     paths = [folder / WORDS for folder in (root, root.parent / "imagenet", root / "imagenet")]
@@ -46,11 +45,7 @@ def take_words(listing: Listing, classes: Classes) -> None:
     absent = [key for key in classes.keys if not lines.get(key, "").strip()]
     if absent:
         raise broken(path, f"it has no words for {absent[0]}")
-    words = {label: lines[key].strip() for label, key in enumerate(classes.keys)}
-    # The field's file calls two classes "missile" and two "sunglasses"; labels with one name cannot be told apart.
-    counts = Counter(words.values())
-    words = {label: word if counts[word] == 1 else classes.words[label] for label, word in words.items()}
-    listing.words = {label: word for label, word in words.items() if word != classes.words[label]}
+    listing.use_words({label: lines[key] for label, key in enumerate(classes.keys)}, classes)
     owners = dict(zip(classes.words, classes.keys, strict=True))
     wrong = [
         f"{classes.keys[label]} is {word!r}, which is {owners[word]}"
@@ -58,7 +53,7 @@ def take_words(listing: Listing, classes: Classes) -> None:
         if word in owners
     ]
     if wrong:
-        listing.problems.append(f"{path} gives classes the words of others: {shown(wrong)}")
+        listing.problems.append(f"{path} gives classes the words of others: {listed(wrong, quote=False)}")
 
 
 class ImageNet(OnDisk):
@@ -70,7 +65,7 @@ class ImageNet(OnDisk):
     shifted = ("imagenet-v2", "imagenet-sketch", "imagenet-a", "imagenet-r")
     layouts = (
         Layout(
-            title="the field's folders",
+            title="CoOp's folders",
             folders=("imagenet",),
             needs=("images/val",),
             read=read_synsets("images/train", "images/val"),

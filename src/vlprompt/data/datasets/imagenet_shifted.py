@@ -3,20 +3,20 @@
 from pathlib import Path
 
 from vlprompt.data.datasets.annotation_files import class_folders, strange_folders
-from vlprompt.data.datasets.imagenet import read_synsets, take_words
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.imagenet import read_synsets, read_words
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
 
 V2 = "imagenetv2-matched-frequency-format-val"
 
 
-def read_numbers(root: Path, classes: Classes) -> Listing:
-    """Class folders called by label, 0 to 999, which an alphabetical order would mix up."""
-    numbers = Classes(tuple(str(label) for label in range(len(classes.keys))), classes.words)
+def read_numbers(root: Path, classes: ClassList) -> Listing:
+    """Read class folders named by label, 0 to 999, which alphabetical order would shuffle."""
+    numbers = ClassList(tuple(str(label) for label in range(len(classes.keys))), classes.words)
     items, problems = class_folders(root, V2, numbers)
     problems += strange_folders(root / V2, numbers)
     listing = Listing(root, test=items, problems=problems, listed=False)
-    take_words(listing, classes)
+    read_words(listing, classes)
     return listing
 
 
@@ -57,7 +57,7 @@ class ImageNetSketch(OnDisk):
             sizes={"test": Size(50889)},
             fetch=(f"{folder}/SYNSET/ from the archive linked at https://github.com/HaohanWang/ImageNet-Sketch",),
         )
-        for title, folder in (("the field's folders", "images"), ("the archive's folders", "sketch"))
+        for title, folder in (("CoOp's folders", "images"), ("the archive's folders", "sketch"))
     )
 
 

@@ -1,4 +1,4 @@
-"""What is known of a dataset before its images are there: classes, template, license, published sizes."""
+"""What is known of a dataset without its images: classes, template, license, published sizes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from vlprompt.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Size:
-    """Published number of images of a split, and of each of its classes (least, most) where that is published."""
+    """Published number of images of a split, and (least, most) of each of its classes if that is published."""
 
     images: int
     each: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
-class Classes:
+class ClassList:
     """The classes of a dataset in the order of their labels.
 
     Attributes:
-        keys: what folders and annotation files call them, such as `n01440764` or `airplanes`.
-        words: what prompts call them, such as `tench` or `airplane`.
+        keys: names in folders and annotation files, such as `n01440764` or `airplanes`.
+        words: names in prompts, such as `tench` or `airplane`.
     """
 
     keys: tuple[str, ...]
@@ -41,10 +41,10 @@ class Known(ABC):
     """A dataset with a name. A subclass declares it; calling an instance loads it.
 
     Attributes:
-        name: what `load_dataset` and the command line call it.
-        template: the prompt it is tested with, with one `{}`.
-        license: of the images, or what is said in its place.
-        url: its home page.
+        name: for `load_dataset` and the command line.
+        template: default prompt, with one `{}` for the class name.
+        license: of the images, or what its authors state instead.
+        url: home page.
         shifted: names of datasets of the same classes in other domains.
     """
 
@@ -62,7 +62,7 @@ class Known(ABC):
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """The words for its classes, which need no images."""
+        """Words for its classes; no images are needed."""
 
     @property
     def about(self) -> str:
@@ -71,16 +71,16 @@ class Known(ABC):
 
     @abstractmethod
     def where(self, root: Path | None = None) -> str | None:
-        """Where its images come from here; None if they are not there."""
+        """Return where its images come from on this machine, or None if they are missing."""
 
     @abstractmethod
     def __call__(self, root: Path | None = None) -> Dataset:
-        """Load it from the data folder `root`; None: from the usual one."""
+        """Load it from the data folder `root`; None is the default one."""
 
 
 @cache
-def read_classes(name: str) -> Classes:
-    """The classes in `names/<name>.txt`: one a line, its key and a tab before its words where the two differ."""
+def read_classes(name: str) -> ClassList:
+    """Read the classes in `names/<name>.txt`, one a line: key, tab and words, or only words that are also the key."""
     text = (resources.files("vlprompt.data.datasets") / "names" / f"{name}.txt").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines()]
-    return Classes(tuple(row[0] for row in rows), tuple(row[-1] for row in rows))
+    return ClassList(tuple(row[0] for row in rows), tuple(row[-1] for row in rows))

@@ -1,4 +1,4 @@
-"""Datasets of the field: where their images lie below a data folder, and how each layout is read."""
+"""Datasets on the user's disk: where their images are below the data folder, and how each layout is read."""
 
 import logging
 import os
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from vlprompt.data.class_names import as_words, find_twins
 from vlprompt.data.dataset import Dataset, Item
-from vlprompt.data.datasets.known import Classes, Known, Size, read_classes
+from vlprompt.data.datasets.known import ClassList, Known, Size, read_classes
 from vlprompt.errors import VLPromptError
 
 logger = logging.getLogger("vlprompt")
@@ -16,14 +17,16 @@ logger = logging.getLogger("vlprompt")
 
 @dataclass
 class Listing:
-    """What a reader found.
+    """Images and class names that a reader found in a folder.
 
     Attributes:
-        root: the folder that paths are relative to.
-        train: images with their labels, in the order that shots are drawn from; so are `val` and `test`.
-        words: the words for classes by label, where the files have their own.
-        problems: what does not fit the dataset's classes, for people.
-        listed: an annotation file names the images, so they may be missing.
+        root: folder that paths are relative to.
+        train: images with their labels, in the order that shots are drawn from.
+        val: the same of the validation images.
+        test: the same of the test images.
+        words: words for classes, by label, that the files give and that differ from ours.
+        problems: one line for each mismatch with the dataset's classes.
+        listed: whether an annotation file names the images, so that some may be missing.
     """
 
     root: Path
@@ -35,11 +38,21 @@ class Listing:
     listed: bool = True
 
     def splits(self) -> dict[str, list[Item]]:
-        """The three lists by name."""
+        """Return the three lists by name."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
+    def use_words(self, names: Mapping[int, str], classes: ClassList) -> None:
+        """Set `words` to a file's class names, but for those that it, or we, also call another class by."""
+        words = list(classes.words)
+        for label, name in names.items():
+            words[label] = as_words([name])[0]
+        while twins := find_twins(list(map(str, range(len(words)))), words):
+            for label in map(int, twins):
+                words[label] = classes.words[label]
+        self.words = {label: word for label, word in enumerate(words) if word != classes.words[label]}
+
     def missing(self) -> list[str]:
-        """Paths that are not there. Each folder is read once, which is faster than asking for each file."""
+        """Return the paths without a file. Listing folders is faster than asking for each file."""
         if not self.listed:
             return []
         there: dict[str, set[str]] = {}
@@ -64,28 +77,28 @@ def _names(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a dataset lies on disk.
+    """One way in which a dataset is stored on disk.
 
     Attributes:
-        title: says whose way it is.
-        folders: where it may lie below the data folder.
-        needs: files and folders in there that make it this layout.
-        read: from the folder and the classes to what is in it.
-        sizes: published sizes by split; "all" where there is no published split.
-        fetch: what to get from where, a line each.
-        standard: its split is the field's, or the only one there is.
+        title: whose layout it is.
+        folders: where it may be below the data folder.
+        needs: files and folders in there that identify the layout.
+        read: called with the folder and the classes.
+        sizes: published sizes by split; by "all" if no split is published.
+        fetch: what to download from where, a line each.
+        standard: whether its split is the one that papers use, or the only one there is.
     """
 
     title: str
     folders: tuple[str, ...]
     needs: tuple[str, ...]
-    read: Callable[[Path, Classes], Listing]
+    read: Callable[[Path, ClassList], Listing]
     sizes: Mapping[str, Size]
     fetch: tuple[str, ...]
     standard: bool = True
 
     def lacks(self, folder: Path) -> list[str]:
-        """What of `needs` is not in a folder."""
+        """Return what of `needs` is missing in a folder."""
         return [name for name in self.needs if not (folder / name).exists()]
 
 
@@ -98,12 +111,12 @@ class Found:
 
 
 class OnDisk(Known):
-    """A dataset whose images the user has.
+    """A dataset whose images the user has downloaded.
 
     Attributes:
-        layouts: those that are looked for, in this order.
-        names: its file of classes, where it is not called as the dataset.
-        torchvision: the class of `torchvision.datasets` that downloads it; None where there is none.
+        layouts: looked for in this order.
+        names: name of its file of classes; None if that is the dataset's.
+        torchvision: class of `torchvision.datasets` that downloads it, or None.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
@@ -111,27 +124,27 @@ class OnDisk(Known):
     torchvision: ClassVar[str | None] = None
 
     @property
-    def classes(self) -> Classes:
-        """Its classes."""
+    def classes(self) -> ClassList:
+        """Its classes, in the order of their labels."""
         return read_classes(self.names or self.name)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The words for its classes, which need no images."""
+        """Words for its classes; no images are needed."""
         return self.classes.words
 
     @property
     def sizes(self) -> Mapping[str, Size]:
-        """Published sizes of the field's own split, or of the official one where the field has none."""
+        """Published sizes of the split that papers use."""
         return self.layouts[0].sizes
 
     def where(self, root: Path | None = None) -> str | None:
-        """The folder it was found in; None if it is nowhere below the data folder."""
+        """Return the folder that it is in, or None if it is not below the data folder."""
         found = self.find(root)
         return None if found is None else str(found.folder)
 
     def find(self, root: Path | None = None) -> Found | None:
-        """The first of its layouts that is there."""
+        """Return the first of its layouts that is there, or None."""
         for layout in self.layouts:
             for folder in layout.folders:
                 if not layout.lacks(data_root(root) / folder):
@@ -139,7 +152,7 @@ class OnDisk(Known):
         return None
 
     def tried(self, root: Path | None = None) -> str:
-        """Which folders were looked for, and what those that are there lack, for people."""
+        """Return one line on the folders that were looked for, and what is missing in those that exist."""
         lacks: dict[str, list[str]] = {}
         for layout in self.layouts:
             for name in layout.folders:
@@ -147,43 +160,41 @@ class OnDisk(Known):
         parts = []
         for name, ways in lacks.items():
             folder = data_root(root) / name
-            parts.append(f"{folder} lacks {'; or '.join(ways)}" if folder.is_dir() else f"there is no {folder}")
+            parts.append(f"{folder} lacks {'; or '.join(ways)}" if folder.is_dir() else f"{folder} does not exist")
         return "; ".join(parts)
 
     def __call__(self, root: Path | None = None) -> Dataset:
-        """Load it, without opening an image.
+        """Load the dataset, without opening an image.
 
         Raises:
-            VLPromptError: none of the layouts is there; an annotation file cannot be read; images that it names are
-                not there.
+            VLPromptError: none of its layouts is there; an annotation file cannot be read; images that it names are
+                missing.
         """
         found = self.find(root)
         if found is None:
             raise VLPromptError(
-                f"the images of {self.name} are not here: {self.tried(root)}; `vlprompt data check {self.name}` says "
-                "what to fetch from where; another data folder: --root DIR, or VLPROMPT_DATA"
+                f"the images of {self.name} were not found: {self.tried(root)}; a data check says "
+                "what to download from where; set another data folder with `root` or VLPROMPT_DATA"
             )
         listing = found.layout.read(found.folder, self.classes)
         lost = listing.missing()
         if lost:
             raise VLPromptError(
-                f"{len(lost)} images of {self.name} are not in {listing.root}, the first is {lost[0]}; see "
-                f"`vlprompt data check {self.name}`"
+                f"{len(lost)} images of {self.name} are not in {listing.root}, the first is {lost[0]}; a "
+                "data check says what to download from where"
             )
         if not any(listing.splits().values()):
-            raise VLPromptError(
-                f"{self.name} has no images in its class folders; see `vlprompt data check {self.name}`"
-            )
+            raise VLPromptError(f"{self.name} has no images in its class folders; download them again")
         for problem in listing.problems:
             logger.warning("%s: %s", self.name, problem)
         if found.layout.standard:
             logger.info("%s: %s, in %s", self.name, found.layout.title, found.folder)
         else:
-            logger.warning("%s: %s, in %s; it is not the field's split", self.name, found.layout.title, found.folder)
+            logger.warning("%s: %s, in %s; papers use another split", self.name, found.layout.title, found.folder)
         return self.dataset(listing)
 
     def dataset(self, listing: Listing) -> Dataset:
-        """What a reader found as a dataset. Words in the files go over ours, since their labels are meant with them."""
+        """Make a dataset of a listing. Words from the files replace ours, since their labels belong to them."""
         words = [listing.words.get(label, word) for label, word in enumerate(self.class_names)]
         return Dataset(
             name=self.name,
@@ -200,5 +211,5 @@ class OnDisk(Known):
 
 
 def data_root(root: Path | None = None) -> Path:
-    """The data folder: `root`, else `VLPROMPT_DATA`, else `data`."""
+    """Return the data folder: `root`, else `VLPROMPT_DATA`, else `data`."""
     return Path(root or os.environ.get("VLPROMPT_DATA") or "data").expanduser()

@@ -4,22 +4,21 @@ from pathlib import Path
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.annotation_files import broken, read_lines
-from vlprompt.data.datasets.coop_splits import split_json
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.coop_splits import split_json, split_off_val
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
-from vlprompt.data.datasets.splitting import split_off_val
 
 SIZES = {"train": Size(2944), "val": Size(736), "test": Size(3669)}
 IMAGES = ("images/ from images.tar.gz, https://www.robots.ox.ac.uk/~vgg/data/pets/",)
 
 
-def read_lists(root: Path, classes: Classes) -> Listing:
-    """`annotations/trainval.txt` and `test.txt`: a file's stem, its class from 1, and two numbers more."""
+def read_lists(root: Path, classes: ClassList) -> Listing:
+    """Read `annotations/trainval.txt` and `test.txt`: a file's stem, its class from 1, and two more numbers."""
     train, val = split_off_val(_read_list(root / "annotations" / "trainval.txt", classes))
     return Listing(root, train, val, _read_list(root / "annotations" / "test.txt", classes))
 
 
-def _read_list(path: Path, classes: Classes) -> list[Item]:
+def _read_list(path: Path, classes: ClassList) -> list[Item]:
     items = []
     for line in read_lines(path):
         if line.startswith("#"):

@@ -4,28 +4,27 @@ from pathlib import Path
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.annotation_files import broken, check_keys, read_mat
-from vlprompt.data.datasets.coop_splits import split_json
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.coop_splits import split_json, split_off_val
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
-from vlprompt.data.datasets.splitting import split_off_val
 
 META, TRAIN, TEST = "devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"
 SIZES = {"train": Size(6509), "val": Size(1635), "test": Size(8041)}
 IMAGES = ("cars_train/ and cars_test/ from a mirror: the original page is gone",)
 
 
-def read_annotations(root: Path, classes: Classes) -> Listing:
-    """The official MATLAB files: `class_names` of the devkit, and `annotations` with `fname` and `class` from 1."""
+def read_annotations(root: Path, classes: ClassList) -> Listing:
+    """Read the official MATLAB files: the devkit's `class_names`, and `annotations` (`fname`, `class` from 1)."""
     meta = root / META
     check_keys(meta, [str(name) for name in read_mat(meta, "class_names")[0]], classes)
     train, val = split_off_val(_read_annotations(root / TRAIN, "cars_train", classes))
     return Listing(root, train, val, _read_annotations(root / TEST, "cars_test", classes))
 
 
-def _read_annotations(path: Path, folder: str, classes: Classes) -> list[Item]:
+def _read_annotations(path: Path, folder: str, classes: ClassList) -> list[Item]:
     (found,) = read_mat(path, "annotations")
     if not {"fname", "class"} <= set(found.dtype.names or ()):
-        raise broken(path, "its annotations lack `fname` or `class`; the file with labels is needed")
+        raise broken(path, "its annotations lack `fname` or `class`; the file must be the one with labels")
     items = [Item(f"{folder}/{row['fname']}", int(row["class"]) - 1) for row in found]
     wrong = next((item for item in items if not 0 <= item.label < len(classes.keys)), None)
     if wrong is not None:
@@ -49,7 +48,7 @@ class StanfordCars(OnDisk):
             needs=("cars_train", "cars_test", META, TRAIN, TEST),
             read=read_annotations,
             sizes=SIZES,
-            fetch=(*IMAGES, "devkit/ from car_devkit.tgz, and cars_test_annos_withlabels.mat, likewise"),
+            fetch=(*IMAGES, "devkit/ from car_devkit.tgz, and cars_test_annos_withlabels.mat from a mirror"),
             standard=False,
         ),
     )

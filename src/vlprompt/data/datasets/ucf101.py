@@ -1,14 +1,13 @@
-"""UCF101, of each video the frame in the middle."""
+"""UCF101, the middle frame of each video."""
 
 import re
 from pathlib import Path
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.annotation_files import check_keys, label_of, read_lines
-from vlprompt.data.datasets.coop_splits import split_json
-from vlprompt.data.datasets.known import Classes, Size
+from vlprompt.data.datasets.coop_splits import split_json, split_off_val
+from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
-from vlprompt.data.datasets.splitting import split_off_val
 
 IMAGES, LISTS = "UCF-101-midframes", "ucfTrainTestlist"
 SIZES = {"train": Size(7639), "val": Size(1898), "test": Size(3783)}
@@ -18,15 +17,15 @@ FETCH = (
 )
 
 
-def read_lists(root: Path, classes: Classes) -> Listing:
-    """The first official split: `classInd.txt`, and lists of videos, which the middle frames are called after."""
+def read_lists(root: Path, classes: ClassList) -> Listing:
+    """Read the first official split: `classInd.txt`, and lists of videos, which name the middle frames."""
     path = root / LISTS / "classInd.txt"
     check_keys(path, [line.partition(" ")[2] for line in read_lines(path)], classes)
     train, val = split_off_val(_read_list(root / LISTS / "trainlist01.txt", classes))
     return Listing(root, train, val, _read_list(root / LISTS / "testlist01.txt", classes))
 
 
-def _read_list(path: Path, classes: Classes) -> list[Item]:
+def _read_list(path: Path, classes: ClassList) -> list[Item]:
     items = []
     for line in read_lines(path):
         action, _, video = line.split()[0].partition("/")

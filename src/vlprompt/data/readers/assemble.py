@@ -1,19 +1,17 @@
-"""From labeled files to a dataset: the part that all readers of a user's own pictures share."""
+"""From labeled files to a dataset: what all readers of a user's own images share."""
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlprompt.data.checks import unreadable
-from vlprompt.data.class_names import words_for
-from vlprompt.data.dataset import Dataset, Item
-from vlprompt.data.datasets.annotation_files import with_slashes
+from vlprompt.data.class_names import NameMap, words_for
+from vlprompt.data.dataset import Dataset, Item, with_slashes
+from vlprompt.data.file_facts import unreadable
 from vlprompt.data.sampling import split_order, split_sizes
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.files import printable
+from vlprompt.utils.text import printable
 
 logger = logging.getLogger("vlprompt")
 
@@ -23,7 +21,7 @@ ALIASES = {"valid": "val", "validation": "val"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of a source: its path, the class as the source calls it, and its split, if the source says so."""
+    """One file of a source: its path, the class as the source calls it, and its split, if the source has splits."""
 
     path: str
     label: str
@@ -37,21 +35,24 @@ def assemble(
     entries: Sequence[Entry],
     *,
     split_seed: int,
-    class_names: Mapping[str, str] | Path | None,
+    name_map: NameMap | None,
 ) -> Dataset:
-    """A dataset of the entries that can be read, split where they are not, with words for the classes.
+    """Make a dataset of the files that can be read, split by seed if the source has no splits.
 
     Args:
-        source: the folder or file that the user named, for messages and the dataset's name.
-        root: the folder that paths are relative to.
+        source: folder or file that the user named; messages and the dataset's name come from it.
+        root: folder that paths are relative to.
         classes: all classes in the order of their labels.
         entries: the files; either all have a split, or none.
         split_seed: of the split of each class's images into train, val and test.
-        class_names: see `words_for`.
+        name_map: see `words_for`.
+
+    Raises:
+        VLPromptError: there is only one class, a class has no words or no image, or no image can be read.
     """
     if len(classes) < 2:
-        raise VLPromptError(f"{source} has one class only ({classes[0]!r}); a classifier needs two or more")
-    words = words_for(classes, class_names)
+        raise VLPromptError(f"{source} has only one class ({classes[0]!r}); a classifier needs at least two")
+    words = words_for(classes, name_map)
     entries = [replace(entry, path=with_slashes(root, entry.path)) for entry in entries]
     bad = unreadable(root, [entry.path for entry in entries])
     kept = [entry for entry in entries if entry.path not in bad]
@@ -75,13 +76,6 @@ def assemble(
     )
 
 
-def in_order(labels: Iterable[str]) -> list[str]:
-    """Labels sorted: as numbers where all of them are written as numbers are, so that 10 follows 9, else as text."""
-    found = sorted(labels)
-    numbers = all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", label, re.ASCII) for label in found)
-    return sorted(found, key=float) if numbers else found
-
-
 def _split(entries: Iterable[Entry], seed: int) -> list[Entry]:
     by_class: dict[str, list[str]] = {}
     for entry in entries:
@@ -96,6 +90,7 @@ def _split(entries: Iterable[Entry], seed: int) -> list[Entry]:
 
 
 def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: Mapping[str, str]) -> None:
+    """Raise if a class has no image to train on, or none at all in a source that is only tested on."""
     if not entries:
         path, reason = next(iter(bad.items()))
         raise VLPromptError(f"none of the {len(bad)} images of {source} can be read; the first is {path}: {reason}")
@@ -105,9 +100,7 @@ def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: 
     for name in classes:
         if not present[name]:
             what = "training image" if "train" in splits else "image"
-            raise VLPromptError(
-                f"class {name!r} of {source} has no {what} that can be read; add some or remove the class"
-            )
+            raise VLPromptError(f"class {name!r} of {source} has no readable {what}; add some or remove the class")
     tested = {entry.label for entry in entries if entry.split == "test"}
     untested = [name for name in classes if name not in tested]
     if untested:

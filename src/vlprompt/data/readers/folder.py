@@ -1,29 +1,39 @@
-"""A folder per class."""
+"""Read a folder that has a folder of images for each class."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+from vlprompt.data.class_names import NameMap, in_order
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.datasets.annotation_files import shown
 from vlprompt.data.images import SUFFIXES
 from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import listed
 
 logger = logging.getLogger(__name__)
 
 
-def read_folder(root: Path, *, split_seed: int = 1, class_names: Mapping[str, str] | Path | None = None) -> Dataset:
-    """The dataset in a folder that has a folder of images per class.
+def read_folder(root: Path, *, split_seed: int = 1, name_map: NameMap | None = None) -> Dataset:
+    """Read the dataset in a folder.
 
     `root/CLASS/...` is split by seed: 50% train, 20% val, 30% test of each class (see `sampling.split_sizes`).
-    `root/train/CLASS/...`, `root/val/...` (or `valid`, `validation`) and `root/test/...` are taken as they are; val may
-    be missing, and so may train, for a folder that is only tested on.
-    Classes are in alphabetical order. Subfolders of a class belong to it, symbolic links are followed, hidden files and
-    files without an image's suffix are not looked at. Files that cannot be read are in `Dataset.skipped`.
+    `root/train/CLASS/...`, `root/val/...` (or `valid`, `validation`) and `root/test/...` are used unchanged; val may be
+    missing, and so may train, for a folder that is only tested on.
+    Classes are in alphabetical order, or by value if all of them are numbers. Subfolders of a class belong to it,
+    symbolic links are followed, hidden files and files without the suffix of an image are ignored. Files that cannot be
+    read are in `Dataset.skipped`.
+
+    Args:
+        root: the folder.
+        split_seed: of the split, if the folder has none.
+        name_map: see `words_for`.
+
+    Raises:
+        VLPromptError: there are no class folders or no images in them, or see `assemble`.
     """
     if not root.is_dir():
-        raise VLPromptError(f"DATA {root} is not a folder")
+        raise VLPromptError(f"`data` must be a folder, got {root}")
     parts = _split_folders(root)
     if parts and "test" not in parts.values():
         raise VLPromptError(f"{root} has train/ but no test/; move some images of each class there, or rename val/")
@@ -35,17 +45,17 @@ def read_folder(root: Path, *, split_seed: int = 1, class_names: Mapping[str, st
             classes.add(class_folder.name)
             entries += [Entry(path, class_folder.name, split) for path in image_paths(class_folder, root)]
     if not classes:
-        hint = "images lie in it directly; " if loose else ""
+        hint = "its images are not in folders; " if loose else ""
         raise VLPromptError(f"{root} has no class folders; {hint}put the images of each class into a folder of its own")
     if loose:
-        logger.warning("images beside the class folders of %s belong to no class: %s", root, shown(loose))
+        logger.warning("images beside the class folders of %s belong to no class: %s", root, listed(loose, quote=False))
     if not entries:
         raise VLPromptError(f"{root} has {len(classes)} class folders but no images in them")
-    return assemble(root, root, sorted(classes), entries, split_seed=split_seed, class_names=class_names)
+    return assemble(root, root, in_order(classes), entries, split_seed=split_seed, name_map=name_map)
 
 
 def _split_folders(root: Path) -> dict[Path, str]:
-    """The folders that are splits; none if `train`, say, is a class of vehicles: its images lie in it directly."""
+    """Return the folders that are splits; none if `train`, say, is a class of vehicles, with images directly in it."""
     parts = {}
     for folder in _folders(root):
         split = ALIASES.get(folder.name, folder.name)
@@ -64,7 +74,7 @@ def _is_image(path: Path) -> bool:
 
 
 def image_paths(folder: Path, root: Path, above: frozenset[Path] = frozenset()) -> Iterator[str]:
-    """Paths relative to `root` of all images below `folder`, sorted within each folder."""
+    """Yield the paths relative to `root` of all images below `folder`, sorted within each folder."""
     real = folder.resolve()
     if real in above:  # a symbolic link that leads back up
         return

@@ -1,6 +1,6 @@
-"""Datasets of Hugging Face: from the hub by name, or from a folder.
+"""Read a dataset of Hugging Face: from the hub by name, or from a folder.
 
-Images and labels are found by the types of the columns. The images are written into the cache as they are.
+The types of the columns say which hold images and labels. The images are written into the cache byte for byte.
 """
 
 import hashlib
@@ -10,21 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vlprompt.data.class_names import NameMap, in_order
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.datasets.materialize import write_once
-from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble, in_order
+from vlprompt.data.materialize import write_once
+from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import one_line
 
 logger = logging.getLogger("vlprompt")
 
 PREFIX = "hf:"
-# The first of these that is there is taken where several columns would do, as CIFAR-100's fine and coarse labels.
+# If several columns qualify, such as CIFAR-100's fine and coarse labels, the first of these is used.
 IMAGES = ("image", "img")
 LABELS = ("label", "labels", "fine_label")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StoredImage:
     """A labeled image: its place in the table of a split, and its class."""
 
     table: str
@@ -33,19 +35,25 @@ class Row:
 
     @property
     def path(self) -> str:
-        """Of its file in the cache."""
+        """Path of its file in the cache folder."""
         return f"{self.table}/{self.index:06}"
 
 
-def read_hub(source: str, *, split_seed: int = 1, class_names: Mapping[str, str] | Path | None = None) -> Dataset:
-    """The dataset behind `hf:NAME`, `hf:NAME:CONFIG` or `hf:./FOLDER`.
+def read_hub(source: str, *, split_seed: int = 1, name_map: NameMap | None = None) -> Dataset:
+    """Read the dataset `hf:NAME`, `hf:NAME:CONFIG` or `hf:./FOLDER`.
 
     A folder is one that `datasets.load_dataset` reads (class folders, Parquet files, ...) or that `save_to_disk` wrote.
-    Splits called train, val (or valid, validation, dev) and test are taken as they are, others are left out. Where no
-    image of test has a label, val is tested on; a dataset with one split alone is split by seed as a folder is.
+    Splits called train, val (or valid, validation, dev) and test are used unchanged, others are left out. If no image
+    of test has a label, val is tested on; a dataset with a single split is split by seed as a folder is.
+
+    Args:
+        source: with the prefix `hf:`.
+        split_seed: of the split, if the dataset has none.
+        name_map: see `words_for`.
 
     Raises:
-        VLPromptError: the extra `datasets` is missing; there is no such dataset; no column of images or of labels.
+        VLPromptError: the extra `datasets` is not installed; the dataset is not found, or has no column of images or
+            of labels; or see `assemble`.
     """
     tables = _load(source)
     features = next(iter(tables.values())).features
@@ -75,12 +83,12 @@ def read_hub(source: str, *, split_seed: int = 1, class_names: Mapping[str, str]
         for split, found in rows.items()
         for row in found
     ]
-    dataset = assemble(Path(plain), folder, classes, entries, split_seed=split_seed, class_names=class_names)
+    dataset = assemble(Path(plain), folder, classes, entries, split_seed=split_seed, name_map=name_map)
     return replace(dataset, name=plain, source=source)
 
 
 def _load(source: str) -> dict[str, Any]:
-    """The tables of a dataset by split."""
+    """Return the tables of a dataset by split."""
     try:
         import datasets
     except ImportError as error:
@@ -91,8 +99,7 @@ def _load(source: str) -> dict[str, Any]:
     try:
         found = datasets.load_from_disk(folder) if saved else datasets.load_dataset(name, config or None)
     except Exception as error:  # whatever a missing dataset, network or file leads to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise VLPromptError(f"{source} cannot be loaded: {reason}") from error
+        raise VLPromptError(f"{source} cannot be loaded: {one_line(error)}") from error
     return dict(found) if isinstance(found, dict) else {"train": found}
 
 
@@ -119,13 +126,13 @@ def _the_one(source: str, what: str, columns: list[str], wanted: tuple[str, ...]
     )
 
 
-def _rows(split: str, values: list[Any], names: list[str] | None) -> list[Row]:
-    """The images with a label; hidden ones are None, NaN or -1."""
+def _rows(split: str, values: list[Any], names: list[str] | None) -> list[StoredImage]:
+    """Return the images with a label; one that is withheld is None, NaN or -1."""
     known = [(index, value) for index, value in enumerate(values) if value not in (None, -1) and value == value]
-    return [Row(split, index, names[value] if names else str(value)) for index, value in known]
+    return [StoredImage(split, index, names[value] if names else str(value)) for index, value in known]
 
 
-def _splits(source: str, labeled: dict[str, list[Row]]) -> dict[str, list[Row]]:
+def _splits(source: str, labeled: dict[str, list[StoredImage]]) -> dict[str, list[StoredImage]]:
     if not labeled:
         raise VLPromptError(f"{source} has no image with a label")
     if len(labeled) == 1:
@@ -133,7 +140,7 @@ def _splits(source: str, labeled: dict[str, list[Row]]) -> dict[str, list[Row]]:
     aliases = {**ALIASES, "dev": "val"}
     rows = {aliases.get(name, name): found for name, found in labeled.items() if aliases.get(name, name) in SPLITS}
     if "train" not in rows:
-        raise VLPromptError(f"{source} has no split called train, but {', '.join(labeled)}")
+        raise VLPromptError(f"{source} has no split called train, only {', '.join(labeled)}")
     if "test" not in rows and "val" in rows:
         logger.warning("%s has no test images with labels; it is tested on its validation images", source)
         rows["test"] = rows.pop("val")

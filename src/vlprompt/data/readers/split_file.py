@@ -1,38 +1,38 @@
-"""A split as a file: which images a run learns from and is tested on, so that others can use the very same.
+"""Split files: which images a run learns from and is tested on, so that others can use the same.
 
-JSON lines in UTF-8. The first one is the header, then there is a line for each image:
+JSON lines in UTF-8. The first line is the header, each other one an image:
 
     {"vlprompt_split": 1, "dataset", "template", "shots", "seed", "classes": [...], "hash", "content"}
     {"path", "label", "class_name", "split", "sha256"}
 
-Paths are relative. `hash` is `Dataset.split_hash()`. `content`, `Dataset.content_hash`, is made of what the images are
-instead of where they lie, so that two people whose folders differ can compare it.
+Paths are relative. `hash` is `Dataset.split_hash()`. `content` is `Dataset.content_hash`, which depends on the images
+instead of their paths, so that two people with different folders can compare it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from vlprompt.data.checks import unreadable
-from vlprompt.data.class_names import words_for
-from vlprompt.data.dataset import Dataset, Item
-from vlprompt.data.hashes import combined_hash, file_hashes
+from vlprompt.data.class_names import NameMap, in_order, words_for
+from vlprompt.data.dataset import Dataset, Item, hash_of_images, hash_of_split
+from vlprompt.data.file_facts import content_hashes, file_hashes, unreadable
 from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
+from vlprompt.utils.text import describe_validation_error, error_reason
 
 SUFFIX = ".jsonl"
-# Of a line that users write.
+# Keys of a line that users write.
 FIELDS = ("path", "label", "class_name", "split")
 OBJECT = TypeAdapter(dict[str, Any])
 
 
 class Header(BaseModel):
-    """The first line. `shots` and `seed` are those of the draw, None where nothing was drawn."""
+    """The first line. `shots` and `seed` are those of a few-shot draw; None if the file holds all images."""
 
     vlprompt_split: Literal[1] = 1
     dataset: str
@@ -44,7 +44,7 @@ class Header(BaseModel):
     content: str
 
 
-class Row(BaseModel):
+class SplitLine(BaseModel):
     """One image: its POSIX path relative to the root, its class, its split, and the SHA-256 of its file."""
 
     path: str
@@ -54,15 +54,17 @@ class Row(BaseModel):
     sha256: str
 
 
-Line = TypeVar("Line", Header, Row)
+Line = TypeVar("Line", Header, SplitLine)
 
 
 def write_split(dataset: Dataset, path: Path) -> Header:
-    """Write the images of all splits to a file, drawn shots as they are drawn. Every image is read for its hash."""
+    """Write the images of all splits to a file, in their order, with the hashes that are known or read now."""
     items = [(split, item) for split, part in dataset.splits().items() for item in part]
-    hashes = file_hashes(dataset.root, [item.path for _, item in items])
+    hashes = content_hashes(dataset.root, [item.path for _, item in items])
     rows = [
-        Row(path=item.path, label=item.label, class_name=dataset.class_names[item.label], split=split, sha256=found)
+        SplitLine(
+            path=item.path, label=item.label, class_name=dataset.class_names[item.label], split=split, sha256=found
+        )
         for (split, item), found in zip(items, hashes, strict=True)
     ]
     shots, seed = dataset.drawn or (None, None)
@@ -84,45 +86,50 @@ def read_split(
     root: Path | None = None,
     *,
     split_seed: int = 1,
-    class_names: Mapping[str, str] | Path | None = None,
+    name_map: NameMap | None = None,
 ) -> Dataset:
-    """The dataset in a split file; what `write_split` wrote comes back with the same `split_hash()`.
+    """Read the dataset in a split file; what `write_split` wrote comes back with the same `split_hash()`.
 
     A user's own file needs no header: lines with `path`, `class_name` or `label` or both, and, in all lines or none,
-    `split`. Classes are in the order of their labels where those are whole numbers, else in alphabetical order; without
-    `split` each class is split by seed as a folder's is, and files that cannot be read are in `Dataset.skipped`.
+    `split`. Classes are in the order of their labels if those are integers, else in alphabetical order, or by value if
+    all of them are numbers; without `split` each class is split by seed as in a folder, and files that cannot be read
+    are in `Dataset.skipped`.
 
     Args:
         path: the file.
-        root: the folder that paths are relative to; the file's own unless given.
-        split_seed: of a user's own file without `split`.
-        class_names: see `words_for`.
+        root: folder that paths are relative to; by default the file's own.
+        split_seed: of the split of a user's own file without `split`.
+        name_map: see `words_for`.
 
     Raises:
-        VLPromptError: a line that cannot be read; a header that does not fit the lines below it, or whose images
-            are not all there.
+        VLPromptError: a line cannot be read; the header does not match the lines below it, or images of a file with a
+            header are missing or cannot be read; or see `assemble`.
     """
     root = path.parent if root is None else root
     lines = _read_lines(path)
     if not _has_header(lines):
-        return _own_dataset(path, root, lines, split_seed, class_names)
+        return _own_dataset(path, root, lines, split_seed, name_map)
     header, rows = _parse(path, lines)
     lost = [row.path for row in rows if not (root / row.path).is_file()]
     if lost:
         raise VLPromptError(
             f"{len(lost)} of {len(rows)} images of {path} are not in {root}, the first is {lost[0]}; "
-            "give their folder with --root"
+            "give their folder as `root`"
         )
     bad = unreadable(root, [row.path for row in rows])
     if bad:
         first, reason = next(iter(bad.items()))
         raise VLPromptError(f"{len(bad)} images of {path} cannot be read; the first is {first}: {reason}")
     dataset = replace(_dataset(header, rows), root=root, source=str(path))
-    return replace(dataset, class_names=words_for(dataset.class_names, class_names)) if class_names else dataset
+    return replace(dataset, class_names=words_for(dataset.class_names, name_map)) if name_map else dataset
 
 
 def verify_split(path: Path, root: Path | None = None) -> dict[str, str]:
-    """What is wrong with the images of a file that `write_split` wrote, by their paths; nothing where all are the same.
+    """Return what is wrong with the images of a file that `write_split` wrote, by path; empty if all are the same.
+
+    Args:
+        path: the file.
+        root: folder that paths are relative to; by default the file's own.
 
     Raises:
         VLPromptError: the file has no header, or was changed after it was written.
@@ -130,7 +137,7 @@ def verify_split(path: Path, root: Path | None = None) -> dict[str, str]:
     root = path.parent if root is None else root
     lines = _read_lines(path)
     if not _has_header(lines):
-        raise VLPromptError(f"{path} has no header, so it says nothing to verify; write one with `vlprompt data split`")
+        raise VLPromptError(f"{path} has no header, so its images cannot be verified; use a file of `write_split`")
     _, rows = _parse(path, lines)
     there = [row.path for row in rows if (root / row.path).is_file()]
     found = dict(zip(there, file_hashes(root, there), strict=True))
@@ -141,12 +148,12 @@ def verify_split(path: Path, root: Path | None = None) -> dict[str, str]:
     }
 
 
-def _content(class_names: Iterable[str], rows: Iterable[Row]) -> str:
-    return combined_hash(class_names, ((row.split, row.label, row.sha256) for row in rows))
+def _content(class_names: Iterable[str], rows: Iterable[SplitLine]) -> str:
+    return hash_of_images(class_names, ((row.split, row.label, row.sha256) for row in rows))
 
 
 def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The objects of a file with the numbers of their lines."""
+    """Return the objects of a file with their line numbers."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -158,9 +165,9 @@ def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
             try:
                 lines.append((number, OBJECT.validate_json(line)))
             except ValidationError as error:
-                wrong = error.errors()[0]
-                reason = f"not JSON: {wrong['msg']}" if wrong["type"] == "json_invalid" else "no object; write {...}"
-                raise VLPromptError(f"line {number} of split file {path} is {reason}") from error
+                raise VLPromptError(
+                    f"line {number} of split file {path} {error_reason(error)}; write {{...}}"
+                ) from error
     if not lines:
         raise VLPromptError(f"split file {path} is empty")
     return lines
@@ -170,20 +177,20 @@ def _has_header(lines: list[tuple[int, dict[str, Any]]]) -> bool:
     return "vlprompt_split" in lines[0][1]
 
 
-def _parse(path: Path, lines: list[tuple[int, dict[str, Any]]]) -> tuple[Header, list[Row]]:
-    """Header and rows, which fit one another."""
+def _parse(path: Path, lines: list[tuple[int, dict[str, Any]]]) -> tuple[Header, list[SplitLine]]:
+    """Return header and rows, which match one another."""
     header = _validated(Header, path, *lines[0])
-    rows = [_validated(Row, path, number, content) for number, content in lines[1:]]
+    rows = [_validated(SplitLine, path, number, content) for number, content in lines[1:]]
     names = dict(enumerate(header.classes))
     same = (
         all(names.get(row.label) == row.class_name for row in rows)
-        and _dataset(header, rows).split_hash() == header.hash
+        and hash_of_split(header.classes, _splits(rows)) == header.hash
         and _content(header.classes, rows) == header.content
     )
     if not same:
         raise VLPromptError(
-            f"split file {path} was changed: its lines are not those that its header has the hash of; take the "
-            "original, or take the header out to use it as a split of your own"
+            f"split file {path} was changed after it was written: its lines do not match its header; use the original, "
+            "or remove the header to use it as a split of your own"
         )
     return header, rows
 
@@ -192,26 +199,27 @@ def _validated(model: type[Line], path: Path, number: int, content: dict[str, An
     try:
         return model(**content)
     except ValidationError as error:
-        where, reason = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
-        raise VLPromptError(f"line {number} of split file {path} cannot be read ({where}: {reason})") from error
+        reason = describe_validation_error(error)
+        raise VLPromptError(f"line {number} of split file {path} cannot be read ({reason})") from error
 
 
-def _dataset(header: Header, rows: list[Row]) -> Dataset:
-    """What a file says, without the folder of the images."""
-
-    def items(split: str) -> tuple[Item, ...]:
-        return tuple(Item(row.path, row.label) for row in rows if row.split == split)
-
+def _dataset(header: Header, rows: list[SplitLine]) -> Dataset:
+    """Return the dataset in a file, without the folder of the images."""
+    splits = _splits(rows)
     return Dataset(
         name=header.dataset,
         root=Path(),
         class_names=tuple(header.classes),
-        train=items("train"),
-        val=items("val"),
-        test=items("test"),
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
         template=header.template,
         drawn=None if header.shots is None or header.seed is None else (header.shots, header.seed),
     )
+
+
+def _splits(rows: list[SplitLine]) -> dict[str, tuple[Item, ...]]:
+    return {split: tuple(Item(row.path, row.label) for row in rows if row.split == split) for split in SPLITS}
 
 
 def _own_dataset(
@@ -219,7 +227,7 @@ def _own_dataset(
     root: Path,
     lines: list[tuple[int, dict[str, Any]]],
     split_seed: int,
-    class_names: Mapping[str, str] | Path | None,
+    name_map: NameMap | None,
 ) -> Dataset:
     with_split = "split" in lines[0][1]
     entries: list[Entry] = []
@@ -232,9 +240,9 @@ def _own_dataset(
         if not line.get("path") or name is None or not str(name).strip():
             raise VLPromptError(f"{where} needs `path`, and `class_name` or `label`")
         if not isinstance(line["path"], str) or any(isinstance(line.get(key), list | dict) for key in FIELDS):
-            raise VLPromptError(f"{where}: write `path` as text, and the others as text or numbers")
+            raise VLPromptError(f"{where}: `path` must be text, and other values text or numbers")
         if ("split" in line) != with_split:
-            raise VLPromptError(f"{where}: either all lines have `split`, or none has")
+            raise VLPromptError(f"{where}: give `split` in all lines or in none")
         split = str(line.get("split", "")).strip().lower()
         split = ALIASES.get(split, split)
         if with_split and split not in SPLITS:
@@ -245,6 +253,6 @@ def _own_dataset(
         entries.append(Entry(Path(line["path"]).as_posix(), words, split if with_split else None))
     numbered = all(isinstance(label, int) for label in labels.values())
     if numbered and len(set(labels.values())) < len(labels):
-        raise VLPromptError(f"split file {path} has two classes of one label; give each class its own")
-    classes = sorted(labels, key=labels.__getitem__) if numbered else sorted(labels)
-    return assemble(path, root, classes, entries, split_seed=split_seed, class_names=class_names)
+        raise VLPromptError(f"split file {path} has two classes with the same label; give each its own")
+    classes = sorted(labels, key=labels.__getitem__) if numbered else in_order(labels)
+    return assemble(path, root, classes, entries, split_seed=split_seed, name_map=name_map)

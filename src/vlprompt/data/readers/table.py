@@ -1,32 +1,40 @@
-"""A table of images: CSV or Parquet."""
+"""Read a table of images: CSV or Parquet."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
+from vlprompt.data.class_names import NameMap, in_order
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble, in_order
+from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text import first_line
 
 SUFFIXES = (".csv", ".parquet")
 
 
-def read_manifest(path: Path, *, split_seed: int = 1, class_names: Mapping[str, str] | Path | None = None) -> Dataset:
-    """The dataset in a table with the columns `path`, `label` or `class_name` or both, and, optionally, `split`.
+def read_table(path: Path, *, split_seed: int = 1, name_map: NameMap | None = None) -> Dataset:
+    """Read the dataset in a table with the columns `path`, `label` or `class_name` or both, and, optionally, `split`.
 
-    Paths are relative to the manifest's folder. `class_name` (`label` where there is none) is the class's name or a key
-    of `class_names`; classes are sorted by `label`, numbers as numbers. `split` is train, val (or valid, validation) or
-    test for every row; without the column each class is split by seed as a folder's is. The columns of a .csv file have
-    commas, semicolons or tabs between them. Files that cannot be read are in `Dataset.skipped`.
+    Paths are relative to the table's folder. `class_name`, or `label` without it, is the class's name or a key of
+    `name_map`; classes are sorted by `label`, numbers by value. `split` is train, val (or valid, validation) or test in
+    every row; without the column each class is split by seed as in a folder. The columns of a .csv file are separated
+    by commas, semicolons or tabs. Files that cannot be read are in `Dataset.skipped`.
+
+    Args:
+        path: the .csv or .parquet file.
+        split_seed: of the split, if the table has none.
+        name_map: see `words_for`.
+
+    Raises:
+        VLPromptError: the table cannot be read, lacks a column or a cell, or see `assemble`.
     """
     if not path.is_file():
-        raise VLPromptError(f"DATA {path}: no such manifest")
+        raise VLPromptError(f"`data` {path} does not exist")
     try:
         columns = _read(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise VLPromptError(f"manifest {path} cannot be read: {reason}") from error
+        raise VLPromptError(f"table {path} cannot be read: {first_line(error)}") from error
     entries: list[Entry] = []
     labels: dict[str, str] = {}
     for row, cells in enumerate(zip(*columns.values(), strict=True), start=1):
@@ -35,34 +43,34 @@ def read_manifest(path: Path, *, split_seed: int = 1, class_names: Mapping[str, 
         found = dict(zip(columns, cells, strict=True))
         empty = next((name for name, cell in found.items() if not cell), None)
         if empty is not None:
-            raise VLPromptError(f"manifest {path} has no {empty} in row {row}")
+            raise VLPromptError(f"table {path} has no {empty} in row {row}")
         name = found.get("class_name", found.get("label", ""))
         label = found.get("label", name)
         if labels.setdefault(name, label) != label:
-            raise VLPromptError(f"manifest {path}: class {name!r} has two labels, {labels[name]!r} and {label!r}")
+            raise VLPromptError(f"table {path}: class {name!r} has two labels, {labels[name]!r} and {label!r}")
         split = _split(path, row, found["split"]) if "split" in found else None
         entries.append(Entry(Path(found["path"]).as_posix(), name, split))
     if not entries:
-        raise VLPromptError(f"manifest {path} has no rows")
+        raise VLPromptError(f"table {path} has no rows")
     if len(set(labels.values())) < len(labels):
-        raise VLPromptError(f"manifest {path} has two classes of one label; give each class its own")
+        raise VLPromptError(f"table {path} has two classes with the same label; give each its own")
     names = {label: name for name, label in labels.items()}
     classes = [names[label] for label in in_order(names)]
-    return assemble(path, path.parent, classes, entries, split_seed=split_seed, class_names=class_names)
+    return assemble(path, path.parent, classes, entries, split_seed=split_seed, name_map=name_map)
 
 
 def _read(path: Path) -> dict[str, list[str]]:
-    """The columns that are of use, as text; "" where a cell is empty."""
+    """Return the columns that are needed, as text; "" for an empty cell."""
     if path.suffix.lower() == ".parquet":
         table = pl.read_parquet(path, glob=False).with_columns(pl.selectors.float().fill_nan(None))
     else:
-        # Types are not guessed: a label `001` is no number, and `7` above `dog` is a word.
+        # Types are not inferred: a label `001` is not a number, and `7` above `dog` is a word.
         table = pl.read_csv(path, glob=False, infer_schema=False, separator=_separator(path))
     given = {name.strip().lower(): name for name in table.columns} | {name: name for name in table.columns}
     wanted = ("label",) if "class_name" not in given else ()
     for column in ("path", *wanted):
         if column not in given:
-            raise VLPromptError(f"manifest {path} has no column {column!r}; it has {', '.join(table.columns)}")
+            raise VLPromptError(f"table {path} has no column {column!r}; it has {', '.join(table.columns)}")
     return {
         column: [cell.strip() for cell in table[given[column]].cast(pl.String).fill_null("")]
         for column in ("path", "label", "class_name", "split")
@@ -71,7 +79,7 @@ def _read(path: Path) -> dict[str, list[str]]:
 
 
 def _separator(path: Path) -> str:
-    """What stands between the names in the first line."""
+    """Return the separator of the first line's names."""
     with path.open(encoding="utf-8", errors="replace") as file:
         header = file.readline()
     return max(",;\t", key=header.count)
@@ -80,5 +88,5 @@ def _separator(path: Path) -> str:
 def _split(path: Path, row: int, value: str) -> str:
     split = ALIASES.get(value.lower(), value.lower())
     if split not in SPLITS:
-        raise VLPromptError(f"manifest {path} has split {value!r} in row {row}; use train, val or test")
+        raise VLPromptError(f"table {path} has split {value!r} in row {row}; use train, val or test")
     return split

@@ -1,4 +1,4 @@
-"""Pictures that are no files yet, written into the cache once."""
+"""Write generated or packed images into the cache, once."""
 
 import os
 import secrets
@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.file_progress import tracked
 from vlprompt.utils.files import cache_dir
+from vlprompt.utils.progress import tracked
 
 
 def write_once(name: str, what: str, total: int, files: Callable[[], Iterable[tuple[str, bytes]]]) -> Path:
-    """The folder of these files, made on first use: complete or not there at all.
+    """Return the folder of these files, writing it on first use: it is complete or not there at all.
 
     Args:
-        name: of the folder in the cache; it must change with what is in the files.
-        what: is done, for the progress bar.
+        name: of the folder in the cache; must change whenever the files do.
+        what: title of the progress bar.
         total: number of files.
-        files: gives the POSIX path of each file in the folder, and its content. Called only if there is no folder.
+        files: called if there is no folder; gives the path of each file in it, with slashes, and its content.
 
     Raises:
         VLPromptError: the cache cannot be written.
@@ -39,7 +39,7 @@ def write_once(name: str, what: str, total: int, files: Callable[[], Iterable[tu
         try:
             temporary.rename(folder)
         except OSError as error:
-            if not folder.is_dir():  # else another process was faster
+            if not folder.is_dir():  # otherwise another process was faster
                 raise _unwritable(error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -55,4 +55,4 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _unwritable(error: OSError) -> VLPromptError:
-    return VLPromptError(f"pictures cannot be kept in the cache ({error}); set VLPROMPT_CACHE")
+    return VLPromptError(f"images cannot be written to the cache ({error}); set VLPROMPT_CACHE to another folder")

@@ -1,0 +1,67 @@
+"""How often image files are read on the way to the first training step."""
+
+import builtins
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vlprompt import load_backbone
+from vlprompt.config.schema import parse_config
+from vlprompt.experiments import learning
+from vlprompt.experiments.run import tune
+
+
+class FirstStep(BaseException):
+    """Stops a run where training begins."""
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file was opened, by its path."""
+    counts: Counter[str] = Counter()
+
+    def counting(original: Any) -> Any:
+        def open_(file: Any, *args: Any, **words: Any) -> Any:
+            counts[str(file)] += 1
+            return original(file, *args, **words)
+
+        return open_
+
+    # What `open`, `Path.open` and Pillow call.
+    monkeypatch.setattr(builtins, "open", counting(builtins.open))
+    monkeypatch.setattr(io, "open", counting(io.open))
+    return counts
+
+
+@pytest.mark.parametrize("method", ["coop", "vpt", "dapt"])
+def test_an_image_is_read_at_most_twice_before_training(
+    method: str, weights: Path, tmp_path: Path, opened: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))
+    backbone = load_backbone(str(weights), device="cpu")
+    for name in ("ant", "oak"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (40, 36), (40 * number, len(name), 90)).save(tmp_path / f"images/{name}/{number}.png")
+    values = {
+        "backbone": {"source": str(weights)},
+        "method": {"name": method},
+        "data": {"source": str(tmp_path / "images"), "shots": 2, "views": 1},
+        "optim": {"epochs": 1},
+        "runtime": {"device": "cpu"},
+    }
+
+    def stop(*args: Any, **words: Any) -> None:
+        raise FirstStep
+
+    monkeypatch.setattr(learning, "fit", stop)
+    opened.clear()
+    with pytest.raises(FirstStep):
+        tune(parse_config(values), tmp_path / "run", backbone=backbone)
+    reads = {path: count for path, count in opened.items() if path.endswith(".png")}
+    assert len(reads) == 12
+    assert max(reads.values()) <= 2, reads
