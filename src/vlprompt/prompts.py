@@ -102,3 +102,20 @@ class LowRankUpdates:
             raise VLPromptError(
                 f"low-rank updates {tuple(self.down.shape)} do not fit a tower of {depth} layers and width {width}"
             )
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What a method learned for the two towers; None leaves that part frozen.
+
+    Attributes:
+        text: prompts of the text tower.
+        visual: prompts of the image tower.
+        text_updates: low-rank updates of the text tower's weights.
+        visual_updates: low-rank updates of the image tower's weights.
+    """
+
+    text: TextPrompts | None = None
+    visual: VisualPrompts | None = None
+    text_updates: LowRankUpdates | None = None
+    visual_updates: LowRankUpdates | None = None

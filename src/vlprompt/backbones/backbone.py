@@ -123,6 +123,13 @@ def load_backbone(
     return Backbone(loaded, precision=precision, device=chosen, source=named)
 
 
+def list_backbones() -> list[str]:
+    """Return every name that `load_backbone` takes: "embedded", then open_clip's NAME/TAG pairs."""
+    from vlprompt.backbones.sources.open_clip import list_pretrained
+
+    return ["embedded", *list_pretrained()]
+
+
 def resolve_device(device: str | torch.device, precision: Precision) -> torch.device:
     """The device that a name stands for; "auto" takes an accelerator where there is one.
 

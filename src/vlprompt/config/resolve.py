@@ -1,6 +1,7 @@
 """Where a run's settings come from (a recipe, options, `--set`), and what a run is called by those it ended with."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,18 @@ def resolve(
             put(values, key, value)
     put_settings(values, settings)
     return values
+
+
+def resolve_config(
+    *,
+    method: str | None = None,
+    protocol: str | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, Any],
+) -> RunConfig:
+    """Return the configuration of a recipe and of settings by dotted key, of which None is not given."""
+    renamed = {"data.class_names" if key == "data.name_map" else key: value for key, value in settings.items()}
+    return parse_config(resolve(method, protocol, recipe, renamed, []))
 
 
 def put_settings(values: dict[str, Any], settings: list[str]) -> None:

@@ -66,6 +66,7 @@ def load_dataset(
     source: str | Path,
     *,
     split_seed: int = 1,
+    name_map: Mapping[str, str] | Path | None = None,
     class_names: Mapping[str, str] | Path | None = None,
     root: str | Path | None = None,
 ) -> Dataset:
@@ -77,13 +78,15 @@ def load_dataset(
     Args:
         source: the name or path.
         split_seed: splits sources that come without train, val and test; a named dataset has its own split.
-        class_names: words for the classes, as a mapping or its .json, .yaml or .csv file.
+        name_map: words for the classes, as a mapping or its .json, .yaml or .csv file.
+        class_names: the same.
         root: the data folder that named datasets are looked for in, `VLPROMPT_DATA` or `data` unless given; or the
             folder that a split file's paths are relative to, its own unless given.
 
     Raises:
         VLPromptError: nothing of that name; its images are not there; no, one, or empty classes; a class without words.
     """
+    class_names = class_names or name_map
     root = None if root is None else Path(root).expanduser()
     if str(source) in DATASETS:
         dataset = DATASETS.get(str(source))(root)

@@ -106,6 +106,9 @@ def tune(
     return record
 
 
+run_experiment = tune
+
+
 def evaluate(
     run: str | Path,
     data: str | None = None,
