@@ -27,8 +27,8 @@ def test_the_commands_run_as_written(
     commands = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)).strip().splitlines()
     answers = []
     with (
-        server(vlprompt.load(run, backbone=backbone)) as plain,
-        server(vlprompt.load(run, backbone=backbone), token=TOKEN, editable=True) as locked,
+        server(vlprompt.load_classifier(run, backbone=backbone)) as plain,
+        server(vlprompt.load_classifier(run, backbone=backbone), token=TOKEN, editable=True) as locked,
     ):
         for command in filter(None, commands):
             address = locked if "Authorization" in command else plain

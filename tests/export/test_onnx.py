@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, weights: Path, pictures: Path)
 
 @pytest.fixture(scope="module")
 def classifier(run: Path) -> Classifier:
-    return vlprompt.load(run, device="cpu")
+    return vlprompt.load_classifier(run, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +303,7 @@ def test_what_cannot_be_asked_for(
     (tmp_path / "file").touch()
     assert "cannot be written" in error(run, "--out", tmp_path / "file" / "model.onnx")
 
-    values = sum(value.numel() for value in vlprompt.load(run).method.backbone.model.visual.parameters())
+    values = sum(value.numel() for value in vlprompt.load_classifier(run).method.backbone.model.visual.parameters())
     monkeypatch.setattr(writing, "LIMIT", 3 * values)
     assert error(run, "--out", file).endswith("an .onnx file holds 2 GB; use --precision fp16")
     monkeypatch.setattr(writing, "LIMIT", values)

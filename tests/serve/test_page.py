@@ -30,7 +30,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def address(run: Path, backbone: Backbone) -> Iterator[str]:
-    with server(vlprompt.load(run, backbone=backbone)) as started:
+    with server(vlprompt.load_classifier(run, backbone=backbone)) as started:
         yield started
 
 
@@ -114,7 +114,7 @@ def add_class(page: Page, name: str) -> None:
 def test_drop_a_picture_and_read_the_answer(page: Page, run: Path, backbone: Backbone) -> None:
     expect(page.get_by_text("No picture yet.")).to_be_visible()
     card = drop(page, "red.png", RED)
-    guess = vlprompt.load(run, backbone=backbone).predict(Image.open(BytesIO(RED)))[0]
+    guess = vlprompt.load_classifier(run, backbone=backbone).predict(Image.open(BytesIO(RED)))[0]
     assert labels(card.locator(".tuned .ranking")) == [label for label, _ in guess.top]
     expect(card.locator(".tuned .share").first).to_have_text(f"{guess.probability:.1%}")
     widths = card.locator(".fill").evaluate_all("(all) => all.map((bar) => parseFloat(bar.style.width))")
@@ -170,7 +170,7 @@ def test_an_added_class_is_shown_wherever_it_stands(page: Page) -> None:
 
 
 def test_added_classes_are_shown_among_hundreds(open_page: Open, run: Path, backbone: Backbone) -> None:
-    large = vlprompt.load(run, backbone=backbone)
+    large = vlprompt.load_classifier(run, backbone=backbone)
     large.add_classes([f"thing {number}" for number in range(300)])
     with server(large) as address:
         page = open_page(f"{address}/")
@@ -257,7 +257,7 @@ def test_the_curl_command_works_as_copied(page: Page, tmp_path: Path, name: str)
 
 
 def test_a_token_unlocks(open_page: Open, run: Path, backbone: Backbone) -> None:
-    with server(vlprompt.load(run, backbone=backbone), token=TOKEN, editable=True) as address:
+    with server(vlprompt.load_classifier(run, backbone=backbone), token=TOKEN, editable=True) as address:
         page = open_page(f"{address}/")
         field = page.get_by_label("Token")
         expect(field).to_be_focused()
@@ -282,7 +282,7 @@ def test_a_token_unlocks(open_page: Open, run: Path, backbone: Backbone) -> None
 
 
 def test_prompts_that_are_bound_to_their_classes(open_page: Open, run: Path, backbone: Backbone) -> None:
-    tuned = vlprompt.load(run, backbone=backbone)
+    tuned = vlprompt.load_classifier(run, backbone=backbone)
     method = create_method("coop", backbone, tuned.class_names, class_specific=True, n_ctx=2)
     with server(Classifier(tuned.record, method)) as address:
         page = open_page(f"{address}/")

@@ -190,7 +190,7 @@ def test_classes_of_a_request_compete_in_it_alone(client: TestClient, run: Path,
     found = shares(results(client, RED, top="9", classes=["a zebra", "blue_sky", "a zebra", "night owl"])[0])
     assert shares(results(client, RED, top="9")[0]) == pytest.approx(before, abs=1e-6)
     assert client.get("/v1/classes").json()["classes"] == ["blue sky", "green leaf", "night", "red apple"]
-    other = vlprompt.load(run, backbone=backbone)
+    other = vlprompt.load_classifier(run, backbone=backbone)
     other.add_classes(["a zebra", "night owl"])
     expected = dict(other.predict(Image.open(BytesIO(RED)), top=9)[0].top)
     assert found == pytest.approx(expected, abs=1e-6) and len(found) == 6
@@ -210,7 +210,7 @@ def test_classes_of_a_request_are_in_its_answer_wherever_they_rank(client: TestC
 
 def test_compare(client: TestClient, run: Path, backbone: Backbone) -> None:
     with_class = results(client, RED, BLUE, top="9", compare="true", classes="a zebra")
-    frozen = vlprompt.load(run, backbone=backbone).zero_shot()
+    frozen = vlprompt.load_classifier(run, backbone=backbone).zero_shot()
     frozen.add_classes(["a zebra"])
     for found, file in zip(with_class, (RED, BLUE), strict=True):
         expected = frozen.predict(Image.open(BytesIO(file)), top=9)[0]

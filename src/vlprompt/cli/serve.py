@@ -53,7 +53,7 @@ def serve(
         if error.name not in NEEDED:
             raise
         raise VLPromptError(f'serve needs {error.name}: pip install "vlprompt[serve]"') from error
-    from vlprompt.classifier.classifier import load
+    from vlprompt.classifier.classifier import load_classifier
     from vlprompt.serve.limits import Limits
 
     check_access(host, token, allow_edit=allow_edit)
@@ -65,7 +65,7 @@ def serve(
         pixels=int(max_megapixels * 1e6),
     )
     with listen(host, port) as listening:
-        service = Service(load(run, device=device, backbone=backbone), limits, editable=allow_edit)
+        service = Service(load_classifier(run, device=device, backbone=backbone), limits, editable=allow_edit)
         if not quiet:
             print(f"{address_of(listening, host)}   page, API at /docs; Ctrl-C ends it", flush=True)
         if not run_service(service, listening, token=token, loopback=is_loopback(host)):

@@ -3,7 +3,8 @@
 import csv
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,22 @@ import yaml
 from vlprompt.errors import VLPromptError
 
 logger = logging.getLogger("vlprompt")
+
+
+def as_words(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names as words, underscores replaced by spaces; VLPromptError where one is no text, empty or a twin."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise VLPromptError(f"class_names is {names!r}; give a list of names")
+    given = tuple(names)
+    if strange := [name for name in given if not isinstance(name, str)]:
+        raise VLPromptError(f"class_names holds {strange[0]!r}, which is no text; give each class a name")
+    words = tuple(name.replace("_", " ").strip() for name in given)
+    if not words or not all(words):
+        raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
+    twice = next((word for word, count in Counter(words).items() if count > 1), None)
+    if twice is not None:
+        raise VLPromptError(f"class_names holds {twice!r} twice; give each class a name of its own")
+    return words
 
 
 def words_for(classes: Sequence[str], names: Mapping[str, str] | Path | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.classifier.classifier import Classifier
-from vlprompt.classifier.image_arguments import find_pictures
+from vlprompt.classifier.image_inputs import find_images
 from vlprompt.data.loading import load_dataset
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
@@ -69,7 +69,7 @@ def check_pixels(classifier: Classifier, images: Sequence[str]) -> tuple[str, Te
         VLPromptError: one that is given cannot be read, or none are given and there are no others.
     """
     if images:
-        paths = find_pictures(images)
+        paths = find_images(images)
         return "given with --images", _pixels(classifier, paths)
     own, icons = partial(load_pool, classifier.record.config.data), partial(load_dataset, "openmoji")
     tried = []

@@ -4,8 +4,7 @@ A new method usually writes `prompts` and `loss` and nothing else.
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from vlprompt.backbones.backbone import Backbone
+from vlprompt.data.class_names import as_words
 from vlprompt.errors import VLPromptError
 from vlprompt.prompts import TextPrompts, VisualPrompts
 from vlprompt.registry import Registry
@@ -362,22 +362,6 @@ def method_options(name: str, options: dict[str, Any]) -> Options:
         raise VLPromptError(
             f"method.{option}={first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
         ) from error
-
-
-def as_words(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names as words, underscores replaced by spaces; VLPromptError where one is no text, empty or a twin."""
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise VLPromptError(f"class_names is {names!r}; give a list of names")
-    given = tuple(names)
-    if strange := [name for name in given if not isinstance(name, str)]:
-        raise VLPromptError(f"class_names holds {strange[0]!r}, which is no text; give each class a name")
-    words = tuple(name.replace("_", " ").strip() for name in given)
-    if not words or not all(words):
-        raise VLPromptError("class_names is empty or holds an empty name; give each class a name")
-    twice = next((word for word, count in Counter(words).items() if count > 1), None)
-    if twice is not None:
-        raise VLPromptError(f"class_names holds {twice!r} twice; give each class a name of its own")
-    return words
 
 
 def check_depth(option: str, depth: int, layers: int) -> None:
