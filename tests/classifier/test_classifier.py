@@ -427,9 +427,7 @@ def test_saving_never_overwrites_something_else(classifier: Classifier, run: Pat
     (tmp_path / "config.json").write_text("{}")
     for save in (classifier.save, classifier.save_pretrained):
         for folder in (run, tmp_path):
-            with pytest.raises(
-                VLPromptError, match="holds something other than a saved classifier"
-            ):
+            with pytest.raises(VLPromptError, match="holds something other than a saved classifier"):
                 save(folder)
     assert (tmp_path / "config.json").read_text() == "{}"
 
