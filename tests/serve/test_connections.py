@@ -12,14 +12,14 @@ import vlprompt
 from tests.helpers.client import TOKEN
 from tests.helpers.server import server
 from vlprompt import Backbone
-from vlprompt.serve import connections
+from vlprompt.serve import server as server_module
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture
 def port(run: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.4)
     with server(vlprompt.load_classifier(run, backbone=backbone)) as address:
         yield int(address.rpartition(":")[2])
 

@@ -70,7 +70,7 @@ def test_every_answer_has_the_headers(client: TestClient, monkeypatch: pytest.Mo
     monkeypatch.setattr(Service, "predict", fail)
     answers.append(ask(client, RED))
     assert [answer.status_code for answer in answers] == [200, 404, 405, 422, 200, 421, 500]
-    assert answers[-1].json() == {"error": "the server failed; its log says why"}
+    assert answers[-1].json() == {"error": "internal error; see the server's log"}
     for answer in answers:
         policy = answer.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'none'; script-src 'self';") and "unsafe" not in policy

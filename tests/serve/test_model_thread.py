@@ -66,7 +66,7 @@ def pretender(monkeypatch: pytest.MonkeyPatch) -> Pretender:
 def thread_of(pretender: Pretender, batches: list[int] | None = None, batch_size: int = 4) -> ModelThread:
     seen = [] if batches is None else batches
     return ModelThread(
-        cast(Classifier, pretender), batch_size=batch_size, watch=lambda images, seconds: seen.append(images)
+        cast(Classifier, pretender), batch_size=batch_size, on_batch=lambda images, seconds: seen.append(images)
     )
 
 
@@ -197,7 +197,7 @@ def test_closing_answers_what_waits(pretender: Pretender) -> None:
 def test_extra_classes_are_encoded_once_and_only_so_many_are_kept(
     pretender: Pretender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.Ranker.forget, "__defaults__", (3,))
+    monkeypatch.setattr(model.Ranker.evict, "__defaults__", (3,))
     thread = thread_of(pretender)
     for _ in range(2):
         assert len(thread.ask(question(0, extra=("d", "e", "d"), top=9)).result(WAIT).tuned) == 5

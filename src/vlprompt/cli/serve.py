@@ -71,5 +71,5 @@ def serve(
         if not run_service(service, listening, token=token, loopback=is_loopback(host)):
             raise typer.Exit(130)
     if not quiet:
-        count = service.counts.answered
+        count = service.metrics.answered
         print(f"stopped after {count:,} request{'s' * (count != 1)}, all of them answered")
