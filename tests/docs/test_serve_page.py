@@ -23,7 +23,8 @@ def test_the_commands_run_as_written(tuned: Tuned, tmp_path: Path, monkeypatch: 
     (tmp_path / "holiday.jpg").write_bytes(png((200, 20, 20), form="JPEG"))
     (tmp_path / "beach.jpg").write_bytes(png((20, 20, 200), form="JPEG"))
     monkeypatch.setenv("VLPROMPT_TOKEN", TOKEN)
-    commands = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)).strip().splitlines()
+    commands = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)).strip()
+    commands = re.sub(r"(?:\\\n|(?<=\|)\n)\s*", " ", commands).splitlines()  # continued lines
     answers = []
     with (
         server(vlprompt.load_classifier(run, device="cpu")) as plain,
