@@ -168,7 +168,7 @@ def test_a_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("picture", "reason"),
+    ("image", "reason"),
     [
         ("https://example.org/cat.png", "cannot read image https://example.org/cat.png: URLs are not fetched"),
         (Path("s3://bucket/cat.png"), "URLs are not fetched; download the file first"),
@@ -187,9 +187,9 @@ def test_a_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> No
         ([None], "must be a path, .* got NoneType"),
     ],
 )
-def test_anything_but_an_image_is_refused_with_the_reason(classifier: Classifier, picture: object, reason: str) -> None:
+def test_anything_but_an_image_is_refused_with_the_reason(classifier: Classifier, image: object, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
-        classifier.predict(picture)  # type: ignore[arg-type]
+        classifier.predict(image)  # type: ignore[arg-type]
 
 
 def test_wrong_arguments_are_named(classifier: Classifier, pictures: Path) -> None:

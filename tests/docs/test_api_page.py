@@ -33,6 +33,7 @@ def test_every_listed_name_is_in_an_example(section: str) -> None:
     assert [name for name in names if not re.search(rf"\b{name}\b", code)] == []
 
 
+@pytest.mark.slow
 def test_the_examples_run_as_written(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(pictures, tmp_path / "my_images")
     shutil.copytree(pictures, tmp_path / "more_images")

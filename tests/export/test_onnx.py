@@ -24,6 +24,8 @@ from vlprompt.data.images import read_image
 from vlprompt.export import onnx as writing
 from vlprompt.export.onnx import Export, export_onnx
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 FAST = {"optim.epochs": 2, "optim.batch_size": 8, "method.n_text": 2, "method.n_visual": 2}
 
@@ -57,7 +59,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Pictures of many kinds: transparent, gray, with a palette, turned by their metadata, thin, large, small."""
+    """Images of many kinds: transparent, gray, with a palette, rotated by EXIF, thin, large, small."""
     folder = tmp_path_factory.mktemp("odd")
     noise = np.random.default_rng(0).integers(0, 256, (97, 61, 4), np.uint8)
     image = Image.fromarray(noise)

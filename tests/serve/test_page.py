@@ -1,4 +1,4 @@
-"""The page in a real browser: pictures in, answers out, classes added, errors said kindly, nothing from elsewhere."""
+"""The page in a real browser: images, predictions, added classes, errors, and no requests to other hosts."""
 
 import json
 import re
@@ -111,7 +111,7 @@ def add_class(page: Page, name: str) -> None:
     page.keyboard.press("Enter")
 
 
-def test_drop_a_picture_and_read_the_answer(page: Page, run: Path, backbone: Backbone) -> None:
+def test_a_dropped_image_gets_its_prediction(page: Page, run: Path, backbone: Backbone) -> None:
     expect(page.get_by_text("No images yet.")).to_be_visible()
     card = drop(page, "red.png", RED)
     guess = vlprompt.load_classifier(run, backbone=backbone).predict(Image.open(BytesIO(RED)))[0]
@@ -195,8 +195,8 @@ def test_compare_with_zero_shot(page: Page) -> None:
     assert left and right and left["y"] == right["y"] and left["x"] < right["x"], "on a phone, too"
 
 
-def test_errors_are_said_kindly(page: Page) -> None:
-    card = drop(page, "notes.png", b"no picture")
+def test_errors_are_shown_on_the_card(page: Page) -> None:
+    card = drop(page, "notes.png", b"no image")
     said = "This image cannot be read: not an image, or of an unknown format."
     expect(card.get_by_role("alert").get_by_role("paragraph")).to_have_text(said)
     expect(card.get_by_role("button", name="Try again")).to_be_hidden()
@@ -223,7 +223,7 @@ def test_a_busy_server_is_asked_again(page: Page) -> None:
     assert next(answers, None) is None
 
 
-def test_names_are_text(page: Page) -> None:
+def test_names_are_never_html(page: Page) -> None:
     evil = "<img src=x onerror=alert(1)>"
     card = drop(page, f"{evil}.png", RED)
     add_class(page, evil)
@@ -333,13 +333,13 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_a_class_stays_though_a_broken_picture_is_asked_with_it_first(page: Page) -> None:
+def test_a_class_stays_if_the_first_image_is_unreadable(page: Page) -> None:
     def slow(route: Route) -> None:
         time.sleep(0.3)
         route.continue_()
 
     page.route("**/v1/predict", slow)
-    choose(page, ("red.png", RED), ("notes.png", b"no picture"))
+    choose(page, ("red.png", RED), ("notes.png", b"no image"))
     add_class(page, "fog")
     expect(page.locator(".tuned li.added")).to_have_count(1)
     expect(page.locator("#own li")).to_have_count(1)
@@ -349,7 +349,7 @@ def test_a_class_stays_though_a_broken_picture_is_asked_with_it_first(page: Page
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_can_be_read(page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    choose(page, ("a-rather-long-name-" * 8 + ".png", RED), ("notes.png", b"no picture"))
+    choose(page, ("a-rather-long-name-" * 8 + ".png", RED), ("notes.png", b"no image"))
     add_class(page, "donaudampfschifffahrtsgesellschaftskapitänsmütze")
     page.get_by_role("switch").check()
     expect(page.locator(".zero-shot li.added")).to_have_count(1)

@@ -23,7 +23,7 @@ def shares(found: dict[str, Any]) -> dict[str, float]:
     return {rank["label"]: rank["probability"] for rank in found["top"]}
 
 
-def test_the_answer_is_the_classifiers(client: TestClient, classifier: Classifier) -> None:
+def test_predictions_equal_the_classifiers(client: TestClient, classifier: Classifier) -> None:
     files = [RED, BLUE, DARK]
     found = results(client, *files)
     expected = classifier.predict([Image.open(BytesIO(file)) for file in files])
@@ -50,16 +50,16 @@ def test_base64_as_others_write_it(client: TestClient) -> None:
     assert [shares(each) for each in found] == [pytest.approx(expected, abs=1e-6)] * 2
 
 
-def test_one_that_cannot_be_read_has_its_reason_in_its_place(client: TestClient) -> None:
-    found = results(client, RED, b"no picture", BLUE, b"")
+def test_an_unreadable_image_gets_its_error_as_result(client: TestClient) -> None:
+    found = results(client, RED, b"no image", BLUE, b"")
     assert [set(each) for each in found[::2]] == [{"label", "probability", "top"}] * 2
     assert found[1::2] == [{"error": "not an image, or of an unknown format"}, {"error": "the file is empty"}]
-    response = ask(client, b"no picture", b"")
+    response = ask(client, b"no image", b"")
     assert response.status_code == 422
     assert response.json() == {"error": "image 1: not an image, or of an unknown format; image 2: the file is empty"}
 
 
-BAD_PICTURES = {
+BAD_IMAGES = {
     "text": b"hello",
     "truncated JPEG": noisy()[:-400],
     "truncated PNG": png((1, 2, 3), (200, 200))[:60],
@@ -78,14 +78,14 @@ BAD_PICTURES = {
 }
 
 
-@pytest.mark.parametrize("file", BAD_PICTURES.values(), ids=BAD_PICTURES)
-def test_bad_picture(client: TestClient, file: bytes) -> None:
+@pytest.mark.parametrize("file", BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_bad_image(client: TestClient, file: bytes) -> None:
     response = ask(client, file)
     assert response.status_code == 422 and response.json()["error"].startswith("image 1: ")
     assert results(client, file, RED)[1]["label"]
 
 
-def test_a_bomb_is_known_by_its_header(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_refused_by_its_header(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(file: object) -> None:
         raise AssertionError("it was decoded")
 
@@ -96,7 +96,7 @@ def test_a_bomb_is_known_by_its_header(client: TestClient, monkeypatch: pytest.M
     assert "tiles have no clear size" in ask(client, tiled(12_000, 12_000, kind=17)).json()["error"]
 
 
-def test_deep_values_take_more(serve: Serve) -> None:
+def test_deep_values_have_a_lower_limit(serve: Serve) -> None:
     client, deep = serve(pixels=8_000), BytesIO()
     Image.new("F", (40, 30)).save(deep, "TIFF")
     assert (
@@ -131,7 +131,7 @@ def as_json(**fields: Any) -> tuple[str, bytes]:
 BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
     "nothing at all": (415, ("", b""), "multipart/form-data"),
     "text": (415, ("text/plain", b"hello"), "multipart/form-data"),
-    "a bare picture": (415, ("image/png", RED), "multipart/form-data"),
+    "a bare image": (415, ("image/png", RED), "multipart/form-data"),
     "empty form": (400, ("multipart/form-data; boundary=xx", b""), "too early"),
     "a form without boundary": (400, ("multipart/form-data", b"xx"), "boundary"),
     "another boundary": (400, ("multipart/form-data; boundary=yy", form(IMAGE)[1]), "cannot be read"),
@@ -229,7 +229,7 @@ def test_compare(client: TestClient, run: Path, backbone: Backbone) -> None:
     assert "zero_shot" not in results(client, RED)[0]
 
 
-def test_a_run_that_is_not_tuned_has_nothing_to_compare_with(serve: Serve, classifier: Classifier) -> None:
+def test_a_zero_shot_run_refuses_compare(serve: Serve, classifier: Classifier) -> None:
     client = serve(served=classifier.zero_shot())
     response = ask(client, RED, compare="true")
     assert (response.status_code, response.json()["error"].split(":")[0]) == (422, "compare")

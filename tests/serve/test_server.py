@@ -1,4 +1,4 @@
-"""The command, and the service as a process of its own: under load, and told to stop."""
+"""`vlprompt serve` as a process: under load, interrupted, with wrong arguments."""
 
 import http.client
 import os
@@ -40,13 +40,14 @@ def port_of(process: subprocess.Popen[str]) -> int:
     return int(line.removeprefix("http://127.0.0.1:").split()[0])
 
 
+@pytest.mark.slow
 def test_load_and_drain(process: subprocess.Popen[str]) -> None:
     port = port_of(process)
     alone, crowd = (measure(port, clients, 0.5, 16) for clients in (1, 16))
     assert set(alone.statuses) == set(crowd.statuses) == {200}
     assert crowd.rate > 0.5 * alone.rate and crowd.p99 < 20_000
 
-    # A request whose body has not arrived yet is taken, and so it is answered.
+    # A request whose body has not arrived yet is accepted, so it must be answered.
     late = socket.create_connection(("127.0.0.1", port))
     late.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n")
     load = Load(port, 16)
@@ -55,14 +56,14 @@ def test_load_and_drain(process: subprocess.Popen[str]) -> None:
     load.join()
     with pytest.raises(OSError):
         http.client.HTTPConnection("127.0.0.1", port, timeout=5).request("GET", "/healthz")
-    assert process.poll() is None, "it waits for what it has taken"
+    assert process.poll() is None, "it waits for accepted requests"
     late.sendall(b"{}")
     assert late.recv(100).startswith(b"HTTP/1.1 415 ")
 
     out, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and "Traceback" not in error and "Cancel" not in error
     statuses = Counter(load.statuses)
-    assert set(statuses) <= {200, GONE} and statuses[GONE] == 16, "each client sends until nobody is there"
+    assert set(statuses) <= {200, GONE} and statuses[GONE] == 16, "each client sends until the server is gone"
     answers = sum(alone.statuses.values()) + sum(crowd.statuses.values()) + statuses[200] + 1
     assert out == f"stopped after {answers:,} requests, all of them answered\n"
 
