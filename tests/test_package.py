@@ -93,3 +93,12 @@ def test_wheel_imports_in_an_empty_environment(environment: Path, tmp_path: Path
 
 def test_command_line_runs_in_an_empty_environment(environment: Path, tmp_path: Path) -> None:
     assert "tune" in run(environment / "vlprompt", "--help", cwd=tmp_path)
+
+
+def test_the_public_names_are_there_and_torch_is_not_until_one_is_used() -> None:
+    for name in vlprompt.__all__:
+        assert getattr(vlprompt, name) is not None
+        assert name in dir(vlprompt)
+    with pytest.raises(AttributeError, match="has no attribute 'load'"):
+        vlprompt.load  # noqa: B018
+    run(sys.executable, "-c", "import sys, vlprompt; vlprompt.VLPromptError; assert 'torch' not in sys.modules")

@@ -1,4 +1,7 @@
-"""vlprompt: prompt tuning of vision-language models."""
+"""Prompt tuning of vision-language models: a library, a command line and a benchmark.
+
+The names below are the public API. Each is imported on first use, so that `import vlprompt` does not import torch.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -7,12 +10,14 @@ from vlprompt.errors import VLPromptError
 
 if TYPE_CHECKING:
     from vlprompt.backbones.backbone import Backbone, list_backbones, load_backbone
-    from vlprompt.classifier.classifier import Classifier, Guess, load
+    from vlprompt.classifier.classifier import Classifier, Guess, load_classifier
     from vlprompt.classifier.estimator import PromptClassifier
     from vlprompt.classifier.tune import tune
+    from vlprompt.config.recipes import list_recipes
     from vlprompt.data.dataset import Dataset
+    from vlprompt.data.images import ImageError
     from vlprompt.data.loading import list_datasets, load_dataset
-    from vlprompt.experiments.run import evaluate
+    from vlprompt.experiments.run import evaluate, run_experiment
     from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction, create_method, list_methods
     from vlprompt.methods.options import Options
     from vlprompt.prompts import Adapters, LowRankUpdates, TextPrompts, VisualPrompts
@@ -26,6 +31,7 @@ __all__ = [
     "Classifier",
     "Dataset",
     "Guess",
+    "ImageError",
     "LossTerms",
     "LowRankUpdates",
     "Method",
@@ -40,29 +46,46 @@ __all__ = [
     "list_backbones",
     "list_datasets",
     "list_methods",
-    "load",
+    "list_recipes",
     "load_backbone",
+    "load_classifier",
     "load_dataset",
+    "run_experiment",
     "tune",
 ]
 
-_HOMES = {
+# Module of each public name; a static copy of the imports above.
+_MODULES = {
     "vlprompt.backbones.backbone": ("Backbone", "list_backbones", "load_backbone"),
-    "vlprompt.data.dataset": ("Dataset",),
-    "vlprompt.data.loading": ("list_datasets", "load_dataset"),
-    "vlprompt.classifier.classifier": ("Classifier", "Guess", "load"),
+    "vlprompt.classifier.classifier": ("Classifier", "Guess", "load_classifier"),
     "vlprompt.classifier.estimator": ("PromptClassifier",),
     "vlprompt.classifier.tune": ("tune",),
-    "vlprompt.methods.base": ("METHODS", "LossTerms", "Method", "Prediction", "create_method", "list_methods"),
+    "vlprompt.config.recipes": ("list_recipes",),
+    "vlprompt.data.dataset": ("Dataset",),
+    "vlprompt.data.images": ("ImageError",),
+    "vlprompt.data.loading": ("list_datasets", "load_dataset"),
+    "vlprompt.experiments.run": ("evaluate", "run_experiment"),
+    "vlprompt.methods.base": (
+        "METHODS",
+        "LossTerms",
+        "Method",
+        "Prediction",
+        "create_method",
+        "list_methods",
+    ),
     "vlprompt.methods.options": ("Options",),
     "vlprompt.prompts": ("Adapters", "LowRankUpdates", "TextPrompts", "VisualPrompts"),
-    "vlprompt.experiments.run": ("evaluate",),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is, so that `vlprompt --help` does not wait for torch."""
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name on first use, so that `vlprompt --help` does not wait for torch."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Include the names that are not imported yet, for completion."""
+    return sorted({*globals(), *__all__})

@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, weights: Path, pictures: Path)
 
 @pytest.fixture
 def classifier(run: Path) -> Classifier:
-    return vlprompt.load(run, device="cpu")
+    return vlprompt.load_classifier(run, device="cpu")
 
 
 def test_three_lines(weights: Path, pictures: Path, run: Path, classifier: Classifier) -> None:
@@ -41,8 +41,70 @@ def test_three_lines(weights: Path, pictures: Path, run: Path, classifier: Class
 
 
 def test_a_recipe_brings_its_protocol_along(weights: Path, pictures: Path) -> None:
-    words = {"backbone": str(weights), "shots": 2, "quiet": True, "settings": {"optim.epochs": 1}}
-    assert vlprompt.tune(pictures, recipe="coop/base-to-new", **words).record.config.protocol == "base-to-new"
+    options = {"backbone": weights, "shots": 2, "quiet": True, "epochs": 1}
+    assert vlprompt.tune(pictures, recipe="coop/base-to-new", **options).record.config.protocol == "base-to-new"
+
+
+def test_tune_takes_what_the_command_line_takes(weights: Path, pictures: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"seed: 7\nmethod: {{name: coop, n_ctx: 2}}\nbackbone: {{source: {weights}}}\n")
+    names = tmp_path / "names.csv"
+    names.write_text("red_apple,a ripe apple\nblue_sky,sky\ngreen_leaf,leaf\nnight,night\n")
+    options = {"shots": 2, "epochs": 2, "batch_size": 4, "lr": 0.01, "device": "cpu", "quiet": True}
+    tuned = vlprompt.tune(pictures, recipe=recipe, name_map=names, **options)
+    config = tuned.record.config
+    assert (config.seed, config.method.name, config.backbone.source) == (7, "coop", str(weights)), "the recipe's"
+    assert (config.optim.epochs, config.optim.batch_size, config.optim.lr) == (2, 4, 0.01)
+    assert "a ripe apple" in tuned.class_names
+    assert vlprompt.tune(pictures, recipe=recipe, seed=3, **options).record.config.seed == 3
+
+
+def test_tune_tests_on_other_datasets(weights: Path, pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "other")
+    tuned = vlprompt.tune(
+        pictures,
+        method="zero-shot",
+        protocol="cross-dataset",
+        targets=[str(tmp_path / "other")],
+        backbone=weights,
+        device="cpu",
+        quiet=True,
+    )
+    assert tuned.record.metrics["other"] == tuned.record.metrics["source"]
+
+
+def test_evaluate_gives_the_metrics_of_the_run_and_of_other_images(
+    classifier: Classifier, pictures: Path, tmp_path: Path
+) -> None:
+    expected, names = classifier.record.metrics["test"], classifier.class_names
+    assert classifier.evaluate(pictures, quiet=True) == expected
+    dataset = vlprompt.load_dataset(pictures)
+    assert classifier.evaluate(dataset, quiet=True) == expected
+    other = shutil.copytree(pictures, tmp_path / "other")
+    (other / "night").rename(other / "fog")
+    found = classifier.evaluate(other, quiet=True)
+    assert set(found["class_accuracy"]) == {"blue sky", "fog", "green leaf", "red apple"}
+    words = {folder.name: f"a {folder.name}" for folder in other.iterdir()}
+    assert "a fog" in classifier.evaluate(other, name_map=words, quiet=True)["class_accuracy"]
+    with pytest.raises(VLPromptError, match=r"`data` pictures\d* has no test images"):
+        classifier.evaluate(dataset.learned)
+    renamed = vlprompt.load_dataset(other, name_map=words)
+    shutil.rmtree(other)
+    with pytest.raises(ImageError, match="no such file"):
+        classifier.evaluate(renamed, quiet=True)
+    assert classifier.class_names == names, "an error in between changes nothing"
+
+
+def test_the_repr_says_what_it_is(run: Path, classifier: Classifier) -> None:
+    accuracy = classifier.record.metrics["test"]["accuracy"]
+    assert repr(classifier) == (
+        "Classifier(coop, 4 classes: 'blue sky', 'green leaf', 'night' and 1 more; backbone tiny; "
+        f"{run}; test accuracy {accuracy:.1f}%)"
+    )
+    classifier.remove_classes(["night"])
+    expected = f"Classifier(coop, 3 classes: 'blue sky', 'green leaf', 'red apple'; backbone tiny; {run})"
+    assert repr(classifier) == expected
+    assert repr(classifier.zero_shot()).startswith("Classifier(zero-shot, 3 classes: ")
 
 
 def test_a_run_that_is_finished_is_taken_as_it_is(
@@ -59,7 +121,7 @@ def test_a_run_that_is_finished_is_taken_as_it_is(
         vlprompt.tune(pictures, settings={"optim.epoch": 3}, quiet=True)
 
 
-def test_pictures_without_any_to_test_are_learned_from(
+def test_images_without_a_test_split_are_learned_from(
     weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("apple", "pear"):
@@ -73,10 +135,10 @@ def test_pictures_without_any_to_test_are_learned_from(
     assert (tuned.record.status, tuned.record.metrics, tuned.record.calibration) == ("finished", {}, None)
     assert tuned.temperature == 1.0
     assert not (tmp_path / "run" / "predictions.parquet").exists()
-    assert "None were measured." in str(tuned.generate_model_card())
+    assert "Not measured." in str(tuned.generate_model_card())
 
 
-def test_paths_pictures_and_arrays_get_the_same_answer(classifier: Classifier, pictures: Path) -> None:
+def test_paths_images_and_arrays_get_the_same_prediction(classifier: Classifier, pictures: Path) -> None:
     path = pictures / "night" / "00.png"
     image = Image.open(path)
     array = np.asarray(image)
@@ -106,37 +168,43 @@ def test_a_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("picture", "reason"),
+    ("image", "reason"),
     [
-        ("https://example.org/cat.png", "cannot read image https://example.org/cat.png: a URL; nothing is fetched"),
-        (Path("s3://bucket/cat.png"), "a URL; nothing is fetched from the network"),
-        ("data:image/png;base64,AAAA", "a URL; nothing is fetched"),
+        ("https://example.org/cat.png", "cannot read image https://example.org/cat.png: URLs are not fetched"),
+        (Path("s3://bucket/cat.png"), "URLs are not fetched; download the file first"),
+        ("data:image/png;base64,AAAA", "URLs are not fetched"),
         ("nowhere.png", "cannot read image nowhere.png: no such file"),
-        (np.zeros((2, 3, 4, 5, 3)), r"an array with shape \(3, 4, 5, 3\) is no picture; give \(H, W\)"),
-        (np.zeros((3, 40, 36)), r"an array with shape \(3, 40, 36\) is no picture"),
-        (np.zeros((0, 4, 3)), r"an array with shape \(0, 4, 3\) is no picture"),
-        (np.full((4, 4, 3), 200.0), "floats needs values from 0 to 1"),
-        (np.full((4, 4, 3), np.nan), "floats needs values from 0 to 1"),
-        (np.zeros((4, 4, 3), np.int64), "an array of int64 is no picture; give bytes"),
-        ([torch.zeros(3, 4, 4)], "a Tensor is no picture; give a path, a PIL image or an array"),
-        ([None], "a NoneType is no picture"),
+        (
+            np.zeros((2, 3, 4, 5, 3)),
+            r"an array must have shape \(H, W\), .* got \(3, 4, 5, 3\)",
+        ),
+        (np.zeros((3, 40, 36)), r"an array must have shape .*, got \(3, 40, 36\)"),
+        (np.zeros((0, 4, 3)), r"an array must have shape .*, got \(0, 4, 3\)"),
+        (np.full((4, 4, 3), 200.0), "floats must hold values from 0 to 1"),
+        (np.full((4, 4, 3), np.nan), "floats must hold values from 0 to 1"),
+        (np.zeros((4, 4, 3), np.int64), "an array must hold uint8 values or floats from 0 to 1, got int64"),
+        ([torch.zeros(3, 4, 4)], "must be a path, a PIL image or an array .*, got Tensor"),
+        ([None], "must be a path, .* got NoneType"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_the_reason(classifier: Classifier, picture: object, reason: str) -> None:
+def test_anything_but_an_image_is_refused_with_the_reason(classifier: Classifier, image: object, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
-        classifier.predict(picture)  # type: ignore[arg-type]
+        classifier.predict(image)  # type: ignore[arg-type]
 
 
-def test_mistakes_of_a_call_are_said(classifier: Classifier, pictures: Path) -> None:
+def test_wrong_arguments_are_named(classifier: Classifier, pictures: Path) -> None:
     path = pictures / "night" / "00.png"
-    for words, message in (({"top": 0}, "top=0: give 1 or more"), ({"batch_size": 0}, "batch_size=0: give 1 or more")):
+    for words, message in (
+        ({"top": 0}, "`top` must be at least 1, got 0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
+    ):
         with pytest.raises(VLPromptError, match=message):
             classifier.predict(path, **words)
-    with pytest.raises(VLPromptError, match="a int is no picture"):
+    with pytest.raises(VLPromptError, match=r"`images` must be a path, .* got int"):
         classifier.predict(3)  # type: ignore[arg-type]
-    with pytest.raises(VLPromptError, match="a bytes is no picture"):
+    with pytest.raises(VLPromptError, match=r"`images` must be a path, .* got bytes"):
         classifier.predict(path.read_bytes())  # type: ignore[arg-type]
-    with pytest.raises(VLPromptError, match="a class name is a word, not 3"):
+    with pytest.raises(VLPromptError, match="`class_names` must hold text, got 3"):
         classifier.add_classes([3])  # type: ignore[list-item]
 
 
@@ -146,10 +214,10 @@ def test_weights_may_have_moved(
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(weights.read_bytes())
     path = pictures / "night" / "00.png"
-    assert vlprompt.load(run, device="cpu", backbone=moved).predict(path) == classifier.predict(path)
+    assert vlprompt.load_classifier(run, device="cpu", backbone=moved).predict(path) == classifier.predict(path)
 
 
-def test_one_broken_picture_among_many_keeps_its_place(classifier: Classifier, pictures: Path, tmp_path: Path) -> None:
+def test_one_broken_image_among_many_keeps_its_place(classifier: Classifier, pictures: Path, tmp_path: Path) -> None:
     good, broken = pictures / "night" / "00.png", tmp_path / "broken.png"
     broken.write_bytes(good.read_bytes()[:60])
     found = list(classifier.predict_each([good, broken, good, broken], batch_size=3))
@@ -192,12 +260,16 @@ def test_classes_come_and_go(classifier: Classifier, pictures: Path) -> None:
         ("add", ["night"], "holds 'night' twice"),
         ("add", ["fog", "fog"], "holds 'fog' twice"),
         ("add", [" "], "empty name"),
-        ("add", [], "no class name was given"),
-        ("remove", [], "no class name was given"),
-        ("add", "fog", r"give a list of class names, such as \['fog'\], not one word"),
+        ("add", [], "`class_names` is empty; give one name or more"),
+        ("remove", [], "`class_names` is empty; give one name or more"),
+        ("add", "fog", r"`class_names` must be a list of names, such as \['fog'\], got 'fog'"),
         ("add", ["very " * 90 + "long"], "very very"),
-        ("remove", ["fog"], "there is no class 'fog'; classes: blue sky, green leaf, night, red apple"),
-        ("remove", ["night", "blue_sky", "green leaf", "red apple"], "no class would be left"),
+        (
+            "remove",
+            ["fog"],
+            "holds unknown class 'fog'; classes: 'blue sky', 'green leaf', 'night', 'red apple'",
+        ),
+        ("remove", ["night", "blue_sky", "green leaf", "red apple"], "`class_names` holds every class"),
     ],
 )
 def test_classes_that_cannot_be_named_change_nothing(
@@ -246,15 +318,15 @@ def test_zero_shot_beside_the_tuned_prompts(classifier: Classifier, pictures: Pa
     )
 
 
-def test_prompts_whose_features_are_no_numbers_are_refused(run: Path, tmp_path: Path) -> None:
+def test_prompts_with_non_finite_features_are_refused(run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
     with safe_open(folder / "prompts.safetensors", "pt") as file:
         about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(
         {name: torch.full_like(value, 3e38) for name, value in tensors.items()}, folder / "prompts.safetensors", about
     )
-    with pytest.raises(VLPromptError, match="make class features that are no numbers; their file is damaged"):
-        vlprompt.load(folder)
+    with pytest.raises(VLPromptError, match="produce non-finite class features: their file is damaged"):
+        vlprompt.load_classifier(folder)
 
 
 def test_what_was_saved_before_outlives_a_full_disk(
@@ -263,7 +335,7 @@ def test_what_was_saved_before_outlives_a_full_disk(
     folder = tmp_path / "saved"
     classifier.save(folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    other = vlprompt.load(folder).zero_shot()
+    other = vlprompt.load_classifier(folder).zero_shot()
     for at in range(1, 40):
         with monkeypatch.context() as patch:
             disk = Disk(patch, folder, at, errno.ENOSPC)
@@ -275,7 +347,7 @@ def test_what_was_saved_before_outlives_a_full_disk(
                 assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
             else:
                 break
-    assert vlprompt.load(folder).method.name == "zero-shot"
+    assert vlprompt.load_classifier(folder).method.name == "zero-shot"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +357,7 @@ def test_what_was_saved_before_outlives_a_full_disk(
         ("linear-probe", lambda name, value: value.log() if name == "bias" else value),
     ],
 )
-def test_prompts_whose_answers_are_no_numbers_are_refused(
+def test_prompts_with_non_finite_logits_are_refused(
     method: str, change: Callable[[str, torch.Tensor], torch.Tensor], classifier: Classifier, pictures: Path
 ) -> None:
     backbone = classifier.method.backbone
@@ -295,7 +367,7 @@ def test_prompts_whose_answers_are_no_numbers_are_refused(
     if method == "linear-probe":
         state["bias"] = torch.zeros_like(state["bias"])
     tuned.method.load_prompts({name: change(name, value) for name, value in state.items()})
-    with pytest.raises(VLPromptError, match="make logits that are no numbers; their file is damaged"):
+    with pytest.raises(VLPromptError, match="produce non-finite logits: their file is damaged"):
         Classifier(tuned.record, tuned.method)
 
 
@@ -303,7 +375,7 @@ def test_a_kill_amid_a_save_leaves_one_classifier_or_the_other(
     classifier: Classifier, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = classifier.method.backbone
-    other = vlprompt.load(run, backbone=backbone)
+    other = vlprompt.load_classifier(run, backbone=backbone)
     other.method.load_prompts({name: 2 * value for name, value in other.method.state_dict().items()})
     other.record.calibration = None
     classifier.save(tmp_path / "steps")
@@ -318,7 +390,7 @@ def test_a_kill_amid_a_save_leaves_one_classifier_or_the_other(
             Disk(patch, folder, at)
             with pytest.raises(Killed):
                 other.save(folder)
-        found = vlprompt.load(folder, backbone=backbone)
+        found = vlprompt.load_classifier(folder, backbone=backbone)
         whole = other if found.temperature == 1.0 else classifier
         for name, value in found.method.state_dict().items():
             assert torch.equal(value, whole.method.state_dict()[name])
@@ -326,7 +398,7 @@ def test_a_kill_amid_a_save_leaves_one_classifier_or_the_other(
         assert sorted(path.name for path in folder.iterdir()) == ["prompts.safetensors", "run.json"]
     (folder / "prompts.safetensors").write_bytes((run / "prompts.safetensors").read_bytes())
     with pytest.raises(VLPromptError, match=r"lacks the prompts\.safetensors that its record was saved with"):
-        vlprompt.load(folder, backbone=backbone)
+        vlprompt.load_classifier(folder, backbone=backbone)
 
 
 @pytest.mark.parametrize("changed", [False, True])
@@ -336,7 +408,7 @@ def test_what_is_saved_comes_back(classifier: Classifier, pictures: Path, tmp_pa
         classifier.remove_classes(["night"])
     folder = tmp_path / "saved"
     classifier.save(folder)
-    back = vlprompt.load(folder, backbone=classifier.method.backbone)
+    back = vlprompt.load_classifier(folder, backbone=classifier.method.backbone)
     path = pictures / "red_apple" / "03.png"
     assert back.class_names == classifier.class_names
     np.testing.assert_allclose(
@@ -348,14 +420,14 @@ def test_what_is_saved_comes_back(classifier: Classifier, pictures: Path, tmp_pa
     assert str(pictures) not in (folder / "run.json").read_text()
     assert record["config"]["data"]["source"] == pictures.name
     back.save(folder)  # over what was saved before
-    assert vlprompt.load(folder, backbone=classifier.method.backbone).class_names == classifier.class_names
+    assert vlprompt.load_classifier(folder, backbone=classifier.method.backbone).class_names == classifier.class_names
 
 
 def test_saving_never_overwrites_something_else(classifier: Classifier, run: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     for save in (classifier.save, classifier.save_pretrained):
         for folder in (run, tmp_path):
-            with pytest.raises(VLPromptError, match="holds something else; choose another folder"):
+            with pytest.raises(VLPromptError, match="holds something other than a saved classifier"):
                 save(folder)
     assert (tmp_path / "config.json").read_text() == "{}"
 
@@ -374,13 +446,13 @@ def test_a_method_that_sees_the_image_first_has_no_classes_to_keep(weights: Path
 def test_a_run_without_prompts_says_so(run: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes((run / "run.json").read_bytes())
     with pytest.raises(VLPromptError, match=r"has no prompts.safetensors yet; let `vlprompt tune` end an epoch"):
-        vlprompt.load(tmp_path, device="cpu")
+        vlprompt.load_classifier(tmp_path, device="cpu")
     (tmp_path / "prompts.safetensors").write_bytes(b"\x00" * 20)
     with pytest.raises(VLPromptError, match=r"prompts.safetensors"):
-        vlprompt.load(tmp_path, device="cpu")
+        vlprompt.load_classifier(tmp_path, device="cpu")
 
 
 def test_a_record_that_is_not_ours_says_where(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"status": "done"}')
     with pytest.raises(VLPromptError, match=r"run.json"):
-        vlprompt.load(tmp_path)
+        vlprompt.load_classifier(tmp_path)

@@ -62,20 +62,20 @@ def test_a_fitted_estimator_goes_to_other_processes(backbone: Backbone, images: 
     np.testing.assert_array_equal(again.predict_proba(paths[:2]), fitted.predict_proba(paths[:2]))
     again.classifier_.remove_classes(["night"])
     again.classifier_.add_classes(["fog"])  # as many as before
-    with pytest.raises(VLPromptError, match=r"the estimator knows those of y alone; ask classifier_\.predict"):
+    with pytest.raises(VLPromptError, match=r"the estimator knows only those of `y`; call classifier_\.predict"):
         again.predict_proba(paths[:2])
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8, 4)])
-def test_an_array_of_one_picture_is_not_many(
+def test_an_array_of_one_image_is_not_several(
     shape: tuple[int, ...], estimator: PromptClassifier, images: tuple[list[Path], list[str]]
 ) -> None:
     picture = np.zeros(shape, np.uint8)
-    with pytest.raises(VLPromptError, match="X is one picture; give a list of them"):
+    with pytest.raises(VLPromptError, match=r"`X` must be a sequence of images, got one image; pass \[X\]"):
         estimator.fit(picture, ["a"] * 8)
     fitted = estimator.fit(*images)
     for ask in (fitted.predict, fitted.predict_proba):
-        with pytest.raises(VLPromptError, match="X is one picture; give a list of them"):
+        with pytest.raises(VLPromptError, match=r"`X` must be a sequence of images, got one image; pass \[X\]"):
             ask(picture)
 
 
@@ -92,7 +92,7 @@ def test_fit_predict_and_score(estimator: PromptClassifier, images: tuple[list[P
 
 
 @pytest.mark.parametrize("kind", ["paths", "pictures", "arrays", "one array"])
-def test_pictures_are_the_same_however_they_are_held(
+def test_every_kind_of_image_gives_the_same(
     estimator: PromptClassifier, images: tuple[list[Path], list[str]], kind: str
 ) -> None:
     paths, labels = images
@@ -113,16 +113,16 @@ def test_labels_are_numbers_with_words_for_the_prompts(
     paths, labels = images
     words = {7: "a red apple", 3: "a blue sky", 5: "a green leaf", 9: "the night"}
     numbers = [{"red_apple": 7, "blue_sky": 3, "green_leaf": 5, "night": 9}[label] for label in labels]
-    estimator = PromptClassifier(method="zero-shot", backbone=backbone, class_names=words, template="this is {}.")
+    estimator = PromptClassifier(method="zero-shot", backbone=backbone, name_map=words, template="this is {}.")
     estimator.fit(paths, numbers)
     assert list(estimator.classes_) == [3, 5, 7, 9]
     assert estimator.classifier_.class_names == ("a blue sky", "a green leaf", "a red apple", "the night")
     assert estimator.classifier_.method.options.template == "this is {}."
     assert set(estimator.predict(paths)) <= {3, 5, 7, 9}
-    with pytest.raises(VLPromptError, match="class_names is a mapping of labels to words"):
-        estimator.set_params(class_names=list(words.values())).fit(paths, numbers)
-    with pytest.raises(VLPromptError, match=r"class_names has no words for .*9"):
-        estimator.set_params(class_names={3: "x", 5: "y", 7: "z"}).fit(paths, numbers)
+    with pytest.raises(VLPromptError, match="`name_map` must map labels to words"):
+        estimator.set_params(name_map=list(words.values())).fit(paths, numbers)
+    with pytest.raises(VLPromptError, match=r"`name_map` has no entry for .*9"):
+        estimator.set_params(name_map={3: "x", 5: "y", 7: "z"}).fit(paths, numbers)
 
 
 def test_cross_val_score(estimator: PromptClassifier, images: tuple[list[Path], list[str]]) -> None:
@@ -183,11 +183,11 @@ def test_the_random_state_is_the_seed(backbone: Backbone, images: tuple[list[Pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda X, y: (X, y[:-1]), r"X has 48 pictures and y the shape \(47,\)"),
-        (lambda X, y: (X, [[label] for label in y]), r"y the shape \(48, 1\)"),
-        (lambda X, y: (X, ["one"] * len(y)), "y has 1 class; a classifier needs two or more"),
+        (lambda X, y: (X, y[:-1]), r"`y` must have shape \(48,\), one label per image of `X`, got \(47,\)"),
+        (lambda X, y: (X, [[label] for label in y]), r"got \(48, 1\)"),
+        (lambda X, y: (X, ["one"] * len(y)), "`y` must have at least 2 classes, got 1"),
         (lambda X, y: (["nowhere.png", *X[1:]], y), "cannot read image nowhere.png: no such file"),
-        (lambda X, y: (np.zeros((48, 5)), y), r"an array with shape \(5,\) is no picture"),
+        (lambda X, y: (np.zeros((48, 5)), y), r"an array must have shape .*, got \(5,\)"),
         (lambda X, y: (X, np.linspace(0, 1, 48)), "Unknown label type: continuous"),
     ],
 )
@@ -201,7 +201,7 @@ def test_what_cannot_be_fitted_says_why(
         estimator.fit(*change(*images))
 
 
-def test_an_option_that_is_not_there_says_so(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
+def test_an_unknown_option_is_named(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
     estimator = PromptClassifier(method="coop", backbone=backbone, settings={"method.n_contexts": 2})
     with pytest.raises(VLPromptError, match="has no option 'n_contexts'"):
         estimator.fit(*images)

@@ -31,7 +31,9 @@ def test_a_saved_classifier_comes_back_from_its_folder(
     back = Classifier.from_pretrained(folder, device="cpu", backbone=classifier.record.config.backbone.source)
     path = pictures / "night" / "00.png"
     assert back.predict(path) == classifier.predict(path)
-    assert vlprompt.load(folder, backbone=classifier.method.backbone).predict(path) == classifier.predict(path)
+    assert vlprompt.load_classifier(folder, backbone=classifier.method.backbone).predict(path) == classifier.predict(
+        path
+    )
     assert not [record for record in caplog.records if record.name.startswith("huggingface_hub")]
 
 
@@ -46,7 +48,7 @@ def test_the_card_says_what_it_is_what_it_learned_from_and_how_good_it_is(
     assert (result.metric_type, result.metric_value) == ("accuracy", round(accuracy, 1))
     for words in (
         "**coop**: Learned context vectors",
-        "8 images of 4 classes (up to 2 a class, seed 1), 8 held out and 16 to test",
+        "8 images of 4 classes (up to 2 per class, seed 1), 8 held out and 16 for testing",
         "Classes: blue sky, green leaf, night, red apple.",
         f"| test | {accuracy:.1f} |",
         f"temperature of {classifier.temperature:.2f}, fitted on 8 held-out images",
@@ -55,7 +57,7 @@ def test_the_card_says_what_it_is_what_it_learned_from_and_how_good_it_is(
     ):
         assert words in card.text
     assert str(pictures) not in card.content
-    assert "Not stated by the author" in str(classifier.generate_model_card())
+    assert "Not stated" in str(classifier.generate_model_card())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 
 import vlprompt
 from tests.helpers.command_line import Call
-from vlprompt.classifier.contact_sheet import COLUMNS, GAP, LIMIT, LINE, SIDE, Sheet
+from vlprompt.classifier.contact_sheet import COLUMNS, GAP, LIMIT, LINE, SIDE, ContactSheet
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_json_lines_answer_every_image_and_name_the_broken_one(
     assert code == 1
     assert [answer["image"] for answer in answers] == [str(good), str(broken), str(good)]
     assert answers[0] == answers[2]
-    (guess,) = vlprompt.load(run, device="cpu").predict(good, top=2)
+    (guess,) = vlprompt.load_classifier(run, device="cpu").predict(good, top=2)
     assert [(entry["label"], entry["probability"]) for entry in answers[0]["top"]] == [
         (name, pytest.approx(value, abs=1e-6)) for name, value in guess.top
     ]
@@ -59,7 +59,7 @@ def test_a_table_has_a_line_an_image(call: Call, run: Path, pictures: Path, brok
     good = pictures / "night" / "00.png"
     code, out, err = call("predict", run, good, broken, "--top", "2", "--quiet")
     lines = out.splitlines()
-    (guess,) = vlprompt.load(run, device="cpu").predict(good)
+    (guess,) = vlprompt.load_classifier(run, device="cpu").predict(good)
     assert (code, err) == (1, "")
     assert lines[0].split("%")[0].split()[-3:-1] == guess.label.split() or guess.label in lines[0]
     assert f"{guess.probability:.1%}" in lines[0]
@@ -111,9 +111,9 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{empty}"], "{empty} has no images; give files, folders, patterns, or - for a list on stdin"),
-        (["{empty}/*.png"], "{empty}/*.png has no images; give files, folders"),
-        (["-"], "the list on stdin has no images"),
+        (["{empty}"], "{empty} holds no images; give files, folders, patterns, or - for stdin"),
+        (["{empty}/*.png"], "{empty}/*.png holds no images; give files, folders"),
+        (["-"], "the list on stdin holds no images"),
         (["x.png", "--format", "xml"], "--format xml: use table, jsonl, csv"),
         (["x.png", "--sheet", "sheet.jpg"], "--sheet sheet.jpg: the contact sheet is a PNG"),
         (["x.png", "--top", "0"], "--top"),
@@ -135,7 +135,7 @@ def test_a_missing_file_and_a_url_are_rows(call: Call, run: Path) -> None:
     code, out, _ = call("predict", run, "nowhere.png", "https://example.org/cat.png", "--format", "jsonl", "--quiet")
     missing, url = (json.loads(line)["error"] for line in out.splitlines())
     assert (code, missing) == (1, "no such file")
-    assert url == "a URL; nothing is fetched from the network, so download it first"
+    assert url == "URLs are not fetched; download the file first"
 
 
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
@@ -190,7 +190,7 @@ def test_a_name_commands_no_terminal(call: Call, run: Path, pictures: Path, tmp_
 
 
 def test_a_contact_sheet_has_more_than_ascii() -> None:
-    one, other = (bytes(Sheet()._plain.getmask(letter)) for letter in "äö")
+    one, other = (bytes(ContactSheet()._plain.getmask(letter)) for letter in "äö")
     assert one != other, "both are the box of what a font does not have"
 
 
@@ -211,10 +211,10 @@ def test_a_contact_sheet_shows_every_image_with_its_label(
 
 def test_a_sheet_ends_somewhere(pictures: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlprompt.classifier.contact_sheet.LIMIT", 2)
-    sheet, path = Sheet(), str(pictures / "night" / "00.png")
-    (guess,) = vlprompt.load(run, device="cpu").predict(path)
+    sheet, path = ContactSheet(), str(pictures / "night" / "00.png")
+    (guess,) = vlprompt.load_classifier(run, device="cpu").predict(path)
     for _ in range(3):
-        sheet.add(path, guess)
+        sheet.add_guess(path, guess)
     assert len(sheet.tiles) == 2 < LIMIT
     sheet.write(tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as image:

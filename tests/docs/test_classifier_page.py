@@ -20,16 +20,16 @@ def test_the_page_runs_as_written(
     monkeypatch.chdir(tmp_path)
 
     def brief(*words: Any, **options: Any) -> vlprompt.Classifier:
-        return tuning.tune(*words, **options, settings={"optim.epochs": 1}, quiet=True)
+        return tuning.tune(*words, **options, epochs=1, quiet=True)
 
     monkeypatch.setattr(vlprompt, "tune", brief, raising=False)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
     out = capsys.readouterr().out.splitlines()
     assert out[0] in names["classifier"].class_names
-    assert len(out) == 4
+    assert len(out) == 5
     assert out[-1].endswith("(12, 2)")
     assert names["again"].class_names == names["classifier"].class_names == names["frozen"].class_names

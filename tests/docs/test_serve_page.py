@@ -10,25 +10,25 @@ import pytest
 
 import vlprompt
 from tests.helpers.client import TOKEN, png
+from tests.helpers.runs import Tuned
 from tests.helpers.server import server
-from vlprompt import Backbone
 
 PAGE = Path(__file__).parents[2] / "docs" / "serve.md"
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 
 
-def test_the_commands_run_as_written(
-    run: Path, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_run_as_written(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tuned("coop", n_ctx=2)
     (tmp_path / "holiday.jpg").write_bytes(png((200, 20, 20), form="JPEG"))
     (tmp_path / "beach.jpg").write_bytes(png((20, 20, 200), form="JPEG"))
     monkeypatch.setenv("VLPROMPT_TOKEN", TOKEN)
-    commands = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)).strip().splitlines()
+    commands = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)).strip()
+    commands = re.sub(r"(?:\\\n|(?<=\|)\n)\s*", " ", commands).splitlines()  # continued lines
     answers = []
     with (
-        server(vlprompt.load(run, backbone=backbone)) as plain,
-        server(vlprompt.load(run, backbone=backbone), token=TOKEN, editable=True) as locked,
+        server(vlprompt.load_classifier(run, device="cpu")) as plain,
+        server(vlprompt.load_classifier(run, device="cpu"), token=TOKEN, editable=True) as locked,
     ):
         for command in filter(None, commands):
             address = locked if "Authorization" in command else plain

@@ -332,7 +332,7 @@ def test_a_run_that_did_not_converge_ends_without_a_temperature(config: Any, tmp
     record = read_record(tmp_path / "run")
     assert (record.status, record.calibration) == ("finished", None)
     with pytest.raises(VLPromptError, match=r"optim\.lr"):
-        vlprompt.load(tmp_path / "run")
+        vlprompt.load_classifier(tmp_path / "run")
 
 
 def test_zero_shot_is_a_run_without_training(config: Any, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from vlprompt.export.graph import Deployed, traced
 from vlprompt.methods.base import Prediction
 from vlprompt.methods.zero_shot import ZeroShot
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["cat", "dog", "hot air balloon"]
 TEXT = {"width": 64, "heads": 2, "layers": 1, "context_length": 16}
 

@@ -1,4 +1,4 @@
-"""Pictures, good and bad, and how they are sent."""
+"""Requests to the service, with good and bad images."""
 
 import struct
 import zlib
@@ -11,17 +11,17 @@ from PIL import Image
 
 TOKEN = "a-token-of-the-tests"
 
-# What the fixture `serve` is.
+# Type of the fixture `serve`.
 Serve = Callable[..., TestClient]
 
 
 def ask(client: TestClient, *files: bytes, **fields: Any) -> Any:
-    """Send pictures as a form."""
+    """Send images as a form."""
     return client.post("/v1/predict", files=[("image", ("a.png", file)) for file in files], data=fields)
 
 
 def results(client: TestClient, *files: bytes, **fields: Any) -> list[dict[str, Any]]:
-    """The answers to pictures that are sent as a form."""
+    """Send images as a form; returns the results."""
     response = ask(client, *files, **fields)
     assert response.status_code == 200, response.text
     found: list[dict[str, Any]] = response.json()["results"]
@@ -29,14 +29,14 @@ def results(client: TestClient, *files: bytes, **fields: Any) -> list[dict[str, 
 
 
 def png(color: tuple[int, int, int], size: tuple[int, int] = (40, 36), form: str = "PNG") -> bytes:
-    """A picture of one color."""
+    """Return an image of one color as a file."""
     file = BytesIO()
     Image.new("RGB", size, color).save(file, form)
     return file.getvalue()
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A small PNG that says it is huge, and would be: zeros, packed."""
+    """Return a small PNG that would decode to a huge image."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -53,7 +53,7 @@ def tiled(width: int, length: int, kind: int = 4) -> bytes:
     directory, values = b"", b""
     for tag, type_, value in [*entries, (325, 4, len(data))]:
         place = 200 + len(values)
-        if type_ == 17:  # 8 bytes, which lie elsewhere
+        if type_ == 17:  # 8 bytes, stored out of line
             values += struct.pack("<q", value)
         directory += struct.pack("<HHII", tag, type_, 1, place if type_ == 17 else value)
     start = b"II*\0" + struct.pack("<IH", 8, len(entries) + 1) + directory + bytes(4)

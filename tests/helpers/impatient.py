@@ -8,7 +8,7 @@ from vlprompt.utils.progress import Reporter
 
 
 class Impatient(Reporter):
-    """Raises KeyboardInterrupt from step `after` on of the training bar, once `when` says so."""
+    """Raises KeyboardInterrupt from step `after` on of the training bar, once `when()` is true."""
 
     def __init__(self, after: int, when: Callable[[], bool] = lambda: True) -> None:
         super().__init__(quiet=True)

@@ -141,7 +141,7 @@ def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, picture
     assert len(record.history) == (4 if name == "tip-adapter-f" else 0)
     assert record.metrics["test"]["accuracy"] > 90  # even random weights separate the colors
     assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]
-    (guess,) = vlprompt.load(tmp_path / "run", device="cpu").predict(pictures / "night" / "03.png")
+    (guess,) = vlprompt.load_classifier(tmp_path / "run", device="cpu").predict(pictures / "night" / "03.png")
     assert guess.label == "night"
     state = load_file(tmp_path / "run" / "prompts.safetensors")
     assert all(value.isfinite().all() for value in state.values())

@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, backbone: Backbone, pictures: 
 
 @pytest.fixture
 def classifier(run: Path, backbone: Backbone) -> Classifier:
-    return vlprompt.load(run, backbone=backbone)
+    return vlprompt.load_classifier(run, backbone=backbone)
 
 
 @pytest.fixture

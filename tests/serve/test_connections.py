@@ -12,15 +12,15 @@ import vlprompt
 from tests.helpers.client import TOKEN
 from tests.helpers.server import server
 from vlprompt import Backbone
-from vlprompt.serve import connections
+from vlprompt.serve import server as server_module
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture
 def port(run: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.4)
-    with server(vlprompt.load(run, backbone=backbone)) as address:
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.4)
+    with server(vlprompt.load_classifier(run, backbone=backbone)) as address:
         yield int(address.rpartition(":")[2])
 
 
@@ -85,7 +85,7 @@ def test_a_body_may_take_its_time(port: int) -> None:
 def test_a_refusal_reaches_one_who_sends_all_before_reading(
     run: Path, backbone: Backbone, path: str, headers: dict[str, str], status: int
 ) -> None:
-    with server(vlprompt.load(run, backbone=backbone), token=TOKEN) as address:
+    with server(vlprompt.load_classifier(run, backbone=backbone), token=TOKEN) as address:
         request = urllib.request.Request(f"{address}/v1/{path}", bytes(60_000_000), headers)
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=20)

@@ -1,4 +1,4 @@
-"""What is too large, too much or too slow."""
+"""Requests that are too large, too many or too slow."""
 
 import asyncio
 import time
@@ -12,15 +12,14 @@ from fastapi.testclient import TestClient
 
 from tests.helpers.client import TOKEN, Serve, ask, png, results
 from vlprompt import Classifier
-from vlprompt.serve import middleware as gate_module
-from vlprompt.serve import service
+from vlprompt.serve import middleware, service
 
 RED = png((200, 20, 20))
 
 
 @pytest.fixture
 def gate(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
-    """The model answers while it is set."""
+    """An event that the model waits for before each batch."""
     opened, logits = Event(), classifier.logits
 
     def wait(*arguments: object, **options: object) -> object:
@@ -37,7 +36,7 @@ def test_too_large(serve: Serve) -> None:
     assert len(results(client, RED)) == 1
     response = ask(client, RED, bytes(5_000))
     assert response.status_code == 413
-    assert response.json() == {"error": "a request has at most 0.005 MB; send less, or a smaller copy"}
+    assert response.json() == {"error": "the body is larger than the limit of 0.005 MB; send less, or a smaller copy"}
     for path in ("/v1/predict", "/v1/classes"):
         for length in ("5001", "9" * 30):
             headers = {"Content-Length": length, "Content-Type": "application/json"}
@@ -46,7 +45,7 @@ def test_too_large(serve: Serve) -> None:
 
 
 def send(client: TestClient, body: AsyncIterator[bytes]) -> tuple[int, str]:
-    """Status and body of what a form's body gets that comes bit by bit; None for what breaks off."""
+    """Send a form's body in parts; returns status and body of the response."""
     scope = {
         "type": "http",
         "method": "POST",
@@ -70,7 +69,7 @@ def send(client: TestClient, body: AsyncIterator[bytes]) -> tuple[int, str]:
 
 def test_too_large_without_saying_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = []
-    monkeypatch.setattr(gate_module, "DROPPED_BYTES", 10_000)
+    monkeypatch.setattr(middleware, "DROPPED_BYTES", 10_000)
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -87,7 +86,7 @@ def test_a_refusal_does_not_wait_for_the_body_for_ever(serve: Serve, monkeypatch
             yield b"-"
             await asyncio.sleep(0.03)
 
-    monkeypatch.setattr(gate_module, "DROPPED_SECONDS", 0.2)
+    monkeypatch.setattr(middleware, "DROPPED_SECONDS", 0.2)
     client = serve(token=TOKEN)
     begun = time.monotonic()
     assert send(client, slow())[0] == 401
@@ -125,7 +124,7 @@ def test_too_many_at_a_time(serve: Serve, gate: Event) -> None:
     assert 'vlprompt_requests_total{method="POST",route="/v1/predict",status="429"} 1.0' in metrics(client)
 
 
-def test_whoever_would_wait_too_long_is_told_at_once(serve: Serve, gate: Event) -> None:
+def test_a_request_that_would_wait_too_long_is_refused_at_once(serve: Serve, gate: Event) -> None:
     client = serve(timeout=20)
     gate.set()
     assert ask(client, RED).status_code == 200
@@ -140,21 +139,21 @@ def test_whoever_would_wait_too_long_is_told_at_once(serve: Serve, gate: Event) 
         assert [future.result().status_code for future in waiting] == [200] * 2
 
 
-def test_an_answer_that_takes_too_long(serve: Serve, gate: Event) -> None:
+def test_a_response_that_takes_too_long(serve: Serve, gate: Event) -> None:
     client = serve(timeout=0.2)
     first = ask(client, RED)
-    assert first.status_code == 504 and first.json()["error"].startswith("no answer within 0.2 s")
+    assert first.status_code == 504 and first.json()["error"].startswith("no response within 0.2 s")
     assert ask(client, RED).status_code == 504
     assert "vlprompt_requests_inside 0.0" in metrics(client)
     gate.set()
     wait_for(client, "vlprompt_waiting 0.0")
     time.sleep(0.1)
-    assert "vlprompt_batch_images_count 1.0" in metrics(client), "what was given up is not computed"
+    assert "vlprompt_batch_images_count 1.0" in metrics(client), "canceled questions are not computed"
 
 
-def test_a_picture_that_takes_too_long(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_takes_too_long_to_decode(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     release = Event()
-    monkeypatch.setattr(service, "decode", lambda *_: release.wait(20))
+    monkeypatch.setattr(service, "parse_image", lambda *_: release.wait(20))
     client = serve(timeout=0.2)
     assert ask(client, RED).status_code == 504
     release.set()

@@ -1,4 +1,4 @@
-"""Who may ask, and what every answer carries."""
+"""Allowed hosts, origins and tokens, and the headers of every response."""
 
 import re
 from importlib.resources import files
@@ -13,26 +13,26 @@ RED = png((200, 20, 20))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost:9", "LOCALHOST", "[::1]:8000", "127.8.8.8"])
-def test_names_of_its_own_machine(client: TestClient, host: str) -> None:
+def test_loopback_hosts_are_accepted(client: TestClient, host: str) -> None:
     assert client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example:8000", "192.168.1.2", "[::2]", "", "localhos"]
 )
-def test_foreign_names(client: TestClient, serve: Serve, host: str) -> None:
+def test_foreign_hosts_are_refused(client: TestClient, serve: Serve, host: str) -> None:
     for path in ("/", "/healthz", "/v1/classes", "/nothing"):
         assert client.get(path, headers={"Host": host}).status_code == 421
     for loopback in (True, False):
         answer = serve(loopback=loopback, token=TOKEN).get("/v1/classes", headers={"Host": host})
-        assert answer.status_code == 200, "who has the token comes by the right way"
+        assert answer.status_code == 200, "with the token any host is accepted"
 
 
-def test_foreign_pages(client: TestClient) -> None:
+def test_posts_of_foreign_origins_are_refused(client: TestClient) -> None:
     for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
         client.headers["Sec-Fetch-Site"] = site
         assert ask(client, RED).status_code == status
-        assert client.get("/").status_code == 200, "a link may lead here"
+        assert client.get("/").status_code == 200, "links to the page work"
     response = client.options("/v1/predict", headers={"Origin": "http://evil.example"})
     assert response.status_code == 405
     assert not [name for name in response.headers if name.startswith("access-control")]
@@ -60,7 +60,7 @@ def test_token(serve: Serve) -> None:
     assert ask(client, RED).status_code == 200
 
 
-def test_every_answer_has_the_headers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_response_has_the_security_headers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError("a secret")
 
@@ -70,7 +70,7 @@ def test_every_answer_has_the_headers(client: TestClient, monkeypatch: pytest.Mo
     monkeypatch.setattr(Service, "predict", fail)
     answers.append(ask(client, RED))
     assert [answer.status_code for answer in answers] == [200, 404, 405, 422, 200, 421, 500]
-    assert answers[-1].json() == {"error": "the server failed; its log says why"}
+    assert answers[-1].json() == {"error": "internal error; see the server's log"}
     for answer in answers:
         policy = answer.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'none'; script-src 'self';") and "unsafe" not in policy
@@ -95,15 +95,15 @@ def test_metrics(client: TestClient) -> None:
     ):
         assert line in lines
     assert any('method="other"' in line for line in lines)
-    assert not any("kind" in line or "BREW" in line for line in lines), "nobody can make new series"
+    assert not any("kind" in line or "BREW" in line for line in lines), "clients cannot create time series"
 
 
-def test_the_page_answers_who_asks_whether_it_is_there(client: TestClient) -> None:
+def test_the_page_answers_head_requests(client: TestClient) -> None:
     asked = client.head("/")
     assert (asked.status_code, asked.headers["content-type"]) == (200, client.get("/").headers["content-type"])
 
 
-def test_the_pages_need_no_other_host(client: TestClient) -> None:
+def test_the_pages_load_nothing_from_other_hosts(client: TestClient) -> None:
     seen, queue = {}, ["/", "/docs"]
     while queue:
         path = queue.pop()

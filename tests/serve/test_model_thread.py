@@ -1,4 +1,4 @@
-"""The model's thread alone, most of the time with a classifier that only pretends."""
+"""The model's thread alone, mostly with a fake classifier."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -24,8 +24,8 @@ class Method:
 
 
 @dataclass
-class Pretender:
-    """Says that a picture shows class k, or else the next one, where its first value is k; stops at a closed `gate`."""
+class FakeClassifier:
+    """Fake classifier: predicts class k, then the next one, for an image whose first value is k; waits for `gate`."""
 
     class_names: tuple[str, ...] = ("a", "b", "c")
     sharp: float = 1.0
@@ -55,18 +55,18 @@ class Pretender:
 
 
 @pytest.fixture
-def pretender(monkeypatch: pytest.MonkeyPatch) -> Pretender:
-    # One that waits at its gate seems to be slow.
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeClassifier:
+    # Waiting at the gate must not count as a slow model.
     monkeypatch.setattr(model, "BATCH_SECONDS", 1000.0)
-    made = Pretender()
+    made = FakeClassifier()
     made.gate.set()
     return made
 
 
-def thread_of(pretender: Pretender, batches: list[int] | None = None, batch_size: int = 4) -> ModelThread:
+def thread_of(fake: FakeClassifier, batches: list[int] | None = None, batch_size: int = 4) -> ModelThread:
     seen = [] if batches is None else batches
     return ModelThread(
-        cast(Classifier, pretender), batch_size=batch_size, watch=lambda images, seconds: seen.append(images)
+        cast(Classifier, fake), batch_size=batch_size, on_batch=lambda images, seconds: seen.append(images)
     )
 
 
@@ -78,59 +78,59 @@ def first(future: Future[model.Answer]) -> str:
     return future.result(WAIT).tuned[0][0]
 
 
-def test_what_waits_together_is_seen_together(pretender: Pretender) -> None:
+def test_what_waits_together_is_seen_together(fake: FakeClassifier) -> None:
     batches: list[int] = []
-    thread = thread_of(pretender, batches)
-    pretender.gate.clear()
+    thread = thread_of(fake, batches)
+    fake.gate.clear()
     alone = thread.ask(question(0))
-    assert pretender.begun.wait(WAIT)
+    assert fake.begun.wait(WAIT)
     crowd = [thread.ask(question(number % 3)) for number in range(6)]
     assert thread.waiting == 6
-    pretender.gate.set()
+    fake.gate.set()
     assert [first(future) for future in (alone, *crowd)] == list("aabcabc")
     thread.close()
     assert batches == [1, 4, 2]
 
 
-def test_batches_of_a_slow_model_are_short(pretender: Pretender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_of_a_slow_model_are_short(fake: FakeClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
-    thread = thread_of(pretender, batches)
+    thread = thread_of(fake, batches)
     first(thread.ask(question(0)))
     assert 0 < thread.pace < 1
     monkeypatch.setattr(model, "BATCH_SECONDS", 2.5)
     for pace, expected in ((1.0, [2, 2, 1]), (30.0, [1, 1, 1, 1, 1]), (0.01, [4, 1])):
         batches.clear()
-        pretender.gate.clear()
-        pretender.begun.clear()
+        fake.gate.clear()
+        fake.begun.clear()
         blocked = thread.ask(question(0))
-        assert pretender.begun.wait(WAIT)
+        assert fake.begun.wait(WAIT)
         crowd = [thread.ask(question(0)) for _ in range(5)]
         monkeypatch.setattr(model, "LATEST", 0.0)
         thread.pace = pace
-        pretender.gate.set()
+        fake.gate.set()
         for future in (blocked, *crowd):
             first(future)
         assert batches == [1, *expected]
     thread.close()
 
 
-def test_one_by_one(pretender: Pretender) -> None:
+def test_one_by_one(fake: FakeClassifier) -> None:
     batches: list[int] = []
-    thread = thread_of(pretender, batches, batch_size=1)
+    thread = thread_of(fake, batches, batch_size=1)
     for future in [thread.ask(question(0)) for _ in range(3)]:
         first(future)
     thread.close()
     assert batches == [1, 1, 1]
 
 
-def test_new_classes_keep_their_place_in_line(pretender: Pretender) -> None:
+def test_new_classes_keep_their_place_in_line(fake: FakeClassifier) -> None:
     batches: list[int] = []
-    thread = thread_of(pretender, batches)
-    pretender.gate.clear()
+    thread = thread_of(fake, batches)
+    fake.gate.clear()
     first_of_all = thread.ask(question(0))
-    assert pretender.begun.wait(WAIT)
+    assert fake.begun.wait(WAIT)
     before, added, after = thread.ask(question(0, top=9)), thread.add(["d"]), thread.ask(question(3, top=9))
-    pretender.gate.set()
+    fake.gate.set()
     assert len(first_of_all.result(WAIT).tuned) == 3 and len(before.result(WAIT).tuned) == 3
     assert added.result(WAIT) == ("a", "b", "c", "d") == thread.classes
     assert len(after.result(WAIT).tuned) == 4 and first(after) == "d"
@@ -138,8 +138,8 @@ def test_new_classes_keep_their_place_in_line(pretender: Pretender) -> None:
     assert batches == [1, 1, 1]
 
 
-def test_classes_that_cannot_be_added_change_nothing(pretender: Pretender) -> None:
-    thread = thread_of(pretender)
+def test_classes_that_cannot_be_added_change_nothing(fake: FakeClassifier) -> None:
+    thread = thread_of(fake)
     for names, error in ((["d", "a"], Conflict), (["d", "too long"], VLPromptError), (["d"] * 10_000, Conflict)):
         with pytest.raises(error):
             thread.add(names).result(WAIT)
@@ -148,69 +148,69 @@ def test_classes_that_cannot_be_added_change_nothing(pretender: Pretender) -> No
     thread.close()
 
 
-def test_a_class_that_cannot_be_fails_its_own_question_only(pretender: Pretender) -> None:
-    thread = thread_of(pretender)
-    pretender.gate.clear()
+def test_a_class_that_cannot_be_fails_its_own_question_only(fake: FakeClassifier) -> None:
+    thread = thread_of(fake)
+    fake.gate.clear()
     thread.ask(question(0))
-    assert pretender.begun.wait(WAIT)
+    assert fake.begun.wait(WAIT)
     good, bad = thread.ask(question(1)), thread.ask(question(1, extra=("too long",)))
-    pretender.gate.set()
+    fake.gate.set()
     assert first(good) == "b"
     with pytest.raises(VLPromptError, match="shorten"):
         bad.result(WAIT)
     thread.close()
 
 
-def test_a_failure_is_told_and_survived(pretender: Pretender, caplog: pytest.LogCaptureFixture) -> None:
-    thread = thread_of(pretender)
-    pretender.fails = True
+def test_a_failure_is_told_and_survived(fake: FakeClassifier, caplog: pytest.LogCaptureFixture) -> None:
+    thread = thread_of(fake)
+    fake.fails = True
     with pytest.raises(RuntimeError, match="out of memory"):
         thread.ask(question(0)).result(WAIT)
-    pretender.fails = False
+    fake.fails = False
     assert first(thread.ask(question(2))) == "c"
     thread.close()
 
 
-def test_what_was_given_up_is_not_computed(pretender: Pretender) -> None:
+def test_what_was_given_up_is_not_computed(fake: FakeClassifier) -> None:
     batches: list[int] = []
-    thread = thread_of(pretender, batches)
-    pretender.gate.clear()
+    thread = thread_of(fake, batches)
+    fake.gate.clear()
     thread.ask(question(0))
-    assert pretender.begun.wait(WAIT)
+    assert fake.begun.wait(WAIT)
     given_up, wanted = thread.ask(question(1)), thread.ask(question(2))
     assert given_up.cancel()
-    pretender.gate.set()
+    fake.gate.set()
     assert first(wanted) == "c"
     thread.close()
     assert batches == [1, 1]
 
 
-def test_closing_answers_what_waits(pretender: Pretender) -> None:
-    thread = thread_of(pretender, batch_size=2)
-    pretender.gate.clear()
+def test_closing_answers_what_waits(fake: FakeClassifier) -> None:
+    thread = thread_of(fake, batch_size=2)
+    fake.gate.clear()
     waiting = [thread.ask(question(number % 3)) for number in range(7)]
-    pretender.gate.set()
+    fake.gate.set()
     thread.close()
     assert [future.done() and first(future) for future in waiting] == list("abcabca")
 
 
 def test_extra_classes_are_encoded_once_and_only_so_many_are_kept(
-    pretender: Pretender, monkeypatch: pytest.MonkeyPatch
+    fake: FakeClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.Ranker.forget, "__defaults__", (3,))
-    thread = thread_of(pretender)
+    monkeypatch.setattr(model.Ranker.evict, "__defaults__", (3,))
+    thread = thread_of(fake)
     for _ in range(2):
         assert len(thread.ask(question(0, extra=("d", "e", "d"), top=9)).result(WAIT).tuned) == 5
-    assert pretender.encoded == ["d", "e"]
+    assert fake.encoded == ["d", "e"]
     thread.ask(question(0, extra=("f", "g"))).result(WAIT)
     assert len(thread.ask(question(0, top=9)).result(WAIT).tuned) == 3
     thread.close()
-    assert pretender.class_names == ("a", "b", "c", "e", "f", "g")
+    assert fake.class_names == ("a", "b", "c", "e", "f", "g")
 
 
-def test_a_class_of_others_that_takes_all_the_probability_is_left_out(pretender: Pretender) -> None:
-    pretender.sharp = 200.0
-    thread = thread_of(pretender)
+def test_a_class_of_others_that_takes_all_the_probability_is_left_out(fake: FakeClassifier) -> None:
+    fake.sharp = 200.0
+    thread = thread_of(fake)
     assert first(thread.ask(question(3, extra=("d",)))) == "d"
     shares = {name: share for name, share, _ in thread.ask(question(3, extra=("e",), top=9)).result(WAIT).tuned}
     assert shares == pytest.approx({"e": 1.0, "a": 0.0, "b": 0.0, "c": 0.0})

@@ -1,4 +1,4 @@
-"""The page in a real browser: pictures in, answers out, classes added, errors said kindly, nothing from elsewhere."""
+"""The page in a real browser: images, predictions, added classes, errors, and no requests to other hosts."""
 
 import json
 import re
@@ -30,7 +30,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def address(run: Path, backbone: Backbone) -> Iterator[str]:
-    with server(vlprompt.load(run, backbone=backbone)) as started:
+    with server(vlprompt.load_classifier(run, backbone=backbone)) as started:
         yield started
 
 
@@ -98,7 +98,7 @@ def drop(page: Page, name: str, data: bytes) -> Locator:
 def choose(page: Page, *files: tuple[str, bytes]) -> None:
     expect(page.locator("#main")).to_be_visible()
     parts = [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files]
-    page.get_by_label("Choose pictures").set_input_files(parts)  # type: ignore[arg-type]
+    page.get_by_label("Choose images").set_input_files(parts)  # type: ignore[arg-type]
 
 
 def labels(ranking: Locator) -> list[str]:
@@ -107,21 +107,21 @@ def labels(ranking: Locator) -> list[str]:
 
 
 def add_class(page: Page, name: str) -> None:
-    page.get_by_label("Add a class by its name").fill(name)
+    page.get_by_label("Add a class by name").fill(name)
     page.keyboard.press("Enter")
 
 
-def test_drop_a_picture_and_read_the_answer(page: Page, run: Path, backbone: Backbone) -> None:
-    expect(page.get_by_text("No picture yet.")).to_be_visible()
+def test_a_dropped_image_gets_its_prediction(page: Page, run: Path, backbone: Backbone) -> None:
+    expect(page.get_by_text("No images yet.")).to_be_visible()
     card = drop(page, "red.png", RED)
-    guess = vlprompt.load(run, backbone=backbone).predict(Image.open(BytesIO(RED)))[0]
+    guess = vlprompt.load_classifier(run, backbone=backbone).predict(Image.open(BytesIO(RED)))[0]
     assert labels(card.locator(".tuned .ranking")) == [label for label, _ in guess.top]
     expect(card.locator(".tuned .share").first).to_have_text(f"{guess.probability:.1%}")
     widths = card.locator(".fill").evaluate_all("(all) => all.map((bar) => parseFloat(bar.style.width))")
     assert widths == pytest.approx([100 * share for _, share in guess.top], abs=0.01)
     expect(card.locator(".latency")).to_contain_text(" ms")
     expect(page.locator("#said")).to_have_text(f"red.png: {guess.label}, {guess.probability:.1%}")
-    expect(page.get_by_text("No picture yet.")).to_be_hidden()
+    expect(page.get_by_text("No images yet.")).to_be_hidden()
 
 
 def test_paste_and_choose(page: Page) -> None:
@@ -136,7 +136,7 @@ def test_paste_and_choose(page: Page) -> None:
     page.get_by_role("button", name="Remove two.png").click()
     expect(page.locator("#cards > li")).to_have_count(2)
     page.get_by_role("button", name="Remove all").click()
-    expect(page.get_by_text("No picture yet.")).to_be_visible()
+    expect(page.get_by_text("No images yet.")).to_be_visible()
 
 
 def test_add_a_class_and_watch_the_ranking(page: Page, address: str) -> None:
@@ -148,9 +148,9 @@ def test_add_a_class_and_watch_the_ranking(page: Page, address: str) -> None:
     assert sorted(after) == sorted([*before, "a zebra"]) and [name for name in after if name != "a zebra"] == before
     expect(page.locator("#count")).to_have_text("5")
     add_class(page, "A Zebra")
-    expect(page.locator("#add-says")).to_have_text("There is a class “a zebra” already.")
+    expect(page.locator("#add-says")).to_have_text("Class “a zebra” exists already.")
     add_class(page, "水火" * 45)
-    expect(page.locator("#add-says")).to_have_text("A class name is too long for the model to read; shorten it.")
+    expect(page.locator("#add-says")).to_have_text("A class name is too long for the model; shorten it.")
     expect(page.locator("#own li")).to_have_count(1)
     assert labels(card.locator(".tuned .ranking")) == after
     page.get_by_role("button", name="Remove the class a zebra").click()
@@ -170,7 +170,7 @@ def test_an_added_class_is_shown_wherever_it_stands(page: Page) -> None:
 
 
 def test_added_classes_are_shown_among_hundreds(open_page: Open, run: Path, backbone: Backbone) -> None:
-    large = vlprompt.load(run, backbone=backbone)
+    large = vlprompt.load_classifier(run, backbone=backbone)
     large.add_classes([f"thing {number}" for number in range(300)])
     with server(large) as address:
         page = open_page(f"{address}/")
@@ -195,14 +195,14 @@ def test_compare_with_zero_shot(page: Page) -> None:
     assert left and right and left["y"] == right["y"] and left["x"] < right["x"], "on a phone, too"
 
 
-def test_errors_are_said_kindly(page: Page) -> None:
-    card = drop(page, "notes.png", b"no picture")
-    said = "This picture cannot be read: not an image, or of an unknown format."
+def test_errors_are_shown_on_the_card(page: Page) -> None:
+    card = drop(page, "notes.png", b"no image")
+    said = "This image cannot be read: not an image, or of an unknown format."
     expect(card.get_by_role("alert").get_by_role("paragraph")).to_have_text(said)
     expect(card.get_by_role("button", name="Try again")).to_be_hidden()
     page.route("**/v1/predict", lambda route: route.abort())
     card = drop(page, "red.png", RED)
-    expect(card.get_by_role("alert")).to_contain_text("The server does not answer. Is it still running?")
+    expect(card.get_by_role("alert")).to_contain_text("The server does not respond. Is it still running?")
     page.unroute("**/v1/predict")
     card.get_by_role("button", name="Try again").click()
     expect(card.locator(".tuned li")).to_have_count(4)
@@ -223,7 +223,7 @@ def test_a_busy_server_is_asked_again(page: Page) -> None:
     assert next(answers, None) is None
 
 
-def test_names_are_text(page: Page) -> None:
+def test_names_are_never_html(page: Page) -> None:
     evil = "<img src=x onerror=alert(1)>"
     card = drop(page, f"{evil}.png", RED)
     add_class(page, evil)
@@ -257,14 +257,14 @@ def test_the_curl_command_works_as_copied(page: Page, tmp_path: Path, name: str)
 
 
 def test_a_token_unlocks(open_page: Open, run: Path, backbone: Backbone) -> None:
-    with server(vlprompt.load(run, backbone=backbone), token=TOKEN, editable=True) as address:
+    with server(vlprompt.load_classifier(run, backbone=backbone), token=TOKEN, editable=True) as address:
         page = open_page(f"{address}/")
         field = page.get_by_label("Token")
         expect(field).to_be_focused()
         expect(page.locator("#main")).to_be_hidden()
         field.fill("another token, which is wrong")
         page.keyboard.press("Enter")
-        expect(page.locator("#notice")).to_have_text("That is not this server's token.")
+        expect(page.locator("#notice")).to_have_text("Wrong token.")
         field.fill(TOKEN)
         page.keyboard.press("Enter")
         expect(page.locator("#notice")).to_be_hidden()
@@ -273,21 +273,21 @@ def test_a_token_unlocks(open_page: Open, run: Path, backbone: Backbone) -> None
         expect(card.locator(".tuned li")).to_have_count(4)
         expect(card.locator("code")).to_contain_text('"Authorization: Bearer $VLPROMPT_TOKEN"')
         add_class(page, "a zebra")
-        page.get_by_role("button", name="Add them for everyone").click()
+        page.get_by_role("button", name="Add them for all users").click()
         expect(page.locator("#own li")).to_have_count(0)
-        expect(page.get_by_label("Add a class by its name")).to_be_focused()
+        expect(page.get_by_label("Add a class by name")).to_be_focused()
         expect(page.locator("#count")).to_have_text("5")
         page.reload()
         expect(page.locator("#count")).to_have_text("5")
 
 
 def test_prompts_that_are_bound_to_their_classes(open_page: Open, run: Path, backbone: Backbone) -> None:
-    tuned = vlprompt.load(run, backbone=backbone)
+    tuned = vlprompt.load_classifier(run, backbone=backbone)
     method = create_method("coop", backbone, tuned.class_names, class_specific=True, n_ctx=2)
     with server(Classifier(tuned.record, method)) as address:
         page = open_page(f"{address}/")
-        expect(page.get_by_label("Add a class by its name")).to_be_disabled()
-        expect(page.locator("#add-says")).to_contain_text("none can be added")
+        expect(page.get_by_label("Add a class by name")).to_be_disabled()
+        expect(page.locator("#add-says")).to_contain_text("no others can be added")
 
 
 def test_keyboard(page: Page) -> None:
@@ -298,7 +298,7 @@ def test_keyboard(page: Page) -> None:
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
         if reached[-1] == "compare":
             page.keyboard.press("Space")
-    assert reached == ["Skip to the answers", "API", "files", "compare", "name", "Add", "All classes of this run"]
+    assert reached == ["Skip to the predictions", "API", "files", "compare", "name", "Add", "All classes of this run"]
     expect(page.get_by_role("switch")).to_be_checked()
     choose(page, ("one.png", RED), ("two.png", BLUE))
     expect(page.locator("#cards .rankings:visible")).to_have_count(2)
@@ -333,23 +333,23 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_a_class_stays_though_a_broken_picture_is_asked_with_it_first(page: Page) -> None:
+def test_a_class_stays_if_the_first_image_is_unreadable(page: Page) -> None:
     def slow(route: Route) -> None:
         time.sleep(0.3)
         route.continue_()
 
     page.route("**/v1/predict", slow)
-    choose(page, ("red.png", RED), ("notes.png", b"no picture"))
+    choose(page, ("red.png", RED), ("notes.png", b"no image"))
     add_class(page, "fog")
     expect(page.locator(".tuned li.added")).to_have_count(1)
     expect(page.locator("#own li")).to_have_count(1)
-    expect(page.get_by_text("This picture cannot be read")).to_be_visible()
+    expect(page.get_by_text("This image cannot be read")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_can_be_read(page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    choose(page, ("a-rather-long-name-" * 8 + ".png", RED), ("notes.png", b"no picture"))
+    choose(page, ("a-rather-long-name-" * 8 + ".png", RED), ("notes.png", b"no image"))
     add_class(page, "donaudampfschifffahrtsgesellschaftskapitänsmütze")
     page.get_by_role("switch").check()
     expect(page.locator(".zero-shot li.added")).to_have_count(1)
@@ -366,10 +366,10 @@ def test_it_fits_and_can_be_read(page: Page, scheme: str) -> None:
 def test_the_page_of_the_api(page: Page, address: str) -> None:
     page.get_by_role("link", name="API").click()
     expect(page.locator("article h3 .verb")).to_have_text(["GET", "POST", "POST", "GET", "GET"])
-    expect(page.get_by_text("A picture's file; up to 16 fields of this name. (required)")).to_be_visible()
+    expect(page.get_by_text("An image file; up to 16 fields of this name. (required)")).to_be_visible()
     expect(page.locator("pre").filter(has_text="image=@one.jpg")).to_contain_text(f"{address}/v1/predict")
     page.set_viewport_size({"width": 390, "height": 844})
     width = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert width[0] <= width[1]
-    page.get_by_role("link", name="Page").click()
+    page.get_by_role("link", name="Try it").click()
     expect(page.locator("#main")).to_be_visible()

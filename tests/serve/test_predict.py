@@ -11,7 +11,7 @@ from PIL import Image
 import vlprompt
 from tests.helpers.client import TOKEN, Serve, ask, bomb, noisy, png, results, tiled
 from vlprompt import Backbone, Classifier, create_method
-from vlprompt.serve import decoding
+from vlprompt.serve import parsing
 
 # The service has a limit of its own.
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -23,7 +23,7 @@ def shares(found: dict[str, Any]) -> dict[str, float]:
     return {rank["label"]: rank["probability"] for rank in found["top"]}
 
 
-def test_the_answer_is_the_classifiers(client: TestClient, classifier: Classifier) -> None:
+def test_predictions_equal_the_classifiers(client: TestClient, classifier: Classifier) -> None:
     files = [RED, BLUE, DARK]
     found = results(client, *files)
     expected = classifier.predict([Image.open(BytesIO(file)) for file in files])
@@ -50,16 +50,16 @@ def test_base64_as_others_write_it(client: TestClient) -> None:
     assert [shares(each) for each in found] == [pytest.approx(expected, abs=1e-6)] * 2
 
 
-def test_one_that_cannot_be_read_has_its_reason_in_its_place(client: TestClient) -> None:
-    found = results(client, RED, b"no picture", BLUE, b"")
+def test_an_unreadable_image_gets_its_error_as_result(client: TestClient) -> None:
+    found = results(client, RED, b"no image", BLUE, b"")
     assert [set(each) for each in found[::2]] == [{"label", "probability", "top"}] * 2
     assert found[1::2] == [{"error": "not an image, or of an unknown format"}, {"error": "the file is empty"}]
-    response = ask(client, b"no picture", b"")
+    response = ask(client, b"no image", b"")
     assert response.status_code == 422
     assert response.json() == {"error": "image 1: not an image, or of an unknown format; image 2: the file is empty"}
 
 
-BAD_PICTURES = {
+BAD_IMAGES = {
     "text": b"hello",
     "truncated JPEG": noisy()[:-400],
     "truncated PNG": png((1, 2, 3), (200, 200))[:60],
@@ -78,28 +78,30 @@ BAD_PICTURES = {
 }
 
 
-@pytest.mark.parametrize("file", BAD_PICTURES.values(), ids=BAD_PICTURES)
-def test_bad_picture(client: TestClient, file: bytes) -> None:
+@pytest.mark.parametrize("file", BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_bad_image(client: TestClient, file: bytes) -> None:
     response = ask(client, file)
     assert response.status_code == 422 and response.json()["error"].startswith("image 1: ")
     assert results(client, file, RED)[1]["label"]
 
 
-def test_a_bomb_is_known_by_its_header(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_refused_by_its_header(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(file: object) -> None:
         raise AssertionError("it was decoded")
 
-    monkeypatch.setattr(decoding, "read_image", decode)
+    monkeypatch.setattr(parsing, "read_image", decode)
     for file in (bomb(12_000, 12_000), tiled(12_000, 12_000)):
         error = ask(client, file).json()["error"]
-        assert error == "image 1: 12000 x 12000 pixels, and the most is 50,000,000; send a smaller copy"
+        assert error == "image 1: 12000 x 12000 pixels, more than the limit of 50,000,000; send a smaller copy"
     assert "tiles have no clear size" in ask(client, tiled(12_000, 12_000, kind=17)).json()["error"]
 
 
-def test_deep_values_take_more(serve: Serve) -> None:
+def test_deep_values_have_a_lower_limit(serve: Serve) -> None:
     client, deep = serve(pixels=8_000), BytesIO()
     Image.new("F", (40, 30)).save(deep, "TIFF")
-    assert ask(client, deep.getvalue()).json()["error"].startswith("image 1: 40 x 30 pixels, and the most is 1,000")
+    assert (
+        ask(client, deep.getvalue()).json()["error"].startswith("image 1: 40 x 30 pixels, more than the limit of 1,000")
+    )
     assert results(client, png((9, 9, 9), (80, 90)))
 
 
@@ -129,28 +131,35 @@ def as_json(**fields: Any) -> tuple[str, bytes]:
 BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
     "nothing at all": (415, ("", b""), "multipart/form-data"),
     "text": (415, ("text/plain", b"hello"), "multipart/form-data"),
-    "a bare picture": (415, ("image/png", RED), "multipart/form-data"),
+    "a bare image": (415, ("image/png", RED), "multipart/form-data"),
     "empty form": (400, ("multipart/form-data; boundary=xx", b""), "too early"),
     "a form without boundary": (400, ("multipart/form-data", b"xx"), "boundary"),
-    "another boundary": (400, ("multipart/form-data; boundary=yy", form(IMAGE)[1]), "broken"),
-    "endless boundary": (400, (f"multipart/form-data; boundary={'x' * 5000}", form(IMAGE)[1]), "broken"),
+    "another boundary": (400, ("multipart/form-data; boundary=yy", form(IMAGE)[1]), "cannot be read"),
+    "endless boundary": (400, (f"multipart/form-data; boundary={'x' * 5000}", form(IMAGE)[1]), "cannot be read"),
     "a form cut off": (400, form(IMAGE, end=b""), "too early"),
-    "no image": (422, form(part("top", b"3")), "called `image`"),
+    "no image": (422, form(part("top", b"3")), "no file `image`"),
     "an image of another name": (422, form(part("img", RED, '; filename="a.png"')), "curl: -F image=@FILE"),
-    "a nameless part": (422, form(b"Content-Disposition: form-data\r\n\r\nx", IMAGE), "not known"),
-    "no headers": (422, form(b"\r\nx", IMAGE), "not known|broken"),
-    "unknown field": (422, form(IMAGE, part("imgae", b"x")), "known ones: classes, compare, image, top"),
-    "unknown field of JSON": (422, as_json(image=CODED, tpo=3), "known ones: classes, compare, image, top"),
+    "an image that is not a file": (422, form(part("image", b"x")), "image: must be a file"),
+    "a large image that is not a file": (400, form(part("image", noisy())), "curl: -F image=@FILE"),
+    "a file as text": (422, form(IMAGE, part("classes", b"x", '; filename="a"')), "classes.1: must be text"),
+    "a nameless part": (400, form(b"Content-Disposition: form-data\r\n\r\nx", IMAGE), '"name" must be'),
+    "no headers": (400, form(b"\r\nx", IMAGE), "cannot be read"),
+    "unknown field": (422, form(IMAGE, part("imgae", b"x")), "the fields are classes, compare, image, top"),
+    "unknown field of JSON": (422, as_json(image=CODED, tpo=3), "the fields are classes, compare, image, top"),
     "too many images": (422, form(*[IMAGE] * 17), "at most 16 images"),
-    "too many parts": (422, form(*[part("classes", b"x")] * 60), "more than 44 parts"),
-    "a long field": (422, form(IMAGE, part("classes", b"x" * 1000)), "at most 800 bytes"),
-    "no UTF-8": (422, form(IMAGE, part("classes", b"\xff\xfe")), "UTF-8"),
-    "no number": (422, form(IMAGE, part("top", b"many")), "top: "),
+    "too many fields": (400, form(*[part("classes", b"x")] * 60), "number of fields is 44"),
+    "too many files": (400, form(*[IMAGE] * 50), "number of files is 44"),
+    "a long field": (400, form(IMAGE, part("classes", b"x" * 2000)), "maximum size of 1KB"),
+    "not a number": (422, form(IMAGE, part("top", b"many")), "top: "),
     "none of them": (422, form(IMAGE, part("top", b"0")), "top: "),
     "neither true nor false": (422, form(IMAGE, part("compare", b"perhaps")), "compare: "),
     "a class without letters": (422, form(IMAGE, part("classes", b" _ ")), "classes.1: "),
-    "a class with a line break": (422, form(IMAGE, part("classes", b"a\nb")), "control characters"),
-    "a class of nothing": (422, form(IMAGE, part("classes", b"&nbsp;")), "classes.1: a class name has letters"),
+    "a class with a line break": (422, form(IMAGE, part("classes", b"a\nb")), "control or invisible characters"),
+    "a class of nothing": (
+        422,
+        form(IMAGE, part("classes", b"&nbsp;")),
+        "classes.1: a class name must",
+    ),
     "an invisible class": (422, form(IMAGE, part("classes", b"\xe2\x80\x8b")), "invisible"),
     "a class of 101 letters": (422, form(IMAGE, part("classes", b"a" * 101)), "at most 100"),
     "a class of too many tokens": (422, form(IMAGE, part("classes", "水火".encode() * 45)), "shorten"),
@@ -160,8 +169,8 @@ BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
     "deep JSON": (400, ("application/json", b"[" * 100_000), "not JSON"),
     "a lone surrogate": (400, ("application/json", b'{"image": "", "classes": ["\\ud800"]}'), "not JSON"),
     "no UTF-8 in JSON": (400, ("application/json", b'{"image": "\xff"}'), "not JSON"),
-    "a list": (422, ("application/json", b"[]"), "the body is a JSON object"),
-    "null": (422, ("application/json", b"null"), "the body is a JSON object"),
+    "a list": (422, ("application/json", b"[]"), "the body must be a JSON object"),
+    "null": (422, ("application/json", b"null"), "the body must be a JSON object"),
     "no image in JSON": (422, as_json(top=3), "image: "),
     "no images": (422, as_json(image=[]), "or a list of 1 to 16"),
     "17 images": (422, as_json(image=[CODED] * 17), "or a list of 1 to 16"),
@@ -190,7 +199,7 @@ def test_classes_of_a_request_compete_in_it_alone(client: TestClient, run: Path,
     found = shares(results(client, RED, top="9", classes=["a zebra", "blue_sky", "a zebra", "night owl"])[0])
     assert shares(results(client, RED, top="9")[0]) == pytest.approx(before, abs=1e-6)
     assert client.get("/v1/classes").json()["classes"] == ["blue sky", "green leaf", "night", "red apple"]
-    other = vlprompt.load(run, backbone=backbone)
+    other = vlprompt.load_classifier(run, backbone=backbone)
     other.add_classes(["a zebra", "night owl"])
     expected = dict(other.predict(Image.open(BytesIO(RED)), top=9)[0].top)
     assert found == pytest.approx(expected, abs=1e-6) and len(found) == 6
@@ -210,7 +219,7 @@ def test_classes_of_a_request_are_in_its_answer_wherever_they_rank(client: TestC
 
 def test_compare(client: TestClient, run: Path, backbone: Backbone) -> None:
     with_class = results(client, RED, BLUE, top="9", compare="true", classes="a zebra")
-    frozen = vlprompt.load(run, backbone=backbone).zero_shot()
+    frozen = vlprompt.load_classifier(run, backbone=backbone).zero_shot()
     frozen.add_classes(["a zebra"])
     for found, file in zip(with_class, (RED, BLUE), strict=True):
         expected = frozen.predict(Image.open(BytesIO(file)), top=9)[0]
@@ -220,7 +229,7 @@ def test_compare(client: TestClient, run: Path, backbone: Backbone) -> None:
     assert "zero_shot" not in results(client, RED)[0]
 
 
-def test_a_run_that_is_not_tuned_has_nothing_to_compare_with(serve: Serve, classifier: Classifier) -> None:
+def test_a_zero_shot_run_refuses_compare(serve: Serve, classifier: Classifier) -> None:
     client = serve(served=classifier.zero_shot())
     response = ask(client, RED, compare="true")
     assert (response.status_code, response.json()["error"].split(":")[0]) == (422, "compare")

@@ -1,1 +1,1 @@
-"""Tuned classifiers in Python: training, loading, predicting, saving."""
+"""The classifier: tuning, loading, predicting and saving in Python."""

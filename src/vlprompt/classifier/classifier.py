@@ -1,8 +1,8 @@
-"""A tuned classifier: pictures in, class names and probabilities out."""
+"""The classifier: a tuned method that takes images and returns class names with probabilities."""
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,31 +14,44 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone
-from vlprompt.classifier.image_inputs import Picture, as_image, as_many, read_ahead
-from vlprompt.classifier.model_card import model_card
+from vlprompt.classifier.image_inputs import ImageLike, as_image, as_iterable, read_ahead
+from vlprompt.classifier.model_card import accuracies, model_card
 from vlprompt.config.schema import MethodConfig
 from vlprompt.data.class_names import as_words
+from vlprompt.data.dataset import Dataset
 from vlprompt.data.images import ImageError
+from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
+from vlprompt.experiments.evaluate import run_tests, summarize
 from vlprompt.methods.base import Method, create_method
 from vlprompt.runs.record import RunRecord, read_record
 from vlprompt.runs.restore import restore
 from vlprompt.runs.state import PROMPTS, prompts_file
 from vlprompt.utils.files import is_free, leftovers, remove_leftovers, unfinished
+from vlprompt.utils.progress import Reporter
+from vlprompt.utils.text import listed
 
 BATCH = 32
 FILES = ("run.json", PROMPTS)
+# Class names that `repr` and messages show.
+SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Guess:
-    """The answer to one picture.
+    """The prediction for one image.
 
     Attributes:
-        label: the likeliest class.
-        probability: of that class.
-        top: the likeliest classes and their probabilities, likeliest first.
-        probabilities: of all classes, in the order of the classifier's `class_names`, (C,) float32.
+        label: the most likely class.
+        probability: its probability.
+        top: the most likely classes with their probabilities, in descending order.
+        probabilities: probabilities of all classes in the order of `Classifier.class_names`, float32 array with shape
+            (C,).
+
+    Examples:
+        >>> (guess,) = classifier.predict("my_images/night/00.png", top=3)
+        >>> guess.label, guess.top[0] == (guess.label, guess.probability)
+        ('night', True)
     """
 
     label: str
@@ -48,180 +61,258 @@ class Guess:
 
 
 class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-classification", tags=["clip"]):
-    """A method with its prompts, ready for pictures; the classes are encoded once.
+    """A tuned method, ready to classify images; class features are computed once.
 
-    `vlprompt.tune` and `vlprompt.load` make one. `save_pretrained`, `from_pretrained` and `push_to_hub` are those of
-    every model on the Hugging Face hub; what they save is a run's folder, with a model card.
+    `vlprompt.tune` and `vlprompt.load_classifier` return one. `save_pretrained`, `from_pretrained` and `push_to_hub`
+    work as for every model of the Hugging Face hub; they save a run folder with a model card.
 
     Attributes:
-        record: of the run that tuned it.
-        method: in eval mode.
+        record: the record of the run that tuned it.
+        method: the method with its prompts, in eval mode.
+        folder: the run folder it was loaded from; None if there is none.
+
+    Examples:
+        >>> classifier = vlprompt.load_classifier("runs/mine")
+        >>> classifier
+        Classifier(coop, 4 classes: 'blue sky', 'green leaf', 'night' and 1 more; backbone pictoclip; runs/mine)
+        >>> classifier.predict("my_images/night/00.png")[0].label
+        'night'
+        >>> classifier.evaluate("more_images")["accuracy"]
+        93.75
     """
 
-    # Its presence in a folder is what the hub counts downloads by.
-    _hub_mixin_config = {"model_type": "vlprompt"}  # noqa: RUF012 - the mixin's own, and not typed as a class variable
+    # The hub counts downloads by this file (config.json).
+    _hub_mixin_config = {"model_type": "vlprompt"}  # noqa: RUF012 - the mixin's attribute, not typed as a ClassVar
 
-    def __init__(self, record: RunRecord, method: Method[Any]) -> None:
+    def __init__(self, record: RunRecord, method: Method[Any], folder: Path | None = None) -> None:
         self.record = record
         self.method = method.eval()
+        self.folder = folder
         self._text_features = self._encode_classes()
         size = method.backbone.image_size
-        # A gray picture tells of visual prompts and probes. -inf alone is a class that a probe was shown no image of.
+        # One gray image finds broken visual prompts and probes. A class without training images has a logit of -inf in
+        # a linear probe, so only the largest logit has to be finite.
         if not self.logits(torch.zeros(1, 3, size, size)).amax().isfinite():
-            raise self._no_numbers("logits")
+            raise self._non_finite("logits")
+
+    def __repr__(self) -> str:
+        names, record = self.class_names, self.record
+        parts = [
+            f"{self.method.name}, {len(names)} classes: {listed(names, SHOWN)}",
+            f"backbone {record.backbone.name}",
+            *([str(self.folder)] if self.folder else []),
+        ]
+        if names == as_words(record.class_names):  # metrics of other classes would mislead
+            parts += [f"{test} accuracy {value:.1f}%" for test, value in accuracies(record).items()]
+        return f"{type(self).__name__}({'; '.join(parts)})"
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """C names as words, in the order of the labels."""
+        """Names of the C classes as words, in the order of the labels."""
         return self.method.class_names
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by: that of the run's calibration on held-out shots, or 1 where it had none."""
+        """Temperature that divides the logits: fitted on held-out shots, or 1 without calibration."""
         return self.record.calibration.temperature if self.record.calibration else 1.0
 
-    def predict(self, images: Picture | Iterable[Picture], *, top: int = 5, batch_size: int = BATCH) -> list[Guess]:
-        """Classify pictures.
+    def predict(self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = BATCH) -> list[Guess]:
+        """Classify images.
 
         Args:
-            images: one or many of: a file's path, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4) of bytes or of
-                floats from 0 to 1.
-            top: how many classes `Guess.top` has at most.
-            batch_size: pictures at a time in the image tower.
+            images: one image or several: file paths, PIL images, or arrays with shape (H, W), (H, W, 3) or (H, W, 4)
+                that hold uint8 values, or floats from 0 to 1. URLs are refused.
+            top: maximum number of classes in `Guess.top`.
+            batch_size: images per forward pass of the image tower.
 
         Returns:
-            a guess for each, in order.
+            One guess per image, in order.
 
         Raises:
-            ImageError: one of them cannot be read; nothing is fetched from a URL. `predict_each` goes on instead.
+            ImageError: an image cannot be read. Use `predict_each` to continue with the others.
         """
         guesses = []
-        for guess in self.predict_each(as_many(images), top=top, batch_size=batch_size):
+        for guess in self.predict_each(as_iterable(images), top=top, batch_size=batch_size):
             if isinstance(guess, ImageError):
                 raise guess
             guesses.append(guess)
         return guesses
 
     def predict_each(
-        self, images: Iterable[Picture], *, top: int = 5, batch_size: int = BATCH
+        self, images: Iterable[ImageLike], *, top: int = 5, batch_size: int = BATCH
     ) -> Iterator[Guess | ImageError]:
-        """As `predict`, one by one, and with the ImageError of a picture that cannot be read in its place."""
+        """Yield a guess for each image, or the ImageError of one that cannot be read. Arguments as in `predict`."""
         if top < 1:
-            raise VLPromptError(f"top={top}: give 1 or more")
+            raise VLPromptError(f"`top` must be at least 1, got {top}")
         for batch in read_ahead(images, self.pixels, batch_size):
             good = [pixels for pixels in batch if isinstance(pixels, Tensor)]
             guesses = iter(self.guess(torch.stack(good), top=top) if good else ())
             for pixels in batch:
                 yield pixels if isinstance(pixels, ImageError) else next(guesses)
 
-    def pixels(self, image: Picture) -> Tensor:
-        """One picture as the image tower takes it, (3, S, S). Threads may call it. ImageError if it cannot be read."""
+    def evaluate(
+        self,
+        data: str | Path | Dataset,
+        *,
+        name_map: Mapping[str, str] | Path | None = None,
+        root: str | Path | None = None,
+        quiet: bool = False,
+    ) -> dict[str, Any]:
+        """Compute metrics on the test images of a dataset, whose classes compete for each image.
+
+        Args:
+            data: anything that `load_dataset` takes, or a `Dataset`.
+            name_map: words for the folder names of `data`, as in `load_dataset`.
+            root: folder of the named datasets, as in `load_dataset`.
+            quiet: hide progress.
+
+        Returns:
+            `accuracy`, `macro_accuracy`, `calibration_error` and, with a calibrated temperature, `calibrated_error`, in
+            percent; the number of `images`; and `class_accuracy`, a mapping from class names to percent.
+
+        Raises:
+            VLPromptError: `data` has no test images, or classes that the method cannot name.
+
+        Examples:
+            >>> classifier.evaluate("more_images", quiet=True)["images"]
+            16
+        """
+        dataset = data if isinstance(data, Dataset) else load_dataset(data, name_map=name_map, root=root)
+        if not dataset.test:
+            raise VLPromptError(f"`data` {dataset.name} has no test images; add some to its test split")
+        config = self.record.config.model_copy(update={"protocol": "few-shot"})  # one test of all classes
+        before = self.method.class_names
+        try:
+            predictions = run_tests(config, dataset, {}, self.method, Reporter(quiet=quiet))
+        finally:
+            if self.method.class_names != before:  # an image could not be read
+                self.method.set_class_names(before)
+        (metrics,) = summarize(config.protocol, predictions, self.record.calibration).values()
+        return dict(metrics)
+
+    def pixels(self, image: ImageLike) -> Tensor:
+        """Return one image as input of the image tower, a tensor with shape (3, S, S). Thread-safe.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         return self.method.backbone.eval_transform(as_image(image), random.Random(0))
 
     @torch.no_grad()
     def logits(self, pixels: Tensor) -> Tensor:
-        """Logits of pixels (B, 3, S, S), divided by the temperature: (B, C), fp32, on the CPU.
+        """Return logits divided by the temperature, fp32 on the CPU with shape (B, C), of pixels (B, 3, S, S).
 
-        The logit of a class does not depend on the others, so a softmax over some columns is the answer among these.
+        The logit of a class does not depend on the other classes, so a softmax over a subset of the columns is the
+        prediction among those classes.
         """
-        found = self.method(pixels.to(self.method.backbone.device), self._text_features).logits
-        scaled: Tensor = found.float().cpu() / self.temperature
+        logits = self.method(pixels.to(self.method.backbone.device), self._text_features).logits
+        scaled: Tensor = logits.float().cpu() / self.temperature
         return scaled
 
     def guess(self, pixels: Tensor, *, top: int = 5) -> list[Guess]:
-        """The model's part of `predict`, for pixels (B, 3, S, S)."""
+        """Classify pixels (B, 3, S, S), as `predict` does with images."""
         probabilities = self.logits(pixels).softmax(-1)  # (B, C)
-        likeliest = probabilities.topk(min(top, len(self.class_names)))
+        best = probabilities.topk(min(top, len(self.class_names)))
         guesses = []
-        for row, values, labels in zip(probabilities.numpy(), *(part.tolist() for part in likeliest), strict=True):
+        for row, values, labels in zip(probabilities.numpy(), *(part.tolist() for part in best), strict=True):
             ranked = tuple((self.class_names[label], value) for label, value in zip(labels, values, strict=True))
             guesses.append(Guess(*ranked[0], ranked, row))
         return guesses
 
     @torch.no_grad()
-    def features(self, images: Picture | Iterable[Picture], *, batch_size: int = BATCH) -> NDArray[np.float32]:
-        """Unit features of pictures, as the prompts make them, (N, D). ImageError as in `predict`."""
-        found = [np.empty((0, self.method.backbone.embed_dim), np.float32)]
-        for batch in read_ahead(as_many(images), self.pixels, batch_size):
+    def features(self, images: ImageLike | Iterable[ImageLike], *, batch_size: int = BATCH) -> NDArray[np.float32]:
+        """Return unit image features with the learned prompts, an array with shape (N, D).
+
+        Raises:
+            ImageError: an image cannot be read.
+        """
+        parts = [np.empty((0, self.method.backbone.embed_dim), np.float32)]
+        for batch in read_ahead(as_iterable(images), self.pixels, batch_size):
             for pixels in batch:
                 if isinstance(pixels, ImageError):
                     raise pixels
             device = self.method.backbone.device
             features = self.method.image_features(torch.stack(batch).to(device))  # type: ignore[arg-type]
-            found.append(features.float().cpu().numpy())
-        return np.concatenate(found)
+            parts.append(features.float().cpu().numpy())
+        return np.concatenate(parts)
 
-    def add_classes(self, names: Iterable[str]) -> None:
-        """Let more classes compete, by their names alone; the prompts stay.
+    def add_classes(self, class_names: Iterable[str]) -> None:
+        """Add classes by name, with the same prompts.
 
         Raises:
-            VLPromptError: an empty name, one that is there, one that is too long for the text tower, or a method that
-                learned something for each of its classes.
+            VLPromptError: a name is empty, present already or too long for the text tower, or the method learns
+                something for each class.
         """
-        names = _words(names)
-        before, known = self.class_names, self._text_features
+        names = _checked(class_names)
+        before, features = self.class_names, self._text_features
         every = as_words((*before, *names))
-        # Features of a class do not depend on the others, so only the new ones are computed.
+        # The feature of a class does not depend on the others, so only the new ones are computed.
         self.method.set_class_names(names)
         try:
-            fresh = self._encode_classes()
+            new_features = self._encode_classes()
         except BaseException:
             self.method.set_class_names(before)
             raise
         self.method.set_class_names(every)
-        self._text_features = None if known is None or fresh is None else torch.cat([known, fresh])
+        self._text_features = None if features is None or new_features is None else torch.cat([features, new_features])
 
-    def remove_classes(self, names: Iterable[str]) -> None:
-        """Let classes compete no more. VLPromptError: a name that is not there, or none would be left."""
-        names = _words(names)
-        gone = as_words(names)
-        if unknown := set(gone) - set(self.class_names):
-            raise VLPromptError(f"there is no class {min(unknown)!r}; classes: {', '.join(self.class_names[:20])}")
-        kept = [place for place, name in enumerate(self.class_names) if name not in gone]
+    def remove_classes(self, class_names: Iterable[str]) -> None:
+        """Remove classes by name.
+
+        Raises:
+            VLPromptError: a name is unknown, or no class would remain.
+        """
+        removed = as_words(_checked(class_names))
+        if unknown := set(removed) - set(self.class_names):
+            raise VLPromptError(
+                f"`class_names` holds unknown class {min(unknown)!r}; classes: {listed(self.class_names, 20)}"
+            )
+        kept = [index for index, name in enumerate(self.class_names) if name not in removed]
         if not kept:
-            raise VLPromptError("no class would be left; add others first")
-        self.method.set_class_names([self.class_names[place] for place in kept])
+            raise VLPromptError("`class_names` holds every class; at least one must remain")
+        self.method.set_class_names([self.class_names[index] for index in kept])
         if self._text_features is not None:
             self._text_features = self._text_features[kept]
 
     def zero_shot(self) -> "Classifier":
-        """The frozen model with the hand-crafted prompt and the same classes, to compare with."""
+        """Return the frozen model with a hand-crafted prompt and the same classes, as a baseline."""
         template = self.method.options.template
         method = create_method("zero-shot", self.method.backbone, self.class_names, template=template)
         config = self.record.config.model_copy(update={"method": MethodConfig(name="zero-shot", template=template)})
         return Classifier(self.record.model_copy(update={"config": config, "metrics": {}, "calibration": None}), method)
 
     def save(self, folder: str | Path) -> None:
-        """Write the prompts and the record, for `vlprompt.load` and every command that takes a run.
+        """Write prompts and record into a run folder, for `load_classifier` and every command that takes a run.
 
-        The record says which backbone it takes, but not where the images were.
+        The record names the backbone, but holds no paths of images.
 
         Raises:
-            VLPromptError: the folder is not empty, and not one that was saved before.
+            VLPromptError: the folder holds anything but a saved classifier.
         """
         self._write(Path(folder), self._portable_record())
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> str | None:
-        """As `save`, with a model card, and without the path of a file of weights: `from_pretrained` takes `backbone`.
+        """Save with a model card and without the folder of a weights file, for sharing.
 
-        Arguments are those of `huggingface_hub.ModelHubMixin.save_pretrained`.
+        Load it with `from_pretrained`, which takes the weights file as `backbone`. Arguments as in
+        `huggingface_hub.ModelHubMixin.save_pretrained`.
         """
         _check_free(Path(save_directory))  # before the mixin removes a config.json there
         return super().save_pretrained(save_directory, *args, **kwargs)
 
     def generate_model_card(self, *args: Any, license: str | None = None, **kwargs: Any) -> ModelCard:
-        """The card that `save_pretrained` and `push_to_hub` write: method, data, metrics, license, how to use.
+        """Return the card that `save_pretrained` and `push_to_hub` write.
 
         Args:
-            *args: not used.
-            license: of the prompts, as the hub names it ("apache-2.0"); `model_card_kwargs={"license": ...}` of
-                `save_pretrained` and `push_to_hub`.
-            **kwargs: what a template would take; not used.
+            *args: ignored; the mixin's signature.
+            license: license of the prompts, in the hub's spelling ("apache-2.0"). `save_pretrained` and `push_to_hub`
+                take it as `model_card_kwargs={"license": ...}`.
+            **kwargs: ignored; the mixin's signature.
         """
         return model_card(self._public_record(), self.class_names, license)
 
     def _portable_record(self) -> RunRecord:
-        """The record without the paths of this machine's pictures."""
+        """Return the record without the paths of this machine's images."""
         now, config = list(self.class_names), self.record.config
         source = config.data.source
         named = source if source.startswith("hf:") else Path(source).name
@@ -236,13 +327,13 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         return self.record.model_copy(update=changes)
 
     def _public_record(self) -> RunRecord:
-        """The portable record with the name alone of a file of weights."""
+        """Return the portable record with only the file name of a weights file."""
         record = self._portable_record()
         config, source = record.config, record.config.backbone.source
         architecture, _, file = source.partition("/")
         if Path(source).expanduser().exists() or source.startswith("local-dir:"):
             source = Path(source).name
-        elif Path(file).is_absolute():  # of ARCHITECTURE/FILE
+        elif Path(file).is_absolute():  # ARCHITECTURE/FILE
             source = f"{architecture}/{Path(file).name}"
         backbone = config.backbone.model_copy(update={"source": source})
         record.config = config.model_copy(update={"backbone": backbone})
@@ -251,23 +342,24 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
     def _write(self, folder: Path, record: RunRecord) -> None:
         _check_free(folder)
         prompts = prompts_file(self.method)
-        # Both are written whole before either takes its name, so that a full disk leaves what was there. By the hash, a
-        # record finds its prompts where a kill came between the two names.
+        # Both files are complete before either gets its name, so that a full disk leaves the old ones in place. The
+        # hash lets a record recognize its prompts if the process is killed between the two renames.
         with unfinished(folder / PROMPTS, prompts):
             record.model_copy(update={"prompts_hash": hashlib.sha256(prompts).hexdigest()}).write(folder)
         remove_leftovers(folder, FILES)
 
     def _encode_classes(self) -> Tensor | None:
+        """Return the class features (C, D), or None if they depend on the image."""
         with torch.no_grad():
             features = self.method.class_features()
         if features is not None and not features.isfinite().all():
-            raise self._no_numbers("class features")
+            raise self._non_finite("class features")
         return features
 
-    def _no_numbers(self, what: str) -> VLPromptError:
+    def _non_finite(self, what: str) -> VLPromptError:
         return VLPromptError(
-            f"the prompts of method {self.method.name!r} make {what} that are no numbers; their file is damaged, or "
-            "training did not converge: tune again with a lower optim.lr"
+            f"the prompts of method {self.method.name!r} produce non-finite {what}: their file is damaged, or training "
+            "diverged; tune again with a lower optim.lr"
         )
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -297,35 +389,42 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
                 local_files_only=local_files_only,
                 token=token,
             )
-        return cls(*restore(folder, device=device, backbone=backbone))
+        return cls(*restore(folder, device=device, backbone=backbone), Path(folder))
 
 
-def load(run: str | Path, *, device: str = "auto", backbone: Backbone | str | Path | None = None) -> Classifier:
-    """The classifier that a run's folder holds.
+def load_classifier(
+    run: str | Path, *, device: str = "auto", backbone: Backbone | str | Path | None = None
+) -> Classifier:
+    """Load the classifier of a run folder.
 
     Args:
-        run: the folder, as `tune`, `Classifier.save` or `save_pretrained` left it.
+        run: the folder, as written by `tune`, `Classifier.save` or `Classifier.save_pretrained`.
         device: as in `load_backbone`.
-        backbone: the one it was tuned on, if it is loaded already, or what `load_backbone` takes, if it lies elsewhere.
+        backbone: the backbone it was tuned with, loaded or by name or path; default: the one the record names.
 
     Raises:
-        VLPromptError: no run there, no prompts yet, or other weights than it was tuned on.
+        VLPromptError: the folder holds no run or no prompts yet, or `backbone` has different weights.
+
+    Examples:
+        >>> classifier = vlprompt.load_classifier("runs/mine", device="cpu")
+        >>> classifier.class_names
+        ('blue sky', 'green leaf', 'night', 'red apple')
     """
-    return Classifier(*restore(run, device=device, backbone=backbone))
+    return Classifier(*restore(run, device=device, backbone=backbone), Path(run))
 
 
-def _words(names: Iterable[str]) -> list[str]:
-    if isinstance(names, str):
-        raise VLPromptError(f"give a list of class names, such as [{names!r}], not one word")
-    words = list(names)
-    if strange := [name for name in words if not isinstance(name, str)]:
-        raise VLPromptError(f"a class name is a word, not {strange[0]!r}")
-    if not words:
-        raise VLPromptError("no class name was given; name one or more")
-    return words
+def _checked(class_names: Iterable[str]) -> list[str]:
+    if isinstance(class_names, str):
+        raise VLPromptError(f"`class_names` must be a list of names, such as [{class_names!r}], got {class_names!r}")
+    names = list(class_names)
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise VLPromptError(f"`class_names` must hold text, got {wrong[0]!r}")
+    if not names:
+        raise VLPromptError("`class_names` is empty; give one name or more")
+    return names
 
 
 def _check_free(folder: Path) -> None:
     saved = (folder / "run.json").exists() and read_record(folder).status == "saved"
     if not saved and not is_free(folder, but=leftovers(folder, FILES)):
-        raise VLPromptError(f"{folder} exists and holds something else; choose another folder")
+        raise VLPromptError(f"{folder} holds something other than a saved classifier; choose another folder")

@@ -1,7 +1,9 @@
-"""A contact sheet: pictures in rows, under each what it was taken for."""
+"""Contact sheets: a grid of small images with their predictions below, as one PNG."""
 
 import io
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import get_data_path
@@ -12,60 +14,95 @@ from vlprompt.data.images import ImageError, read_image
 from vlprompt.utils.files import atomic_write
 from vlprompt.utils.text import visible
 
-# In pixels. A line holds about 24 characters.
+# In pixels at scale 1, where a line holds about 24 characters.
 SIDE, GAP, LINE = 176, 16, 18
+BOLD, PLAIN = 13, 11
 COLUMNS, LIMIT = 6, 300
-# Pillow's own font has no letters beyond ASCII.
+# Pillow's own font has only ASCII.
 FONTS = Path(get_data_path()) / "fonts" / "ttf"
-INK, GRAY, PALE, RED = "#1f2328", "#656d76", "#f0f1f3", "#b3261e"
+INK, GRAY, PALE, GREEN, RED = "#1f2328", "#656d76", "#f0f1f3", "#1a7f37", "#b3261e"
 
 
-class Sheet:
-    """Collects small copies of pictures; the first 300 are shown."""
+@dataclass(frozen=True)
+class Line:
+    """One line of text below an image."""
 
-    def __init__(self) -> None:
+    text: str
+    color: str = INK
+    bold: bool = False
+
+
+class ContactSheet:
+    """Collects tiles, each a small image with lines of text; those beyond the first 300 are dropped.
+
+    Attributes:
+        tiles: the tiles so far.
+    """
+
+    def __init__(self, *, columns: int = COLUMNS, scale: int = 1) -> None:
         self.tiles: list[Image.Image] = []
-        self._bold, self._plain = (ImageFont.truetype(FONTS / "DejaVuSans.ttf", size) for size in (13, 11))
+        self._columns, self._scale = columns, scale
+        self._bold, self._plain = (
+            ImageFont.truetype(FONTS / file, scale * size)
+            for file, size in (("DejaVuSans-Bold.ttf", BOLD), ("DejaVuSans.ttf", PLAIN))
+        )
 
-    def add(self, path: str, guess: Guess | ImageError) -> None:
-        """Add a picture with its guess, or with the reason why there is none."""
+    def add_guess(self, path: str, guess: Guess | ImageError) -> None:
+        """Add an image with its prediction, or an empty tile with the reason why it cannot be read."""
+        name = Line(visible(Path(path).name), GRAY)
+        if isinstance(guess, ImageError):
+            self.add(None, [Line(guess.reason, RED, bold=True), Line(""), name])
+        else:
+            self.add(path, [Line(guess.label, bold=True), Line(f"{guess.probability:.1%}"), name])
+
+    def add_comparison(self, path: str | Path, label: str, guesses: Mapping[str, str]) -> None:
+        """Add an image with its true class and the class that each method predicts, marked right or wrong."""
+        marks = [
+            Line(f"{'✓' if guess == label else '✗'} {method}: {guess}", GREEN if guess == label else RED)
+            for method, guess in guesses.items()
+        ]
+        self.add(path, [Line(label, bold=True), *marks])
+
+    def add(self, path: str | Path | None, lines: Sequence[Line]) -> None:
+        """Add an image, or an empty tile, with lines below."""
         if len(self.tiles) == LIMIT:
             return
-        tile = Image.new("RGB", (SIDE, SIDE + 3 * LINE), "white")
+        side, line_height = self._scale * SIDE, self._scale * LINE
+        tile = Image.new("RGB", (side, side + len(lines) * line_height), "white")
         pen = ImageDraw.Draw(tile)
-        pen.rectangle((0, 0, SIDE - 1, SIDE - 1), fill=PALE)
-        if isinstance(guess, ImageError):
-            said, probability, color = guess.reason, "", RED
-        else:
-            said, probability, color = guess.label, f"{guess.probability:.1%}", INK
-            small = ImageOps.contain(read_image(path), (SIDE, SIDE))
-            tile.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
-        for line, (text, font, fill) in enumerate(
-            (
-                (said, self._bold, color),
-                (probability, self._plain, INK),
-                (visible(Path(path).name), self._plain, GRAY),
-            )
-        ):
-            pen.text((0, SIDE + 2 + line * LINE), self._fitted(text, font), fill=fill, font=font)
+        pen.rectangle((0, 0, side - 1, side - 1), fill=PALE)
+        if path is not None:
+            small = ImageOps.contain(read_image(path), (side, side))
+            tile.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+        for number, line in enumerate(lines):
+            font = self._bold if line.bold else self._plain
+            place = (0, side + 2 * self._scale + number * line_height)
+            pen.text(place, _shortened(line.text, font, side), fill=line.color, font=font)
         self.tiles.append(tile)
 
-    def write(self, file: Path) -> None:
-        """Write the sheet as a PNG."""
-        columns = max(1, min(COLUMNS, len(self.tiles)))
+    def write(self, file: Path, *, caption: str = "") -> None:
+        """Write the sheet as a PNG, with a caption at the bottom."""
+        gap, line_height = self._scale * GAP, self._scale * LINE
+        columns = max(1, min(self._columns, len(self.tiles)))
         rows = math.ceil(len(self.tiles) / columns)
-        wide, high = SIDE + GAP, SIDE + 3 * LINE + GAP
-        sheet = Image.new("RGB", (columns * wide + GAP, rows * high + GAP), "white")
+        width = self._scale * SIDE + gap
+        height = max((tile.height for tile in self.tiles), default=0) + gap
+        size = (columns * width + gap, rows * height + gap + (line_height if caption else 0))
+        sheet = Image.new("RGB", size, "white")
         for place, tile in enumerate(self.tiles):
-            sheet.paste(tile, (GAP + place % columns * wide, GAP + place // columns * high))
+            sheet.paste(tile, (gap + place % columns * width, gap + place // columns * height))
+        if caption:
+            text = _shortened(caption, self._plain, size[0] - 2 * gap)
+            ImageDraw.Draw(sheet).text((gap, rows * height + gap // 2), text, fill=GRAY, font=self._plain)
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
         atomic_write(file, buffer.getvalue())
 
-    @staticmethod
-    def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-        if font.getlength(text) <= SIDE:
-            return text
-        while text and font.getlength(text + "…") > SIDE:
-            text = text[:-1]
-        return text + "…"
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Return the text, cut and with an ellipsis where it is wider than `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"

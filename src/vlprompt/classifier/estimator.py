@@ -1,4 +1,4 @@
-"""Prompt tuning as scikit-learn has it."""
+"""Prompt tuning as a scikit-learn estimator."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from vlprompt.backbones.backbone import Backbone
-from vlprompt.classifier.image_inputs import Picture, as_image
+from vlprompt.classifier.image_inputs import ImageLike, as_image
 from vlprompt.classifier.tune import tune
 from vlprompt.data.class_names import as_words
 from vlprompt.data.dataset import Dataset, Item
@@ -22,22 +22,27 @@ from vlprompt.errors import VLPromptError
 
 
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A scikit-learn classifier of pictures: `X` is a sequence of paths, PIL images or arrays, `y` their classes.
+    """Scikit-learn classifier of images: `X` is a sequence of paths, PIL images or arrays, `y` their labels.
 
     Args:
         method: one of `list_methods()`.
-        backbone: what `load_backbone` takes, loaded in every `fit`; or what it returned, which clones share.
-        class_names: the words for each label of `y`, as a mapping; None: the labels themselves.
-        template: a sentence with {} for the class name, or several; None for "a photo of a {}.".
-        shots: training images of each class, drawn from `X`; None for all of them.
+        backbone: a name or path, loaded in every `fit`, or a loaded `Backbone`, which clones share.
+        name_map: words for the labels of `y`; default: the labels themselves.
+        template: one or several sentences with `{}` for the class name; default: "a photo of a {}.".
+        shots: training images per class, drawn from `X`; default: all.
         recipe: as in `tune`.
-        settings: any others, by their dotted names, as in `tune`.
+        settings: further settings by dotted key, as in `tune`.
         device: as in `load_backbone`.
-        random_state: seed of everything that is random.
+        random_state: seed of everything random.
 
     Attributes:
-        classes_: labels, sorted, (C,).
+        classes_: labels, sorted, array with shape (C,).
         classifier_: the `Classifier`; its classes are in the order of `classes_`.
+
+    Examples:
+        >>> estimator = vlprompt.PromptClassifier(method="linear-probe").fit(paths, labels)
+        >>> estimator.predict_proba(paths).shape
+        (48, 4)
     """
 
     def __init__(
@@ -45,7 +50,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         method: str = "dapt",
         backbone: str | Backbone = "embedded",
-        class_names: Mapping[Any, str] | None = None,
+        name_map: Mapping[Any, str] | None = None,
         template: str | list[str] | None = None,
         shots: int | None = None,
         recipe: str | None = None,
@@ -55,7 +60,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.method = method
         self.backbone = backbone
-        self.class_names = class_names
+        self.name_map = name_map
         self.template = template
         self.shots = shots
         self.recipe = recipe
@@ -63,28 +68,28 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X: Sequence[Picture] | NDArray[Any], y: ArrayLike) -> Self:
-        """Learn prompts from pictures `X` (N) and their labels `y` (N,).
+    def fit(self, X: Sequence[ImageLike] | NDArray[Any], y: ArrayLike) -> Self:
+        """Learn prompts from N images `X` and their labels `y` (N,).
 
         Raises:
-            VLPromptError: an option that is wrong, or fewer than two classes.
-            ImageError: a picture that cannot be read; it says which.
+            VLPromptError: an argument is wrong, or there are fewer than two classes.
+            ImageError: an image cannot be read.
         """
-        _refuse_one(X)
+        _check_several(X)
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(X):
-            raise VLPromptError(f"X has {len(X)} pictures and y the shape {labels.shape}; give one label for each")
+            raise VLPromptError(f"`y` must have shape ({len(X)},), one label per image of `X`, got {labels.shape}")
         check_classification_targets(labels)
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise VLPromptError(f"y has {len(self.classes_)} class; a classifier needs two or more")
+            raise VLPromptError(f"`y` must have at least 2 classes, got {len(self.classes_)}")
         settings = dict(self.settings or {})
         if self.template is not None:
             settings["method.template"] = self.template
         with TemporaryDirectory(prefix="vlprompt-") as folder:
             items = tuple(_written(X, encoded, Path(folder)))
             self.classifier_ = tune(
-                Dataset("pictures", Path(folder), self._words(), train=items, val=(), test=()),
+                Dataset("images", Path(folder), self._class_names(), train=items, val=(), test=()),
                 method=self.method,
                 backbone=self.backbone,
                 shots=int(np.bincount(encoded).max()) if self.shots is None else self.shots,
@@ -96,23 +101,31 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return self
 
-    def predict_proba(self, X: Sequence[Picture] | NDArray[Any]) -> NDArray[np.float32]:
-        """Probabilities (N, C), columns in the order of `classes_`. ImageError as in `fit`."""
+    def predict_proba(self, X: Sequence[ImageLike] | NDArray[Any]) -> NDArray[np.float32]:
+        """Return probabilities (N, C), with columns in the order of `classes_`.
+
+        Raises:
+            ImageError: an image cannot be read.
+        """
         check_is_fitted(self)
-        _refuse_one(X)
-        if self.classifier_.class_names != as_words(self.classifier_.record.class_names):
+        _check_several(X)
+        if self.classifier_.class_names != tuple(self.classifier_.record.class_names):
             raise VLPromptError(
-                "classes were added to or removed from classifier_, and the estimator knows those of y alone; ask "
-                "classifier_.predict"
+                "the classes of `classifier_` were changed, but the estimator knows only those of `y`; call "
+                "classifier_.predict instead"
             )
         guesses = self.classifier_.predict(list(X), top=1)
-        found = [guess.probabilities for guess in guesses]
-        return np.asarray(found, np.float32).reshape(-1, len(self.classes_))
+        rows = [guess.probabilities for guess in guesses]
+        return np.asarray(rows, np.float32).reshape(-1, len(self.classes_))
 
-    def predict(self, X: Sequence[Picture] | NDArray[Any]) -> NDArray[Any]:
-        """Labels (N,). ImageError as in `fit`."""
-        likeliest = self.predict_proba(X).argmax(1)
-        return np.asarray(self.classes_[likeliest])
+    def predict(self, X: Sequence[ImageLike] | NDArray[Any]) -> NDArray[Any]:
+        """Return the most likely labels (N,).
+
+        Raises:
+            ImageError: an image cannot be read.
+        """
+        best = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes_[best])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -120,29 +133,28 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         return tags
 
-    def _words(self) -> tuple[str, ...]:
-        names = self.class_names
+    def _class_names(self) -> tuple[str, ...]:
+        names = self.name_map
         if names is None:
-            return tuple(map(str, self.classes_))
+            return as_words(map(str, self.classes_))
         if not isinstance(names, Mapping):
-            raise VLPromptError("class_names is a mapping of labels to words, such as {0: 'cat', 1: 'dog'}")
-        missing = [label for label in self.classes_ if label not in names]
-        if missing:
-            raise VLPromptError(f"class_names has no words for {missing[0]!r}; name every label of y")
-        return tuple(names[label] for label in self.classes_)
+            raise VLPromptError("`name_map` must map labels to words, such as {0: 'cat', 1: 'dog'}")
+        if missing := [label for label in self.classes_ if label not in names]:
+            raise VLPromptError(f"`name_map` has no entry for {missing[0]!r}; add one for every label of `y`")
+        return as_words(names[label] for label in self.classes_)
 
 
-def _refuse_one(X: Any) -> None:
+def _check_several(X: Any) -> None:
     array = isinstance(X, np.ndarray) and X.dtype != object and X.ndim == 3 and X.shape[2] in (1, 3, 4)
     if array or isinstance(X, str | bytes | Path | Image.Image):
-        raise VLPromptError("X is one picture; give a list of them, such as [X]")
+        raise VLPromptError("`X` must be a sequence of images, got one image; pass [X]")
 
 
-def _written(pictures: Sequence[Picture] | NDArray[Any], labels: NDArray[Any], folder: Path) -> list[Item]:
-    """Every picture as a file of the folder, since training reads files."""
+def _written(images: Sequence[ImageLike] | NDArray[Any], labels: NDArray[Any], folder: Path) -> list[Item]:
+    """Write each image into a file of the folder, since training reads files."""
     items = []
-    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         name = f"{number:06}.png"
-        as_image(picture).save(folder / name, compress_level=1)
+        as_image(image).save(folder / name, compress_level=1)
         items.append(Item(name, int(label)))
     return items

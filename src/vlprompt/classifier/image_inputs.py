@@ -1,8 +1,11 @@
-"""Pictures in, however people hold them, as batches of pixels."""
+"""Images as users give them: files, folders, patterns, a list on stdin, PIL images, arrays."""
 
+import glob
+import os
 import re
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -14,61 +17,94 @@ from PIL import Image
 from torch import Tensor
 
 from vlprompt.data.images import ImageError, read_image, to_rgb
+from vlprompt.data.readers.folder import image_paths
 from vlprompt.errors import VLPromptError
 
-Picture = str | Path | Image.Image | NDArray[Any]
+ImageLike = str | Path | Image.Image | NDArray[Any]
 
+STDIN = "-"
 THREADS = 4
-# As in http://, s3:// and data:, but not C:\; a Path has one slash left of two.
+# Matches http://, s3:// and data:, but not C:\. A Path keeps only one of two slashes.
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)
+EXPECTED = "a path, a PIL image or an array with shape (H, W), (H, W, 3) or (H, W, 4)"
 
 
-def as_image(picture: Picture) -> Image.Image:
-    """A picture as an RGB image: a file's path, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+def find_images(arguments: Sequence[str]) -> list[str]:
+    """Return the image paths that command-line arguments stand for.
 
-    Arrays hold bytes, or floats from 0 to 1. Raises ImageError, with a reason, for whatever else.
+    A folder stands for all images below it, a pattern that the shell left alone (`"**/*.png"`) for its matches, both
+    sorted; `-` stands for the lines of stdin. Any other argument is a path, whether the file exists or not: reading it
+    reports the error.
+
+    Raises:
+        VLPromptError: a folder, pattern or list holds no images.
     """
-    match picture:
+    paths: list[str] = []
+    for argument in arguments:
+        if argument == STDIN:
+            paths += _not_empty("the list on stdin", filter(None, map(_path, sys.stdin.buffer)))
+        elif Path(argument).is_dir():
+            folder = Path(argument)
+            paths += _not_empty(argument, (str(folder / path) for path in image_paths(folder, folder)))
+        elif glob.has_magic(argument) and not Path(argument).exists():
+            matches = glob.glob(argument, recursive=True)  # noqa: PTH207 - the pattern may be absolute
+            paths += _not_empty(argument, sorted(path for path in matches if Path(path).is_file()))
+        else:
+            paths.append(argument)
+    return paths
+
+
+def as_image(image: ImageLike) -> Image.Image:
+    """Return an image as PIL RGB image.
+
+    Args:
+        image: a file path, a PIL image, or an array with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8
+            values, or of floats from 0 to 1.
+
+    Raises:
+        ImageError: it is anything else, or cannot be read.
+    """
+    match image:
         case str() | Path():
-            if URL.match(str(picture)):
-                raise ImageError("a URL; nothing is fetched from the network, so download it first", str(picture))
-            return read_image(picture)
+            if URL.match(str(image)):
+                raise ImageError("URLs are not fetched; download the file first", str(image))
+            return read_image(image)
         case Image.Image():
-            return to_rgb(picture)
+            return to_rgb(image)
         case np.ndarray():
-            return to_rgb(_from_array(picture))
-    raise ImageError(f"a {type(picture).__name__} is no picture; give a path, a PIL image or an array (H, W, 3)")
+            return to_rgb(_from_array(image))
+    raise ImageError(f"must be {EXPECTED}, got {type(image).__name__}")
 
 
-def as_many(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
-    """One picture as a list of one, many as they are."""
-    # An array (3, H, W) is a mistake, not three gray pictures.
-    array = isinstance(pictures, np.ndarray) and pictures.dtype != object and pictures.ndim <= 3
-    single = array or isinstance(pictures, str | Path | Image.Image)
-    if isinstance(pictures, bytes) or (not single and not isinstance(pictures, Iterable)):
-        raise VLPromptError(f"a {type(pictures).__name__} is no picture; give a path, a PIL image, an array, or many")
-    return [pictures] if single else pictures  # type: ignore[return-value,list-item]
+def as_iterable(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
+    """Return one image as a list of one, and several unchanged."""
+    # Up to three dimensions are one image: an array with shape (3, H, W) is a mistake, not three gray images.
+    array = isinstance(images, np.ndarray) and images.dtype != object and images.ndim <= 3
+    single = array or isinstance(images, str | Path | Image.Image)
+    if isinstance(images, bytes) or (not single and not isinstance(images, Iterable)):
+        raise VLPromptError(f"`images` must be {EXPECTED}, or an iterable of these, got {type(images).__name__}")
+    return [images] if single else images  # type: ignore[return-value,list-item]
 
 
 def read_ahead(
-    pictures: Iterable[Picture], read: Callable[[Picture], Tensor], batch_size: int
+    images: Iterable[ImageLike], read: Callable[[ImageLike], Tensor], batch_size: int
 ) -> Iterator[list[Tensor | ImageError]]:
-    """Batches of what `read` makes of pictures, in order; the next one is read while its caller works on this one.
+    """Yield batches of `read(image)`, in order; the next batch is read while the caller works on this one.
 
-    A picture that cannot be read gives its ImageError.
+    An image that cannot be read gives its ImageError instead.
     """
 
-    def attempt(picture: Picture) -> Tensor | ImageError:
+    def attempt(image: ImageLike) -> Tensor | ImageError:
         try:
-            return read(picture)
+            return read(image)
         except ImageError as error:
             return error
 
     if batch_size < 1:
-        raise VLPromptError(f"batch_size={batch_size}: give 1 or more")
-    rest, waiting = iter(pictures), deque[list[Future[Tensor | ImageError]]]()
+        raise VLPromptError(f"`batch_size` must be at least 1, got {batch_size}")
+    rest, waiting = iter(images), deque[list[Future[Tensor | ImageError]]]()
     with ThreadPoolExecutor(THREADS) as pool:
-        while batch := [pool.submit(attempt, picture) for picture in islice(rest, batch_size)]:
+        while batch := [pool.submit(attempt, image) for image in islice(rest, batch_size)]:
             waiting.append(batch)
             if len(waiting) > 1:
                 yield [future.result() for future in waiting.popleft()]
@@ -76,17 +112,29 @@ def read_ahead(
             yield [future.result() for future in batch]
 
 
-def _is_one(array: NDArray[Any]) -> bool:
+def _path(line: bytes) -> str:
+    """Return the path on a line of a list; spaces are part of it, and it need not be UTF-8."""
+    return os.fsdecode(line.rstrip(b"\r\n"))
+
+
+def _not_empty(argument: str, paths: Iterable[str]) -> list[str]:
+    found = list(paths)
+    if not found:
+        raise VLPromptError(f"`images`: {argument} holds no images; give files, folders, patterns, or - for stdin")
+    return found
+
+
+def _has_image_shape(array: NDArray[Any]) -> bool:
     return array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
-    if not _is_one(array) or array.size == 0:
-        raise ImageError(f"an array with shape {array.shape} is no picture; give (H, W), (H, W, 3) or (H, W, 4)")
+    if not _has_image_shape(array) or array.size == 0:
+        raise ImageError(f"an array must have shape (H, W), (H, W, 3) or (H, W, 4), got {array.shape}")
     if np.issubdtype(array.dtype, np.floating):
         if not (array.min() >= 0 and array.max() <= 1):
-            raise ImageError("an array of floats needs values from 0 to 1; scale it, or give bytes (uint8)")
+            raise ImageError("an array of floats must hold values from 0 to 1; scale it, or convert it to uint8")
         array = (array * 255).round().astype(np.uint8)
     if array.dtype != np.uint8:
-        raise ImageError(f"an array of {array.dtype} is no picture; give bytes (uint8) or floats from 0 to 1")
+        raise ImageError(f"an array must hold uint8 values or floats from 0 to 1, got {array.dtype}")
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)

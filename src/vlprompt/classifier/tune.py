@@ -1,12 +1,12 @@
-"""From a folder of pictures to a classifier, in one call."""
+"""Tune a classifier in one call, from a folder of images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from vlprompt.backbones.backbone import Backbone, load_backbone
-from vlprompt.classifier.classifier import Classifier, load
+from vlprompt.classifier.classifier import Classifier, load_classifier
 from vlprompt.config.resolve import resolve_config
 from vlprompt.data.dataset import Dataset
 from vlprompt.errors import VLPromptError
@@ -19,52 +19,97 @@ def tune(
     data: str | Path | Dataset,
     *,
     method: str | None = None,
-    backbone: str | Backbone = "embedded",
+    protocol: str | None = None,
+    backbone: str | Path | Backbone | None = None,
     shots: int | None = None,
     seed: int | None = None,
-    recipe: str | None = None,
+    recipe: str | Path | None = None,
+    targets: Sequence[str] | None = None,
+    name_map: str | Path | None = None,
+    root: str | Path | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    device: str = "auto",
+    device: str | None = None,
     quiet: bool = False,
 ) -> Classifier:
-    """Learn prompts for the classes of some pictures.
+    """Learn prompts for the classes of a dataset.
+
+    An argument that is None keeps the recipe's value, and a recipe that has none keeps the default.
 
     Args:
-        data: a folder with a sub-folder of pictures for each class, or whatever else `load_dataset` takes, or what it
-            returned.
-        method: one of `list_methods()`; None for the recipe's, or "dapt".
-        backbone: what `load_backbone` takes, or what it returned.
-        shots: training images of each class, drawn; None for the recipe's 16. A class with fewer gives all of its own.
-        seed: of the draw and of everything else that is random.
-        recipe: settings to start from: None for the method's own, "unified", the name of another or of a set such as
-            "dapt/published", or a .yaml file.
-        settings: any others, by their dotted names: `{"optim.epochs": 20, "method.beta_text": 0.1}`.
-        out: folder of the run, which keeps metrics, history and predictions. None: it goes when this call returns, and
-            `Classifier.save` keeps the prompts; an interrupted call leaves nothing.
-        resume: go on with what `out` holds, if it was interrupted; take it as it is, if it is finished.
-        device: as in `load_backbone`, if the backbone is not loaded yet.
-        quiet: show no progress.
+        data: a folder with one sub-folder of images per class, anything else that `load_dataset` takes, or a `Dataset`.
+        method: one of `list_methods()`; default: the recipe's, else "dapt".
+        protocol: "few-shot", "base-to-new", "cross-dataset" or "domain-generalization"; default: the recipe's, else
+            "few-shot".
+        backbone: anything that `load_backbone` takes by name or path, or a loaded `Backbone`; default: "embedded".
+        shots: training images per class, drawn at random; a class with fewer gives all it has. Default: 16.
+        seed: seed of the draw, the start, the order and the augmentation; default: 1.
+        recipe: settings to start from: the name of a recipe or of a set of them, such as "unified" or "dapt/published",
+            or a .yaml file. Default: the method's own ("paper").
+        targets: further datasets to test on, for the protocols that do; each as `data`, but no `Dataset`.
+        name_map: .json, .yaml or .csv file that maps folder names to words. For a mapping, pass
+            `data=load_dataset(folder, name_map=mapping)`.
+        root: folder of the named datasets, or of the images of a .jsonl file.
+        epochs: passes over the shots (`optim.epochs`).
+        batch_size: images per step (`optim.batch_size`).
+        lr: learning rate at the start of the schedule (`optim.lr`).
+        settings: further settings by dotted key, such as `{"method.beta_text": 0.1}`; they override the arguments
+            above.
+        out: folder of the run, which keeps metrics, history and predictions. Default: a temporary folder that is
+            removed before the call returns; `Classifier.save` keeps the prompts.
+        resume: continue the unfinished run in `out`; a finished run is loaded unchanged.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps"; of no effect on a loaded `Backbone`. Default: "auto".
+        quiet: hide progress.
 
     Returns:
-        the classifier. Its `record` has the metrics on the test images, where there are any.
+        The classifier; its `record.metrics` hold the results on the test images, if there are any.
 
     Raises:
-        VLPromptError: names the option that is wrong, and what it takes.
+        VLPromptError: an argument is wrong, or the images or weights cannot be read.
+
+    Examples:
+        >>> classifier = vlprompt.tune("my_images", method="coop", shots=4, epochs=1, quiet=True)
+        >>> classifier.predict("my_images/night/00.png")[0].label
+        'night'
     """
     if resume and out is None:
-        raise VLPromptError("resume=True needs out, the folder of the run that is to go on")
-    given: dict[str, Any] = {"data.shots": shots, "seed": seed, "runtime.device": device}
-    given["data.source"] = data.source or data.name if isinstance(data, Dataset) else str(data)
+        raise VLPromptError("`resume=True` needs `out`, the folder of the run to continue")
     loaded = backbone if isinstance(backbone, Backbone) else None
-    given["backbone.source"] = loaded.source if loaded else backbone
-    given["backbone.precision"] = loaded.precision if loaded else None
-    config = resolve_config(method=method, recipe=recipe, settings={**given, **(settings or {})})
-    # A mistake in the data is said before weights are loaded.
+    config = resolve_config(
+        method=method,
+        protocol=protocol,
+        recipe=None if recipe is None else str(recipe),
+        settings={
+            "seed": seed,
+            "backbone.source": loaded.source if loaded else _text(backbone),
+            "backbone.precision": loaded.precision if loaded else None,
+            "data.source": data.source or data.name if isinstance(data, Dataset) else str(data),
+            "data.targets": None if targets is None else list(targets),
+            "data.root": _text(root),
+            "data.name_map": _text(name_map),
+            "data.shots": shots,
+            "optim.epochs": epochs,
+            "optim.batch_size": batch_size,
+            "optim.lr": lr,
+            "runtime.device": device,
+            **(settings or {}),
+        },
+    )
+    # Read the data before the weights: mistakes in it are found sooner.
     pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data)}
     loaded = loaded or load_backbone(config.backbone.source, config.backbone.precision, config.runtime.device)
     with TemporaryDirectory(prefix="vlprompt-") as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
         run_experiment(config, folder, resume=resume, reporter=Reporter(quiet=quiet), backbone=loaded, pools=pools)
-        return load(folder, backbone=loaded)
+        classifier = load_classifier(folder, backbone=loaded)
+    if out is None:
+        classifier.folder = None
+    return classifier
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

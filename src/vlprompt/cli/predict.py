@@ -40,17 +40,19 @@ def predict(
         find . -name "*.jpg" | vlprompt predict runs/mine - --format csv
     """
     set_up_logging(quiet, verbose)
-    from vlprompt.classifier.classifier import load
-    from vlprompt.classifier.image_arguments import find_pictures
-    from vlprompt.classifier.writers import FORMATS, answer
+    from vlprompt.classifier.classifier import load_classifier
+    from vlprompt.classifier.image_inputs import find_images
+    from vlprompt.classifier.writers import FORMATS, write_predictions
     from vlprompt.utils.progress import Reporter
 
     if form not in FORMATS:
         raise VLPromptError(f"--format {form}: use {', '.join(FORMATS)}")
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise VLPromptError(f"--sheet {sheet}: the contact sheet is a PNG; name a file that ends in .png")
-    paths = find_pictures(images)
-    classifier, reporter = load(run, device=device, backbone=backbone), Reporter(quiet=quiet)
-    failed = answer(classifier, paths, sys.stdout, reporter, form=form, top=top, batch_size=batch_size, sheet=sheet)
+    paths = find_images(images)
+    classifier, reporter = load_classifier(run, device=device, backbone=backbone), Reporter(quiet=quiet)
+    failed = write_predictions(
+        classifier, paths, sys.stdout, reporter, form=form, top=top, batch_size=batch_size, sheet=sheet
+    )
     if failed:
         raise typer.Exit(1)

@@ -7,13 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from vlprompt.backbones.backbone import Backbone, load_backbone
-from vlprompt.classifier.classifier import load
-from vlprompt.classifier.gallery import Shown, gallery
+from vlprompt.classifier.classifier import load_classifier
+from vlprompt.classifier.contact_sheet import ContactSheet
 from vlprompt.config.resolve import resolve_config
 from vlprompt.data.loading import load_dataset
 from vlprompt.experiments.run import run_experiment
 from vlprompt.runs.record import RunRecord
-from vlprompt.utils.files import atomic_write
 from vlprompt.utils.progress import Reporter
 
 DATA = "fontawesome"
@@ -39,7 +38,7 @@ def run_quickstart(out: Path, reporter: Reporter) -> None:
     Console().print(comparison(records))
 
     picture = out / "predictions.png"
-    atomic_write(picture, _picture(out, backbone))
+    _write_sheet(picture, out, backbone)
     print(f"Predictions for {PICTURES} test pictures: {picture}")
     print("Next, your own folder with one sub-folder of pictures per class:")
     print("  vlprompt tune PATH/TO/FOLDER --method dapt --shots 16 --out runs/mine")
@@ -60,14 +59,14 @@ def comparison(records: dict[str, RunRecord]) -> Table:
     return table
 
 
-def _picture(out: Path, backbone: Backbone) -> bytes:
-    """Some base test pictures under what zero-shot and DAPT say of them."""
+def _write_sheet(file: Path, out: Path, backbone: Backbone) -> None:
+    """Write a contact sheet: some base test images with the predictions of zero-shot and DAPT."""
     dataset = load_dataset(DATA).subset("base")
     items = dataset.test[:: max(1, len(dataset.test) // PICTURES)][:PICTURES]
-    classifiers = {name: load(out / name, backbone=backbone) for name in ("zero-shot", "dapt")}
-    shown = []
+    classifiers = {name: load_classifier(out / name, backbone=backbone) for name in ("zero-shot", "dapt")}
+    sheet = ContactSheet(columns=4, scale=2)
     for item in items:
         path = dataset.root / item.path
         guesses = {name: classifier.predict(path)[0].label for name, classifier in classifiers.items()}
-        shown.append(Shown(path, dataset.class_names[item.label], guesses))
-    return gallery(shown, credit=f"Pictures: {dataset.license}")
+        sheet.add_comparison(path, dataset.class_names[item.label], guesses)
+    sheet.write(file, caption=f"Pictures: {dataset.license}")

@@ -53,7 +53,7 @@ def serve(
         if error.name not in NEEDED:
             raise
         raise VLPromptError(f'serve needs {error.name}: pip install "vlprompt[serve]"') from error
-    from vlprompt.classifier.classifier import load
+    from vlprompt.classifier.classifier import load_classifier
     from vlprompt.serve.limits import Limits
 
     check_access(host, token, allow_edit=allow_edit)
@@ -65,11 +65,11 @@ def serve(
         pixels=int(max_megapixels * 1e6),
     )
     with listen(host, port) as listening:
-        service = Service(load(run, device=device, backbone=backbone), limits, editable=allow_edit)
+        service = Service(load_classifier(run, device=device, backbone=backbone), limits, editable=allow_edit)
         if not quiet:
             print(f"{address_of(listening, host)}   page, API at /docs; Ctrl-C ends it", flush=True)
         if not run_service(service, listening, token=token, loopback=is_loopback(host)):
             raise typer.Exit(130)
     if not quiet:
-        count = service.counts.answered
+        count = service.metrics.answered
         print(f"stopped after {count:,} request{'s' * (count != 1)}, all of them answered")

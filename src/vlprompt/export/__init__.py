@@ -1,1 +1,1 @@
-"""Export of a run as a file that predicts without torch or vlprompt installed."""
+"""Export of a run as a file that predicts without torch or vlprompt."""

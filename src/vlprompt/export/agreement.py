@@ -1,4 +1,4 @@
-"""Whether an exported model says what PyTorch says, on real pictures."""
+"""Agreement of an exported model with PyTorch, measured on real images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,30 +12,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.classifier.classifier import Classifier
-from vlprompt.classifier.image_arguments import find_pictures
+from vlprompt.classifier.image_inputs import find_images
 from vlprompt.data.loading import load_dataset
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.task import load_pool
 from vlprompt.export.graph import LOGITS, PIXELS, PROBABILITIES
 
-PICTURES = 64
+IMAGES = 64
 BATCH = 16
-# Rounding gives 1e-5; a wrong graph gives more than this.
+# Rounding alone gives 1e-5; a wrong graph exceeds this.
 EXACT = 1e-3
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an exported model and PyTorch in fp32 are apart.
+    """Differences between an exported model and PyTorch in fp32.
 
     Attributes:
-        pictures: how many were compared.
-        of: where they are from.
-        same_label: on how many both name the same class first.
-        probability: largest absolute difference of a probability; NaN where one is no number.
+        pictures: number of images compared.
+        of: origin of the images.
+        same_label: number of images with the same most likely class.
+        probability: largest absolute difference of a probability; NaN if one is not finite.
         logit: largest absolute difference of a logit.
-        largest_logit: by magnitude, of PyTorch's.
+        largest_logit: largest magnitude of PyTorch's logits.
     """
 
     pictures: int
@@ -47,33 +47,33 @@ class Agreement:
 
     @property
     def exact(self) -> bool:
-        """Whether the two differ by rounding only."""
+        """Whether the two differ only by rounding."""
         return self.probability <= EXACT and self.logit <= EXACT * max(1.0, self.largest_logit)
 
     def __str__(self) -> str:
         return (
-            f"top-1 agrees with PyTorch on {self.same_label} of {self.pictures} pictures ({self.of}); largest "
+            f"top-1 agrees with PyTorch on {self.same_label} of {self.pictures} images ({self.of}); largest "
             f"difference: {self.probability:.2g} of a probability, {self.logit:.2g} of a logit"
         )
 
 
 def check_pixels(classifier: Classifier, images: Sequence[str]) -> tuple[str, Tensor]:
-    """Pictures to compare on, as pixels (N, 3, S, S), and where they are from.
+    """Return the origin of the images to compare on, and their pixels (N, 3, S, S).
 
     Args:
-        classifier: whose pictures they are.
-        images: files, folders or patterns; none for the run's own test images or, if they are not here, the pictures
-            that come with the `pictures` extra.
+        classifier: the classifier to compare.
+        images: files, folders or patterns; default: the run's test images or, if they are not on this machine, the
+            icons of the `pictures` extra.
 
     Raises:
-        VLPromptError: one that is given cannot be read, or none are given and there are no others.
+        VLPromptError: an image cannot be read, or there are none.
     """
     if images:
-        paths = find_pictures(images)
-        return "given with --images", _pixels(classifier, paths)
+        paths = find_images(images)
+        return "the given ones", _pixels(classifier, paths)
     own, icons = partial(load_pool, classifier.record.config.data), partial(load_dataset, "openmoji")
     tried = []
-    # A saved run names its data no longer; what has that name here may be anything.
+    # A saved run no longer holds the path of its data; another dataset may have that name here.
     for load in (own, icons) if classifier.record.has_data else (icons,):
         try:
             dataset = load()
@@ -81,18 +81,24 @@ def check_pixels(classifier: Classifier, images: Sequence[str]) -> tuple[str, Te
             return dataset.name, _pixels(classifier, paths)
         except VLPromptError as error:
             tried.append(str(error))
-    raise VLPromptError(f"there are no pictures to check the export on ({tried[0]}); give some with --images FOLDER")
+    raise VLPromptError(f"no images to compare the exported model on ({tried[0]}); pass some as `images`")
 
 
 def _pixels(classifier: Classifier, paths: Sequence[str]) -> Tensor:
-    """Pixels of at most `PICTURES` of the paths, at equal distances, so that all classes are among them."""
-    return torch.stack([classifier.pixels(paths[place]) for place in spaced(len(paths), PICTURES)])
+    """Return the pixels of at most `IMAGES` of the paths, evenly spaced, so that they cover all classes."""
+    return torch.stack([classifier.pixels(paths[place]) for place in spaced(len(paths), IMAGES)])
 
 
 def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) -> Agreement:
-    """Run an exported model in onnxruntime, and say how far it is from what was expected.
+    """Run an exported model in onnxruntime and compare it with the expected logits.
 
-    The first picture goes alone, so that more than one size of a batch is tried.
+    The first image is a batch of its own, so that two batch sizes are tried.
+
+    Args:
+        file: the .onnx file.
+        pixels: tensor with shape (N, 3, S, S).
+        expected: PyTorch's logits, array with shape (N, C).
+        of: origin of the images.
 
     Raises:
         VLPromptError: onnxruntime cannot run it.
@@ -108,7 +114,7 @@ def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) 
     except Exception as error:  # onnxruntime's own errors share no base class
         raise VLPromptError(f"onnxruntime cannot run the exported model: {' '.join(str(error).split())}") from error
     logits, probabilities = (np.concatenate(part) for part in zip(*outputs, strict=True))
-    finite = np.isfinite(expected)  # a class that a linear probe has never seen has minus infinity
+    finite = np.isfinite(expected)  # in a linear probe, classes without training images have -inf
     return Agreement(
         pictures=len(pixels),
         of=of,

@@ -1,5 +1,6 @@
-"""The .onnx file: exported, written, and checked before it takes its name."""
+"""Export of a run as one .onnx file, compared with PyTorch before it is written."""
 
+import json
 import logging
 import math
 import tempfile
@@ -13,34 +14,34 @@ import torch
 from torch import nn
 
 from vlprompt.classifier.classifier import Classifier
+from vlprompt.data.transforms import THIN
 from vlprompt.errors import VLPromptError
 from vlprompt.export.agreement import BATCH, Agreement, check_pixels, compare
 from vlprompt.export.graph import Deployed, traced
-from vlprompt.export.metadata import metadata
 from vlprompt.runs.restore import restore
 from vlprompt.utils.files import unfinished
 
 logger = logging.getLogger("vlprompt")
 
-# What a protobuf message, and so a single .onnx file, can hold.
+# Maximum size of a protobuf message, and so of a single .onnx file.
 LIMIT = 2**31 - 1
-# Bytes of a weight on the way to the file: what is quantized is exported in fp32 first.
+# Bytes per weight during export: int8 is exported in fp32 first, then quantized.
 PRECISIONS = {"fp32": 4, "fp16": 2, "int8": 4}
-# onnxruntime's CPU has no integer convolution.
+# onnxruntime has no integer convolutions on CPUs.
 QUANTIZED = ["MatMul", "Gemm"]
-# Share of pictures with the same label below which it is worth a word.
+# Share of images with the same label below which a warning is logged.
 SAME = 0.95
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """An exported file.
 
     Attributes:
         file: the .onnx file.
-        size: of it, in bytes.
-        precision: of the weights.
-        agreement: with PyTorch in fp32.
+        size: its size in bytes.
+        precision: precision of the weights.
+        agreement: how far its predictions differ from PyTorch's in fp32.
     """
 
     file: Path
@@ -58,35 +59,43 @@ def export_onnx(
     overwrite: bool = False,
     backbone: str | Path | None = None,
 ) -> Export:
-    """Write a run as one .onnx file, whose answers on real pictures are compared with PyTorch's.
+    """Write a run as one .onnx file, after comparing its predictions on real images with PyTorch's.
 
     Args:
-        run: the run's folder.
-        out: the file; default `model-PRECISION.onnx` in the run's folder.
-        precision: of the weights of the image tower: "fp32", "fp16" or "int8". The last is onnxruntime's dynamic
+        run: the run folder.
+        out: the file; default: `model-PRECISION.onnx` in the run folder.
+        precision: precision of the image tower's weights: "fp32", "fp16" or "int8". The last is onnxruntime's dynamic
             quantization of matrix products with weights; convolutions stay in fp32.
-        images: pictures to compare on, as files, folders or patterns; default the run's own test images.
-        overwrite: whether a file that is there may be replaced.
-        backbone: where the run's weights lie now, if not where they were.
+        images: images to compare on, as files, folders or patterns; default: the run's test images.
+        overwrite: replace an existing file.
+        backbone: the run's backbone by name or path; default: the one the record names.
+
+    Returns:
+        The file and its agreement with PyTorch.
 
     Raises:
-        VLPromptError: the extra is not installed, the file is there, no run, no pictures, a model of more than 2 GB, a
-            method that cannot be a graph, answers that differ in fp32 or are no numbers; nothing is written then.
+        VLPromptError: the extra is not installed, an argument is wrong, there are no images, the model exceeds 2 GB,
+            the method cannot be traced, or the predictions differ in fp32 or are not finite. No file is written then.
+
+    Examples:
+        >>> from vlprompt.export.onnx import export_onnx
+        >>> export_onnx("runs/mine", "pets.onnx", precision="fp16", images=["my_images"]).file.name
+        'pets.onnx'
     """
     _check_installed()
     if precision not in PRECISIONS:
-        raise VLPromptError(f"--precision {precision}: use {', '.join(PRECISIONS)}")
+        raise VLPromptError(f"`precision` must be one of {', '.join(PRECISIONS)}, got {precision}")
     file = Path(run) / f"model-{precision}.onnx" if out is None else Path(out)
     if file.is_dir():
-        raise VLPromptError(f"--out {file} is a folder; name a file, such as {file / 'model.onnx'}")
+        raise VLPromptError(f"`out` {file} is a folder; name a file, such as {file / 'model.onnx'}")
     if file.exists() and not overwrite:
-        raise VLPromptError(f"--out {file} exists; add --overwrite to replace it, or choose another")
+        raise VLPromptError(f"`out` {file} exists; pass `overwrite=True` to replace it, or choose another file")
     classifier = Classifier(*restore(run, device="cpu", backbone=backbone, precision="fp32"))
     _check_size(classifier, precision)
     of, pixels = check_pixels(classifier, images)
     expected = torch.cat([classifier.logits(batch) for batch in pixels.split(BATCH)]).numpy()
 
-    logger.info("writing %s on %s as a graph", classifier.method.name, classifier.method.backbone.name)
+    logger.info("tracing %s on %s", classifier.method.name, classifier.method.backbone.name)
     deployed = Deployed(classifier.method, classifier.temperature).eval()
     if precision == "fp16":
         classifier.method.backbone.model.half()
@@ -98,12 +107,43 @@ def export_onnx(
     with unfinished(file, content) as written:
         agreement = compare(written, pixels, expected, of)
         if precision == "fp32" and not agreement.exact:
-            raise VLPromptError(f"the exported model is not the tuned one, so it was not written: {agreement}")
+            raise VLPromptError(
+                f"the exported model does not reproduce the tuned one, so it was not written: {agreement}"
+            )
         if math.isnan(agreement.probability):
-            raise VLPromptError(f"in {precision} the model's answers are no numbers; use --precision fp32")
+            raise VLPromptError(f"with `precision` {precision} the model's predictions are not finite; use fp32")
     if agreement.same_label < SAME * agreement.pictures:
-        logger.warning("in %s the model often names another class: %s", precision, agreement)
+        logger.warning("in %s the model often predicts another class: %s", precision, agreement)
     return Export(file, len(content), precision, agreement)
+
+
+def metadata(classifier: Classifier, precision: str) -> dict[str, str]:
+    """Return the model's `metadata_props`, for programs without vlprompt; `class_names` and `preprocessing` are JSON.
+
+    `docs/export.md` describes each key.
+    """
+    backbone, record = classifier.method.backbone, classifier.record
+    transform = backbone.eval_transform
+    preprocessing = {
+        "colors": "RGB",
+        "size": transform.size,
+        "resize": "squash" if transform.squash else "crop",
+        "longest": THIN,
+        "interpolation": transform.interpolation,
+        "mean": transform.mean,
+        "std": transform.std,
+    }
+    return {
+        "class_names": json.dumps(classifier.class_names, ensure_ascii=False),
+        "preprocessing": json.dumps(preprocessing),
+        "method": classifier.method.name,
+        "temperature": repr(classifier.temperature),
+        "precision": precision,
+        "backbone": record.backbone.name,
+        "weight_hash": record.backbone.weight_hash,
+        "run_hash": record.result_hash,
+        "vlprompt_version": version("vlprompt"),
+    }
 
 
 def _check_installed() -> None:
@@ -112,7 +152,7 @@ def _check_installed() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise VLPromptError(f'export needs {error.name}: pip install "vlprompt[export]"') from error
+        raise VLPromptError(f'export requires {error.name}: pip install "vlprompt[export]"') from error
 
 
 def _check_size(classifier: Classifier, precision: str) -> None:
@@ -123,10 +163,10 @@ def _check_size(classifier: Classifier, precision: str) -> None:
     size = PRECISIONS[precision] * values
     if size > LIMIT:
         fits = PRECISIONS["fp16"] * values <= LIMIT
-        fix = "use --precision fp16" if fits else "its weights are too many for one in any precision"
+        fix = "use fp16" if fits else "it does not fit in any precision"
         raise VLPromptError(
-            f"--precision {precision}: {method.backbone.name} takes {size / 1e9:.1f} GB on the way to a file, and an "
-            f".onnx file holds 2 GB; {fix}"
+            f"`precision` {precision}: {method.backbone.name} takes {size / 1e9:.1f} GB during export, and an .onnx "
+            f"file holds at most 2 GB; {fix}"
         )
 
 
@@ -134,17 +174,17 @@ def _quantized(model: Any) -> Any:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    # What its pre-processing would do is done; it warns unless it is told so.
+    # The quantizer warns unless this property says that the model is pre-processed, which the optimizer has done.
     onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
-        # Signed weights overflow where a processor adds pairs of products in 16 bits, and its answers are its own then.
+        # Signed weights overflow on processors that add pairs of products in 16 bits (AVX2), with other results there.
         quantize_dynamic(model, file, op_types_to_quantize=QUANTIZED, weight_type=QuantType.QUInt8, per_channel=True)
         return onnx.load(file)
 
 
 def _labeled(model: Any, about: dict[str, str]) -> bytes:
-    """The file's bytes, with the metadata in the model."""
+    """Return the bytes of the file, with the metadata in the model."""
     import onnx
 
     model.producer_name, model.producer_version = "vlprompt", version("vlprompt")

@@ -1,4 +1,4 @@
-"""The service over HTTP."""
+"""The HTTP application: the API's routes, its OpenAPI document, and the page."""
 
 import asyncio
 import secrets
@@ -16,35 +16,36 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from vlprompt.serve.limits import IMAGES, Limits
-from vlprompt.serve.middleware import Gate
-from vlprompt.serve.parsing import FORM, JSON, Encoded, NewClasses, Wishes
+from vlprompt.serve.middleware import ServiceMiddleware
+from vlprompt.serve.parsing import FORM, JSON, AddClassesBody, PredictBody, PredictOptions, media_type
 from vlprompt.serve.schemas import Classes, Health, Predictions, Problem, Refusal
 from vlprompt.serve.service import Service
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-WHY = {
-    400: "The body is broken.",
-    401: "There is no token, or another.",
-    403: "Not allowed: to pages of other hosts, or at all.",
+REASONS = {
+    400: "The body is malformed.",
+    401: "The token is missing or wrong.",
+    403: "The request comes from another origin, or classes may not be added.",
     408: "The body took too long to arrive.",
-    409: "What is there stands against it.",
+    409: "A class exists already, or the method can name no others.",
     413: "The body is too large.",
-    415: "The body is of another type.",
-    421: "The server is for its own machine, and was asked by another name.",
-    422: "The body says what cannot be, or none of its pictures can be read.",
-    429: "Too many at a time; `Retry-After` says when to try again.",
-    504: "The answer took too long.",
+    415: "The body has an unsupported media type.",
+    421: "The server accepts only requests to its own machine's names.",
+    422: "A value is invalid, or none of the images can be read.",
+    429: "Too many requests in flight; `Retry-After` says when to try again.",
+    504: "The response took too long.",
 }
-ABOUT = "Classify pictures with prompts that were tuned, and with classes that you name."
+ABOUT = "Classify images with tuned prompts, and with classes that you name."
 
 
 def create_app(service: Service, *, token: str | None = None, loopback: bool = True) -> FastAPI:
-    """The application of a service.
+    """Create the application of a service.
 
     Args:
-        service: what answers.
-        token: that all requests under /v1 and to /metrics have to bring, if any.
-        loopback: whether it is for its own machine, and so, without a token, answers to no other name.
+        service: the service.
+        token: bearer token required by every route under /v1 and by /metrics; None: no token.
+        loopback: whether the server listens on the loopback interface; without a token it then accepts only loopback
+            names in the Host header.
     """
     app = FastAPI(
         title="vlprompt",
@@ -55,67 +56,68 @@ def create_app(service: Service, *, token: str | None = None, loopback: bool = T
         redirect_slashes=False,
         exception_handlers={Problem: _problem, HTTPException: _http_problem},
     )
-    # With a token, a foreign name is of no use to who has none, and a proxy may go by one.
-    app.add_middleware(Gate, loopback=loopback and token is None, counts=service.counts)
-    lock = [] if token is None else [Depends(HTTPBearer(auto_error=False)), Depends(_lock(token))]
-    _add_api(app, service, lock)
+    # With a token, any Host is accepted: DNS rebinding does not reveal the token, and a proxy may use another name.
+    app.add_middleware(ServiceMiddleware, loopback=loopback and token is None, metrics=service.metrics)
+    dependencies = [] if token is None else [Depends(HTTPBearer(auto_error=False)), Depends(_token_check(token))]
+    _add_api(app, service, dependencies)
     _add_page(app)
     return app
 
 
-def _add_api(app: FastAPI, service: Service, lock: list[Any]) -> None:
-    refusals = (*((401,) if lock else ()), 421)
+def _add_api(app: FastAPI, service: Service, secured: list[Any]) -> None:
+    """Add the API. Handlers read bodies themselves: FastAPI would read them before it checks the token or a limit."""
+    refusals = (*((401,) if secured else ()), 421)
 
-    @app.get("/v1/classes", dependencies=lock, responses=_refusals(*refusals))
+    @app.get("/v1/classes", dependencies=secured, responses=_refusals(*refusals))
     async def list_classes() -> Classes:
-        """The classes that compete, and what else the server knows."""
+        """List the classes that compete for every image, and the capabilities of the server."""
         return service.classes
 
     posted = (*refusals, 400, 403, 408, 409, 413, 415, 422, 429, 504)
 
     @app.post(
         "/v1/classes",
-        dependencies=lock,
+        dependencies=secured,
         responses=_refusals(*posted),
-        openapi_extra=_body_of({JSON: NewClasses.model_json_schema()}),
+        openapi_extra=_body_of({JSON: AddClassesBody.model_json_schema()}),
     )
     async def add_classes(request: Request) -> Classes:
-        """Add classes for everyone, by their names alone, all of them or none; until the server stops."""
+        """Add classes by name for all users, until the server stops; all of them or none."""
         if not service.editable:
-            raise Problem(403, "classes are added only where the server was started with --allow-edit")
-        if _kind(request) != JSON:
+            raise Problem(403, "this server does not allow adding classes")
+        if media_type(request.headers.get("content-type", "")) != JSON:
             raise Problem(415, f"send {JSON}")
-        async with service.place():
-            return await service.add(await _read(request, service.limits))
+        async with service.slot():
+            return await service.add(await _read_body(request, service.limits))
 
     @app.post(
         "/v1/predict",
-        dependencies=lock,
+        dependencies=secured,
         responses=_refusals(*posted),
         response_model_exclude_none=True,
-        openapi_extra=_body_of({FORM: _form_schema(), JSON: Encoded.model_json_schema()}),
+        openapi_extra=_body_of({FORM: _form_schema(), JSON: PredictBody.model_json_schema()}),
     )
     async def predict(request: Request) -> Predictions:
-        """Classify pictures. One that cannot be read among others has its reason in its place; with none left, 422."""
-        async with service.place():
-            body = await _read(request, service.limits)
+        """Classify images. An unreadable image gets its error as result; if none can be read, the status is 422."""
+        async with service.slot():
+            body = await _read_body(request, service.limits)
             return await service.predict(request.headers.get("content-type", ""), body)
 
     @app.get("/healthz", responses=_refusals(421))
     async def healthz() -> Health:
-        """Whether the server is there."""
+        """Check that the server responds."""
         return Health()
 
     text: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
-    @app.get("/metrics", dependencies=lock, response_class=Response, responses={200: text, **_refusals(*refusals)})
+    @app.get("/metrics", dependencies=secured, response_class=Response, responses={200: text, **_refusals(*refusals)})
     async def metrics() -> Response:
-        """Counters, as Prometheus reads them."""
-        return Response(service.counts.text(), media_type=CONTENT_TYPE_LATEST)
+        """Return metrics in Prometheus' text format."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_page(app: FastAPI) -> None:
-    """The page, and the one of the API: every file is part of the package, and none comes from elsewhere."""
+    """Add the page and the API's reference; all their files are part of the package."""
     pages = {
         file.name: (file.read_bytes(), TYPES[PurePath(file.name).suffix])
         for file in files("vlprompt.serve").joinpath("page").iterdir()
@@ -124,8 +126,8 @@ def _add_page(app: FastAPI) -> None:
     def page(name: str) -> Response:
         if name not in pages:
             raise HTTPException(404)
-        content, media_type = pages[name]
-        return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
+        content, page_type = pages[name]
+        return Response(content, media_type=page_type, headers={"Cache-Control": "no-cache"})
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> Response:
@@ -140,29 +142,34 @@ def _add_page(app: FastAPI) -> None:
         return page(name)
 
 
-def _lock(token: str) -> Callable[[Request], Awaitable[None]]:
-    """Problem, 401, for a request without the token. Comparing takes the same time whatever is wrong with it."""
-    right = token.encode()
+def _token_check(token: str) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency that refuses requests without the token; it compares in constant time."""
+    expected = token.encode()
 
     async def check(request: Request) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), right):
-            raise Problem(401, "send the server's token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+        if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), expected):
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise Problem(401, "send the server's token: Authorization: Bearer TOKEN", headers)
 
     return check
 
 
-async def _read(request: Request, limits: Limits) -> bytes:
-    """The body. Problem where it is too large, which its header tells before it arrives, or too slow."""
-    most, body = limits.request_bytes, bytearray()
-    too_large = Problem(413, f"a request has at most {most / 1e6:g} MB; send less, or a smaller copy")
+async def _read_body(request: Request, limits: Limits) -> bytes:
+    """Read the body. Starlette limits neither its size nor its time, so that is done here.
+
+    Raises:
+        Problem: 413 if it is too large, by its header or as it arrives; 408 if it is too slow; 400 if it breaks off.
+    """
+    limit, body = limits.request_bytes, bytearray()
+    too_large = Problem(413, f"the body is larger than the limit of {limit / 1e6:g} MB; send less, or a smaller copy")
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and (len(length) > 18 or int(length) > most):
+    if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise too_large
     try:
         async with asyncio.timeout(limits.timeout):
             async for chunk in request.stream():
-                if len(body) + len(chunk) > most:
+                if len(body) + len(chunk) > limit:
                     raise too_large
                 body += chunk
     except TimeoutError as error:
@@ -172,12 +179,8 @@ async def _read(request: Request, limits: Limits) -> bytes:
     return bytes(body)
 
 
-def _kind(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Refusal, "description": WHY[status]} for status in sorted(statuses)}
+    return {status: {"model": Refusal, "description": REASONS[status]} for status in sorted(statuses)}
 
 
 def _body_of(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -186,10 +189,10 @@ def _body_of(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _form_schema() -> dict[str, Any]:
-    picture = {"type": "string", "format": "binary"}
-    about = f"A picture's file; up to {IMAGES} fields of this name."
-    images = {"type": "array", "items": picture, "minItems": 1, "maxItems": IMAGES, "description": about}
-    schema = Wishes.model_json_schema()
+    file = {"type": "string", "format": "binary"}
+    about = f"An image file; up to {IMAGES} fields of this name."
+    images = {"type": "array", "items": file, "minItems": 1, "maxItems": IMAGES, "description": about}
+    schema = PredictOptions.model_json_schema()
     return {**schema, "properties": {"image": images, **schema["properties"]}, "required": ["image"]}
 
 
@@ -199,7 +202,7 @@ async def _problem(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _http_problem(request: Request, error: Exception) -> JSONResponse:
-    """A path that is not there, or not for this method; then, which ones there are for it, of all its routes."""
+    """Respond to an unknown path (404) or method (405, with the methods of all routes of that path)."""
     assert isinstance(error, HTTPException)
     if error.status_code != 405:
         return Problem(error.status_code, error.detail).response

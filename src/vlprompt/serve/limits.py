@@ -1,4 +1,4 @@
-"""What a request may ask for, and what all of them together may take."""
+"""Limits of a request, and of all requests together."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,27 +8,30 @@ EXTRA_CLASSES = 20
 NEW_CLASSES = 256
 TOP = 100
 NAME_LENGTH = 100
-# Of the server: classes that it names, and features of others' extra classes that it keeps.
+# Of a form: files or other fields, and bytes of a field that is not a file.
+FIELDS = IMAGES + EXTRA_CLASSES + 8
+FIELD_BYTES = 1024
+# Of the server: classes for all users, and cached features of single requests' classes.
 CLASSES = 10_000
-REMEMBERED = 256
+CACHED_CLASSES = 256
 
 
 class Limits(BaseModel):
-    """Limits that options of `vlprompt serve` set."""
+    """Limits that the server's options set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch_size: int = Field(16, ge=1, description="Most pictures that the model sees at a time; 1: one by one.")
+    batch_size: int = Field(16, ge=1, description="Maximum number of images per forward pass.")
     queue: int = Field(
         64,
         ge=1,
-        description="Most predictions inside; a slow model takes fewer, see `timeout`.",
+        description="Maximum number of predictions in flight; a slow model takes fewer, see `timeout`.",
     )
     timeout: float = Field(
         30.0,
         gt=0,
-        description="Seconds that a body may take to arrive, and again its answer. A request that would wait half of "
-        "that for those before it is refused at once.",
+        description="Seconds for a body to arrive, and again for its response. A request that would wait for half of "
+        "that is refused at once.",
     )
-    request_bytes: int = Field(20_000_000, ge=1, description="Of a request's body.")
-    pixels: int = Field(50_000_000, ge=1, description="Of one picture, by its header.")
+    request_bytes: int = Field(20_000_000, ge=1, description="Maximum size of a request body.")
+    pixels: int = Field(50_000_000, ge=1, description="Maximum number of pixels of an image, by its header.")

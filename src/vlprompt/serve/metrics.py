@@ -1,56 +1,58 @@
-"""What Prometheus can read of the service."""
+"""Prometheus metrics of the service."""
 
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-IMAGES = (1, 2, 4, 8, 16, 32, 64)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Counts:
-    """Counters of one service, in a registry of their own.
+class Metrics:
+    """Metrics of one service, in a registry of their own.
 
     Attributes:
-        answered: requests so far.
+        answered: number of requests answered so far.
+        images: counter of images by result ("answered" or "unreadable").
     """
 
     def __init__(self) -> None:
         self.answered = 0
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        labels = ["method", "route", "status"]
-        self.requests = Counter("vlprompt_requests", "Requests that were answered.", labels, registry=self.registry)
-        self.seconds = Histogram(
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._requests = Counter(
+            "vlprompt_requests", "Requests answered.", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
             "vlprompt_request_seconds",
-            "From a request's head to the end of its answer.",
+            "Seconds from the head of a request to the end of its response.",
             ["route"],
             buckets=SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self.images = Counter("vlprompt_images", "Pictures by what became of them.", ["result"], registry=self.registry)
-        self.batches = Histogram(
-            "vlprompt_batch_images", "Pictures that the model saw at a time.", buckets=IMAGES, registry=self.registry
+        self.images = Counter("vlprompt_images", "Images by result.", ["result"], registry=registry)
+        self._batch_images = Histogram(
+            "vlprompt_batch_images", "Images per forward pass.", buckets=BATCH_SIZES, registry=registry
         )
-        self.model = Histogram(
-            "vlprompt_batch_seconds", "The model's time for a batch.", buckets=SECONDS, registry=self.registry
+        self._batch_seconds = Histogram(
+            "vlprompt_batch_seconds", "Seconds per forward pass.", buckets=SECONDS, registry=registry
         )
 
-    def gauge(self, name: str, about: str, value: Callable[[], float]) -> None:
-        """A value that is asked for whenever it is read."""
-        Gauge(name, about, registry=self.registry).set_function(value)
+    def add_gauge(self, name: str, about: str, value: Callable[[], float]) -> None:
+        """Add a value that is computed whenever the metrics are read."""
+        Gauge(name, about, registry=self._registry).set_function(value)
 
-    def batch(self, images: int, seconds: float) -> None:
-        """Count a batch."""
-        self.batches.observe(images)
-        self.model.observe(seconds)
+    def count_batch(self, images: int, seconds: float) -> None:
+        """Count a forward pass."""
+        self._batch_images.observe(images)
+        self._batch_seconds.observe(seconds)
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
         self.answered += 1
-        self.requests.labels(method, route, str(status)).inc()
-        self.seconds.labels(route).observe(seconds)
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
-        return generate_latest(self.registry)
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""The model's own thread: pictures of all requests wait in one line for it, and those that wait are seen together."""
+"""The model's thread: images of all requests queue for it, and those that wait form the next batch."""
 
 import logging
 import time
@@ -15,33 +15,34 @@ from torch import Tensor
 
 from vlprompt.classifier.classifier import Classifier
 from vlprompt.errors import VLPromptError
-from vlprompt.serve.limits import CLASSES, REMEMBERED
+from vlprompt.serve.limits import CACHED_CLASSES, CLASSES
 
-# Class, probability, and rank from 1.
+# (class, probability, rank from 1) triples.
 Ranking = tuple[tuple[str, float, int], ...]
-Watch = Callable[[int, float], None]
+# Called after a batch with its size and seconds.
+OnBatch = Callable[[int, float], None]
 
-# A slow model's batches end before more than this, in seconds, so that nobody waits for strangers without gain.
+# Batches of a slow model are cut to about this time: larger ones would make requests wait for each other without gain.
 BATCH_SECONDS = 0.5
-# How much the latest batch counts for the pace.
+# Weight of the latest batch in the moving average of seconds per image.
 LATEST = 0.3
 
 logger = logging.getLogger(__name__)
 
 
 class Conflict(VLPromptError):
-    """A class that what is there stands against."""
+    """A class that exists already, or one too many."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A picture to rank classes for.
+    """An image to rank classes for.
 
     Attributes:
-        pixels: as the image tower takes them, (3, S, S).
-        top: how many classes the answer has at most, besides those in `extra`.
-        extra: classes, as words, that compete for this picture beside the server's, and are in its answer.
-        compare: rank them by the frozen model, too.
+        pixels: tensor with shape (3, S, S).
+        top: maximum number of classes in the answer, besides those in `extra`.
+        extra: further classes, as words, that compete for this image and are part of the answer.
+        compare: also rank the classes with the frozen model.
     """
 
     pixels: Tensor
@@ -52,108 +53,117 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Classes, likeliest first, by the tuned prompts and, if asked for, by the frozen model."""
+    """Classes in descending order of probability: with the tuned prompts and, if requested, with the frozen model."""
 
     tuned: Ranking
     zero_shot: Ranking | None
 
 
 class Ranker:
-    """A classifier of which every question may name more classes.
+    """A classifier with further classes per question.
 
-    A class's feature does not depend on the others. So those that single questions named are encoded once, stay among
-    the classifier's (the newest `REMEMBERED` of them), and do not count for questions that do not name them.
+    The feature of a class does not depend on the others. So classes of single questions are encoded once and stay in
+    the classifier (the newest `CACHED_CLASSES` of them), but compete only in questions that name them.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
 
-    def know(self, names: Sequence[str]) -> None:
-        """Encode those that are new. VLPromptError where the method or the text tower cannot."""
-        known = set(self.classifier.class_names)
-        if fresh := [name for name in dict.fromkeys(names) if name not in known]:
-            self.classifier.add_classes(fresh)
+    def add(self, names: Sequence[str]) -> None:
+        """Encode the new ones of some classes.
 
-    def forget(self, classes: Sequence[str], keep: int = REMEMBERED) -> None:
-        """Drop what is not among `classes`, but for the newest `keep`."""
+        Raises:
+            VLPromptError: the method or the text tower cannot encode one of them.
+        """
+        known = set(self.classifier.class_names)
+        if new := [name for name in dict.fromkeys(names) if name not in known]:
+            self.classifier.add_classes(new)
+
+    def evict(self, classes: Sequence[str], keep: int = CACHED_CLASSES) -> None:
+        """Remove classes that are not among `classes`, except for the newest `keep`."""
         needed = set(classes)
         others = [name for name in self.classifier.class_names if name not in needed]
         if len(others) > keep:
             self.classifier.remove_classes(others[: len(others) - keep])
 
     def rank(self, questions: Sequence[Question], classes: tuple[str, ...]) -> list[Ranking]:
-        """Answers among `classes` and those that each question names, all of which are known."""
+        """Rank `classes` and each question's own; all of them must have been added."""
         logits = self.classifier.logits(torch.stack([question.pixels for question in questions]))
         column = {name: number for number, name in enumerate(self.classifier.class_names)}
         rankings = []
         for question, row in zip(questions, logits, strict=True):
             names = tuple(dict.fromkeys((*classes, *question.extra)))
             shares = row[[column[name] for name in names]].softmax(-1)
-            most = None if question.extra else question.top
-            values, places = (part[:most].tolist() for part in shares.sort(descending=True, stable=True))
-            ranked = ((names[place], value, n) for n, (place, value) in enumerate(zip(places, values, strict=True), 1))
+            limit = None if question.extra else question.top
+            values, indices = (part[:limit].tolist() for part in shares.sort(descending=True, stable=True))
+            ranked = ((names[index], value, n) for n, (index, value) in enumerate(zip(indices, values, strict=True), 1))
             rankings.append(tuple(each for each in ranked if each[2] <= question.top or each[0] in question.extra))
         return rankings
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What waits in line: a question, or names of new classes."""
+    """A queued job: a question, or names of classes to add."""
 
-    asked: Question | tuple[str, ...]
+    task: Question | tuple[str, ...]
     future: Future[Any]
 
 
 class ModelThread:
-    """Owns a classifier: whoever asks gets a future, so that nothing needs a lock.
+    """A thread that owns a classifier; callers get futures, so that nothing needs a lock.
 
     Attributes:
-        classes: those that compete for every picture. Replaced as a whole, so that any thread may read it.
+        classes: classes that compete for every image. Replaced as a whole, so that any thread may read it.
         comparable: whether there is a frozen model to compare with.
-        pace: seconds that a picture takes the model, lately; 0 before the first.
+        pace: recent seconds per image; 0 before the first batch.
     """
 
-    def __init__(self, classifier: Classifier, *, batch_size: int, watch: Watch = lambda images, seconds: None) -> None:
+    def __init__(
+        self, classifier: Classifier, *, batch_size: int, on_batch: OnBatch = lambda images, seconds: None
+    ) -> None:
         self.classes = classifier.class_names
         self._tuned, self._frozen = Ranker(classifier), _frozen(classifier)
         self.comparable = self._frozen is not None
         self.pace = 0.0
-        self._batch_size, self._watch = batch_size, watch
-        self._line = deque[_Job]()
+        self._batch_size, self._on_batch = batch_size, on_batch
+        self._queue = deque[_Job]()
         self._changed = Condition()
         self._closing = False
-        # A daemon, so that a process that is told twice to stop need not wait for it.
+        # A daemon thread: a second Ctrl-C ends the process without waiting for it.
         self._thread = Thread(target=self._run, name="vlprompt-model", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """How many pictures and additions wait in line."""
-        return len(self._line)
+        """Number of queued images and additions."""
+        return len(self._queue)
 
     def ask(self, question: Question) -> Future[Answer]:
-        """Answer a question. Its future may be canceled while it waits. VLPromptError for a class that cannot be."""
+        """Queue a question; its future may be canceled while it waits.
+
+        The future's exception is a VLPromptError if a class cannot be encoded.
+        """
         return self._put(question)
 
     def add(self, names: Sequence[str]) -> Future[tuple[str, ...]]:
-        """Let classes, as words, compete for every picture, all of them or none; the future has all of the server's.
+        """Queue an addition of classes, as words, that compete for every image: all of them or none.
 
-        Its error is a Conflict where one is there already or where there would be too many, another VLPromptError
-        where the method or the text tower cannot.
+        The future's result is all classes. Its exception is a Conflict if one exists already or there would be too
+        many, another VLPromptError if one cannot be encoded.
         """
         return self._put(tuple(names))
 
     def close(self) -> None:
-        """Answer what waits, then end the thread."""
+        """Answer what is queued, then end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join()
 
-    def _put(self, asked: Question | tuple[str, ...]) -> Future[Any]:
-        job = _Job(asked, Future())
+    def _put(self, task: Question | tuple[str, ...]) -> Future[Any]:
+        job = _Job(task, Future())
         with self._changed:
-            self._line.append(job)
+            self._queue.append(job)
             self._changed.notify()
         return job.future
 
@@ -162,67 +172,67 @@ class ModelThread:
             wanted = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             try:
                 self._work(wanted)
-            except Exception as error:  # the thread lives on, and whoever asked is told
+            except Exception as error:  # report it to the callers and keep the thread alive
                 logger.exception("the model failed")
                 for job in wanted:
                     if not job.future.done():
                         job.future.set_exception(error)
 
     def _take(self) -> list[_Job]:
-        """The questions at the head of the line, or the addition there; waits for one. Empty when all is over."""
+        """Wait for jobs and take the questions, or the one addition, at the head of the queue. Empty after `close`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._line or self._closing)
-            questions = takewhile(lambda job: isinstance(job.asked, Question), self._line)
-            most = min(self._batch_size, int(BATCH_SECONDS / self.pace)) if self.pace else self._batch_size
-            count = sum(1 for _ in zip(questions, range(most), strict=False))
-            return [self._line.popleft() for _ in range(min(max(1, count), len(self._line)))]
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            questions = takewhile(lambda job: isinstance(job.task, Question), self._queue)
+            limit = min(self._batch_size, int(BATCH_SECONDS / self.pace)) if self.pace else self._batch_size
+            count = sum(1 for _ in zip(questions, range(limit), strict=False))
+            return [self._queue.popleft() for _ in range(min(max(1, count), len(self._queue)))]
 
     def _work(self, jobs: Sequence[_Job]) -> None:
-        asked: list[tuple[_Job, Question]] = []
+        batch: list[tuple[_Job, Question]] = []
         for job in jobs:
             try:
-                if isinstance(job.asked, Question):
-                    self._know(job.asked)
-                    asked.append((job, job.asked))
+                if isinstance(job.task, Question):
+                    self._add_extra(job.task)
+                    batch.append((job, job.task))
                 else:
-                    job.future.set_result(self._add(job.asked))
+                    job.future.set_result(self._add(job.task))
             except VLPromptError as error:
                 job.future.set_exception(error)
-        if asked:
-            self._answer(asked)
+        if batch:
+            self._answer(batch)
 
-    def _answer(self, asked: Sequence[tuple[_Job, Question]]) -> None:
+    def _answer(self, batch: Sequence[tuple[_Job, Question]]) -> None:
         begun = time.perf_counter()
-        questions = [question for _, question in asked]
+        questions = [question for _, question in batch]
         tuned = self._tuned.rank(questions, self.classes)
         compared = [question for question in questions if question.compare]
         frozen = iter(self._frozen.rank(compared, self.classes) if self._frozen and compared else ())
         seconds = time.perf_counter() - begun
-        self.pace += (seconds / len(asked) - self.pace) * (LATEST if self.pace else 1.0)
-        self._watch(len(asked), seconds)
-        for (job, question), ranking in zip(asked, tuned, strict=True):
+        self.pace += (seconds / len(batch) - self.pace) * (LATEST if self.pace else 1.0)
+        self._on_batch(len(batch), seconds)
+        for (job, question), ranking in zip(batch, tuned, strict=True):
             job.future.set_result(Answer(ranking, next(frozen, None) if question.compare else None))
         for ranker in filter(None, (self._tuned, self._frozen)):
-            ranker.forget(self.classes)
+            ranker.evict(self.classes)
 
-    def _know(self, question: Question) -> None:
-        self._tuned.know(question.extra)
+    def _add_extra(self, question: Question) -> None:
+        self._tuned.add(question.extra)
         if self._frozen and question.compare:
-            self._frozen.know(question.extra)
+            self._frozen.add(question.extra)
 
     def _add(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        if there := set(names) & set(self.classes):
-            raise Conflict(f"there is a class {min(there)!r} already")
+        if known := set(names) & set(self.classes):
+            raise Conflict(f"class {min(known)!r} exists already")
         if len(self.classes) + len(names) > CLASSES:
-            raise Conflict(f"there would be more than {CLASSES:,} classes, which is the most that are served")
+            raise Conflict(f"the server is limited to {CLASSES:,} classes")
         for ranker in filter(None, (self._tuned, self._frozen)):
-            ranker.know(names)
+            ranker.add(names)
         self.classes = (*self.classes, *names)
         return self.classes
 
 
 def _frozen(classifier: Classifier) -> Ranker | None:
-    """The frozen model, if the run is another and the names fit its hand-crafted prompt."""
+    """Return the frozen model; None if the run has no tuned prompts, or a name is too long for the hand-crafted one."""
     if classifier.method.name == "zero-shot":
         return None
     try:

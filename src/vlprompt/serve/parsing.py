@@ -1,72 +1,82 @@
-"""Bodies of requests, read as what they ask."""
+"""Parse request bodies into typed requests, and the files in them into pixels."""
 
+import asyncio
 import base64
 import binascii
 import html
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Annotated, Any, TypeVar
 
+from PIL import Image
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from torch import Tensor
 
+from vlprompt.classifier.classifier import Classifier
 from vlprompt.data.class_names import as_words
+from vlprompt.data.images import FORMATS, ImageError, decoded_size, read_image
 from vlprompt.errors import VLPromptError
-from vlprompt.serve.limits import EXTRA_CLASSES, IMAGES, NAME_LENGTH, NEW_CLASSES, TOP
+from vlprompt.serve.limits import EXTRA_CLASSES, FIELD_BYTES, FIELDS, IMAGES, NAME_LENGTH, NEW_CLASSES, TOP
 from vlprompt.serve.schemas import Problem
+from vlprompt.utils.text import error_reason
 
 CURL = "with curl: -F image=@FILE"
 FORM, JSON = "multipart/form-data", "application/json"
-# Most fields of a form, and most bytes of one that is no picture.
-FIELDS, FIELD_BYTES = IMAGES + EXTRA_CLASSES + 8, 8 * NAME_LENGTH
-# Most of them that any body needs. Validation takes a while to say that millions of values are too many.
+# More commas than any valid body has. Checked first, since validating millions of values takes long.
 COMMAS = (NEW_CLASSES + 1) * NAME_LENGTH
-# Invisible, but part of words in some scripts, and of emoji: zero width non-joiner and joiner.
+# Bytes of a form that are parsed before other requests get their turn; 20 MB take 40 ms on the build machine.
+CHUNK = 2**20
+# Zero width non-joiner and joiner: invisible, but part of words in some scripts, and of emoji.
 JOINERS = "\u200c\u200d"
+# Modes whose values are scaled as float64, which takes many times the memory of others.
+DEEP = ("I", "F")
 
 
-def _word(name: str) -> str:
-    """A class name as words, composed, so that the same one always is the same."""
-    read = html.unescape(html.unescape(name))  # as CLIP's tokenizer does
-    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in read if letter not in JOINERS):
-        raise ValueError("a class name has no control characters, and no invisible ones")
-    if not any(letter.isprintable() and not letter.isspace() for letter in read):
-        raise ValueError("a class name has letters")
+def _class_name(name: str) -> str:
+    """Return a class name as words in Unicode's composed form, so that equal names have equal characters."""
+    visible = html.unescape(html.unescape(name))  # as CLIP's tokenizer does
+    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in visible if letter not in JOINERS):
+        raise ValueError("a class name must not contain control or invisible characters")
+    if not any(letter.isprintable() and not letter.isspace() for letter in visible):
+        raise ValueError("a class name must contain letters")
     try:
         return as_words([unicodedata.normalize("NFC", name)])[0]
     except VLPromptError as error:
-        raise ValueError("a class name has letters") from error
+        raise ValueError("a class name must contain letters") from error
 
 
-ClassName = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH), AfterValidator(_word)]
+ClassName = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH), AfterValidator(_class_name)]
 
 
-class Wishes(BaseModel):
-    """What a prediction may say besides its pictures."""
+class PredictOptions(BaseModel):
+    """Options of a prediction."""
 
     model_config = ConfigDict(extra="forbid")
 
     classes: list[ClassName] = Field(
         [],
         max_length=EXTRA_CLASSES,
-        description="Classes, by their names, that compete in this request beside the server's.",
+        description="Further classes, by name, that compete in this request only.",
     )
-    top: int = Field(5, ge=1, le=TOP, description="How many classes to name of each picture, besides `classes`.")
-    compare: StrictBool = Field(False, description="Whether to rank the classes by the frozen model, too.")
+    top: int = Field(5, ge=1, le=TOP, description="Number of classes to return per image, besides `classes`.")
+    compare: StrictBool = Field(False, description="Also rank the classes with the frozen model (zero-shot).")
 
 
-class Encoded(Wishes):
-    """Pictures as base64, with wishes."""
+class PredictBody(PredictOptions):
+    """Images as base64, with options."""
 
     image: str | Annotated[list[str], Field(min_length=1, max_length=IMAGES)] = Field(
-        description=f"A picture's file as base64 or as a data: URL, or a list of up to {IMAGES}."
+        description=f"An image file as base64 or as data: URL, or a list of up to {IMAGES}."
     )
 
 
-class NewClasses(BaseModel):
-    """Classes to add."""
+class AddClassesBody(BaseModel):
+    """Classes to add for all users."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -74,36 +84,37 @@ class NewClasses(BaseModel):
         min_length=1,
         max_length=NEW_CLASSES,
         json_schema_extra={"uniqueItems": True},
-        description=f"Up to {NEW_CLASSES} classes.",
+        description=f"Up to {NEW_CLASSES} class names.",
     )
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A prediction that is asked for: files of pictures, None where one is not base64, and wishes."""
+class PredictRequest:
+    """A parsed request for predictions.
+
+    Attributes:
+        images: contents of the image files; None for one that is not base64.
+        options: the options.
+    """
 
     images: Sequence[bytes | None]
-    wishes: Wishes
+    options: PredictOptions
 
 
-def read_question(content_type: str, body: bytes) -> Asked:
-    """What a request for a prediction asks. Problem where it cannot be told."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == JSON:
-        asked = parse_json(Encoded, body)
-        images = [asked.image] if isinstance(asked.image, str) else asked.image
-        return Asked([_decoded(image) for image in images], asked)
-    if kind == FORM:
-        form = _Form(content_type, body)
-        return Asked(form.images, _wishes(form.values))
-    raise Problem(415, f"send {FORM} with a file as `image`, or {JSON} with base64 as `image`")
+def media_type(content_type: str) -> str:
+    """Return the media type of a Content-Type header, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_json(model: type[Model], body: bytes) -> Model:
-    """A body as JSON. Problem, 400 where it is none and 422 where it is another, without a word of it."""
+    """Parse a JSON body.
+
+    Raises:
+        Problem: 400 if it is not JSON, 422 if it does not fit the model; the message never quotes the body.
+    """
     if body.count(b",") > COMMAS:
         raise Problem(422, "the body has too many values")
     try:
@@ -111,31 +122,96 @@ def parse_json(model: type[Model], body: bytes) -> Model:
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise Problem(400, "the body is not JSON") from error
-        raise Problem(422, _first(error, model)) from error
+        raise Problem(422, _reason(error, model)) from error
 
 
-def _wishes(values: dict[str, Any]) -> Wishes:
+def parse_predict_json(body: bytes) -> PredictRequest:
+    """Parse a JSON request for predictions.
+
+    Raises:
+        Problem: as `parse_json`.
+    """
+    parsed = parse_json(PredictBody, body)
+    images = [parsed.image] if isinstance(parsed.image, str) else parsed.image
+    return PredictRequest([_decoded(image) for image in images], parsed)
+
+
+async def parse_predict_form(content_type: str, body: bytes) -> PredictRequest:
+    """Parse a form with image files and options.
+
+    Raises:
+        Problem: 400 if it is broken or exceeds the parser's limits, 422 if its values are wrong.
+    """
+    form = await _parse_form(content_type, body)
+    files = form.getlist("image")
+    if not files:
+        raise Problem(422, f"the form has no file `image`; {CURL}")
+    if len(files) > IMAGES:
+        raise Problem(422, f"a request takes at most {IMAGES} images; send several requests")
+    values: dict[str, Any] = {name: form[name] for name in form if name not in ("image", "classes")}
+    if classes := form.getlist("classes"):
+        values["classes"] = classes
+    if any(isinstance(file, str) for file in files):
+        raise Problem(422, f"image: must be a file, not text; {CURL}")
+    if "compare" in values:
+        values["compare"] = {"true": True, "false": False}.get(values["compare"], values["compare"])
     try:
-        return Wishes.model_validate(values)
+        options = PredictOptions.model_validate(values)
     except ValidationError as error:
-        raise Problem(422, _first(error, Encoded)) from error
+        raise Problem(422, _reason(error, PredictBody)) from error
+    return PredictRequest([await file.read() for file in files if isinstance(file, UploadFile)], options)
 
 
-def _first(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing that is wrong: where, and what."""
+class _FormParser(MultiPartParser):
+    """Starlette's parser of forms, which also notices a form that ends too early and keeps files in memory."""
+
+    # Never roll over to disk: `Limits.request_bytes` bounds the whole body, and images must not be stored.
+    spool_max_size = 0
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
+async def _parse_form(content_type: str, body: bytes) -> FormData:
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(body), CHUNK):
+            yield body[start : start + CHUNK]
+            await asyncio.sleep(0)  # let other requests proceed
+
+    parser = _FormParser(
+        Headers({"content-type": content_type}),
+        chunks(),
+        max_files=FIELDS,
+        max_fields=FIELDS,
+        max_part_size=FIELD_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Problem(400, f"the form cannot be read: {error.message.rstrip('.')}; {CURL}") from error
+    except FormParserError as error:  # older releases of Starlette let it through
+        raise Problem(400, "the form cannot be read: Invalid multipart data") from error
+    if not parser.complete:
+        raise Problem(400, "the form ends too early")
+    return form
+
+
+def _reason(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return where the first problem is and what is expected, without quoting the input."""
     first = error.errors()[0]
     if not first["loc"]:
-        return "the body is a JSON object, {...}"
-    if first["loc"][0] == "image" and len(first["loc"]) > 1:  # pydantic speaks of one of its two types only
-        return f"image: send base64 as text, or a list of 1 to {IMAGES} of them"
-    where = ".".join(part if isinstance(part, str) else str(part + 1) for part in first["loc"])
+        return "the body must be a JSON object, {...}"
+    if first["loc"][0] == "image" and len(first["loc"]) > 1:  # pydantic speaks of only one of the two types
+        return f"image: must be base64 as text, or a list of 1 to {IMAGES}"
     if first["type"] == "extra_forbidden":
-        return f"there is a field that is not known; known ones: {', '.join(sorted(model.model_fields))}"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+        return f"unknown field; the fields are {', '.join(sorted(model.model_fields))}"
+    where = ".".join(part if isinstance(part, str) else str(part + 1) for part in first["loc"])
+    return f"{where}: {error_reason(error, quote_input=False)}"
 
 
 def _decoded(text: str) -> bytes | None:
-    """Bytes of base64, which may have line breaks and may be a data: URL; None where it is none."""
+    """Return the bytes of base64, which may have line breaks and may be a data: URL; None if it is neither."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
@@ -144,79 +220,31 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-class _Form:
-    """Files and values of a multipart form. Problem where it is broken, or has too much."""
+def parse_image(data: bytes | None, classifier: Classifier, max_pixels: int) -> Tensor:
+    """Return an image file as pixels (3, S, S); None stands for a file that was not base64.
 
-    def __init__(self, content_type: str, body: bytes) -> None:
-        self.images: list[bytes] = []
-        self.values: dict[str, Any] = {}
-        self._parts = 0
-        self._complete = False
-        _, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary")
-        if not boundary:
-            raise Problem(400, "the form's Content-Type has no boundary; let your client write that header")
-        parser_calls = {
-            "on_part_begin": self._begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_part_data": self._more,
-            "on_part_end": self._end,
-            "on_end": self._complete_form,
-        }
-        try:
-            parser = MultipartParser(boundary, parser_calls)  # type: ignore[arg-type]
-            parser.write(body)
-            parser.finalize()
-        except FormParserError as error:
-            raise Problem(400, "the form is broken") from error
-        if not self._complete:
-            raise Problem(400, "the form ends too early")
-        if not self.images:
-            raise Problem(422, f"the form has no file called `image`; {CURL}")
+    Raises:
+        ImageError: it cannot be read, or it, or a tile of it, has more than `max_pixels` pixels (an eighth of them
+            where values have 32 bits), judged by its header before decoding.
+    """
+    if data is None:
+        raise ImageError("not base64")
+    if not data:
+        raise ImageError("the file is empty")
+    (width, height), mode = _read_header(data)
+    limit = max_pixels // 8 if mode in DEEP else max_pixels
+    if width * height > limit:
+        raise ImageError(f"{width} x {height} pixels, more than the limit of {limit:,}; send a smaller copy")
+    return classifier.pixels(read_image(BytesIO(data)))
 
-    def _begin(self) -> None:
-        self._parts += 1
-        if self._parts > FIELDS:
-            raise Problem(422, f"the form has more than {FIELDS} parts")
-        self._name, self._value, self._disposition = b"", b"", b""
-        self._data: list[bytes] = []
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _header_end(self) -> None:
-        if self._name.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._name, self._value = b"", b""
-
-    def _more(self, data: bytes, start: int, end: int) -> None:
-        self._data.append(data[start:end])
-
-    def _end(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        name, data = options.get(b"name", b"").decode("utf-8", "replace"), b"".join(self._data)
-        if name == "image":
-            if len(self.images) == IMAGES:
-                raise Problem(422, f"a request has at most {IMAGES} images; send several")
-            self.images.append(data)
-            return
-        if len(data) > FIELD_BYTES:
-            raise Problem(422, f"a field that is not called `image` has at most {FIELD_BYTES} bytes; {CURL}")
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            raise Problem(422, f"a field that is not called `image` is text in UTF-8; {CURL}") from error
-        if name == "classes":
-            self.values.setdefault(name, []).append(text)
-        elif name == "compare":
-            self.values[name] = {"true": True, "false": False}.get(text, text)
-        else:
-            self.values[name] = text
-
-    def _complete_form(self) -> None:
-        self._complete = True
+def _read_header(data: bytes) -> tuple[tuple[int, int], str]:
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            return decoded_size(image), image.mode
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError("far too many pixels; send a smaller copy") from error
+    except Exception as error:  # decoders raise all kinds of errors on broken files
+        raise ImageError("not an image, or of an unknown format") from error

@@ -1,4 +1,4 @@
-"""What the service says, as its OpenAPI document describes it."""
+"""Responses of the service, as its OpenAPI document describes them."""
 
 from typing import Self
 
@@ -9,7 +9,7 @@ from vlprompt.serve.model_thread import Answer, Ranking
 
 
 class Problem(Exception):
-    """A request that cannot be answered: an HTTP status, a sentence for whoever sent it, and headers."""
+    """A refused request: an HTTP status, a sentence for the user, and headers."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -17,75 +17,77 @@ class Problem(Exception):
 
     @property
     def response(self) -> JSONResponse:
-        """What is sent."""
+        """The response to send."""
         return JSONResponse(Refusal(error=self.message).model_dump(), self.status, self.headers)
 
 
 class Refusal(BaseModel):
-    """Why a request was not answered."""
+    """Response to a refused request."""
 
-    error: str = Field(description="A sentence for people.")
+    error: str = Field(description="The reason, as a sentence.")
 
 
 class Ranked(BaseModel):
-    """A class and its probability."""
+    """A class with its probability and rank."""
 
-    label: str = Field(description="The class.")
-    probability: float = Field(ge=0, le=1, description="That the picture shows it, and no other class.")
-    rank: int = Field(ge=1, description="Its place among all classes that competed.")
+    label: str = Field(description="Name of the class.")
+    probability: float = Field(ge=0, le=1, description="Its probability among all competing classes.")
+    rank: int = Field(ge=1, description="Its rank among all competing classes.")
 
 
 class Ranks(BaseModel):
-    """The likeliest class of a picture, and the likeliest few."""
+    """The most likely classes of an image."""
 
-    label: str = Field(description="The likeliest class.")
-    probability: float = Field(ge=0, le=1, description="Of that class.")
-    top: list[Ranked] = Field(description="The likeliest classes, likeliest first, and the request's own `classes`.")
+    label: str = Field(description="The most likely class.")
+    probability: float = Field(ge=0, le=1, description="Its probability.")
+    top: list[Ranked] = Field(description="The most likely classes and the request's `classes`, in descending order.")
 
     @classmethod
     def of(cls, ranking: Ranking) -> Self:
-        """From classes, probabilities and ranks."""
+        """Make it from (class, probability, rank) triples."""
         ranked = [Ranked(label=label, probability=share, rank=rank) for label, share, rank in ranking]
         return cls(label=ranked[0].label, probability=ranked[0].probability, top=ranked)
 
 
 class Predicted(Ranks):
-    """The answer to one picture."""
+    """The prediction for one image."""
 
-    zero_shot: Ranks | None = Field(None, description="Of the frozen model with a hand-crafted prompt, if asked for.")
+    zero_shot: Ranks | None = Field(
+        None, description="With `compare`: the prediction of the frozen model with a hand-crafted prompt."
+    )
 
     @classmethod
     def from_answer(cls, answer: Answer) -> Self:
-        """From what the model said."""
+        """Make it from the model's answer."""
         zero_shot = None if answer.zero_shot is None else Ranks.of(answer.zero_shot)
         return cls(**Ranks.of(answer.tuned).model_dump(), zero_shot=zero_shot)
 
 
 class Unreadable(BaseModel):
-    """In place of the answer to a picture that cannot be read."""
+    """Stands for the prediction of an image that cannot be read."""
 
-    error: str = Field(description="Why.")
+    error: str = Field(description="The reason.")
 
 
 class Predictions(BaseModel):
-    """Answers to the pictures of a request."""
+    """Predictions for the images of a request."""
 
-    results: list[Predicted | Unreadable] = Field(description="One for each picture, in their order.")
-    milliseconds: float = Field(description="From the last byte of the request to this answer.")
+    results: list[Predicted | Unreadable] = Field(description="One per image, in order.")
+    milliseconds: float = Field(description="Time from the last byte of the request to this response.")
 
 
 class Classes(BaseModel):
-    """What the service knows."""
+    """The classes and capabilities of the server."""
 
-    classes: list[str] = Field(description="Classes that compete for every picture.")
-    method: str = Field(description="That tuned the prompts.")
-    backbone: str = Field(description="The model that they were tuned for.")
-    open_vocabulary: bool = Field(description="Whether a request may name more classes.")
-    editable: bool = Field(description="Whether POST adds classes for everyone.")
-    comparable: bool = Field(description="Whether `compare` has something to compare with.")
+    classes: list[str] = Field(description="Classes that compete for every image.")
+    method: str = Field(description="Method that tuned the prompts.")
+    backbone: str = Field(description="Frozen model that the prompts were tuned for.")
+    open_vocabulary: bool = Field(description="Whether a request may name further classes.")
+    editable: bool = Field(description="Whether POST adds classes for all users.")
+    comparable: bool = Field(description="Whether `compare` is available.")
 
 
 class Health(BaseModel):
-    """That the service is there."""
+    """Health of the server."""
 
-    status: str = Field("ok", description="Always that.")
+    status: str = Field("ok", description='Always "ok".')

@@ -1,5 +1,6 @@
-"""The service as a process: where it listens, and how it stops."""
+"""The service as a process: the socket it listens on, its connections, and how it stops."""
 
+import asyncio
 import errno
 import logging
 import math
@@ -10,37 +11,48 @@ from contextlib import suppress
 
 import uvicorn
 from PIL import Image
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vlprompt.errors import VLPromptError
 from vlprompt.serve.app import create_app
-from vlprompt.serve.connections import Impatient
 from vlprompt.serve.middleware import is_loopback
 from vlprompt.serve.service import Service
 
 TOKEN = "VLPROMPT_TOKEN"
 TOKEN_LENGTH = 16
 CONNECTIONS = 1000
-HOW = f'set {TOKEN} to one, such as $(python -c "import secrets; print(secrets.token_urlsafe())")'
+# Seconds for the head of a request. uvicorn closes idle connections only after a first response.
+HEAD_SECONDS = 10.0
+HOW = f'set {TOKEN}, for example to $(python -c "import secrets; print(secrets.token_urlsafe())")'
 
 
 def check_access(host: str, token: str | None, *, allow_edit: bool) -> None:
-    """VLPromptError where a server would be open to others, or to editing, without a token that is hard to guess."""
+    """Check that a server open to others, or to editing, has a token that is hard to guess.
+
+    Raises:
+        VLPromptError: it has none, or a weak one.
+    """
     if token is None:
         if not is_loopback(host):
-            raise VLPromptError(f"--host {host} lets other machines in, which needs a token: {HOW}")
+            raise VLPromptError(f"`host` {host} lets other machines in, which needs a `token`: {HOW}")
         if allow_edit:
-            raise VLPromptError(f"--allow-edit needs a token: {HOW}")
+            raise VLPromptError(f"`allow_edit` needs a `token`: {HOW}")
     elif len(token) < TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
-        raise VLPromptError(f"the token needs {TOKEN_LENGTH} letters, digits or signs, or more, and no spaces: {HOW}")
+        raise VLPromptError(f"`token` must have at least {TOKEN_LENGTH} printable ASCII characters, no spaces; {HOW}")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is any free one. VLPromptError where it cannot."""
+    """Return a listening socket; port 0 is any free port.
+
+    Raises:
+        VLPromptError: the address or the port cannot be used.
+    """
     listening = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         family, kind, protocol, _, address = found[0]
-        # Not socket.create_server, which leaves the protocol open: asyncio then lets answers wait for 40 ms (Nagle).
+        # socket.create_server leaves the protocol at 0; asyncio then keeps Nagle's algorithm, which delays responses by
+        # 40 ms.
         listening = socket.socket(family, kind, protocol)
         if os.name == "posix":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -52,26 +64,34 @@ def listen(host: str, port: int) -> socket.socket:
             listening.close()
         code = getattr(error, "errno", None)
         if code == errno.EADDRINUSE:
-            raise VLPromptError(f"--port {port} is in use; choose another, or 0 for any that is free") from error
+            raise VLPromptError(f"`port` {port} is in use; choose another, or 0 for any free port") from error
         if code == errno.EACCES:
-            raise VLPromptError(f"--port {port}: you may not listen there; choose one from 1024 on") from error
-        raise VLPromptError(f"--host {host}: it is no address of this machine; use 127.0.0.1 or 0.0.0.0") from error
+            raise VLPromptError(f"`port` {port}: permission denied; use a port of 1024 or above") from error
+        raise VLPromptError(
+            f"`host` must be an address of this machine, such as 127.0.0.1 or 0.0.0.0, got {host}"
+        ) from error
 
 
 def address_of(listening: socket.socket, host: str) -> str:
-    """The URL to type."""
+    """Return the URL of a listening socket."""
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
 def run(service: Service, listening: socket.socket, *, token: str | None, loopback: bool) -> bool:
-    """Answer until SIGTERM or Ctrl-C; then take nothing new, answer what was taken, and return.
+    """Serve until SIGTERM or Ctrl-C; then accept nothing new, answer every accepted request, and return.
+
+    Args:
+        service: the service.
+        listening: the socket.
+        token: as in `create_app`.
+        loopback: as in `create_app`.
 
     Returns:
-        whether it was: not where Ctrl-C was pressed again meanwhile.
+        True if every accepted request was answered; False if a second Ctrl-C ended it at once.
     """
     config = uvicorn.Config(
         create_app(service, token=token, loopback=loopback),
-        http=Impatient,
+        http=ImpatientProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -80,15 +100,54 @@ def run(service: Service, listening: socket.socket, *, token: str | None, loopba
         server_header=False,
         proxy_headers=False,
         limit_concurrency=CONNECTIONS,
-        # A request that was taken has its answer by then, if only that it took too long.
+        # By then every accepted request has a response, if only a timeout's.
         timeout_graceful_shutdown=math.ceil(2 * service.limits.timeout) + 1,
     )
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such a picture is refused by our own limit
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # nor does a broken form need two voices
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit refuses such images
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the response reports a broken form
     server = uvicorn.Server(config)
-    with suppress(KeyboardInterrupt):  # which uvicorn raises again when it is done
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has finished
         server.run(sockets=[listening])
     if server.force_exit:
         return False
     service.close()
     return True
+
+
+class ImpatientProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 protocol, which also closes a connection if the head of a request takes too long."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start waiting for a head."""
+        super().connection_made(transport)
+        self._update_deadline()
+
+    def data_received(self, data: bytes) -> None:
+        """Keep waiting, or stop if the head is complete."""
+        super().data_received(data)
+        self._update_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        super().connection_lost(exc)
+        if self._deadline:
+            self._deadline.cancel()
+
+    def _update_deadline(self) -> None:
+        if self._responding:
+            if self._deadline:
+                self._deadline.cancel()
+            self._deadline = None
+        elif not self._deadline:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._close)
+
+    def _close(self) -> None:
+        self._deadline = None
+        if not self._responding:
+            self.transport.close()
+
+    @property
+    def _responding(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete

@@ -1,4 +1,4 @@
-"""Predictions and new classes, whatever they come in by."""
+"""The service: predictions and new classes, independent of HTTP routing."""
 
 import asyncio
 import logging
@@ -16,11 +16,20 @@ from torch import Tensor
 from vlprompt.classifier.classifier import Classifier
 from vlprompt.data.images import ImageError
 from vlprompt.errors import VLPromptError
-from vlprompt.serve.decoding import decode
 from vlprompt.serve.limits import Limits
-from vlprompt.serve.metrics import Counts
+from vlprompt.serve.metrics import Metrics
 from vlprompt.serve.model_thread import Conflict, ModelThread, Question
-from vlprompt.serve.parsing import Asked, NewClasses, parse_json, read_question
+from vlprompt.serve.parsing import (
+    FORM,
+    JSON,
+    AddClassesBody,
+    PredictRequest,
+    media_type,
+    parse_image,
+    parse_json,
+    parse_predict_form,
+    parse_predict_json,
+)
 from vlprompt.serve.schemas import Classes, Predicted, Predictions, Problem, Unreadable
 
 logger = logging.getLogger(__name__)
@@ -31,30 +40,34 @@ Result = TypeVar("Result")
 
 
 class Service:
-    """A classifier that many ask at once.
+    """A classifier for many concurrent requests.
 
-    Threads read bodies and pictures, the model's thread answers, and the event loop never waits for either. The
-    classifier is the service's own from now on.
+    Threads parse JSON and decode images, the model's thread predicts, and the event loop never waits for either. The
+    service owns the classifier from now on.
 
     Attributes:
-        limits: what requests may take.
-        editable: whether classes may be added for everyone.
-        counts: for Prometheus.
+        limits: limits of requests.
+        editable: whether requests may add classes for all users.
+        metrics: Prometheus metrics.
     """
 
     def __init__(self, classifier: Classifier, limits: Limits, *, editable: bool = False) -> None:
-        self.limits, self.editable, self.counts = limits, editable, Counts()
+        self.limits, self.editable, self.metrics = limits, editable, Metrics()
         self._classifier = classifier
-        self._model = ModelThread(classifier, batch_size=limits.batch_size, watch=self.counts.batch)
+        self._model = ModelThread(classifier, batch_size=limits.batch_size, on_batch=self.metrics.count_batch)
         self._readers = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1), thread_name_prefix="vlprompt-reader")
-        self._inside = 0
-        self.counts.gauge("vlprompt_requests_inside", "Predictions that are worked on.", lambda: self._inside)
-        self.counts.gauge("vlprompt_waiting", "What waits for the model.", lambda: self._model.waiting)
-        self.counts.gauge("vlprompt_classes", "Classes of the server.", lambda: len(self._model.classes))
+        self._in_flight = 0
+        self.metrics.add_gauge("vlprompt_requests_inside", "Predictions in flight.", lambda: self._in_flight)
+        self.metrics.add_gauge(
+            "vlprompt_waiting", "Images and additions waiting for the model.", lambda: self._model.waiting
+        )
+        self.metrics.add_gauge(
+            "vlprompt_classes", "Classes that compete for every image.", lambda: len(self._model.classes)
+        )
 
     @property
     def classes(self) -> Classes:
-        """What the service knows."""
+        """The classes and capabilities of the server."""
         record = self._classifier.record
         return Classes(
             classes=list(self._model.classes),
@@ -66,47 +79,57 @@ class Service:
         )
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """A place for one request that takes memory and time.
+    async def slot(self) -> AsyncIterator[None]:
+        """Reserve one of the limited slots for a request that takes memory and time.
 
-        Problem, 429, where all are taken, or where it would wait too long for an answer in time.
+        Raises:
+            Problem: 429 if none is free, or if the request would wait too long to be answered in time.
         """
-        wait = max(self._inside, self._model.waiting) * self._model.pace
-        if self._inside >= self.limits.queue or wait > self.limits.timeout / 2:
+        wait = max(self._in_flight, self._model.waiting) * self._model.pace
+        if self._in_flight >= self.limits.queue or wait > self.limits.timeout / 2:
             after = max(1, math.ceil(wait))
             raise Problem(429, f"too many requests; try again in {after} s", {"Retry-After": str(after)})
-        self._inside += 1
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._inside -= 1
+            self._in_flight -= 1
 
     async def predict(self, content_type: str, body: bytes) -> Predictions:
-        """Answer a body. Problem where it cannot be read, or takes too long."""
+        """Classify the images of a request body.
+
+        Raises:
+            Problem: 4xx if it cannot be parsed, or none of its images can be read; 504 if it takes too long.
+        """
         begun = time.perf_counter()
         async with self._in_time():
-            asked = await self._read(partial(read_question, content_type, body))
-            self._check(asked)
-            results = await self._results(asked)
-        bad = {
+            request = await self._parse(content_type, body)
+            if request.options.compare and not self._model.comparable:
+                raise Problem(422, "compare: this run has no tuned prompts to compare with the frozen model")
+            results = await self._results(request)
+        unread = {
             f"image {n}": result.error for n, result in enumerate(results, start=1) if isinstance(result, Unreadable)
         }
-        self.counts.images.labels("answered").inc(len(results) - len(bad))
-        self.counts.images.labels("unreadable").inc(len(bad))
-        if len(bad) == len(results):
-            raise Problem(422, "; ".join(f"{image}: {reason}" for image, reason in bad.items()))
+        self.metrics.images.labels("answered").inc(len(results) - len(unread))
+        self.metrics.images.labels("unreadable").inc(len(unread))
+        if len(unread) == len(results):
+            raise Problem(422, "; ".join(f"{image}: {reason}" for image, reason in unread.items()))
         return Predictions(results=results, milliseconds=1000 * (time.perf_counter() - begun))
 
     async def add(self, body: bytes) -> Classes:
-        """Add the classes of a body for everyone. Problem where they cannot be, with none of them added."""
+        """Add the classes of a request body for all users: all of them or, if one is refused, none.
+
+        Raises:
+            Problem: 4xx if it cannot be parsed or a class is refused; 504 if it takes too long.
+        """
         async with self._in_time():
-            names = (await self._read(partial(parse_json, NewClasses, body))).names
+            names = (await self._in_thread(partial(parse_json, AddClassesBody, body))).names
             if len(set(names)) < len(names):
-                raise Problem(422, "names: one is there twice")
+                raise Problem(422, "names: must be unique")
             try:
                 await asyncio.wrap_future(self._model.add(names))
             except VLPromptError as error:
-                raise self._problem(error) from error
+                raise self._class_problem(error) from error
         return self.classes
 
     def close(self) -> None:
@@ -114,43 +137,47 @@ class Service:
         self._readers.shutdown(cancel_futures=True)
         self._model.close()
 
-    def _check(self, asked: Asked) -> None:
-        if asked.wishes.compare and not self._model.comparable:
-            raise Problem(422, "compare: this run has no other prompts to compare with")
+    async def _parse(self, content_type: str, body: bytes) -> PredictRequest:
+        kind = media_type(content_type)
+        if kind == FORM:
+            return await parse_predict_form(content_type, body)
+        if kind == JSON:
+            return await self._in_thread(partial(parse_predict_json, body))
+        raise Problem(415, f"send {FORM} with files as `image`, or {JSON} with base64 as `image`")
 
-    async def _results(self, asked: Asked) -> list[Predicted | Unreadable]:
-        wishes = asked.wishes
-        pictures = await asyncio.gather(*(self._read(partial(self._pixels, data)) for data in asked.images))
+    async def _results(self, request: PredictRequest) -> list[Predicted | Unreadable]:
+        options = request.options
+        images = await asyncio.gather(*(self._in_thread(partial(self._pixels, data)) for data in request.images))
         questions = [
-            Question(picture, wishes.top, tuple(wishes.classes), wishes.compare)
-            for picture in pictures
-            if isinstance(picture, Tensor)
+            Question(image, options.top, tuple(options.classes), options.compare)
+            for image in images
+            if isinstance(image, Tensor)
         ]
         try:
             found = await asyncio.gather(*(asyncio.wrap_future(self._model.ask(question)) for question in questions))
         except VLPromptError as error:
-            raise self._problem(error) from error
+            raise self._class_problem(error) from error
         answers = iter(found)
         return [
-            Predicted.from_answer(next(answers)) if isinstance(picture, Tensor) else Unreadable(error=picture.reason)
-            for picture in pictures
+            Predicted.from_answer(next(answers)) if isinstance(image, Tensor) else Unreadable(error=image.reason)
+            for image in images
         ]
 
     def _pixels(self, data: bytes | None) -> Tensor | ImageError:
         try:
-            return decode(data, self._classifier, self.limits.pixels)
+            return parse_image(data, self._classifier, self.limits.pixels)
         except ImageError as error:
             return error
 
-    def _problem(self, error: VLPromptError) -> Problem:
-        """Of classes that cannot be added: to what is there (409), or at all (422)."""
+    def _class_problem(self, error: VLPromptError) -> Problem:
+        """Return 409 for classes that conflict with the server's or the method, and 422 for names that are too long."""
         if isinstance(error, Conflict) or self._classifier.method.class_bound:
             return Problem(409, str(error))
-        logger.debug("%s", error)  # which speaks of options that whoever asked does not have
-        return Problem(422, "a class name is too long for the model to read; shorten it")
+        logger.debug("%s", error)  # it names options that clients do not have
+        return Problem(422, "a class name is too long for the model; shorten it")
 
-    async def _read(self, work: Callable[[], Result]) -> Result:
-        """Work for a reading thread; it is not begun any more if the request is given up."""
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        """Run work in a reader thread; it does not start if the request is given up before."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
     @asynccontextmanager
@@ -159,4 +186,4 @@ class Service:
             async with asyncio.timeout(self.limits.timeout):
                 yield
         except TimeoutError as error:
-            raise Problem(504, f"no answer within {self.limits.timeout:g} s; send less, or try again") from error
+            raise Problem(504, f"no response within {self.limits.timeout:g} s; send less, or try again") from error

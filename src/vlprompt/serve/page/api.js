@@ -1,10 +1,10 @@
-// The server's API, as the page uses it.
+// Client of the server's API.
 
 const TOKEN = "vlprompt-token";
 const RETRIES = 4;
 
-// A request that was not answered. `status` is 0 where no server was reached, `unreadable` says that it is the picture's
-// fault, `after` in how many seconds to ask again.
+// A failed request. `status` is 0 if the server was not reached, `unreadable` means that the image cannot be read,
+// `after` is the number of seconds before another try.
 export class Refused extends Error {
   constructor(status, message, after = 1) {
     const reason = message.replace(/^image 1: /, "");
@@ -33,10 +33,10 @@ export function addClasses(names) {
   });
 }
 
-// The server's answer to one picture, with `roundtrip`, in milliseconds.
+// Predict one image; the result has `roundtrip` in milliseconds.
 export async function predict(file, { classes, compare, signal }) {
   await file.slice(0, 1).arrayBuffer().catch(() => {
-    throw new Refused(422, "image 1: your browser may not read it, or it is a folder");
+    throw new Refused(422, "image 1: the browser has no access to it, or it is a folder");
   });
   const form = new FormData();
   form.append("image", file, file.name);
@@ -62,12 +62,12 @@ async function send(path, options = {}) {
     response = await fetch(address(path), { ...options, headers, cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "The server does not answer. Is it still running?");
+    throw new Refused(0, "The server does not respond. Is it still running?");
   }
   const body = await response.json().catch(() => ({}));
   if (!response.ok) {
     const after = Number(response.headers.get("Retry-After")) || 1;
-    throw new Refused(response.status, body.error ?? `The server answered ${response.status}.`, after);
+    throw new Refused(response.status, body.error ?? `The server responded with status ${response.status}.`, after);
   }
   return body;
 }

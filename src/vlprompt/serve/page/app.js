@@ -1,12 +1,12 @@
-// The page: pictures come in, classes are added, answers follow.
+// The page: takes images and classes, shows predictions.
 
 import { addClasses, readClasses, setToken } from "./api.js";
 import { Card, sentence } from "./cards.js";
 import { element } from "./ranking.js";
 
-const MOST_CARDS = 24;
-const MOST_OWN = 20;
-const MOST_SHOWN = 200;
+const MAX_CARDS = 24;
+const MAX_OWN = 20;
+const MAX_SHOWN = 200;
 const FILTER_FROM = 20;
 
 const $ = (id) => document.getElementById(id);
@@ -15,7 +15,7 @@ let own = [];
 let server = { classes: [] };
 let pasted = 0;
 
-const wishes = () => ({ classes: [...own], compare: $("compare").checked });
+const options = () => ({ classes: [...own], compare: $("compare").checked });
 
 function say(text) {
   $("said").textContent = text;
@@ -26,24 +26,24 @@ function notice(text) {
   $("notice").hidden = !text;
 }
 
-// Pictures.
+// Images.
 
 function addFiles(files, fromClipboard = false) {
   if ($("main").hidden) return;
-  const taken = [...files].slice(0, MOST_CARDS);
-  notice(files.length > MOST_CARDS ? `The first ${MOST_CARDS} of ${files.length} pictures are shown.` : "");
+  const taken = [...files].slice(0, MAX_CARDS);
+  notice(files.length > MAX_CARDS ? `Only the first ${MAX_CARDS} of ${files.length} images were added.` : "");
   for (const file of taken) {
-    const card = new Card(fromClipboard ? named(file) : file, { wishes, say, remove, pasted: fromClipboard });
+    const card = new Card(fromClipboard ? named(file) : file, { options, say, remove, pasted: fromClipboard });
     cards.unshift(card);
     $("cards").prepend(card.element);
     ask(card);
   }
-  while (cards.length > MOST_CARDS) cards.pop().close();
+  while (cards.length > MAX_CARDS) cards.pop().close();
   arrange();
   look();
 }
 
-// The clipboard calls every picture image.png.
+// Browsers call every pasted image image.png.
 function named(file) {
   pasted += 1;
   const ending = file.type.split("/")[1]?.replace(/\W.*/, "") || "png";
@@ -65,7 +65,7 @@ function remove(card) {
   say("Removed");
 }
 
-// Where answers stand below everything else, they come into view when they change.
+// On narrow screens predictions are below everything else: scroll to them when they change.
 function look() {
   if (matchMedia("(max-width: 899px)").matches) $("answers").scrollIntoView();
 }
@@ -94,14 +94,14 @@ function showKnown() {
   const wanted = $("find").value.trim().toLowerCase();
   const found = server.classes.filter((name) => name.toLowerCase().includes(wanted));
   $("known").replaceChildren(
-    ...found.slice(0, MOST_SHOWN).map((name) => {
+    ...found.slice(0, MAX_SHOWN).map((name) => {
       const item = element("li", "", name);
       item.dir = "auto";
       return item;
     }),
   );
-  const more = found.length - MOST_SHOWN;
-  $("more").textContent = found.length === 0 ? "None." : more > 0 ? `and ${more.toLocaleString("en")} more` : "";
+  const more = found.length - MAX_SHOWN;
+  $("more").textContent = found.length === 0 ? "No matches." : more > 0 ? `and ${more.toLocaleString("en")} more` : "";
 }
 
 function chip(name) {
@@ -115,7 +115,7 @@ function chip(name) {
     showClasses();
     askAgain();
     $("name").focus();
-    say(`${name} is removed`);
+    say(`Removed class ${name}`);
   });
   item.append(text, button);
   return item;
@@ -124,24 +124,24 @@ function chip(name) {
 async function addOwn(event) {
   event.preventDefault();
   const name = $("name").value.replaceAll("_", " ").trim().normalize("NFC");
-  const there = [...server.classes, ...own].find((other) => other.toLowerCase() === name.toLowerCase());
+  const known = [...server.classes, ...own].find((other) => other.toLowerCase() === name.toLowerCase());
   const problem = !name
-    ? "Give it a name."
-    : there
-      ? `There is a class “${there}” already.`
-      : own.length === MOST_OWN
-        ? `${MOST_OWN} classes can be added; remove one first.`
+    ? "Enter a name."
+    : known
+      ? `Class “${known}” exists already.`
+      : own.length === MAX_OWN
+        ? `At most ${MAX_OWN} classes can be added; remove one first.`
         : "";
   $("add-says").textContent = problem;
   if (problem) return;
   own = [...own, name];
   $("name").value = "";
   showClasses();
-  say(`${name} is added`);
+  say(`Added class ${name}`);
   const readable = cards.filter((card) => !card.unreadable);
   if (!readable.length) return;
   look();
-  // The first picture that can be read says whether the server takes the class at all.
+  // The first readable image shows whether the server accepts the class at all.
   let error = await readable[0].ask();
   while (error?.unreadable && readable.length > 1) {
     readable.shift();
@@ -163,7 +163,7 @@ async function share() {
     own = [];
     showClasses();
     $("name").focus();
-    say("Everyone has these classes now");
+    say("Added for all users");
     askAgain();
   } catch (error) {
     $("add-says").textContent = sentence(error.message);
@@ -184,13 +184,13 @@ async function start() {
   const unlocked = !$("unlock").hidden;
   $("unlock").hidden = true;
   $("main").hidden = false;
-  // What is hidden takes the focus with it.
+  // The focus was in the form that is now hidden.
   if (unlocked) $("files").focus();
   $("model").textContent = `${server.method} prompts, ${server.backbone}`;
   $("comparison").hidden = !server.comparable;
   if (!server.open_vocabulary) {
     for (const part of $("add").elements) part.disabled = true;
-    $("add-says").textContent = "These prompts belong to the classes they were tuned for, so none can be added.";
+    $("add-says").textContent = "These prompts are specific to the classes they were tuned for, so no others can be added.";
   }
   showClasses();
   cards.filter((card) => !card.part(".error").hidden).forEach(ask);
@@ -199,7 +199,7 @@ async function start() {
 function lock() {
   $("main").hidden = true;
   $("unlock").hidden = false;
-  if ($("token").value) notice("That is not this server's token.");
+  if ($("token").value) notice("Wrong token.");
   $("token").focus();
 }
 
@@ -209,7 +209,7 @@ $("unlock").addEventListener("submit", (event) => {
   start();
 });
 
-// Ways in.
+// Input.
 
 $("files").addEventListener("change", () => {
   addFiles($("files").files);
@@ -236,7 +236,7 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
   if (event.dataTransfer.files.length) addFiles(event.dataTransfer.files);
-  else notice("That was no file; drop a picture from a folder of yours.");
+  else notice("That was not a file. Drop an image file from your computer.");
 });
 $("add").addEventListener("submit", addOwn);
 $("name").addEventListener("input", () => ($("add-says").textContent = ""));
@@ -247,7 +247,7 @@ $("clear").addEventListener("click", () => {
   while (cards.length) cards.pop().close();
   arrange();
   $("answers").focus();
-  say("All are removed");
+  say("Removed all images");
 });
 
 start();

@@ -1,18 +1,18 @@
-// A picture and its answer.
+// A card: one image with its prediction.
 
 import { address, hasToken, predict } from "./api.js";
 import { curlCommand } from "./curl.js";
 import { percent, show } from "./ranking.js";
 
-const AT_A_TIME = 4;
+const MAX_REQUESTS = 4;
 const template = document.querySelector("#card");
 
 let busy = 0;
 const waiting = [];
 
-// Requests of all cards go out a few at a time.
+// Limit the number of concurrent requests of all cards.
 async function inTurn(work) {
-  if (busy >= AT_A_TIME) await new Promise((resolve) => waiting.push(resolve));
+  if (busy >= MAX_REQUESTS) await new Promise((resolve) => waiting.push(resolve));
   busy += 1;
   try {
     return await work();
@@ -23,10 +23,10 @@ async function inTurn(work) {
 }
 
 export class Card {
-  // `wishes()` are the classes to add and whether to compare; `say(text)` is read out.
-  constructor(file, { wishes, say, remove, pasted }) {
+  // `options()` returns { classes, compare }; `say(text)` announces a text to screen readers.
+  constructor(file, { options, say, remove, pasted }) {
     this.file = file;
-    this.wishes = wishes;
+    this.options = options;
     this.say = say;
     this.pasted = pasted;
     this.element = template.content.firstElementChild.cloneNode(true);
@@ -50,18 +50,18 @@ export class Card {
     return this.element.querySelector(selector);
   }
 
-  // Ask the server, and show what it says; an answer to an older question is not shown.
+  // Send the image and show the result, unless a newer request was made meanwhile.
   async ask() {
     this.asking?.abort();
     const asking = new AbortController();
     this.asking = asking;
     this.element.setAttribute("aria-busy", "true");
     this.part(".error").hidden = true;
-    const wishes = this.wishes();
+    const options = this.options();
     try {
-      const answer = await inTurn(() => predict(this.file, { ...wishes, signal: asking.signal }));
+      const answer = await inTurn(() => predict(this.file, { ...options, signal: asking.signal }));
       if (asking.signal.aborted) return null;
-      this.showAnswer(answer, wishes);
+      this.showAnswer(answer, options);
       return null;
     } catch (error) {
       if (asking.signal.aborted) return null;
@@ -72,32 +72,32 @@ export class Card {
     }
   }
 
-  showAnswer(answer, wishes) {
+  showAnswer(answer, options) {
     this.part(".working").hidden = true;
     this.part(".rankings").hidden = false;
-    show(this.part(".tuned .ranking"), answer.top, wishes.classes);
+    show(this.part(".tuned .ranking"), answer.top, options.classes);
     this.part(".zero-shot").hidden = !answer.zero_shot;
     this.part(".tuned h4").hidden = !answer.zero_shot;
-    if (answer.zero_shot) show(this.part(".zero-shot .ranking"), answer.zero_shot.top, wishes.classes);
+    if (answer.zero_shot) show(this.part(".zero-shot .ranking"), answer.zero_shot.top, options.classes);
     const latency = this.part(".latency");
-    latency.textContent = `${answer.roundtrip.toFixed(0)} ms, ${answer.milliseconds.toFixed(0)} of them in the server`;
-    this.showCommand(wishes);
+    latency.textContent = `${answer.roundtrip.toFixed(0)} ms (${answer.milliseconds.toFixed(0)} ms in the server)`;
+    this.showCommand(options);
     this.say(`${this.file.name}: ${answer.label}, ${percent(answer.probability)}`);
   }
 
-  showCommand(wishes) {
+  showCommand(options) {
     this.part(".curl").hidden = false;
     this.part(".command code").textContent = curlCommand(address("v1/predict"), this.file.name, {
-      ...wishes,
+      ...options,
       token: hasToken(),
     });
     const where = this.part(".where");
-    where.textContent = `Run it in the folder that holds ${this.file.name}`;
+    where.textContent = `Run it in the folder of ${this.file.name}`;
     if (this.pasted) {
       const save = document.createElement("a");
       save.href = this.url;
       save.download = this.file.name;
-      save.textContent = "save the pasted picture";
+      save.textContent = "save the pasted image";
       where.append("; first, ", save);
     }
     where.append(hasToken() ? ", with the token in VLPROMPT_TOKEN." : ".");
@@ -109,7 +109,7 @@ export class Card {
     this.part(".curl").hidden = true;
     this.part(".latency").textContent = "";
     this.part(".error").hidden = false;
-    const text = error.unreadable ? `This picture cannot be read: ${error.message}` : error.message;
+    const text = error.unreadable ? `This image cannot be read: ${error.message}` : error.message;
     this.unreadable = error.unreadable;
     this.part(".error p").textContent = sentence(text);
     this.part(".retry").hidden = error.unreadable;
@@ -125,7 +125,7 @@ export class Card {
       setTimeout(() => (button.textContent = "Copy"), 1500);
     } catch {
       getSelection().selectAllChildren(code);
-      this.say("Selected; copy it with your keyboard");
+      this.say("Selected; copy it with the keyboard");
     }
   }
 

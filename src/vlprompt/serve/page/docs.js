@@ -1,4 +1,4 @@
-// The API's page, made from its OpenAPI document.
+// The API reference, generated from the OpenAPI document.
 
 import { address } from "./api.js";
 import { element } from "./ranking.js";
@@ -6,7 +6,7 @@ import { element } from "./ranking.js";
 const main = document.getElementById("api");
 const schemaName = (reference) => reference.split("/").pop();
 
-// A schema in a few words: "list of text", "a number from 0 to 1".
+// Describe a schema in a few words: "list of text", "a number from 0 to 1".
 function kind(schema) {
   if (schema.$ref) return schemaName(schema.$ref);
   const any = schema.anyOf?.filter((other) => other.type !== "null");
@@ -46,18 +46,18 @@ function operation(path, verb, about) {
   const title = element("h3");
   title.append(element("span", "verb", verb.toUpperCase()), element("span", "", path));
   card.append(title, element("p", "", about.description ?? ""));
-  if (about.security) card.append(element("p", "quiet small", "Needs the header Authorization: Bearer TOKEN."));
+  if (about.security) card.append(element("p", "quiet small", "Requires the header Authorization: Bearer TOKEN."));
   for (const [type, content] of Object.entries(about.requestBody?.content ?? {})) {
     card.append(element("h4", "", `Send ${type}`), fields(content.schema, true));
   }
   const { 200: answer, ...refusals } = about.responses;
   const schema = Object.values(answer.content)[0].schema ?? {};
-  card.append(element("h4", "", `Answer: ${schema.$ref ? schemaName(schema.$ref) : "text"}`));
+  card.append(element("h4", "", `Response: ${schema.$ref ? schemaName(schema.$ref) : "text"}`));
   const more = element("details");
   const rows = Object.entries(refusals).map(([status, { description }]) => row(status, description));
   const table = element("table");
   table.append(...rows);
-  more.append(element("summary", "", `Refusals: ${Object.keys(refusals).join(", ")}`), table);
+  more.append(element("summary", "", `Errors: ${Object.keys(refusals).join(", ")}`), table);
   card.append(more);
   if (about.example) card.append(element("pre", "", about.example));
   return card;
@@ -81,7 +81,7 @@ for (const [path, verbs] of Object.entries(api.paths)) {
     main.append(operation(path, verb, { ...about, example: known[`${verb} ${path}`] }));
   }
 }
-main.append(element("h2", "", "What answers look like"));
+main.append(element("h2", "", "Response schemas"));
 for (const [name, schema] of Object.entries(api.components.schemas)) {
   const card = element("article", "card");
   card.append(element("h3", "", name), element("p", "quiet", schema.description ?? ""), fields(schema));

@@ -1,4 +1,4 @@
-// Classes and bars; rows that change places move there.
+// Rankings: classes with bars; rows move to their new places.
 
 const SHOWN = 5;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -12,7 +12,7 @@ export const percent = (share) => {
 const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
 const ordinal = (place) => `${place}${{ one: "st", two: "nd", few: "rd", other: "th" }[ordinals.select(place)]}`;
 
-// Show a ranking in a list: its first and, behind them, with their ranks, classes that the page `added`.
+// Show a ranking in a list: the top classes, then those that the page `added`, with their ranks.
 export function show(list, ranking, added) {
   const before = new Map([...list.children].map((row) => [row.dataset.label, row]));
   const places = new Map([...before].map(([label, row]) => [label, row.getBoundingClientRect().top]));
@@ -34,7 +34,7 @@ export function show(list, ranking, added) {
     } else if (had === undefined && before.size && !still.matches) {
       row.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 350 });
     }
-    // One frame later, so that a new bar grows from nothing.
+    // One frame later, so that a new bar grows from zero.
     requestAnimationFrame(() => row.querySelector(".fill").style.setProperty("width", `${100 * ranking[place].probability}%`));
   });
 }
