@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from vlprompt.cli import app
+from vlprompt.cli.main import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 OVERVIEW = re.findall(r"^    vlprompt (.+)$", PAGE.read_text(encoding="utf-8").split("\n## ")[0], re.MULTILINE)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from vlprompt import cli
+from vlprompt.cli.main import main
 
 # Words of a command to its exit code, stdout and stderr.
 Call = Callable[..., tuple[int, str, str]]
@@ -18,7 +18,7 @@ def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         monkeypatch.setattr("sys.argv", ["vlprompt", *map(str, words)])
         before = signal.getsignal(signal.SIGTERM)
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            main()
         signal.signal(signal.SIGTERM, before)
         out, err = capsys.readouterr()
         return int(stop.value.code or 0), out, err

@@ -313,6 +313,9 @@ def load(run: str | Path, *, device: str = "auto", backbone: Backbone | str | Pa
     return Classifier(*restore(run, device=device, backbone=backbone))
 
 
+load_classifier = load  # stand-in of this branch for the renaming that the parcel CLASSIFIER makes
+
+
 def _words(names: Iterable[str]) -> list[str]:
     if isinstance(names, str):
         raise VLPromptError(f"give a list of class names, such as [{names!r}], not one word")

@@ -1,6 +1,7 @@
 """Where a run's settings come from (a recipe, options, `--set`), and what a run is called by those it ended with."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,29 @@ def resolve(
         if value is not None:
             put(values, key, value)
     put_settings(values, settings)
+    return values
+
+
+def resolve_config(
+    *,
+    method: str | None = None,
+    protocol: str | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, Any],
+) -> RunConfig:
+    """Resolve a recipe and settings by dotted key into a run (stand-in of this branch; the parcel CONFIG owns it)."""
+    flags = {"data.class_names" if key == "data.name_map" else key: value for key, value in settings.items()}
+    return parse_config(resolve(method, protocol, recipe, flags, []))
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """Read KEY=VALUE strings into values by dotted key (stand-in of this branch; the parcel CONFIG owns it)."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise VLPromptError(f"`settings` {setting}: write it as KEY=VALUE, such as optim.epochs=20")
+        values[key] = read_value(text)
     return values
 
 

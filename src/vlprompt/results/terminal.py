@@ -1,16 +1,11 @@
 """Records and lists as they are printed on a terminal."""
 
-import inspect
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from vlprompt.backbones.sources.open_clip import list_pretrained
-from vlprompt.config.recipes import list_recipes
-from vlprompt.data.loading import list_datasets
-from vlprompt.methods.base import METHODS
 from vlprompt.runs.record import RunRecord
 
 COLUMNS = {
@@ -70,29 +65,3 @@ def print_record(record: RunRecord, run: Path) -> None:
         )
     if record.metrics:
         print_metrics(record.metrics, title="metrics")
-
-
-def listing(what: str) -> list[dict[str, Any]]:
-    """Entries of `vlprompt list`: a name, what it is, and a method's options."""
-    if what == "methods":
-        return [_method(name) for name in METHODS.names()]
-    if what == "recipes":
-        return [{"name": name} for name in list_recipes()]
-    if what == "backbones":
-        embedded = {"name": "embedded", "about": "pictoclip, the small model that ships with the package"}
-        return [embedded, *({"name": pair} for pair in list_pretrained())]
-    return [{"name": name} for name in list_datasets()]
-
-
-def _choices(annotation: Any) -> list[Any]:
-    """The values that an option is limited to; none where it is not."""
-    return list(get_args(annotation)) if get_origin(annotation) is Literal else []
-
-
-def _method(name: str) -> dict[str, Any]:
-    method = METHODS.get(name)
-    options = [
-        {"name": key, "default": field.default, "choices": _choices(field.annotation), "about": field.description}
-        for key, field in method.Options.model_fields.items()
-    ]
-    return {"name": name, "about": (inspect.getdoc(method) or "").splitlines()[0], "options": options}
