@@ -1,6 +1,9 @@
 """`vlprompt data` as scripts see it."""
 
+import csv
+import io
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -19,13 +22,14 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) -> None:
     trees.dtd(tmp_path)
-    code, out, _ = call("list", "--root", tmp_path)
-    rows = {line.split()[0]: line for line in out.splitlines()}
+    code, out, _ = call("list", "--root", tmp_path, "--format", "csv")
+    rows = {row["name"]: list(row.values()) for row in csv.DictReader(io.StringIO(out))}
     assert code == 0
-    assert rows["name"].split() == ["name", "classes", "train", "val", "test", "license", "where"]
-    assert rows["dtd"].split() == [*"dtd 47 2,820 1,128 1,692 research use only".split(), str(tmp_path / "dtd/dtd")]
-    assert rows["imagenet"].split()[1:4] == ["1,000", "1,281,167", "50,000"]
-    assert rows["imagenet"].endswith("not here")
+    assert out.splitlines()[0] == "name,classes,train,val,test,license,where"
+    assert rows["dtd"] == ["dtd", "47", "2820", "1128", "1692", "research use only", str(tmp_path / "dtd/dtd")]
+    assert rows["imagenet"][1:5] == ["1000", "1281167", "", "50000"]
+    assert rows["imagenet"][-1] == "not here"
+    assert all(len(line) <= 80 for line in call("list", "--root", tmp_path)[1].splitlines())
     code, out, _ = call("list", "--json")
     found = {entry["name"]: entry for entry in json.loads(out)}
     assert code == 0
@@ -40,10 +44,10 @@ def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) 
     assert code == 1
     assert out.splitlines()[:3] == [
         f"dtd in {tmp_path / 'dtd/dtd'}: the first official split",
-        "  train        47 images of 47 classes, 1 of each",
-        "  val          47 images of 47 classes, 1 of each",
+        "  train        47 images of 47 classes, 1 per class",
+        "  val          47 images of 47 classes, 1 per class",
     ]
-    assert "  wrong: train has 47 images, and 1,880 are published" in out
+    assert "  problem: train has 47 images, and 1,880 are published" in out
     code, out, _ = call("check", "dtd", "--root", tmp_path, "--json")
     found = json.loads(out)
     assert code == 1
@@ -55,25 +59,26 @@ def test_check_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("check", "oxford-pets", "--root", tmp_path)
     assert code == 1
     lines = out.splitlines()
-    assert lines[0].startswith("  wrong: the images are not here: there is no ")
+    assert lines[0].startswith("  problem: the images are not here: there is no ")
     assert lines[1:3] == ["  to get it: by torchvision", "    vlprompt data fetch oxford-pets"]
     assert any("split_zhou_OxfordPets.json from https://drive.google.com/file/d/" in line for line in lines)
     code, _, err = call("check", "oxford-pet")
-    assert (code, err) == (2, "error: DATA oxford-pet is no folder here and no dataset; did you mean 'oxford-pets'?\n")
+    assert code == 2
+    assert err.startswith("error: ") and "did you mean 'oxford-pets'?" in err
 
 
 def test_check_of_an_own_folder(call: Call, pictures: Path, tmp_path: Path) -> None:
     code, out, _ = call("check", pictures)
     assert code == 0
     assert out.splitlines()[0].startswith("pictures")
-    assert out.splitlines()[-1] == "  nothing is wrong with it"
+    assert out.splitlines()[-1] == "  no problems found"
     assert call("check", pictures, "--quiet")[:2] == (0, "")
     table = tmp_path / "table.csv"
     rows = [f"{path},{path.parent.name}" for path in sorted(pictures.rglob("*.png"))]
     table.write_text("\n".join(["path,label", *rows, f"{tmp_path / 'gone.png'},night"]))
     code, out, _ = call("check", table)
     assert code == 1
-    assert f"  wrong: 1 image cannot be read: {tmp_path / 'gone.png'} (no such file)" in out
+    assert f"  problem: 1 image cannot be read: {tmp_path / 'gone.png'} (no such file)" in out
 
 
 def test_fetch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +89,43 @@ def test_fetch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     code, _, err = call("fetch", "ucf101", "--root", tmp_path)
     assert code == 2
     assert err.startswith("error: ucf101 cannot be downloaded by a program; `vlprompt data check ucf101` says what")
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """As in `tests.helpers.command_line`, of every command."""
+    return caller(monkeypatch, capsys)
+
+
+def test_a_split_is_written_verified_and_learned_from(
+    line: Call, run: Path, pictures: Path, weights: Path, fast: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "split.jsonl"
+    code, out, err = line("data", "split", pictures, "--shots", 4, "--seed", 1, "--out", file)
+    assert (code, err) == (0, "")
+    assert out.endswith(f"next: vlprompt tune {file} --root {pictures}\n")
+    assert "exists; choose another file" in line("data", "split", pictures, "--out", file)[2]
+    assert "--out must end in .jsonl, got " in line("data", "split", pictures, "--out", tmp_path / "split.txt")[2]
+    words = ["tune", file, "--root", pictures, "--backbone", weights, "--out", tmp_path / "run", "--quiet", *fast]
+    assert line(*words)[0] == 0
+    theirs, ours = (json.loads((folder / "run.json").read_text()) for folder in (tmp_path / "run", run))
+    assert theirs["result_hash"] == ours["result_hash"]
+
+    assert line("data", "verify", file, "--root", pictures, "--quiet") == (0, "", "")
+    assert line("data", "verify", run / "split.jsonl", "--root", pictures, "--json")[:2] == (0, "{}\n")
+    moved = shutil.copytree(pictures, tmp_path / "moved")
+    assert line("evaluate", tmp_path / "run", "--root", moved, "--json")[0] == 0
+    lost = json.loads(file.read_text().splitlines()[1])["path"]
+    (moved / lost).unlink()
+    assert line("data", "verify", file, "--root", moved)[:2] == (1, f"{lost} is not there\n")
+    code, _, err = line("evaluate", tmp_path / "run", "--root", moved)
+    assert code == 2
+    assert f"the first is {lost}" in err and "--root" in err
+
+
+def test_a_split_of_absolute_paths_is_no_use_to_others(call: Call, pictures: Path, tmp_path: Path) -> None:
+    lines = [f"{pictures / name / f'{n:02}.png'},{name}" for name in ("night", "blue_sky") for n in range(12)]
+    (tmp_path / "mine.csv").write_text("\n".join(["path,label", *lines]))
+    code, _, err = call("split", tmp_path / "mine.csv", "--out", tmp_path / "split.jsonl")
+    assert code == 2
+    assert "holds an absolute path" in err

@@ -64,7 +64,7 @@ def list_(
     for entry in entries:
         sizes = entry.get("sizes", {})
         counts = [entry.get("classes"), *(sizes.get(split) for split in SPLITS)]
-        numbers = [f"{count:,}" if count else "" for count in counts]
+        numbers = [("" if not count else str(count) if form == "csv" else f"{count:,}") for count in counts]
         rows.append((entry["name"], *numbers, entry.get("license", ""), entry.get("where") or "not here"))
     print_rows(rows, ("name", "classes", *SPLITS, "license", "where"), form)
 

@@ -27,7 +27,7 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             autocompletion=complete.datasets,
             help="Another dataset, as in `vlprompt tune`.  [default: the run's own tests]",
         ),

@@ -1,41 +1,191 @@
-"""Text helpers (stand-in of this branch; the parcel DATA owns this file)."""
+"""Text for messages: lists, hints, printable paths, and the errors of other libraries in our words."""
 
 import difflib
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+# Longest input that a message quotes.
+QUOTED = 60
+# The last part of an error's location where pydantic tried the types of a union one after another.
+UNION_BRANCH = re.compile(
+    r"(str|int|float|bool|bytes|none|Path)|(list|tuple|dict|set|literal|constrained|function|lax-or-strict|is-instance)"
+    r"[\[-].*"
+)
+EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "bytes_type": "bytes",
+    "dict_type": "a mapping",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "an integer",
+    "int_parsing": "an integer",
+    "int_parsing_size": "an integer of usual size",
+    "int_type": "an integer",
+    "iterable_type": "a list",
+    "list_type": "a list",
+    "mapping_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "model_type": "a mapping",
+    "none_required": "null",
+    "path_type": "a path",
+    "string_sub_type": "text",
+    "string_type": "text",
+    "string_unicode": "UTF-8 text",
+    "tuple_type": "a list",
+}
+
+
+def listed(names: Iterable[object], most: int = 5) -> str:
+    """Return the first few names in quotes, and how many there are besides.
+
+    Examples:
+        >>> listed(["cat", "dog"])
+        "'cat', 'dog'"
+        >>> listed("abcdefg", most=3)
+        "'a', 'b', 'c' and 4 more"
+    """
+    every = [repr(str(name)) for name in names]
+    few = ", ".join(every[:most])
+    return few if len(every) <= most else f"{few} and {len(every) - most} more"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return "did you mean 'coop'?" for the known name nearest to `name` whatever the case, or "" without one."""
-    known = {one.lower(): one for one in names}
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    return f"did you mean {known[close[0]]!r}?" if close else ""
+    """Return a hint at the most similar of the names, whatever the case; empty if none is similar.
+
+    Examples:
+        >>> did_you_mean("CoOb", ["coop", "maple"])
+        "did you mean 'coop'?"
+    """
+    by_lower = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "text",
-    "dict": "a mapping",
-    "list": "a list",
-    "tuple": "a list",
-}
-_BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than"}
-_BOUNDS["less_than_equal"] = "at most"
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that can be printed and stored: bytes that are not UTF-8 become backslash escapes."""
+    return os.fspath(path).encode(errors="backslashreplace").decode()
 
 
-def describe_validation_error(error: ValidationError) -> str:
-    """Describe the first problem of a pydantic error as "must be X, got Y"."""
-    first = error.errors()[0]
-    kind, context = first["type"], first.get("ctx", {})
-    if kind in _BOUNDS:
-        wanted = f"{_BOUNDS[kind]} {next(iter(context.values()))}"
-    elif kind == "literal_error":
-        wanted = context["expected"]
-    elif kind.split("_")[0] in _KINDS:
-        wanted = _KINDS[kind.split("_")[0]]
-    else:
-        return str(first["msg"]).removeprefix("Value error, ")
-    return f"must be {wanted}, got {first['input']!r}"
+def visible(path: str | os.PathLike[str]) -> str:
+    """Return a path on one line without control characters, which a terminal would act on."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
+
+
+def first_line(error: BaseException) -> str:
+    """Return what to quote of another library's error: its first line, of at most 200 characters.
+
+    Of PyTorch's restricted unpickler, whose messages are pages of advice, only what it refused is kept.
+    """
+    said = str(error).strip() or type(error).__name__
+    if asked := re.search(r"GLOBAL (\S+) w", said):
+        return f"it asks for {asked[1]}"
+    inner = re.search(r"WeightsUnpickler error: (.+)", said)
+    return (inner[1] if inner else said).splitlines()[0][:200]
+
+
+def one_line(error: BaseException) -> str:
+    """Return another library's whole message on one line, or the error's type if it has no message."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def describe_validation_error(error: "ValidationError", *, quote_input: bool = True) -> str:
+    """Describe the first problem that pydantic found: where, what is expected, and what was given.
+
+    Args:
+        error: the error.
+        quote_input: whether to add the input, which may be secret or long (it is shortened).
+
+    Examples:
+        >>> from pydantic import TypeAdapter, ValidationError
+        >>> try:
+        ...     TypeAdapter(dict[str, int]).validate_python({"epochs": "many"})
+        ... except ValidationError as error:
+        ...     describe_validation_error(error)
+        "epochs: must be an integer, got 'many'"
+    """
+    where = error_location(error)
+    reason = error_reason(error, quote_input=quote_input)
+    return f"{where}: {reason}" if where else reason
+
+
+def error_location(error: "ValidationError") -> str:
+    """Return the dotted place of the first problem that pydantic found, such as `optim.lr`; empty for the whole."""
+    place = list(error.errors()[0]["loc"])
+    while place and _is_branch(place[-1]):
+        place.pop()
+    return ".".join(map(str, place))
+
+
+def error_reason(error: "ValidationError", *, quote_input: bool = True) -> str:
+    """Return what is wrong at the first problem that pydantic found: "must be X, got Y"."""
+    found = error.errors(include_url=False)
+    first = found[0]
+    if first["type"] == "missing":
+        return "is missing"
+    if first["type"] == "extra_forbidden":
+        return "is unknown"
+    if first["type"] == "json_invalid":
+        return f"must be JSON ({first['ctx']['error']})"
+    if first["type"] in ("value_error", "assertion_error"):
+        return re.sub(r"^(Value|Assertion) error, ", "", first["msg"])
+    branches = [first]
+    if first["loc"] and _is_branch(first["loc"][-1]):
+        branches = [other for other in found if other["loc"][:-1] == first["loc"][:-1] and _is_branch(other["loc"][-1])]
+    expected = _either([_expected(other) for other in branches])
+    return f"{expected}, got {_quoted(first['input'])}" if quote_input else expected
+
+
+def _is_branch(part: int | str) -> bool:
+    return isinstance(part, str) and UNION_BRANCH.fullmatch(part) is not None
+
+
+def _expected(error: "ErrorDetails") -> str:
+    limits: dict[str, Any] = error.get("ctx", {})
+    match error["type"]:
+        case "greater_than":
+            return f"must be greater than {limits['gt']:g}"
+        case "greater_than_equal":
+            return f"must be at least {limits['ge']:g}"
+        case "less_than":
+            return f"must be less than {limits['lt']:g}"
+        case "less_than_equal":
+            return f"must be at most {limits['le']:g}"
+        case "literal_error" | "enum":
+            return f"must be {limits['expected']}"
+        case "string_too_short" if limits["min_length"] == 1:
+            return "must not be empty"
+        case "string_too_short":
+            return f"must have at least {limits['min_length']} characters"
+        case "string_too_long":
+            return f"must have at most {limits['max_length']} characters"
+        case "too_short" if limits["min_length"] == 1:
+            return "must not be empty"
+        case "too_short":
+            return f"must have at least {limits['min_length']} entries"
+        case "too_long":
+            return f"must have at most {limits['max_length']} entries"
+        case kind if kind in EXPECTED:
+            return f"must be {EXPECTED[kind]}"
+    return error["msg"][:1].lower() + error["msg"][1:]
+
+
+def _either(reasons: Sequence[str]) -> str:
+    """Join "must be A", "must be B" into "must be A or B"; of reasons that do not start so, keep the first."""
+    start = "must be "
+    distinct = list(dict.fromkeys(reasons))
+    if len(distinct) == 1 or not all(reason.startswith(start) for reason in distinct):
+        return distinct[0]
+    return start + " or ".join(reason.removeprefix(start) for reason in distinct)
+
+
+def _quoted(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= QUOTED else f"{text[: QUOTED - 1]}…"
