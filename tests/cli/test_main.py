@@ -32,7 +32,12 @@ def test_help_has_examples_and_fits_80_columns(command: str, call: Call, monkeyp
     assert all(len(line) <= 80 for line in out.splitlines())
     for option in COMMANDS[command].params:
         assert option.help, option.name
-        assert option.required or option.multiple or option.is_flag or "[default: " in " ".join(out.split())
+        assert (
+            option.required
+            or option.multiple
+            or getattr(option, "is_flag", False)
+            or "[default: " in " ".join(out.split())
+        )
 
 
 def test_the_list_of_commands_has_whole_sentences(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
