@@ -29,6 +29,8 @@ SOURCES = Path(__file__).parents[2] / "src" / "vlprompt"
         ("tune", 'run `pip install "vlprompt[heif]"`', 'run `pip install "vlprompt[heif]"`'),
         ("run", "`resume=True` has no flag here", "resume=True has no flag here"),
         ("run", "`methods` coop,vpt cannot name new classes", "--methods coop,vpt cannot name new classes"),
+        ("run", "`data` pets does not exist", "--datasets pets does not exist"),
+        ("import", "`name_map` names.txt cannot be read", "--class-names names.txt cannot be read"),
         ("inspect", "the run has no images; pass `data`", "the run has no images; pass --data"),
         ("evaluate", "the run has no images; pass `data`", "the run has no images; pass DATA"),
         ("import", "`class_names` has 3 names for 4 classes", "--class-names has 3 names for 4 classes"),

@@ -10,7 +10,17 @@ import typer
 UsageError: Any = typer.BadParameter.__base__
 
 # Python parameters whose option or argument has another name.
-ALIASES = {"settings": "set_", "options": "set_", "source": "data", "format": "form", "editable": "allow_edit"}
+ALIASES = {
+    "settings": ("set_",),
+    "options": ("set_",),
+    "source": ("data", "datasets"),
+    "data": ("datasets",),
+    "method": ("methods",),
+    "seed": ("seeds",),
+    "name_map": ("class_names",),
+    "format": ("form",),
+    "editable": ("allow_edit",),
+}
 
 _QUOTED = re.compile(r"`([A-Za-z_][\w.]*)(?:=([^`]*))?`")
 
@@ -21,7 +31,10 @@ def flags_of(command: Any) -> dict[str, str]:
     for param in command.params:
         is_option = param.param_type_name == "option"
         flags[param.name] = param.opts[0] if is_option else str(param.metavar or param.name).strip("[]{}.").upper()
-    return flags | {name: flags[other] for name, other in ALIASES.items() if other in flags and name not in flags}
+    for name, others in ALIASES.items():
+        if known := [flags[other] for other in others if other in flags]:
+            flags.setdefault(name, known[0])
+    return flags
 
 
 def as_flags(message: str, flags: Mapping[str, str]) -> str:
