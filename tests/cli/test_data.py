@@ -1,5 +1,7 @@
 """`vlprompt data` as scripts see it."""
 
+import csv
+import io
 import json
 from functools import partial
 from pathlib import Path
@@ -19,13 +21,14 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) -> None:
     trees.dtd(tmp_path)
-    code, out, _ = call("list", "--root", tmp_path)
-    rows = {line.split()[0]: line for line in out.splitlines()}
+    code, out, _ = call("list", "--root", tmp_path, "--format", "csv")
+    rows = {row["name"]: list(row.values()) for row in csv.DictReader(io.StringIO(out))}
     assert code == 0
-    assert rows["name"].split() == ["name", "classes", "train", "val", "test", "license", "where"]
-    assert rows["dtd"].split() == [*"dtd 47 2,820 1,128 1,692 research use only".split(), str(tmp_path / "dtd/dtd")]
-    assert rows["imagenet"].split()[1:4] == ["1,000", "1,281,167", "50,000"]
-    assert rows["imagenet"].endswith("not here")
+    assert out.splitlines()[0] == "name,classes,train,val,test,license,where"
+    assert rows["dtd"] == ["dtd", "47", "2820", "1128", "1692", "research use only", str(tmp_path / "dtd/dtd")]
+    assert rows["imagenet"][1:5] == ["1000", "1281167", "", "50000"]
+    assert rows["imagenet"][-1] == "not here"
+    assert all(len(line) <= 80 for line in call("list", "--root", tmp_path)[1].splitlines())
     code, out, _ = call("list", "--json")
     found = {entry["name"]: entry for entry in json.loads(out)}
     assert code == 0
@@ -40,10 +43,10 @@ def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) 
     assert code == 1
     assert out.splitlines()[:3] == [
         f"dtd in {tmp_path / 'dtd/dtd'}: the first official split",
-        "  train        47 images of 47 classes, 1 of each",
-        "  val          47 images of 47 classes, 1 of each",
+        "  train        47 images of 47 classes, 1 per class",
+        "  val          47 images of 47 classes, 1 per class",
     ]
-    assert "  wrong: train must have 1,880 images as published, got 47" in out
+    assert "  problem: train has 47 images, and 1,880 are published" in out
     code, out, _ = call("check", "dtd", "--root", tmp_path, "--json")
     found = json.loads(out)
     assert code == 1
@@ -76,7 +79,7 @@ def test_check_of_an_own_folder(call: Call, pictures: Path, tmp_path: Path) -> N
     table.write_text("\n".join(["path,label", *rows, f"{tmp_path / 'gone.png'},night"]))
     code, out, _ = call("check", table)
     assert code == 1
-    assert f"  wrong: 1 image cannot be read: {tmp_path / 'gone.png'} (no such file)" in out
+    assert f"  problem: 1 image cannot be read: {tmp_path / 'gone.png'} (no such file)" in out
 
 
 def test_fetch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_a_folder_that_cannot_be_written(call: Call, run: Path) -> None:
     [
         (["nowhere"], "nowhere is not a run: it has no run.json"),
         (["{run}", "--data", "nowhere"], "is no folder here and no dataset"),
-        (["{run}", "--limit", "-1"], "Invalid value for '--limit'"),
+        (["{run}", "--limit", "-1"], "--limit must be at least 0, got -1"),
         (["{run}", "--device", "abacus"], "device 'abacus' is not known"),
     ],
 )

@@ -55,6 +55,16 @@ def test_json_lines_answer_every_image_and_name_the_broken_one(
     assert err.rstrip().endswith("1 could not be read")
 
 
+def test_json_is_one_list_of_the_same_answers(call: Call, run: Path, pictures: Path, broken: Path) -> None:
+    words = ["predict", run, pictures / "night", broken, "--quiet"]
+    code, out, _ = call(*words, "--json")
+    lines = call(*words, "--format", "jsonl")[1].splitlines()
+    assert code == 1
+    assert json.loads(out) == [json.loads(line) for line in lines]
+    assert call(*words, "--format", "json")[1] == out
+    assert "leave out one of the two" in call(*words, "--json", "--format", "csv")[2]
+
+
 def test_a_table_has_a_line_an_image(call: Call, run: Path, pictures: Path, broken: Path) -> None:
     good = pictures / "night" / "00.png"
     code, out, err = call("predict", run, good, broken, "--top", "2", "--quiet")
@@ -111,13 +121,13 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{empty}"], "{empty} holds no images; give files, folders, patterns, or - for stdin"),
-        (["{empty}/*.png"], "{empty}/*.png holds no images; give files, folders"),
-        (["-"], "the list on stdin holds no images"),
-        (["x.png", "--format", "xml"], "--format xml: use table, jsonl, csv"),
+        (["{empty}"], "{empty} has no images; give files, folders, patterns, or - for a list on stdin"),
+        (["{empty}/*.png"], "{empty}/*.png has no images; give files, folders"),
+        (["-"], "the list on stdin has no images"),
+        (["x.png", "--format", "xml"], "--format must be table, json, jsonl or csv, got 'xml'"),
         (["x.png", "--sheet", "sheet.jpg"], "--sheet sheet.jpg: the contact sheet is a PNG"),
         (["x.png", "--top", "0"], "--top"),
-        ([], "IMAGES..."),
+        ([], "IMAGES is missing"),
     ],
 )
 def test_a_mistake_is_one_line(

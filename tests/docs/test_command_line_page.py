@@ -2,24 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 
-from vlprompt.cli import app
+from tests.helpers.command_line import commands
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 OVERVIEW = re.findall(r"^    vlprompt (.+)$", PAGE.read_text(encoding="utf-8").split("\n## ")[0], re.MULTILINE)
-
-
-def commands() -> dict[str, Any]:
-    """Every command by its words, those of a group included."""
-    found: dict[str, Any] = {}
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
-        below = getattr(command, "commands", {})
-        found |= {f"{name} {part}": one for part, one in below.items()} if below else {name: command}
-    return found
 
 
 def named(line: str) -> str:

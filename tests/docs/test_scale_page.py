@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from vlprompt.cli import app
+from vlprompt.cli.main import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
 

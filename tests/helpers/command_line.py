@@ -1,26 +1,37 @@
-"""The command line, called in this process."""
+"""The command line, called in this process, and its commands."""
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import typer.main
 
-from vlprompt import cli
+from vlprompt.cli.main import app, main
 
-# Words of a command to its exit code, stdout and stderr.
+# From the words of a command to its exit code, stdout and stderr.
 Call = Callable[..., tuple[int, str, str]]
 
 
 def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """What the fixture `call` is."""
+    """Return the fixture `call`: run a command, and return its exit code, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["vlprompt", *map(str, words)])
         before = signal.getsignal(signal.SIGTERM)
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            main()
         signal.signal(signal.SIGTERM, before)
         out, err = capsys.readouterr()
         return int(stop.value.code or 0), out, err
 
     return run
+
+
+def commands() -> dict[str, Any]:
+    """Return every command by its words, those of a group included."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", {})
+        found |= {f"{name} {part}": one for part, one in below.items()} if below else {name: command}
+    return found

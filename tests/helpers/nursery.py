@@ -1,7 +1,7 @@
 """Processes of the command line that start at once, so that a hundred of them can be killed.
 
 A nursery is a process that has imported what the command line needs. For each command it forks a child, which runs
-`vlprompt.cli.main` as the script `vlprompt` does.
+`vlprompt.cli.main.main` as the script `vlprompt` does.
 """
 
 import json
@@ -58,7 +58,7 @@ def serve() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import vlprompt.cli
+    import vlprompt.cli.main
     import vlprompt.experiments.run
     import vlprompt.results.summary  # noqa: F401 - so that no child has to
 
@@ -75,7 +75,7 @@ def serve() -> None:
 
 def _run(job: dict[str, Any]) -> None:
     """In a child: the command, whose output goes to its log."""
-    import vlprompt.cli
+    import vlprompt.cli.main
 
     code: Any = 1
     try:
@@ -84,7 +84,7 @@ def _run(job: dict[str, Any]) -> None:
         os.dup2(log, 2)
         os.environ["VLPROMPT_CACHE"] = job["cache"]
         sys.argv = ["vlprompt", *job["words"]]
-        vlprompt.cli.main()
+        vlprompt.cli.main.main()
     except SystemExit as stop:
         code = stop.code
     finally:

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 import vlprompt
 from tests.helpers.golden import backbone as recorded
 from tests.helpers.shapes import NAMES, TEXT_DEPTH, TEXT_WIDTH, VISUAL_DEPTH, uneven
-from vlprompt import VLPromptError, cli
+from vlprompt import VLPromptError
+from vlprompt.cli import main as cli
 from vlprompt.experiments import run as module
 from vlprompt.methods.base import METHODS, text_only_methods
 

@@ -1,5 +1,5 @@
-"""`python -m vlprompt.cli`."""
+"""Run the command line as `python -m vlprompt.cli`."""
 
-from vlprompt.cli import main
+from vlprompt.cli.main import main
 
 main()

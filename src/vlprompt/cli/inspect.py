@@ -1,57 +1,79 @@
-"""The command that looks into a run: inspect."""
+"""The command `vlprompt inspect`."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vlprompt.cli.options import Device, Json, Quiet, Root, Run, RunBackbone, Verbose, set_up_logging
+from vlprompt.cli import complete
+from vlprompt.cli.options import (
+    Device,
+    Json,
+    NameMap,
+    Quiet,
+    Root,
+    Run,
+    RunBackbone,
+    Verbose,
+    chosen_format,
+    loading,
+    output_format,
+    set_up_logging,
+)
+from vlprompt.cli.output import print_json
 from vlprompt.errors import VLPromptError
 
 
 def inspect(
     run: Run,
     data: Annotated[
-        str | None, typer.Option(help="Other images than the run's own test images, as DATA in `tune`.")
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            autocompletion=complete.datasets,
+            help="Another dataset, as in `vlprompt tune`.  [default: the run's own test images]",
+        ),
     ] = None,
-    class_names: Annotated[Path | None, typer.Option(help="File that maps DATA's folder names to words.")] = None,
+    name_map: NameMap = None,
     root: Root = None,
     limit: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=0,
-            help="How many test images and shots to look at, as many of each class; 0 for all. Default 1000, or 100 "
-            "where every image has class embeddings of its own.",
+            help="Maximum number of test images and of shots, balanced over classes; 0 for all.  [default: 1000, or "
+            "100 for image-conditional prompts]",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the figures; default RUN/inspect.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for the figures.  [default: RUN/inspect]")
+    ] = None,
     backbone: RunBackbone = None,
     device: Device = "auto",
+    form: Annotated[str, output_format("table", "json")] = "table",
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show what a run's prompts learned, and draw it.
+    """Show what a run's prompts learned, in numbers and figures.
 
-    Words nearest to the context, norms and attention by layer, how far classes are apart and images from their class
-    before tuning and after it, the modality gap, and the classes that are confused most. Parts that a method does not
-    have, or that need images which are not there any more, are left out with the reason.
+    Prints the words nearest to the context vectors, norms and attention by layer, distances between classes and from
+    images to their class before and after tuning, the modality gap, and the most confused classes. A part that the
+    method does not have, or whose images are missing, is left out with the reason.
 
     Examples:
-
         vlprompt inspect runs/mine
-
         vlprompt inspect runs/mine --json > mine.json
-
-        vlprompt inspect runs/imported --data pictures/ --limit 200 --out figures
+        vlprompt inspect runs/imported --data photos/ --limit 200 --out figures
     """
     set_up_logging(quiet, verbose, logging.WARNING)
-    from vlprompt.analysis.figures import write_figures
-    from vlprompt.analysis.inspection import inspect_run
-    from vlprompt.analysis.printing import print_inspection
-    from vlprompt.utils.progress import Reporter
+    form = chosen_format(form, as_json)
+    with loading("loading PyTorch", quiet):
+        from vlprompt.analysis.figures import write_figures
+        from vlprompt.analysis.inspection import inspect_run
+        from vlprompt.analysis.printing import print_inspection
+        from vlprompt.utils.progress import Reporter
 
     folder = out or run / "inspect"
     if folder.exists() and not folder.is_dir():
@@ -59,17 +81,17 @@ def inspect(
     found = inspect_run(
         run,
         data,
-        name_map=None if class_names is None else str(class_names),
+        name_map=None if name_map is None else str(name_map),
         root=root,
         limit=limit,
         device=device,
         backbone=backbone,
-        reporter=Reporter(quiet=quiet or as_json),
+        reporter=Reporter(quiet=quiet or form == "json"),
     )
-    if not (as_json or quiet):
+    if form == "table" and not quiet:
         print_inspection(found)
     figures = {name: str(path) for name, path in write_figures(found, folder).items()}
-    if as_json:
-        print(json.dumps({**found.summary(), "figures": figures}))
+    if form == "json":
+        print_json({**found.summary(), "figures": figures})
     elif not quiet:
         print("figures: " + " ".join(figures.values()))

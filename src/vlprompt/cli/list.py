@@ -1,62 +1,90 @@
-"""Commands that show what there is: list, info."""
+"""The command `vlprompt list`."""
 
-import json
-from enum import StrEnum
-from textwrap import shorten
-from typing import Annotated
+import inspect
+from shutil import get_terminal_size
+from textwrap import fill, shorten
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from vlprompt.cli.options import Json, Run
+from vlprompt.cli import complete
+from vlprompt.cli.options import Json, Quiet, chosen_format, listed, loading, one_of, output_format
+from vlprompt.cli.output import print_json
+
+KINDS = ("methods", "datasets", "backbones", "recipes")
 
 
-class Listed(StrEnum):
-    """What `vlprompt list` knows."""
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            callback=one_of(*KINDS),
+            autocompletion=complete.starting(KINDS),
+            help=f"{listed(KINDS).capitalize()}.",
+        ),
+    ],
+    form: Annotated[str, output_format("table", "json")] = "table",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List methods, datasets, backbones or recipes.
 
-    methods = "methods"
-    datasets = "datasets"
-    backbones = "backbones"
-    recipes = "recipes"
-
-
-def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: Json = False) -> None:
-    """List methods with their options, datasets, backbones or recipes.
+    Methods come with their options: default, choices and meaning.
 
     Examples:
-
         vlprompt list methods
-
         vlprompt list recipes --json
     """
-    from vlprompt.results.summary import listing
-
-    entries = listing(what.value)
-    if as_json:
-        print(json.dumps(entries))
+    form = chosen_format(form, as_json)
+    with loading("loading PyTorch" if what in ("methods", "backbones") else "reading", quiet):
+        entries = listing(what)
+    if form == "json":
+        print_json(entries)
         return
     for entry in entries:
-        print(entry["name"] + (f"  {entry['about']}" if entry.get("about") else ""))
+        _print_wrapped(entry["name"] + (f"  {entry['about']}" if entry.get("about") else ""), "")
         for option in entry.get("options", []):
             choices = f" ({', '.join(map(str, option['choices']))})" if option["choices"] else ""
-            print(f"    {option['name']} = {shorten(str(option['default']), 200)}{choices}  {option['about']}")
-    if what is Listed.methods:
-        print("These are defaults. Recipes give some options others: vlprompt tune DATA --method NAME --dry-run")
+            default = shorten(str(option["default"]), 200)
+            _print_wrapped(f"{option['name']} = {default}{choices}  {option['about']}", "    ")
+    if what == "methods" and not quiet:
+        print("Defaults of the methods; a recipe may set others: vlprompt tune DATA --method NAME --dry-run")
 
 
-def info(run: Run, as_json: Json = False) -> None:
-    """Show what a run is: its settings, status, history and metrics.
+def listing(what: str) -> list[dict[str, Any]]:
+    """Return the entries of a kind of `KINDS`: a name, a description, and a method's options."""
+    if what == "methods":
+        from vlprompt.methods.base import METHODS
 
-    Examples:
+        return [_method(name, METHODS.get(name)) for name in METHODS.names()]
+    if what == "recipes":
+        from vlprompt.config.recipes import list_recipes
 
-        vlprompt info runs/mine
+        return [{"name": name} for name in list_recipes()]
+    if what == "backbones":
+        from vlprompt.backbones.sources.open_clip import list_pretrained
 
-        vlprompt info runs/mine --json
-    """
-    from vlprompt.results.summary import print_record
-    from vlprompt.runs.record import read_record
+        embedded = {"name": "embedded", "about": "pictoclip, the small model that ships with the package"}
+        return [embedded, *({"name": pair} for pair in list_pretrained())]
+    from vlprompt.data.loading import list_datasets
 
-    record = read_record(run)
-    if as_json:
-        print(record.model_dump_json())
-    else:
-        print_record(record, run)
+    return [{"name": name} for name in list_datasets()]
+
+
+def _method(name: str, method: Any) -> dict[str, Any]:
+    options = [
+        {"name": key, "default": field.default, "choices": _choices(field.annotation), "about": field.description}
+        for key, field in method.Options.model_fields.items()
+    ]
+    return {"name": name, "about": (inspect.getdoc(method) or "").splitlines()[0], "options": options}
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """Return the values that an option is limited to, if it is."""
+    return list(get_args(annotation)) if get_origin(annotation) is Literal else []
+
+
+def _print_wrapped(text: str, indent: str) -> None:
+    width = get_terminal_size().columns
+    print(fill(text, width, initial_indent=indent, subsequent_indent=f"{indent}    ", break_on_hyphens=False))

@@ -1,38 +1,141 @@
-"""What the commands share: their common options, and how they log."""
+"""Options, arguments and helpers that several commands share."""
 
 import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only: no progress, no summary.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is read and done.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-RunDevice = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as `tune` leaves it.")]
-PROTOCOLS = "few-shot, base-to-new, cross-dataset or domain-generalization."
-Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A dataset's name, a folder, a .csv, .parquet or .jsonl file, or hf:NAME.")
+from vlprompt.cli import complete
+from vlprompt.errors import VLPromptError
+
+RECIPE = "[default: the recipe's]"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return "table, json or csv"."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def one_of(*names: str, former: Sequence[str] = ()) -> Callable[[str | None], str | None]:
+    """Return a callback that accepts these values and their former names, and suggests the nearest for another one."""
+
+    def check(value: str | None) -> str | None:
+        if value is None or value in names or value in former:
+            return value
+        from vlprompt.utils.text import did_you_mean
+
+        hint = did_you_mean(value, names)
+        raise typer.BadParameter(f"must be {listed(names)}, got {value!r}" + (f"; {hint}" if hint else ""))
+
+    return check
+
+
+def output_format(*names: str, former: Sequence[str] = ()) -> Any:
+    """Return the option `--format`: how a command prints its results on stdout.
+
+    Args:
+        names: the formats, the default first.
+        former: earlier names that are still accepted.
+    """
+    return typer.Option(
+        "--format",
+        metavar="FORMAT",
+        callback=one_of(*names, former=former),
+        autocompletion=complete.starting(names),
+        help=f"Print results as {listed(names)}.",
+    )
+
+
+def chosen_format(form: str, as_json: bool) -> str:
+    """Return the format that `--format` and `--json` ask for."""
+    if as_json and form not in ("table", "json"):
+        raise VLPromptError(f"--json is --format json, and --format {form} was given, too; leave out one of the two")
+    return "json" if as_json else form
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only: no progress, no summary.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more about what is read and done.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout: --format json.")]
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as written by `vlprompt tune`.")]
+Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUNS", help="Folders that contain runs, at any depth.", show_default=False)
 ]
-Targets = Annotated[
-    str | None, typer.Option(help="What else to test on, with commas between: names or paths, as DATA is.")
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        autocompletion=complete.datasets,
+        help="Dataset name, folder, .csv, .parquet or .jsonl file, or hf:NAME.",
+    ),
 ]
 Root = Annotated[
-    str | None, typer.Option(help="Folder of the datasets that have a name, or of a .jsonl file's images.")
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the named datasets, or of a .jsonl file's images.  [default: $VLPROMPT_DATA, or data]",
+    ),
+]
+NameMap = Annotated[
+    Path | None,
+    typer.Option(
+        "--name-map", metavar="FILE", help="File (.json, .yaml or .csv) that maps folder names to class names."
+    ),
+]
+Targets = Annotated[
+    str | None,
+    typer.Option(metavar="P,Q", help="Other datasets to test on, separated by commas, each as DATA."),
+]
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="`embedded`, an open_clip pair such as ViT-B-16/openai, or a path.  [default: the recipe's, or embedded]",
+    ),
 ]
 RunBackbone = Annotated[
-    str | None, typer.Option("--backbone", help="Where the run's weights lie now, if not where they were.")
+    str | None,
+    typer.Option(
+        "--backbone",
+        metavar="PATH",
+        help="Current location of the run's backbone weights.  [default: the location in the record]",
+    ),
 ]
-Backbone = Annotated[str | None, typer.Option(help="embedded, an open_clip pair like ViT-B-16/openai, or a path.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+RunDevice = Annotated[
+    str | None,
+    typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.  [default: the recipe's, or auto]"),
+]
+Epochs = Annotated[int | None, typer.Option(metavar="N", help=f"Passes over the training images.  {RECIPE}")]
+BatchSize = Annotated[int | None, typer.Option(metavar="N", help=f"Training images per step.  {RECIPE}")]
+LearningRate = Annotated[float | None, typer.Option("--lr", metavar="RATE", help=f"Learning rate.  {RECIPE}")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as method.n_text=8; repeatable."),
+]
 
 
-def set_up_logging(quiet: bool, verbose: bool, usual: int = logging.INFO) -> None:
-    """Bare messages of the package's own logger on stderr."""
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else usual
+@contextmanager
+def loading(what: str, quiet: bool = False) -> Iterator[None]:
+    """Show `what` on stderr while a slow import runs, on a terminal only."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+def set_up_logging(quiet: bool, verbose: bool = False, usual: int = logging.INFO) -> None:
+    """Send the bare messages of the package's logger to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("vlprompt")
     logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(level)
+    logger.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else usual)

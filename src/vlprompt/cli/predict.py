@@ -1,12 +1,24 @@
-"""Commands that use a run: predict."""
+"""The command `vlprompt predict`."""
 
+import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 
-from vlprompt.cli.options import Device, Quiet, Run, RunBackbone, Verbose, set_up_logging
+from vlprompt.cli.options import (
+    Device,
+    Json,
+    Quiet,
+    Run,
+    RunBackbone,
+    Verbose,
+    chosen_format,
+    loading,
+    output_format,
+    set_up_logging,
+)
 from vlprompt.errors import VLPromptError
 
 
@@ -14,45 +26,75 @@ def predict(
     run: Run,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGES...", help="Files, folders, patterns in quotes, or - for a list on stdin."),
+        typer.Argument(metavar="IMAGES", help="Files, folders, quoted patterns, or - for a list on stdin."),
     ],
-    form: Annotated[str, typer.Option("--format", help="table, jsonl (a JSON object a line) or csv.")] = "table",
-    top: Annotated[int, typer.Option(min=1, help="Classes to show of each image, likeliest first.")] = 1,
+    form: Annotated[str, output_format("table", "json", "jsonl", "csv")] = "table",
+    as_json: Json = False,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Classes per image, most probable first.")] = 1,
     sheet: Annotated[
-        Path | None, typer.Option(help="PNG file for a contact sheet: small pictures with their labels.")
+        Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet, a .png of labeled thumbnails.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time in the image tower.")] = 32,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images per batch in the image tower.")] = 32,
     backbone: RunBackbone = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Classify images with a run's prompts, a line each. Exit code 1 if one of them could not be read.
+    """Classify images with a run's prompts.
+
+    Prints one line per image. An image that cannot be read has an error in place of a label, and the exit code is 1.
+    `--format jsonl` prints one JSON object per line, `--json` one list of the same objects.
 
     Examples:
-
         vlprompt predict runs/mine holiday.jpg
-
-        vlprompt predict runs/mine pictures/ --top 3 --sheet sheet.png
-
-        vlprompt predict runs/mine "shots/**/*.png" --format jsonl > answers.jsonl
-
+        vlprompt predict runs/mine photos/ --top 3 --sheet sheet.png
+        vlprompt predict runs/mine "shots/**/*.png" --json > labels.json
         find . -name "*.jpg" | vlprompt predict runs/mine - --format csv
     """
     set_up_logging(quiet, verbose)
-    from vlprompt.classifier.classifier import load_classifier
-    from vlprompt.classifier.image_inputs import find_images
-    from vlprompt.classifier.writers import FORMATS, write_predictions
-    from vlprompt.utils.progress import Reporter
-
-    if form not in FORMATS:
-        raise VLPromptError(f"--format {form}: use {', '.join(FORMATS)}")
+    form = chosen_format(form, as_json)
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise VLPromptError(f"--sheet {sheet}: the contact sheet is a PNG; name a file that ends in .png")
+    with loading("loading PyTorch", quiet):
+        from vlprompt.classifier.classifier import load_classifier
+        from vlprompt.classifier.image_inputs import find_images
+        from vlprompt.classifier.writers import write_predictions
+        from vlprompt.utils.progress import Reporter
+
     paths = find_images(images)
     classifier, reporter = load_classifier(run, device=device, backbone=backbone), Reporter(quiet=quiet)
+    json_list = _JsonList(sys.stdout)
     failed = write_predictions(
-        classifier, paths, sys.stdout, reporter, form=form, top=top, batch_size=batch_size, sheet=sheet
+        classifier,
+        paths,
+        cast(TextIO, json_list) if form == "json" else sys.stdout,
+        reporter,
+        form="jsonl" if form == "json" else form,
+        top=top,
+        batch_size=batch_size,
+        sheet=sheet,
     )
+    if form == "json":
+        json_list.end()
     if failed:
         raise typer.Exit(1)
+
+
+class _JsonList(io.TextIOBase):
+    """Writes JSON lines to `out` as the elements of one list, as they come."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._line, self._before = out, "", "[\n"
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._out.write(self._before + line)
+            self._before = ",\n"
+        return len(text)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+    def end(self) -> None:
+        self._out.write("[]\n" if self._before == "[\n" else "\n]\n")

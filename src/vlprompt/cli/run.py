@@ -1,92 +1,149 @@
-"""Commands of many runs: run."""
+"""The command `vlprompt run`."""
 
 import logging
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlprompt.cli.options import PROTOCOLS, Backbone, Quiet, Root, RunDevice, Targets, Verbose, set_up_logging
+from vlprompt.cli import complete
+from vlprompt.cli.options import (
+    Backbone,
+    BatchSize,
+    Epochs,
+    Json,
+    LearningRate,
+    NameMap,
+    Quiet,
+    Root,
+    RunDevice,
+    Settings,
+    Targets,
+    Verbose,
+    chosen_format,
+    listed,
+    loading,
+    one_of,
+    output_format,
+    set_up_logging,
+)
+from vlprompt.cli.output import print_json
+from vlprompt.cli.table import FORMATS, TERMINAL, print_tables
 from vlprompt.errors import VLPromptError
 
 if TYPE_CHECKING:
     from vlprompt.experiments.engines.engine import Engine
 
 
-class EngineName(StrEnum):
-    """What can run the cells of a grid."""
-
-    local = "local"
-    ray = "ray"
-
-
 def run(
-    protocol: Annotated[str, typer.Argument(help=PROTOCOLS)],
-    methods: Annotated[str, typer.Option(help="Names with commas between them, options in brackets: `coop,dapt`.")],
-    datasets: Annotated[str, typer.Option(help="Names or paths, with commas between them.")],
-    out: Annotated[Path, typer.Option(help="The grid's folder, with a run's folder for each cell.")],
+    protocol: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROTOCOL",
+            callback=one_of(*complete.PROTOCOLS),
+            autocompletion=complete.protocols,
+            help=f"{listed(complete.PROTOCOLS)}.",
+        ),
+    ],
+    methods: Annotated[
+        str, typer.Option(metavar="A,B", help="Methods, separated by commas; options in brackets: dapt[n_text=8].")
+    ],
+    datasets: Annotated[str, typer.Option(metavar="X,Y", help="Datasets, separated by commas, each as DATA.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Grid folder; each cell is a run folder in it.")],
     shots: Annotated[
-        str | None, typer.Option(help="Training images of each class; default 1,2,4,8,16 for few-shot, else 16.")
+        str | None,
+        typer.Option(
+            metavar="K,L", help="Training images per class.  [default: 1,2,4,8,16 for few-shot, 16 for the others]"
+        ),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="A run for each.")] = "1,2,3",
+    seeds: Annotated[str, typer.Option(metavar="S,T", help="Seeds, one run each.")] = "1,2,3",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
     targets: Targets = None,
+    name_map: NameMap = None,
     root: Root = None,
     recipe: Annotated[
         str,
         typer.Option(
-            help="paper (each method's own), unified (one for all), the name of another or of a set with one for each "
-            "dataset (dapt/published), or a .yaml file."
+            metavar="NAME",
+            autocompletion=complete.recipes,
+            help="Settings to start from: `paper` (each method's own), `unified` (one for all), another name in "
+            "`vlprompt list recipes`, or a .yaml file.",
         ),
     ] = "paper",
     backbone: Backbone = None,
     device: RunDevice = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, for every cell.")
-    ] = None,
+    set_: Settings = None,
     engine: Annotated[
-        EngineName, typer.Option(help="What runs the cells: this machine, or a Ray cluster.")
-    ] = EngineName.local,
-    workers: Annotated[int | None, typer.Option(min=1, help="local: cells at a time, each in a process.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="ray: HOST:PORT of the cluster, or auto; default one on this machine.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            callback=one_of("local", "ray"),
+            help="What runs the cells: local (this machine) or ray (a Ray cluster).",
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="local: number of cells to run in parallel.  [default: 1]")
     ] = None,
-    cpus_per_cell: Annotated[float | None, typer.Option(min=1, help="ray: cores of a cell; default 1.")] = None,
-    gpus_per_cell: Annotated[float | None, typer.Option(min=0, help="ray: GPUs of a cell, 0.5 for two on one.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="ray: the cluster, or auto.  [default: a new one on this machine]"),
+    ] = None,
+    cpus_per_cell: Annotated[
+        float | None, typer.Option(metavar="N", min=1, help="ray: cores per cell.  [default: 1]")
+    ] = None,
+    gpus_per_cell: Annotated[
+        float | None,
+        typer.Option(metavar="N", min=0, help="ray: GPUs per cell; 0.5 runs two on one.  [default: 0]"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and exit.")] = False,
+    form: Annotated[str, output_format(*FORMATS, former=(TERMINAL,))] = "table",
+    as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run every method on every dataset with every number of shots and every seed, then print the table.
+    """Run a grid: methods x datasets x shots x seeds.
 
-    Cells that are finished are skipped and interrupted ones go on, so the same command again completes a grid.
+    Prints the table of the results. Finished cells are skipped and interrupted ones continue, so the same command
+    completes a grid.
 
     Examples:
-
-        vlprompt run few-shot --methods zero-shot,coop,dapt --datasets openmoji --shots 1,4,16 --out runs/grid
-
-        vlprompt run base-to-new --methods "dapt,dapt[beta_text=0]" --datasets openmoji,fontawesome --out runs/betas
-
-        vlprompt run few-shot --methods coop,maple --datasets pictures/ --recipe unified --out runs/unified
-
-        vlprompt run cross-dataset --methods coop,maple --datasets openmoji,fontawesome --out runs/transfer
-
-        vlprompt run few-shot --methods coop,dapt --datasets openmoji --workers 4 --out runs/grid
-
-        vlprompt run few-shot --methods coop,dapt --datasets openmoji --engine ray --address auto --out runs/grid
+        vlprompt run few-shot --methods zero-shot,coop,dapt \\
+            --datasets openmoji --shots 1,4,16 --out runs/grid
+        vlprompt run base-to-new --methods "dapt,dapt[beta_text=0]" \\
+            --datasets openmoji,fontawesome --out runs/betas
+        vlprompt run few-shot --methods coop,maple --datasets photos/ \\
+            --recipe unified --epochs 20 --out runs/unified
+        vlprompt run cross-dataset --methods coop,maple \\
+            --datasets openmoji,fontawesome --out runs/transfer
+        vlprompt run few-shot --methods coop,dapt --datasets openmoji \\
+            --engine ray --address auto --out runs/grid
     """
     set_up_logging(quiet, verbose, usual=logging.WARNING)
+    form = chosen_format(form, as_json)
     _check_engine(
         engine,
         {"--workers": workers},
         {"--address": address, "--cpus-per-cell": cpus_per_cell, "--gpus-per-cell": gpus_per_cell},
     )
-    from vlprompt.config.resolve import parse_numbers, parse_settings, split_list
-    from vlprompt.experiments.plan import plan_grid
-    from vlprompt.utils.progress import Reporter
+    with loading("loading PyTorch", quiet):
+        from vlprompt.config.resolve import parse_numbers, parse_settings, split_list
+        from vlprompt.experiments.plan import plan_grid
+        from vlprompt.utils.progress import Reporter
 
     reporter = Reporter(quiet=quiet)
+    settings = {
+        "backbone.source": backbone,
+        "data.name_map": None if name_map is None else str(name_map),
+        "data.root": root,
+        "optim.epochs": epochs,
+        "optim.batch_size": batch_size,
+        "optim.lr": lr,
+        "runtime.device": device,
+        **parse_settings(set_ or []),
+    }
     planned = plan_grid(
         protocol,
         split_list(methods),
@@ -96,16 +153,15 @@ def run(
         out=out,
         recipe=recipe,
         targets=None if targets is None else split_list(targets),
-        settings={
-            "backbone.source": backbone,
-            "data.root": root,
-            "runtime.device": device,
-            **parse_settings(set_ or []),
-        },
+        settings=settings,
     )
     if dry_run:
-        for cell in planned.cells:
-            print(f"{cell.folder}  {planned.state(cell)}")
+        cells = [{"folder": str(cell.folder), "state": planned.state(cell)} for cell in planned.cells]
+        if form == "json":
+            print_json(cells)
+        else:
+            for cell in cells:
+                print(f"{cell['folder']}  {cell['state']}")
     for line in planned.short_classes():
         reporter.warn(line)
     planned.rehearse(reporter)
@@ -114,7 +170,7 @@ def run(
         return
     try:
         chosen: Engine | None = None
-        if engine is EngineName.ray:
+        if engine == "ray":
             from vlprompt.experiments.engines.cluster import Cluster
 
             chosen = Cluster(address, 1 if cpus_per_cell is None else cpus_per_cell, gpus_per_cell or 0)
@@ -124,22 +180,20 @@ def run(
             chosen = Processes(workers, planned.cells[0].config.runtime)
         failed = planned.run(reporter, chosen)
     except KeyboardInterrupt:
-        print(f"interrupted; go on with the same command (--out {out})", file=sys.stderr)
+        print(f"interrupted; continue with the same command (--out {out})", file=sys.stderr)
         sys.exit(130)
-    if planned.finished and not quiet:
+    if (planned.finished and not quiet) or form != "table":
         from vlprompt.results.collect import find_runs
-        from vlprompt.results.formats import print_tables
-        from vlprompt.results.tables import make_tables
 
-        print_tables(make_tables(find_runs(cell.folder for cell in planned.cells)[0]))
+        print_tables(find_runs(cell.folder for cell in planned.cells)[0], form)
     if failed:
         print(f"{len(failed)} of {len(planned.cells)} cells failed", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _check_engine(engine: EngineName, of_local: dict[str, Any], of_ray: dict[str, Any]) -> None:
-    """VLPromptError where an option of the other engine is given."""
-    others, right = (of_local, EngineName.local) if engine is EngineName.ray else (of_ray, EngineName.ray)
+def _check_engine(engine: str, of_local: dict[str, Any], of_ray: dict[str, Any]) -> None:
+    """Raise VLPromptError for an option of the other engine."""
+    others, right = (of_local, "local") if engine == "ray" else (of_ray, "ray")
     for option, value in others.items():
         if value is not None:
             raise VLPromptError(f"{option} {value} belongs to --engine {right}; add that, or leave {option} out")

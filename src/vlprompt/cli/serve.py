@@ -1,10 +1,10 @@
-"""The command that lets others use a run: serve."""
+"""The command `vlprompt serve`."""
 
 from typing import Annotated
 
 import typer
 
-from vlprompt.cli.options import Device, Quiet, Run, RunBackbone, Verbose, set_up_logging
+from vlprompt.cli.options import Device, Quiet, Run, RunBackbone, Verbose, loading, set_up_logging
 from vlprompt.errors import VLPromptError
 
 NEEDED = {"fastapi", "prometheus_client", "python_multipart", "starlette", "uvicorn"}
@@ -12,47 +12,62 @@ NEEDED = {"fastapi", "prometheus_client", "python_multipart", "starlette", "uvic
 
 def serve(
     run: Run,
-    host: Annotated[str, typer.Option(help="Address to listen at; another than this machine's own needs a token.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; one that others can reach needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 chooses a free one.")
+    ] = 8000,
     token: Annotated[
         str | None,
-        typer.Option(envvar="VLPROMPT_TOKEN", help="What requests have to bring; the variable keeps it out of `ps`."),
+        typer.Option(
+            metavar="TOKEN",
+            envvar="VLPROMPT_TOKEN",
+            help="Token that requests must send; the variable keeps it out of process lists.",
+        ),
     ] = None,
     allow_edit: Annotated[
-        bool, typer.Option("--allow-edit", help="Let requests with the token add classes for everyone.")
+        bool, typer.Option("--allow-edit", help="Allow requests with the token to add classes for everyone.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Most images in the model at a time; 1 for one by one.")] = 16,
-    queue: Annotated[int, typer.Option(min=1, help="Most predictions inside; one more is told to come back.")] = 64,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 30.0,
-    max_megabytes: Annotated[float, typer.Option(min=0.001, help="Most of a request.")] = 20.0,
-    max_megapixels: Annotated[float, typer.Option(min=0.001, max=178.0, help="Most of an image.")] = 50.0,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of images per batch.")] = 16,
+    queue: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Maximum number of requests in flight; further ones get 429.")
+    ] = 64,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Time limit of a request; a slower one gets 504.")
+    ] = 30.0,
+    max_megabytes: Annotated[
+        float, typer.Option(metavar="MB", min=0.001, help="Maximum size of a request body.")
+    ] = 20.0,
+    max_megapixels: Annotated[
+        float, typer.Option(metavar="MP", min=0.001, max=178.0, help="Maximum size of an image.")
+    ] = 50.0,
     backbone: RunBackbone = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Answer over HTTP with a run's prompts, and serve a page to try them on. Ctrl-C or SIGTERM ends it.
+    """Serve a run over HTTP, with a web page to try it.
+
+    Ctrl-C or SIGTERM stops it after the requests in flight are answered.
 
     Examples:
-
         vlprompt serve runs/mine
-
         curl -F image=@holiday.jpg http://127.0.0.1:8000/v1/predict
-
-        VLPROMPT_TOKEN=$(cat token.txt) vlprompt serve runs/mine --host 0.0.0.0 --port 80 --allow-edit
+        VLPROMPT_TOKEN=$(cat token.txt) vlprompt serve runs/mine \\
+            --host 0.0.0.0 --port 8080 --allow-edit
     """
     set_up_logging(quiet, verbose)
     try:
-        from vlprompt.serve.middleware import is_loopback
-        from vlprompt.serve.server import address_of, check_access, listen
-        from vlprompt.serve.server import run as run_service
-        from vlprompt.serve.service import Service
+        with loading("loading PyTorch", quiet):
+            from vlprompt.serve.middleware import is_loopback
+            from vlprompt.serve.server import address_of, check_access, listen
+            from vlprompt.serve.server import run as run_service
+            from vlprompt.serve.service import Service
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise
-        raise VLPromptError(f'serve needs {error.name}: pip install "vlprompt[serve]"') from error
+        raise VLPromptError(f'serve needs {error.name}; pip install "vlprompt[serve]"') from error
     from vlprompt.classifier.classifier import load_classifier
     from vlprompt.serve.limits import Limits
 
@@ -67,7 +82,7 @@ def serve(
     with listen(host, port) as listening:
         service = Service(load_classifier(run, device=device, backbone=backbone), limits, editable=allow_edit)
         if not quiet:
-            print(f"{address_of(listening, host)}   page, API at /docs; Ctrl-C ends it", flush=True)
+            print(f"{address_of(listening, host)}   API docs at /docs; Ctrl-C stops the server", flush=True)
         if not run_service(service, listening, token=token, loopback=is_loopback(host)):
             raise typer.Exit(130)
     if not quiet:

@@ -1,144 +1,117 @@
-"""Commands that read records: table, plot, report."""
+"""The command `vlprompt table`, and the tables that `vlprompt run` ends with."""
 
+import csv
+import io
 import sys
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlprompt.cli.options import Json, Quiet, Runs, chosen_format, loading, output_format
+from vlprompt.cli.output import print_json
 from vlprompt.errors import VLPromptError
 
 if TYPE_CHECKING:
     from vlprompt.results.collect import Run
+    from vlprompt.results.comparisons import Comparison
+    from vlprompt.results.tables import Table
 
-Runs = Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders with runs, at any depth.")]
-
-
-class TableFormat(StrEnum):
-    """How `vlprompt table` prints."""
-
-    terminal = "terminal"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-
-
-class PlotFormat(StrEnum):
-    """Files that `vlprompt plot` writes."""
-
-    png = "png"
-    svg = "svg"
-    pdf = "pdf"
+FORMATS = ("table", "json", "csv", "markdown", "latex")
+TERMINAL = "terminal"  # what the format `table` was called formerly
+NAMES = {"protocol", "backbone", "weights", "precision", "recipe", "dataset", "method", "against", "quantity", "of"}
 
 
 def table(
     runs: Runs,
-    format_: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.terminal,
+    form: Annotated[str, output_format(*FORMATS, former=(TERMINAL,))] = "table",
+    as_json: Json = False,
     intervals: Annotated[
-        bool, typer.Option("--intervals", help="Add 95% intervals by bootstrap over images and seeds.")
+        bool, typer.Option("--intervals", help="Add 95% bootstrap intervals over images and seeds.")
     ] = False,
     compare: Annotated[
         str | None,
-        typer.Option(help="Methods with commas between them: paired tests of the others against the first."),
+        typer.Option(metavar="A,B", help="Paired tests of methods B, C, ... against A, separated by commas."),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Tables of all finished runs under RUNS, from their records alone.
+    """Print tables of all finished runs under some folders.
 
-    Runs of different protocols, recipes, splits or backbone weights never share a cell, and a cell whose seeds are not
-    all finished says so in place of a number. Where the backbone is a paper's, what it printed stands beside.
+    Runs with different protocols, recipes, splits or backbone weights never share a cell. A cell whose seeds are not
+    all finished shows how many are. Where a paper used the same backbone, its number is shown beside ours.
 
     Examples:
-
         vlprompt table runs/grid
-
-        vlprompt table runs/unified runs/paper --format markdown --intervals > results.md
-
+        vlprompt table runs/unified runs/paper --format markdown --intervals
         vlprompt table runs/grid --compare zero-shot,coop,dapt
-
         vlprompt table runs/grid --format latex > results.tex
     """
-    from vlprompt.config.resolve import split_list
-    from vlprompt.results import comparisons, formats, tables
-
+    form = chosen_format(form, as_json)
     if intervals and compare is not None:
-        raise VLPromptError("--intervals: leave it out with --compare, whose differences have intervals in any case")
-    found = _find(runs)
-    shown: list[tables.Table] | list[comparisons.Comparison]
+        raise VLPromptError("--intervals: leave it out with --compare, whose differences always have intervals")
+    with loading("reading runs", quiet):
+        found = find(runs)
     if compare is None:
-        shown = made = tables.make_tables(found, intervals=intervals)
-        as_csv = formats.tables_to_csv(made)
-    else:
-        shown = compared = comparisons.compare(found, split_list(compare))
-        _say_left_out(line for comparison in compared for line in comparison.left_out)
-        as_csv = formats.comparisons_to_csv(compared)
-    match format_:
-        case TableFormat.terminal:
-            formats.print_tables(shown)
-        case TableFormat.markdown:
-            print(formats.to_markdown(shown), end="")
-        case TableFormat.latex:
-            print(formats.to_latex(shown), end="")
-        case TableFormat.csv:
-            print(as_csv, end="")
+        print_tables(found, form, intervals=intervals)
+        return
+    from vlprompt.config.resolve import split_list
+    from vlprompt.results import comparisons, formats
+
+    compared = comparisons.compare(found, split_list(compare))
+    report_left_out(line for comparison in compared for line in comparison.left_out)
+    _print(compared, formats.comparisons_to_csv(compared), form)
 
 
-def plot(
-    runs: Runs,
-    out: Annotated[Path, typer.Option(help="Folder to write the plots into.")] = Path("plots"),
-    format_: Annotated[PlotFormat, typer.Option("--format", help="Of the files.")] = PlotFormat.png,
-) -> None:
-    """Plots of all finished runs under RUNS: accuracy against shots, base against new, gain over zero-shot, time.
-
-    A method has the same color and marker in all of them. What is not finished is left out, and said so.
-
-    Examples:
-
-        vlprompt plot runs/grid
-
-        vlprompt plot runs/grid --out plots --format pdf
-    """
-    from vlprompt.results.rendering import write_plots
-
-    for path, title in write_plots(_find(runs), out, format_.value):
-        print(f"{path}  {title}")
-
-
-def report(
-    runs: Runs,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
-    baseline: Annotated[
-        str | None, typer.Option(help="Method that the others are compared with; zero-shot if it was run.")
-    ] = None,
-) -> None:
-    """One HTML page of all runs under RUNS: what was run, tables, paired tests, plots, classes, how to do it again.
-
-    It needs no other file and no network.
-
-    Examples:
-
-        vlprompt report runs/grid --out report.html
-
-        vlprompt report runs/unified runs/paper --baseline coop --out report.html
-    """
-    from vlprompt.results.report import make_report
-    from vlprompt.utils.files import atomic_write
-
-    if out.is_dir():
-        raise VLPromptError(f"--out {out} is a folder; name the page to write, such as report.html")
-    atomic_write(out, make_report(_find(runs), baseline))
-    print(f"wrote {out}")
-
-
-def _find(runs: list[Path]) -> "list[Run]":
+def find(runs: Iterable[Path]) -> "list[Run]":
+    """Return all runs under the folders; a record that cannot be read gets a line on stderr."""
     from vlprompt.results.collect import find_runs
 
     found, problems = find_runs(runs)
-    _say_left_out(problems)
+    report_left_out(problems)
     return found
 
 
-def _say_left_out(lines: Iterable[str]) -> None:
+def report_left_out(lines: Iterable[str]) -> None:
+    """Print what is not in a result, and why, on stderr."""
     for line in lines:
         print(f"left out: {line}", file=sys.stderr)
+
+
+def print_tables(found: "list[Run]", form: str, *, intervals: bool = False) -> None:
+    """Print the tables of runs in a format of `FORMATS`."""
+    from vlprompt.results import formats, tables
+
+    made = tables.make_tables(found, intervals=intervals)
+    _print(made, formats.tables_to_csv(made), form)
+
+
+def _print(made: "list[Table] | list[Comparison]", as_csv: str, form: str) -> None:
+    from vlprompt.results import formats
+
+    match form:
+        case "markdown":
+            print(formats.to_markdown(made), end="")
+        case "latex":
+            print(formats.to_latex(made), end="")
+        case "csv":
+            print(as_csv, end="")
+        case "json":
+            rows = csv.DictReader(io.StringIO(as_csv))
+            print_json([{key: _value(key, text) for key, text in row.items()} for row in rows])
+        case _:
+            formats.print_tables(made)
+
+
+def _value(key: str, text: str) -> Any:
+    """Return a cell of the CSV as JSON has it: null where it is empty, a number where the column holds numbers."""
+    if text == "" or key in NAMES:
+        return text or None
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,8 +1,7 @@
 """Print a run's record and metrics on the terminal."""
 
-import inspect
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from vlprompt.runs.record import RunRecord
 from vlprompt.utils.terminal import print_table
@@ -62,36 +61,3 @@ def print_record(record: RunRecord, run: Path) -> None:
         )
     if record.metrics:
         print_metrics(record.metrics, title="metrics")
-
-
-def listing(what: str) -> list[dict[str, Any]]:
-    """Return the entries of `vlprompt list`: a name, a description, and a method's options."""
-    from vlprompt.backbones.sources.open_clip import list_pretrained
-    from vlprompt.config.recipes import list_recipes
-    from vlprompt.data.loading import list_datasets
-    from vlprompt.methods.base import METHODS
-
-    if what == "methods":
-        return [_method(name) for name in METHODS.names()]
-    if what == "recipes":
-        return [{"name": name} for name in list_recipes()]
-    if what == "backbones":
-        embedded = {"name": "embedded", "about": "pictoclip, the small model that ships with the package"}
-        return [embedded, *({"name": pair} for pair in list_pretrained())]
-    return [{"name": name} for name in list_datasets()]
-
-
-def _choices(annotation: Any) -> list[Any]:
-    """Return the values that an option is limited to, or an empty list."""
-    return list(get_args(annotation)) if get_origin(annotation) is Literal else []
-
-
-def _method(name: str) -> dict[str, Any]:
-    from vlprompt.methods.base import METHODS
-
-    method = METHODS.get(name)
-    options = [
-        {"name": key, "default": field.default, "choices": _choices(field.annotation), "about": field.description}
-        for key, field in method.Options.model_fields.items()
-    ]
-    return {"name": name, "about": (inspect.getdoc(method) or "").splitlines()[0], "options": options}

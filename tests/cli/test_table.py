@@ -1,5 +1,6 @@
-"""Commands that read records, as scripts see them: words, files, exit codes."""
+"""`vlprompt table`, `plot` and `report` as scripts see them: output, files, exit codes."""
 
+import json
 import re
 import shlex
 from html import unescape
@@ -25,7 +26,7 @@ def test_table_in_latex(call: Call, runs: Path) -> None:
     assert r"\textbf{60.0 $\pm$ 0.0}" in out
 
 
-@pytest.mark.parametrize("format_", ["terminal", "markdown", "latex", "csv"])
+@pytest.mark.parametrize("format_", ["table", "terminal", "markdown", "latex", "csv", "json"])
 def test_compare(format_: str, call: Call, runs: Path) -> None:
     write_run(runs / "more", "dapt", seed=3, test=12)
     code, out, err = call("table", runs, "--compare", "zero-shot,dapt", "--format", format_)
@@ -38,6 +39,13 @@ def test_intervals_are_not_dropped_without_a_word(call: Call, runs: Path) -> Non
     code, out, err = call("table", runs, "--compare", "zero-shot,dapt", "--intervals")
     assert (code, out) == (2, "")
     assert err.startswith("error: --intervals: leave it out with --compare")
+
+
+def test_json_has_numbers_for_numbers(call: Call, runs: Path) -> None:
+    rows = json.loads(call("table", runs, "--json")[1])
+    (dapt,) = [row for row in rows if row["method"] == "dapt" and row["quantity"] == "test"]
+    assert (dapt["mean"], dapt["have"], dapt["paper"]) == (60.0, 2, None)
+    assert isinstance(dapt["weights"], str)
 
 
 def test_compare_names_what_it_does_not_know(call: Call, runs: Path) -> None:
@@ -63,7 +71,7 @@ def test_report_and_its_baseline(call: Call, runs: Path, tmp_path: Path) -> None
     assert "Paired comparisons with coop" in page.read_text()
     code, _, err = call("report", runs, "--out", runs)
     assert code == 2
-    assert err == f"error: --out {runs} is a folder; name the page to write, such as report.html\n"
+    assert err == f"error: --out {runs} is a folder; name a file, such as report.html\n"
 
 
 def test_a_damaged_record_is_named_and_left_out(call: Call, runs: Path, tmp_path: Path) -> None:

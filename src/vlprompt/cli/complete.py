@@ -1,0 +1,44 @@
+"""Shell completion of names, read without importing torch."""
+
+from collections.abc import Callable, Iterable
+
+PROTOCOLS = ("few-shot", "base-to-new", "cross-dataset", "domain-generalization")
+
+
+def starting(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a completion function over fixed names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def methods(incomplete: str) -> list[str]:
+    """Complete a method: one that has a recipe, or a plug-in's."""
+    from importlib.metadata import entry_points
+
+    from vlprompt.config.recipes import list_recipes
+
+    names = {recipe.split("/")[0] for recipe in list_recipes()} - {"unified"}
+    names |= {point.name for point in entry_points(group="vlprompt.methods")}
+    return starting(sorted(names))(incomplete)
+
+
+def recipes(incomplete: str) -> list[str]:
+    """Complete a recipe: one that ships, or a set of them."""
+    from vlprompt.config.recipes import list_recipes
+
+    names = list_recipes()
+    sets = {name.rpartition("/")[0] for name in names if name.count("/") == 2}
+    return starting(sorted({"paper", "unified", *names, *sets}))(incomplete)
+
+
+def datasets(incomplete: str) -> list[str]:
+    """Complete a dataset; the shell itself completes paths."""
+    from vlprompt.data.loading import list_datasets
+
+    return starting(list_datasets())(incomplete)
+
+
+protocols = starting(PROTOCOLS)

@@ -1,0 +1,105 @@
+"""The `vlprompt` program: its commands, how it ends, and how it reports errors."""
+
+import io
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from vlprompt.cli import data
+from vlprompt.cli.commands import Command, Commands, former_name
+from vlprompt.cli.errors import UsageError, describe_usage_error
+
+# In the order of --help. A command is the function of its name in the module of its name, with an underscore where
+# Python or a builtin has the name. No module imports torch at its top: that takes seconds, and --help is instant.
+COMMANDS = (
+    "tune",
+    "evaluate",
+    "predict",
+    "serve",
+    "export",
+    "inspect",
+    "run",
+    "table",
+    "plot",
+    "report",
+    "import",
+    "list",
+    "info",
+    "quickstart",
+)
+
+app = typer.Typer(
+    name="vlprompt",
+    cls=Commands,
+    help="Prompt tuning of vision-language models: from a few images per class to a classifier.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # Plain help: rich's panels take longer to import than everything else, and break lines of examples.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": former_name},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("vlprompt"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version_: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+for _name in COMMANDS:
+    _module: Any = import_module(f"vlprompt.cli.{'import_' if _name == 'import' else _name}")
+    app.command(_name, cls=Command)(getattr(_module, _name, None) or getattr(_module, f"{_name}_"))
+app.add_typer(data.app)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 done, or the reader of stdout closed it; 1 some images or cells failed; 2 a wrong call; 130
+    interrupted.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that no terminal can show
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = app(standalone_mode=False, prog_name="vlprompt")
+        sys.stdout.flush()
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(2)
+        _fail(describe_usage_error(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):  # click turns one into exit code 1
+            raise
+        sys.exit(0)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would flush the rest, and fail
+        sys.exit(0)
+    except OSError as error:  # a disk or folder that cannot be read or written
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    if code == 130:  # some versions of typer turn an interrupt into an exit code
+        print("interrupted", file=sys.stderr)
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,171 @@
+"""`vlprompt tune` and `vlprompt evaluate` as scripts see them: output, exit codes, one-line errors."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers.command_line import Call
+from tests.helpers.weights import write_weights
+from vlprompt.config.recipes import list_recipes
+
+
+def test_tune_then_evaluate_agree(call: Call, run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    code, out, _ = call("evaluate", run, "--json", "--device", "cpu")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["method"], found["run"]) == ("dapt", str(run))
+    assert found["test"] == record["metrics"]["test"]
+
+
+def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+    code, out, _ = call("tune", pictures, "--backbone", weights, "--method", "coop", "--shots", 2, "--dry-run")
+    resolved = yaml.safe_load(out)
+    assert code == 0
+    assert "4 classes; trains on 8 images of 4 classes; tests on 16 (test)" in out
+    assert resolved["method"]["n_ctx"] == 16
+    assert resolved["data"]["shots"] == 2
+    recipe = tmp_path / "again.yaml"
+    recipe.write_text(out)
+    assert yaml.safe_load(call("tune", pictures, "--recipe", recipe, "--dry-run")[1]) == resolved
+    as_json = call("tune", pictures, "--backbone", weights, "--method", "coop", "--shots", 2, "--dry-run", "--json")[1]
+    assert json.loads(as_json) == resolved
+
+
+def test_the_usual_settings_have_options(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+    words = ["tune", pictures, "--backbone", weights, "--shots", 1, "--dry-run", "--json"]
+    words += ["--epochs", 3, "--batch-size", 2, "--lr", 0.5, "--set", "optim.epochs=4"]
+    optim = json.loads(call(*words)[1])["optim"]
+    assert (optim["epochs"], optim["batch_size"], optim["lr"]) == (4, 2, 0.5)  # --set is the last word
+
+
+@pytest.mark.parametrize("option", ["--name-map", "--class-names"])
+def test_a_mapping_of_names_has_a_former_spelling(
+    option: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "names.yaml"
+    names.write_text(yaml.safe_dump({path.name: f"{path.name} of mine" for path in pictures.iterdir()}))
+    code, _, err = call("tune", pictures, option, names, "--backbone", weights, "--shots", 1, "--dry-run")
+    assert code == 0, err
+    names.write_text("{}")
+    assert call("tune", pictures, option, names, "--backbone", weights, "--shots", 1, "--dry-run")[0] == 2
+
+
+def test_a_runs_weights_may_have_moved(
+    call: Call, weights: Path, pictures: Path, fast: list[str], tmp_path: Path
+) -> None:
+    before, now, run = (
+        shutil.copy(weights, tmp_path / "before.safetensors"),
+        tmp_path / "now.safetensors",
+        tmp_path / "run",
+    )
+    call("tune", pictures, "--method", "coop", "--backbone", before, *fast, "--out", run)
+    before.rename(now)
+    for words in (
+        ["predict", run, pictures / "night"],
+        ["evaluate", run],
+        ["inspect", run, "--limit", 4],
+        ["export", run],
+        ["serve", run, "--port", 0],
+    ):
+        code, _, err = call(*words)
+        assert code == 2
+        assert "before.safetensors" in err
+        assert err.endswith("; if the run's weights lie elsewhere, say where with --backbone\n")
+        if words[0] != "serve":  # which would not end
+            assert call(*words, "--backbone", now)[0] == 0
+    other = write_weights(tmp_path / "other.safetensors", layers=3)
+    assert "was tuned on other weights than those of" in call("evaluate", run, "--backbone", other)[2]
+
+
+def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) -> None:
+    words = ["--backbone", weights, "--shots", 1, "--set", "method.template={} texture.", "--dry-run"]
+    assert yaml.safe_load(call("tune", pictures, *words)[1])["method"]["template"] == "{} texture."
+
+
+@pytest.mark.parametrize("recipe", list_recipes())
+def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+    method, protocol = recipe.replace("published/", "few-shot/").replace("unified/", "dapt/").split("/")[:2]
+    words = ["--shots", 1, "--dry-run", "--backbone", weights]
+    if protocol == "cross-dataset":  # with another dataset, and prompts at more layers than the random model has
+        words[-1] = "embedded"
+        words += ["--targets", shutil.copytree(pictures, tmp_path / "other")]
+    code, out, _ = call("tune", pictures, "--recipe", recipe, *words)
+    resolved = yaml.safe_load(out)
+    assert (code, resolved["method"]["name"], resolved["protocol"]) == (0, method, protocol)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "cooop"], "unknown method 'cooop'; did you mean 'coop'?"),
+        (["--set", "method.betta=1"], "method 'dapt' has no option 'betta'; it has: template, n_text"),
+        (["--set", "method.beta_text=-1"], "method.beta_text=-1: "),
+        (["--set", "optim.epoch=3"], "optim.epoch"),
+        (["--set", "optim.lr=fast"], "optim.lr"),
+        (["--set", "optim.lr"], "optim.lr: write"),
+        (["--set", "data.crop_scale=[0.9, 0.1]"], "must be two shares with 0 < least <= most <= 1"),
+        (["--shots", "0"], "data.shots"),
+        (["--shots", "many"], "--shots must be an integer, got 'many'"),
+        (["--recipe", "dapt/fewshot"], "--recipe dapt/fewshot: did you mean 'dapt/few-shot'?"),
+        (["--recipe", "none.yaml"], "--recipe none.yaml: there is no such file"),
+        (
+            ["--protocol", "one-shot"],
+            "--protocol must be few-shot, base-to-new, cross-dataset or domain-generalization, got 'one-shot'",
+        ),
+        (["--protocol", "cross-dataset"], "tests other datasets than 'pictures0'; name them with --targets A,B"),
+        (["--targets", "openmoji"], "--targets openmoji: protocol 'few-shot' tests the dataset it learns from alone"),
+        (["--device", "cuda"], "device 'cuda' is not available here; use --device cpu"),
+        (["--device", "tpu9"], "device 'tpu9' is not known"),
+        (["--set", "backbone.precision=fp16", "--device", "cpu"], "precision 'fp16' does not work on a CPU"),
+        (["--backbone", "ViT-B-16/opnai"], "ViT-B-16"),
+        (["--metod", "coop"], "no option --metod; did you mean --method?"),
+        (["--protocol", "Few-Shot"], "did you mean 'few-shot'?"),
+        (["--json", "--format", "csv"], "--format must be table or json, got 'csv'"),
+        (["--xyzzy"], "no option --xyzzy; see vlprompt tune --help"),
+    ],
+)
+def test_mistakes_are_one_line_before_anything_runs(
+    words: list[str], message: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    backbone = [] if "--backbone" in words else ["--backbone", str(weights)]
+    code, out, err = call("tune", pictures, *backbone, "--out", tmp_path / "run", *words)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_is_not_there(call: Call) -> None:
+    code, _, err = call("tune", "no-such-folder")
+    assert code == 2
+    assert "no-such-folder is no folder here and no dataset; datasets: " in err
+
+
+def test_a_signal_leaves_a_run_that_goes_on(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+    words = ["tune", pictures, "--backbone", weights, "--out", tmp_path / "run", "--set", "optim.epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vlprompt.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
+    )
+    state = tmp_path / "run" / "state.safetensors"
+    deadline = time.monotonic() + 300
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)  # handled as Ctrl-C is
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; continue with the same command and --resume" in err
+    assert "Traceback" not in err
+    code, out, _ = call("info", tmp_path / "run", "--json")
+    assert (code, json.loads(out)["status"]) == (0, "interrupted")
+    assert call("evaluate", tmp_path / "run", "--json")[0] == 0
