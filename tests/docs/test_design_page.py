@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "vlprompt"
 TEXT = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-PLACES = sorted(set(re.findall(r"`([\w/]+\.py)(?:: (\w+))?`", TEXT)))
+PLACES = sorted(set(re.findall(r"`(?!tests/)([\w/]+\.py)(?:: (\w+))?`", TEXT)))
 
 
 @pytest.mark.parametrize(("file", "name"), PLACES, ids=[": ".join(filter(None, place)) for place in PLACES])
