@@ -1,5 +1,5 @@
-# Everything happens in .venv, which the targets make themselves: only python3, make and PyPI are needed.
-# Another interpreter: make test PYTHON=python3.12 (after `make clean`, if .venv is there already).
+# Everything runs in .venv, which the targets create; only python3, make and PyPI are needed.
+# For another interpreter: make test PYTHON=python3.12 (after `make clean`, if .venv exists).
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,21 +8,21 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint format docs bench soak clean
 
-help:  ## this list
+help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # *' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
-quickstart: $(VENV)/.installed-pictures  ## install, then tune prompts on real pictures, offline (minutes)
+quickstart: $(VENV)/.installed-pictures  ## install, then tune prompts on real drawings, offline (minutes)
 	$(BIN)/vlprompt quickstart
 
-test: $(VENV)/.installed-dev  ## all tests, with coverage
+test: $(VENV)/.installed-dev  ## run all tests, with coverage
 	$(BIN)/python -m pytest --cov --numprocesses auto --maxprocesses 4 --dist loadfile
 
-lint: $(VENV)/.installed-dev  ## ruff and mypy; changes nothing
+lint: $(VENV)/.installed-dev  ## run the linters; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.installed-dev  ## let ruff mend what it can
+format: $(VENV)/.installed-dev  ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -32,18 +32,18 @@ docs: $(VENV)/.installed-docs  ## build the documentation into site/
 bench: $(VENV)/.installed-serve  ## measure speed and memory
 	$(BIN)/python -m benchmarks
 
-soak: $(VENV)/.installed-dev  ## kill runs a hundred times and go on with them (minutes)
+soak: $(VENV)/.installed-dev  ## kill runs a hundred times and resume them (minutes)
 	$(BIN)/python -m tools.soak --kills 100
 
-clean:  ## remove .venv and everything built
+clean:  ## remove .venv and all build products
 	rm -rf $(VENV) build dist site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# One stamp for each set of extras; a changed pyproject.toml installs again.
+# One stamp per set of extras; a changed pyproject.toml triggers a new installation.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable ".[pictures,$*]"
 	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "vlprompt needs Python 3.11 or newer, and $(PYTHON) is not: name one, as in 'make PYTHON=python3.12'" >&2; exit 1; }
+	  echo "vlprompt needs Python 3.11 or newer, and $(PYTHON) is older; choose one, as in 'make PYTHON=python3.12'" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

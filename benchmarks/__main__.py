@@ -1,9 +1,9 @@
-"""`make bench`: every benchmark, on random weights at real size. What counts is the ratios within one run."""
+"""Run every benchmark on random weights at real size (`make bench`). Only ratios within one run are comparable."""
 
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import growth, methods, precision, report, serving
+from benchmarks import growth, markdown, serving, steps
 
 COUNTS = [10, 25, 100, 200, 500, 1000]
 PLAIN_COUNTS = [25, 50, 100, 200]
@@ -11,39 +11,48 @@ GROWING = ["coop", "cocoop", "dapt", "promptsrc"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    names = [case.method for case in methods.CASES]
+    names = [case.method for case in steps.CASES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--methods", nargs="*", choices=names, default=names, metavar="NAME", help="only these")
-    parser.add_argument("--classes", type=int, default=100, help="classes of the table of steps")
-    parser.add_argument("--repeats", type=int, default=2, help="interleaved repeats whose median counts")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=10.0, help="that each number of clients loads the service")
-    parser.add_argument("--quick", action="store_true", help="a tiny model: whether it runs, not how fast")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument(
+        "--methods", nargs="*", choices=names, default=names, metavar="NAME", help="methods to measure (default: all)"
+    )
+    parser.add_argument(
+        "--classes", type=int, default=100, help="number of classes in the tables of steps (default: 100)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=2, help="interleaved repeats, of which the median is reported (default: 2)"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: 2)")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="seconds of load for each number of clients (default: 10)"
+    )
+    parser.add_argument("--quick", action="store_true", help="use a tiny model, to check that everything runs")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     options = parser.parse_args(arguments)
-    cases = [case for case in methods.CASES if case.method in options.methods]
+    cases = [case for case in steps.CASES if case.method in options.methods]
+    amount = {"classes": options.classes, "repeats": options.repeats}
 
     growth.prepare(options.threads)
-    print(report.machine())
+    print(markdown.machine())
     print(f"\nOne training step, {options.classes} classes", flush=True)
-    backbone = methods.backbone_of(options.quick)
-    rows = methods.run(backbone, cases, classes=options.classes, repeats=options.repeats)
+    backbone = steps.backbone_of(options.quick)
+    times = steps.measure_all(backbone, cases, **amount)
     print("\nThe same in bf16", flush=True)
-    rounded = methods.backbone_of(options.quick, "bf16")
-    halves = precision.run(backbone, rounded, cases, classes=options.classes, repeats=options.repeats)
+    rounded = steps.backbone_of(options.quick, "bf16")
+    precisions = steps.compare_all_precisions(backbone, rounded, cases, **amount)
 
     ours, plain = ([4, 6, 8], [4, 6]) if options.quick else (COUNTS, PLAIN_COUNTS)
     found = []
     for case in cases:
         if case.method in GROWING:
-            # A context per image multiplies the plain way's sentences; 200 classes do not fit.
+            # A context per image multiplies the sentences of the plain path; 200 classes do not fit into memory.
             counts = [count for count in plain if case.method != "cocoop" or count <= 100]
             found.append(growth.run(case, ours=ours, plain=counts, quick=options.quick, threads=options.threads))
     print("\nThe web service", flush=True)
     served = serving.run_all(quick=options.quick, threads=options.threads, seconds=options.seconds)
     if options.write:
-        parts = [report.machine() + ".", report.speed(rows, options.classes), report.precision(halves)]
-        report.write("\n\n".join([*parts, *([report.growth(found)] if found else []), report.serving(*served)]))
+        parts = [markdown.machine() + ".", markdown.speed(times, options.classes), markdown.precision(precisions)]
+        markdown.write("\n\n".join([*parts, *([markdown.growth(found)] if found else []), markdown.serving(*served)]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How a step's time and memory grow with the number of classes.
+"""Growth of a step's time and memory with the number of classes.
 
-Every method and side has a process of its own, whose peak memory is measured from few classes to many, so that a peak
-belongs to the count that has just been run.
+Each method and path runs in a process of its own, from few classes to many, so that the peak memory of the process
+belongs to the count that has just run.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from statistics import linear_regression
 
 import torch
 
-from benchmarks.methods import Case, Step, backbone_of, seconds
+from benchmarks.steps import Case, Step, backbone_of, seconds
 from vlprompt.training.memory import peak_memory_mb
 
 
 @dataclass(frozen=True)
 class Point:
-    """Seconds of a step with so many classes, and the most memory in MB that it took beside the weights."""
+    """Seconds of a step at a number of classes, and its peak memory in MB beside the weights."""
 
     classes: int
     seconds: float
@@ -28,14 +28,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Growth:
-    """Measured points of both sides; what the plain way would take elsewhere is fitted to its own."""
+    """Measured points of both paths, and a line through those of the plain path for the counts it was not run at."""
 
     case: Case
     ours: list[Point]
     plain: list[Point]
 
     def fitted(self, classes: int) -> Point:
-        """The plain way's straight line at so many classes."""
+        """Extrapolate the plain path linearly to a number of classes."""
         counts = [point.classes for point in self.plain]
         values = []
         for measured in ([point.seconds for point in self.plain], [point.mb for point in self.plain]):
@@ -45,28 +45,28 @@ class Growth:
 
 
 def points(case: Case, counts: Sequence[int], *, plain: bool, quick: bool, threads: int) -> list[Point]:
-    """Points of one side in this process, which has to be a fresh one."""
+    """Measure one path in this process, which must be a fresh one."""
     prepare(threads)
     backbone = backbone_of(quick)
     found = []
     weights = peak_memory_mb(backbone.device) or 0.0
     for classes in sorted(counts):
         step = Step(case, backbone, classes)
-        # The first run of our side also arranges its sentences, which later steps have.
+        # Our first step also packs the sentences; later steps reuse that.
         times = [seconds(partial(step.run, step.images, plain=plain))[0] for _ in range(1 if plain else 2)]
         found.append(Point(classes, min(times), (peak_memory_mb(backbone.device) or 0.0) - weights))
     return found
 
 
 def prepare(threads: int) -> None:
-    """Settings of a process that measures."""
+    """Configure torch in a process that measures."""
     torch.set_num_threads(threads)
-    # The published code trains modules in training mode, where PyTorch never takes its fast path of inference.
+    # The published code trains modules in training mode, where PyTorch never takes its inference fast path.
     torch.backends.mha.set_fastpath_enabled(False)
 
 
 def run(case: Case, *, ours: Sequence[int], plain: Sequence[int], quick: bool, threads: int) -> Growth:
-    """Points of both sides, ours at one set of class counts and the plain way's at another, fewer."""
+    """Measure both paths, ours and the plain one, each at its own class counts; print as results arrive."""
 
     def side(counts: Sequence[int], plain: bool) -> list[Point]:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

@@ -1,8 +1,7 @@
-"""Requests per second of the web service on its own machine, with batches and without, and what becomes of requests
-when it is told to stop.
+"""Throughput of the web service with and without batching, and the fate of requests when it is told to stop.
 
-The service has a process of its own; the clients are threads of this one, each of which has a connection and sends its
-next picture as soon as it has the answer.
+The service runs in a process of its own. The clients are threads of this one; each has a connection and sends its next
+image as soon as it has the answer.
 """
 
 import os
@@ -23,7 +22,7 @@ import torch
 from PIL import Image
 
 from benchmarks.growth import prepare
-from benchmarks.methods import backbone_of, class_names
+from benchmarks.steps import backbone_of, class_names
 from vlprompt import Classifier, create_method
 from vlprompt.config.schema import parse_config
 from vlprompt.runs.record import RunRecord, SplitRecord
@@ -36,15 +35,15 @@ CLASSES = 100
 BATCHES = [1, 16]
 CLIENTS = [1, 8, 32]
 HOST = "127.0.0.1"
-# In seconds; so long that a slow machine refuses nobody, and the table is about speed alone.
+# In seconds; long enough that even a slow machine refuses no request, so that the table shows speed alone.
 TIMEOUT = 300.0
 BOUNDARY = "a-boundary"
 GONE = 0
 
 
 @dataclass(frozen=True)
-class Row:
-    """What so many clients got from a server with batches of so many: predictions a second, milliseconds, statuses."""
+class Rates:
+    """Predictions per second, latency in milliseconds and status counts for a batch size and number of clients."""
 
     batch_size: int
     clients: int
@@ -56,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Drain:
-    """A server that was stopped under load: requests it took, those whose answer arrived, and seconds it needed."""
+    """A server stopped under load: requests accepted, answers that arrived, and seconds until it stopped."""
 
     taken: int
     arrived: int
@@ -64,7 +63,7 @@ class Drain:
 
 
 def form() -> bytes:
-    """A form with a JPEG of 256 x 256 pixels."""
+    """Return a multipart form with a JPEG of 256 x 256 pixels."""
     file = BytesIO()
     torch.manual_seed(0)
     noise = torch.randint(0, 256, (16, 16, 3), dtype=torch.uint8).numpy()
@@ -74,11 +73,11 @@ def form() -> bytes:
 
 
 class Load:
-    """Clients that send until they are told to stop, or until the server is gone.
+    """Clients that send requests until told to stop, or until the server is gone.
 
     Attributes:
-        seconds: that each prediction took to arrive.
-        statuses: of all answers; `GONE` where there was none.
+        seconds: latency of each prediction.
+        statuses: HTTP status of each request; `GONE` where no answer came.
     """
 
     def __init__(self, port: int, clients: int) -> None:
@@ -90,7 +89,7 @@ class Load:
             thread.start()
 
     def stop(self) -> None:
-        """Let every client have its last answer."""
+        """Stop sending, and wait for the last answers."""
         self._going = False
         self.join()
 
@@ -119,24 +118,24 @@ class Load:
         connection.close()
 
 
-def measure(port: int, clients: int, seconds: float, batch_size: int) -> Row:
-    """What so many clients get in so many seconds."""
+def measure(port: int, clients: int, seconds: float, batch_size: int) -> Rates:
+    """Load a server for some seconds and summarize what the clients got."""
     load, begun = Load(port, clients), time.perf_counter()
     time.sleep(seconds)
     load.stop()
     rate = len(load.seconds) / (time.perf_counter() - begun)
     times = [1000 * value for value in load.seconds]
     p99 = quantiles(times, n=100)[-1] if len(times) > 1 else times[0]
-    return Row(batch_size, clients, rate, median(times), p99, dict(Counter(load.statuses)))
+    return Rates(batch_size, clients, rate, median(times), p99, dict(Counter(load.statuses)))
 
 
-def run_all(*, quick: bool, threads: int, seconds: float = 10.0) -> tuple[list[Row], Drain]:
-    """Every number of clients on every size of batches; then the last server is told to stop under load."""
-    rows: list[Row] = []
+def run_all(*, quick: bool, threads: int, seconds: float = 10.0) -> tuple[list[Rates], Drain]:
+    """Measure every batch size under every number of clients, then stop the last server under load."""
+    rows: list[Rates] = []
     with _servers(quick, threads) as (pipe, process):
         for batch_size in BATCHES:
             port = pipe.recv()
-            # The first pictures take longer.
+            # The first round warms the server up.
             first, *found = (measure(port, clients, seconds, batch_size) for clients in (1, *CLIENTS))
             print(*map(line, found), sep="\n", flush=True)
             rows += found
@@ -149,12 +148,12 @@ def run_all(*, quick: bool, threads: int, seconds: float = 10.0) -> tuple[list[R
             taken, drained = pipe.recv(), time.perf_counter() - begun
     load.join()
     drain = Drain(taken, answers + len(load.statuses) - load.statuses.count(GONE), drained)
-    print(f"stopped under load: {drain.taken} requests were taken, {drain.arrived} answers arrived", flush=True)
+    print(f"stopped under load: {drain.taken} requests accepted, {drain.arrived} answered", flush=True)
     return rows, drain
 
 
-def line(row: Row) -> str:
-    """A row for people."""
+def line(row: Rates) -> str:
+    """Format a result for the terminal."""
     return (
         f"batches of {row.batch_size:2}, {row.clients:3} clients: {row.rate:7.1f} a second, p50 {row.p50:6.0f} ms, "
         f"p99 {row.p99:6.0f} ms, statuses {row.statuses}"
@@ -163,12 +162,12 @@ def line(row: Row) -> str:
 
 @contextmanager
 def _servers(quick: bool, threads: int) -> Iterator[tuple[Connection, int]]:
-    """A process with a server for each size of batches, one after the other: a pipe to it, and its number."""
+    """Start a process that serves each batch size in turn; yield a pipe to it and its process id."""
     context = get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, quick, threads), daemon=True)
     process.start()
-    there.close()  # so that its end is seen here
+    there.close()  # so that this process notices when the other end closes
     try:
         assert process.pid is not None
         yield here, process.pid
@@ -178,7 +177,7 @@ def _servers(quick: bool, threads: int) -> Iterator[tuple[Connection, int]]:
 
 
 def _serve(pipe: Connection, quick: bool, threads: int) -> None:
-    """Send each server's port when it listens, and the number of its requests when it has stopped."""
+    """Send each server's port when it listens, and its number of requests when it has stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     prepare(threads)
     for batch_size in BATCHES:
@@ -190,7 +189,7 @@ def _serve(pipe: Connection, quick: bool, threads: int) -> None:
 
 
 def _classifier(quick: bool) -> Classifier:
-    """CoOp's prompts as they start, for 100 classes."""
+    """Return a classifier with CoOp's untrained prompts for 100 classes."""
     backbone, names = backbone_of(quick), class_names(CLASSES)
     record = RunRecord(
         config=parse_config({"method": {"name": "coop"}, "data": {"source": "nothing"}}),

@@ -1,8 +1,8 @@
-"""Kill `vlprompt tune` again and again (`make soak`): every run has to arrive where an undisturbed one does.
+"""Kill `vlprompt tune` repeatedly (`make soak`): every run must end with the result of an uninterrupted one.
 
     python -m tools.soak --kills 100 --seed 1
 
-The same is done five times in the tests, where tests/reliability/kills.py says what is compared.
+The tests do the same five times; `tests/helpers/kills.py` defines the comparison.
 """
 
 import argparse
@@ -20,10 +20,10 @@ METHODS = ("coop", "dapt", "promptsrc", "tip-adapter-f")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Kill runs at random moments and go on with them.")
-    parser.add_argument("--kills", type=int, default=100, help="how many, over all methods")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="draws the moments")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser = argparse.ArgumentParser(description="Kill runs at random moments and resume them.")
+    parser.add_argument("--kills", type=int, default=100, help="number of kills, over all methods (default: 100)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="seed of the moments of killing")
+    parser.add_argument("--methods", default=",".join(METHODS), help="names with commas between (default: %(default)s)")
     options = parser.parse_args()
     methods, rng, begun, found = options.methods.split(","), random.Random(options.seed), time.monotonic(), Counter()
     print(f"{options.kills} kills, seed {options.seed}")
@@ -38,7 +38,7 @@ def main() -> None:
                     f"{sum(found.values())}  {time.monotonic() - begun:.0f} s  {method} was killed {moment}", flush=True
                 )
     print("\n".join(f"{count:4} {moment}" for moment, count in found.most_common()))
-    print("every file could be read, and every run arrived at the same record, prompts and predictions")
+    print("every file was readable, and every run ended with the same record, prompts and predictions")
 
 
 if __name__ == "__main__":

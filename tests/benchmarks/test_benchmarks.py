@@ -5,44 +5,44 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import growth, methods, precision, report
+from benchmarks import growth, markdown, steps
 
 
 @pytest.fixture(autouse=True)
 def own_threads() -> Iterator[None]:
-    """Benchmarks set the number of threads; the other tests keep theirs."""
+    """Restore the number of threads that benchmarks change."""
     yield
     torch.set_num_threads(1)
     torch.backends.mha.set_fastpath_enabled(True)
 
 
-@pytest.mark.parametrize("case", methods.CASES, ids=lambda case: case.method)
-def test_both_sides_of_every_method_compute_the_same(case: methods.Case) -> None:
-    step = methods.Step(case, methods.backbone_of(quick=True), 5)
+@pytest.mark.parametrize("case", steps.CASES, ids=lambda case: case.method)
+def test_both_sides_of_every_method_compute_the_same(case: steps.Case) -> None:
+    step = steps.Step(case, steps.backbone_of(quick=True), 5)
     ours, plain = step.run(step.images), step.run(step.images, plain=True)
-    methods.check(case, ours, plain)
+    steps.check(case, ours, plain)
     assert any(gradient.abs().max() > 0 for gradient in ours[1])
     with pytest.raises(RuntimeError, match=case.method):
-        methods.check(case, (ours[0] + 0.1, ours[1]), plain)
+        steps.check(case, (ours[0] + 0.1, ours[1]), plain)
     with pytest.raises(RuntimeError, match="gradients"):
-        methods.check(case, (ours[0], [1.1 * gradient for gradient in ours[1]]), plain)
+        steps.check(case, (ours[0], [1.1 * gradient for gradient in ours[1]]), plain)
 
 
-@pytest.mark.parametrize("case", methods.CASES, ids=lambda case: case.method)
-def test_bf16_rounds_and_computes_the_same(case: methods.Case) -> None:
-    sides = methods.backbone_of(quick=True), methods.backbone_of(True, "bf16")
-    row = precision.measure(case, *sides, classes=5, repeats=1)
+@pytest.mark.parametrize("case", steps.CASES, ids=lambda case: case.method)
+def test_bf16_rounds_and_computes_the_same(case: steps.Case) -> None:
+    sides = steps.backbone_of(quick=True), steps.backbone_of(True, "bf16")
+    row = steps.compare_precisions(case, *sides, classes=5, repeats=1)
     assert 0 < row.apart < 0.15
 
 
 def test_class_names_are_unique() -> None:
-    names = methods.class_names(1000)
+    names = steps.class_names(1000)
     assert len(set(names)) == 1000
 
 
-def test_what_the_plain_way_would_take_is_a_straight_line() -> None:
+def test_the_plain_path_is_extrapolated_linearly() -> None:
     plain = [growth.Point(count, 2 + 0.1 * count, 50 + 3.0 * count) for count in (25, 50, 100)]
-    fitted = growth.Growth(methods.CASES[0], [], plain).fitted(1000)
+    fitted = growth.Growth(steps.CASES[0], [], plain).fitted(1000)
     assert (fitted.seconds, fitted.mb) == pytest.approx((102, 3050))
 
 
@@ -50,12 +50,14 @@ def test_the_page_holds_the_tables_between_its_markers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "performance.md"
-    page.write_text(f"# Speed\n\n{report.BEGIN}\nan older table\n{report.END}\n\nafterwards\n")
-    monkeypatch.setattr(report, "PAGE", page)
+    page.write_text(f"# Speed\n\n{markdown.BEGIN}\nan older table\n{markdown.END}\n\nafterwards\n")
+    monkeypatch.setattr(markdown, "PAGE", page)
     command.main("--quick --write --methods coop mudpt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
     text = page.read_text()
     assert (
-        "an older table" not in text and text.startswith("# Speed\n") and text.endswith(f"{report.END}\n\nafterwards\n")
+        "an older table" not in text
+        and text.startswith("# Speed\n")
+        and text.endswith(f"{markdown.END}\n\nafterwards\n")
     )
     assert "bf16 s | ratio | gradients apart |" in text
     assert "| `coop` | 16 | 4 |" in text and "| `mudpt` | 4 + 4 | 4 |" in text
@@ -63,5 +65,5 @@ def test_the_page_holds_the_tables_between_its_markers(
     out = capsys.readouterr().out
     assert "image tower alone" in out
     assert "| one by one | 1 |" in text and "| up to 16 | 32 |" in text
-    taken, arrived = re.findall(r"stopped under load: (\d+) requests were taken, (\d+) answers arrived", out)[0]
+    taken, arrived = re.findall(r"stopped under load: (\d+) requests accepted, (\d+) answered", out)[0]
     assert int(taken) == int(arrived) > 20

@@ -198,7 +198,7 @@ def test_interrupted_and_resumed_is_uninterrupted(data: TrainingSet, tmp_path: P
 
 def test_a_checkpoint_of_another_recipe_is_refused(data: TrainingSet, tmp_path: Path) -> None:
     trainer(data).save(tmp_path / "state.safetensors")
-    with pytest.raises(ValueError, match="another recipe"):
+    with pytest.raises(ValueError, match="a different recipe"):
         trainer(data, Recipe(samples=128, batch=16)).load(tmp_path / "state.safetensors")
 
 

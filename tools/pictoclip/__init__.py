@@ -1,1 +1,1 @@
-"""Builds `pictoclip`, the small CLIP that ships inside vlprompt: fetch, render, train, export, evaluate."""
+"""Build `pictoclip`, the small CLIP that ships with vlprompt: fetch, render, train, export, evaluate."""

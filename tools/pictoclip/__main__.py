@@ -1,4 +1,4 @@
-"""`python -m tools.pictoclip`: from nothing to the asset; see README.md beside this file."""
+"""Build the embedded model from icon packages to the asset (`python -m tools.pictoclip`); see README.md."""
 
 import argparse
 from pathlib import Path
@@ -15,10 +15,10 @@ ASSET = Path(__file__).parents[2] / "src/vlprompt/assets/pictoclip.safetensors"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.pictoclip", description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder for packages, pictures, checkpoints")
-    parser.add_argument("--samples", type=int, default=2_000_000, help="budget (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=ASSET, help="the asset (default: the package's)")
+    parser.add_argument("--work", type=Path, required=True, help="folder for packages, drawings and checkpoints")
+    parser.add_argument("--samples", type=int, default=2_000_000, help="training budget (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all randomness (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=ASSET, help="file to write (default: the asset in the package)")
     options = parser.parse_args()
 
     torch.set_num_threads(1)

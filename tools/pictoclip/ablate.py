@@ -1,9 +1,9 @@
-"""Short runs that decide the recipe: every variant differs from the recipe in one thing, at equal time.
+"""Compare variants of the recipe in short runs. Each differs from the recipe in one setting, at equal time.
 
     python -m tools.pictoclip.ablate --work ~/pictoclip
 
-Two runs at a time, a thread each, with checkpoints in `ablation/`: the command can be interrupted and goes on. The
-table of all of them is printed at the end.
+Each run has one thread and checkpoints in `ablation/`; repeat an interrupted command to resume. Prints the table of all
+variants at the end.
 """
 
 import argparse
@@ -32,7 +32,7 @@ SEEDS = (1, 2)
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What differs from the recipe; `cost` is the time of a sample against the recipe's, which buys fewer of them."""
+    """Changes to the recipe; `cost` is the time of a sample relative to the recipe's, and reduces their number."""
 
     recipe: dict[str, Any]
     shape: Shape = field(default_factory=Shape)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def table(work: Path) -> str:
-    """Markdown: every variant's mean over seeds, and how far its seeds lie apart."""
+    """Format every variant's mean over seeds, and half the distance between them, as Markdown."""
     rows = [
         "| variant | samples | color | solid | line | subgroup rank | name rank |",
         "| --- |" + " ---: |" * 6,

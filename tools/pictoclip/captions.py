@@ -1,4 +1,7 @@
-"""What a picture is called while training: names, templates, tags and subgroup phrases, as token rows."""
+"""Captions of training drawings (names, templates, tags, subgroup phrases) and their tokens.
+
+The shipped model was trained on these texts: do not edit them for style.
+"""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -44,7 +47,7 @@ _LABEL_RATHER_THAN_ICON_NAME = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares of captions of a drawing with a Unicode concept; the rest is the name alone."""
+    """Shares of the kinds of captions for drawings with a Unicode concept; the rest are plain names."""
 
     subgroup: float = 0.12
     with_subgroup: float = 0.18
@@ -53,14 +56,14 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """`of_subgroup`: the caption names the subgroup alone, so it is true of every drawing in it."""
+    """A caption. `of_subgroup`: it names only the subgroup, so it matches every drawing in that."""
 
     text: str
     of_subgroup: bool = False
 
 
 def sample_caption(drawing: Drawing, concept: Concept | None, mix: Mix, rng: random.Random) -> Caption:
-    """One of the many captions of a drawing."""
+    """Draw one of the possible captions of a drawing."""
     template = rng.choice(TEMPLATES)
     if concept is None:
         return Caption(template.format(drawing.name))
@@ -79,7 +82,7 @@ def sample_caption(drawing: Drawing, concept: Concept | None, mix: Mix, rng: ran
 
 
 def every_text(drawings: Sequence[Drawing], concepts: Concepts) -> Iterator[str]:
-    """Texts that together hold every token a caption can hold, punctuation that joins words included."""
+    """Yield texts that together contain every token of all captions, joining punctuation included."""
     for ending in ("", ".", ","):
         for drawing in drawings:
             yield drawing.name + ending
@@ -94,9 +97,9 @@ def every_text(drawings: Sequence[Drawing], concepts: Concepts) -> Iterator[str]
 
 
 class Vocabulary:
-    """The standard CLIP tokens that captions use, renumbered from 0.
+    """The subset of CLIP's tokens that captions use, renumbered from 0.
 
-    `ids` is ascending (n_used,) of positions in the 49,408-token vocabulary. A token outside it is left out.
+    `ids` (n_used,) are their positions in the 49,408-token vocabulary, ascending. Other tokens are dropped.
     """
 
     def __init__(self, ids: Sequence[int]) -> None:
@@ -115,7 +118,7 @@ class Vocabulary:
         return len(self.ids)
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """(B, L) rows cut to the longest text, start and end tokens included, and (B,) the end's position."""
+        """Return rows (B, L), padded to the longest text, with start and end tokens, and the end positions (B,)."""
         rows = [self._encode(text) for text in texts]
         ends = torch.tensor([len(row) - 1 for row in rows])
         tokens = torch.zeros(len(rows), int(ends.max()) + 1, dtype=torch.long)

@@ -1,8 +1,8 @@
-"""Figures and tables of the model card: curves, accuracy per class and per style, and failures as pictures.
+"""Figures and tables of the model card: curves, accuracy per class and per style, failures.
 
     python -m tools.pictoclip.card src/vlprompt/assets/pictoclip.safetensors --work ~/pictoclip --run run-2000000-1
 
-Pictures go to `docs/images/pictoclip-*.png`; the tables are printed. Reporting, never choosing.
+Writes figures to `docs/images/pictoclip-*.png` and prints the tables. For reporting only, never for choosing settings.
 """
 
 import argparse
@@ -43,7 +43,7 @@ _COLUMNS = 8
 
 
 def curves(log: Path) -> bytes:
-    """Loss, and what validation found, over the samples seen."""
+    """Plot training losses and validation accuracy over the samples seen."""
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     steps, checks = [r for r in rows if "loss" in r], [r for r in rows if "color" in r]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -63,7 +63,7 @@ def curves(log: Path) -> bytes:
 
 
 def classes(pictures: Pictures, guesses: dict[str, Tensor]) -> bytes:
-    """Accuracy of each subgroup, in color and as line art, the best in color on top."""
+    """Plot the accuracy of each subgroup, in color and as line art, sorted by color."""
     accuracy = {style: _per_class(pictures.labels, found).numpy() for style, found in guesses.items()}
     order = accuracy["color"].argsort().tolist()
     figure = Figure(figsize=(8, 0.2 * len(order) + 0.8), layout="constrained")
@@ -71,7 +71,7 @@ def classes(pictures: Pictures, guesses: dict[str, Tensor]) -> bytes:
     rows = range(len(order))
     axes.hlines(rows, accuracy["color"][order], accuracy["line"][order], color="#cccccc", lw=1, zorder=1)
     axes.scatter(accuracy["color"][order], rows, color=BLUE, s=18, label="color", zorder=2)
-    hollow = {"edgecolors": ORANGE, "facecolors": "none"}  # where both styles score the same, both are seen
+    hollow = {"edgecolors": ORANGE, "facecolors": "none"}  # keeps both markers visible where they coincide
     axes.scatter(accuracy["line"][order], rows, s=26, marker="D", label="line art", zorder=2, **hollow)
     axes.axvline(100 / len(order), color=GRAY, lw=0.8, ls=":", label="chance")
     counts = pictures.labels.bincount().tolist()
@@ -83,7 +83,7 @@ def classes(pictures: Pictures, guesses: dict[str, Tensor]) -> bytes:
 
 
 def failures(pictures: Pictures, guesses: dict[str, Tensor]) -> bytes:
-    """Drawings drawn by lot among those that were taken for something else, half of each style."""
+    """Show a random sample of misclassified drawings, half of each style."""
     each = _FAILURES // len(guesses)
     figure = Figure(figsize=(1.5 * _COLUMNS, 2.0 * _FAILURES / _COLUMNS), layout="constrained")
     grid = iter(figure.subplots(_FAILURES // _COLUMNS, _COLUMNS).flatten())
@@ -98,13 +98,13 @@ def failures(pictures: Pictures, guesses: dict[str, Tensor]) -> bytes:
             axes.set_xlabel(f"✗ {phrases[found[index]]}", fontsize=7, color="#b3261e")
             axes.set_xticks([])
             axes.set_yticks([])
-    figure.supxlabel("Pictures: OpenMoji, CC BY-SA 4.0", fontsize=6, color=GRAY)
+    figure.supxlabel("Images: OpenMoji, CC BY-SA 4.0", fontsize=6, color=GRAY)
     return _png(figure)
 
 
 @torch.no_grad()
 def styles(model: open_clip.CLIP, data: TrainingSet) -> str:
-    """Markdown: held-out drawings of every style, and how many are put into their subgroup, among all of them."""
+    """Format the accuracy on held-out drawings of every style, among all subgroups, as Markdown."""
     groups = [row for row, name in enumerate(data.subgroup_names) if name in SUBGROUP_PHRASES]
     phrases = [SUBGROUP_PHRASES[data.subgroup_names[row]][0] for row in groups]
     text = text_features(model, phrases, [EVALUATION_TEMPLATE])
@@ -123,7 +123,7 @@ def styles(model: open_clip.CLIP, data: TrainingSet) -> str:
 
 
 def _per_class(labels: Tensor, guesses: Tensor) -> Tensor:
-    """Accuracy (C,) in %."""
+    """Return the accuracy (C,) of each class in %."""
     right = torch.bincount(labels, weights=(labels == guesses).double())
     return 100 * right / labels.bincount()
 
@@ -146,9 +146,9 @@ def _png(figure: Figure) -> bytes:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.pictoclip.card", description=__doc__)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--work", type=Path, required=True, help="the folder that the model was built in")
-    parser.add_argument("--run", required=True, help="the run's folder in it, for the curves")
-    parser.add_argument("--out", type=Path, default=IMAGES, help="where the pictures go (default: docs/images)")
+    parser.add_argument("--work", type=Path, required=True, help="working folder of the build")
+    parser.add_argument("--run", required=True, help="name of the run's folder in it, for the curves")
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder for the figures (default: docs/images)")
     options = parser.parse_args(arguments)
 
     packages = options.work / "packages"

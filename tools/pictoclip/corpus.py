@@ -1,4 +1,4 @@
-"""The training pictures: every usable icon rendered once, with its name and its Unicode concept."""
+"""The training corpus: every usable icon rendered once, with its name and its Unicode concept."""
 
 import io
 import json
@@ -23,7 +23,7 @@ _FAINTEST = 100
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One picture: its style (icon set), icon, name in words, Unicode code ("" if none), and what its set is."""
+    """One drawing: its style (icon set), icon, name in words, Unicode code ("" if none), and the kind of its set."""
 
     style: str
     family: str
@@ -36,7 +36,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Corpus:
-    """`pictures` (N, 72, 72, 4) uint8, RGBA with straight alpha; `drawings` of the same order; `concepts`."""
+    """`pictures` (N, 72, 72, 4) uint8, RGBA with straight alpha; `drawings` in the same order; `concepts`."""
 
     pictures: np.ndarray[Any, np.dtype[np.uint8]]
     drawings: list[Drawing]
@@ -44,7 +44,7 @@ class Corpus:
 
 
 def render(svg: str, side: int = SIDE) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-    """An SVG as (side, side, 4) RGBA, centered; None where it cannot be drawn or is blank."""
+    """Render an SVG, centered, as RGBA (side, side, 4); None if it is broken or blank."""
     try:
         png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)
     except ValueError:
@@ -60,7 +60,7 @@ def render(svg: str, side: int = SIDE) -> np.ndarray[Any, np.dtype[np.uint8]] | 
 
 
 def drawings_of(icon_set: IconSet, packages: Path, concepts: Concepts) -> list[tuple[Drawing, str]]:
-    """Every drawing of a set that may be trained on, with its SVG."""
+    """Return the usable drawings of a set, with their SVGs."""
     folder = folder_of(packages, package_of(icon_set))
     icons = json.loads((folder / "icons.json").read_text())
     color = bool(json.loads((folder / "info.json").read_text()).get("palette"))
@@ -78,7 +78,7 @@ def drawings_of(icon_set: IconSet, packages: Path, concepts: Concepts) -> list[t
         code = codes.get(icon, "")
         if code not in concepts.by_code:
             code = concepts.code_of(name)
-        if icon_set.emoji and not code:  # letters, digits, one set's own inventions
+        if icon_set.emoji and not code:  # letters, digits, inventions of a single set
             continue
         family = icon_set.family or icon_set.name
         drawing = Drawing(icon_set.name, family, icon, name, code, icon_set.emoji, color)
@@ -103,7 +103,7 @@ def build(packages: Path, folder: Path, workers: int = 2) -> Corpus:
     folder.mkdir(parents=True, exist_ok=True)
     stacked = np.stack(pictures)
     np.save(folder / "pictures.npy", stacked)
-    # Last, because its presence says that the corpus is complete.
+    # Written last: its presence marks the corpus as complete.
     atomic_write(folder / "drawings.json", json.dumps([asdict(drawing) for drawing in kept]))
     return Corpus(stacked, kept, concepts)
 

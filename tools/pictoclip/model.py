@@ -49,7 +49,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
-        """x (B, L, D) to (B, L, D), or to (B, 1, D) for the query at position `at` (B,) alone."""
+        """Map x (B, L, D) to (B, L, D), or to (B, 1, D) for the query at position `at` (B,) alone."""
         batch, length, width = x.shape
         weight, bias = self.in_proj_weight, self.in_proj_bias
         if at is None:
@@ -70,7 +70,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """With QuickGELU folded into the weights, which are initialized as OpenAI's otherwise."""
+    """MLP with QuickGELU folded into its weights, otherwise initialized as OpenAI's."""
 
     def __init__(self, width: int, out_std: float) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Transformer(nn.Module):
         self.resblocks = nn.ModuleList(Block(width, layers) for _ in range(layers))
 
     def forward(self, x: Tensor, at: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, L, D) to the feature (B, D) at position `at` (B,): the last block computes nothing else."""
+        """Map x (B, L, D) to the feature (B, D) at position `at` (B,); the last block computes only that."""
         *blocks, last = self.resblocks
         for block in blocks:
             x = block(x, mask)
@@ -130,7 +130,7 @@ class ImageTower(nn.Module):
                 identity_like_(module)
 
     def forward(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Images (B, 3, S, S) to features (B, joint). `kept` (B, n): the only patches looked at."""
+        """Map images (B, 3, S, S) to features (B, joint), of the patches `kept` (B, n) alone if given."""
         batch, grid, patch = len(images), self.grid, self.patch
         x = images.view(batch, 3, grid, patch, grid, patch).permute(0, 2, 4, 1, 3, 5)
         x = x.reshape(batch, grid * grid, 3 * patch * patch)
@@ -147,7 +147,7 @@ class ImageTower(nn.Module):
 
 
 class CLIP(nn.Module):
-    """Both towers. `tokens_used` rows of token embedding instead of 49,408."""
+    """Both towers, with `tokens_used` rows of token embeddings instead of 49,408."""
 
     def __init__(self, shape: Shape, tokens_used: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class CLIP(nn.Module):
         return features
 
     def encode_text(self, tokens: Tensor, ends: Tensor) -> Tensor:
-        """Tokens (B, L) with the end token at `ends` (B,) to features (B, joint)."""
+        """Map tokens (B, L) with end tokens at `ends` (B,) to features (B, joint)."""
         length = tokens.shape[1]
         x = self.token_embedding(tokens) + self.positional_embedding[:length]
         mask = torch.full((length, length), -torch.inf, dtype=x.dtype).triu_(1)
@@ -175,7 +175,7 @@ class CLIP(nn.Module):
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:
-    """Fixed two-dimensional sine-cosine positions (grid * grid, width), as a start for learned ones."""
+    """Return two-dimensional sine-cosine positions (grid * grid, width) that initialize learned ones."""
     frequencies = math.pi / 3 / 10000 ** (torch.arange(width // 4) / (width / 4))
     steps = torch.arange(grid).float()
     y, x = torch.meshgrid(steps, steps, indexing="ij")
@@ -185,7 +185,7 @@ def sincos_positions(grid: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def identity_like_(attention: Attention) -> None:
-    """Mimetic initialization (arXiv 2305.09828): query-key products near 0.7 I, value-output near -0.4 I."""
+    """Apply mimetic initialization (arXiv 2305.09828): query-key near 0.7 I, value-output near -0.4 I."""
     width = attention.out_proj.in_features
 
     def factors(noise: float, identity: float) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What a picture shows: Unicode concepts, their names, tags and subgroups (emojibase-data), and icon names."""
+"""Names of drawings: Unicode concepts with their labels, tags and subgroups (emojibase-data), and icon names."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.pictoclip.sources import NAMES_PACKAGE, folder_of
 
-# What each Unicode subgroup is called in a caption. The first phrase is also the one that evaluation prompts with.
+# Phrases for each Unicode subgroup in captions; evaluation uses the first. The shipped model was trained on them.
 SUBGROUP_PHRASES: Mapping[str, tuple[str, ...]] = {
     "face-smiling": ("smiling face", "happy face"),
     "face-affection": ("loving face",),
@@ -119,7 +119,7 @@ _STYLE_WORDS = frozenset(
 )
 _FLAG_FOR = re.compile("^(flag for |flag )+")
 _NOT_A_THING = re.compile(r"\b(brand|logo|alpha|letter|number|numeric)\b")
-# Words of emoji names that are about anything in an interface: no sign that an icon shows a thing.
+# Words of emoji names that also describe interface elements, so they do not show that an icon depicts a thing.
 _INTERFACE_WORDS = frozenset(
     "button person man woman with and of the off on in flag face mark sign right left up down arrow circle square"
     " input".split()
@@ -137,7 +137,7 @@ class Concept:
 
 
 class Concepts:
-    """All Unicode emoji, found by code point or by name."""
+    """All Unicode emoji, indexed by code point and by name."""
 
     def __init__(self, concepts: list[Concept], shortcodes: Mapping[str, str]) -> None:
         self.by_code = {concept.code: concept for concept in concepts}
@@ -167,34 +167,34 @@ class Concepts:
         return cls(concepts, shortcodes)
 
     def code_of(self, name: str) -> str:
-        """The code point that `name` stands for, "" where none does. Some sets write "alarmclock"."""
+        """Return the code points of a name, or "". Some sets omit spaces ("alarmclock")."""
         name = _FLAG_FOR.sub("flag ", plain(name))
         return self._by_name.get(name) or self._by_letters.get(name.replace(" ", ""), "")
 
 
 def plain(name: str) -> str:
-    """ "Woman’s boot" as "womans boot": lower case, letters and digits alone, as icon names are."""
+    """Normalize a name as icon names are: "Woman’s boot" becomes "womans boot"."""
     return re.sub("[^a-z0-9]+", " ", re.sub("['’]", "", name.lower())).strip()
 
 
 def plain_code(code: str) -> str:
-    """ "1f466-fe0f" as "1F466": upper case, without the variation selector."""
+    """Normalize code points: "1f466-fe0f" becomes "1F466", upper case without the variation selector."""
     return "-".join(part for part in code.upper().split("-") if part != "FE0F")
 
 
 def is_skin_tone(icon: str, icons: Mapping[str, object]) -> bool:
-    """Whether an emoji icon is another one of its set in a skin tone."""
+    """Return whether an emoji icon repeats another one of its set in a skin tone."""
     return "skin-tone" in icon or (bool(_TONE.search(icon)) and _TONE.sub("", icon) in icons)
 
 
 def icon_words(name: str) -> str:
-    """The name of a general icon without words of style, "" where it names a logo or a letter."""
+    """Return the name of a general icon without words of style, or "" for a logo or a letter."""
     words = [word for word in name.split() if word not in _STYLE_WORDS and not word.isdigit()]
     cleaned = " ".join(words)
     return "" if _NOT_A_THING.search(cleaned) or not re.search("[a-z]{3}", cleaned) else cleaned
 
 
 def shows_a_thing(name: str, concepts: Concepts) -> bool:
-    """Whether a general icon's short name has a word that also names an emoji: keeps interface noise out."""
+    """Return whether an icon's short name contains a word of an emoji's name, which filters interface icons."""
     words = name.split()
     return len(words) <= 3 and any(word in concepts.words for word in words)

@@ -1,4 +1,4 @@
-"""Muon for the matrices of the blocks; AdamW takes the rest."""
+"""Muon, the optimizer of the blocks' matrices."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +14,10 @@ _STACKED = 6
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """(n, rows <= columns) each to nearly the closest semi-orthogonal one, by Newton-Schulz iteration.
+    """Map matrices (n, rows <= columns) to nearly the closest semi-orthogonal ones, by Newton-Schulz iteration.
 
-    The iteration runs on the Gram matrices alone, since every factor is a polynomial of them and so commutes
-    with them: for a matrix four times as wide as tall this is little more than half the work.
+    The iteration runs on the Gram matrices alone, since every factor is a polynomial of them and so commutes with
+    them. For a matrix four times as wide as tall this is little more than half the work.
     """
     a, b, c = _QUINTIC
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -54,10 +54,10 @@ class _Matrix:
 
 
 class Muon:
-    """Momentum, orthogonalized (github.com/KellerJordan/Muon), in stacks of equally shaped matrices.
+    """Orthogonalized momentum (github.com/KellerJordan/Muon), in stacks of matrices of equal shape.
 
-    A fused query-key-value weight (3 d, d) counts as three matrices. `momentum` is the whole state: one tensor
-    (matrices, rows, columns) per stack, in a fixed order. Stacks are spread over the threads of `pool`.
+    A fused query-key-value weight (3 d, d) counts as three matrices. `momentum` is the entire state: one tensor
+    (matrices, rows, columns) per stack, in a fixed order. The threads of `pool` share the stacks.
     """
 
     def __init__(self, parameters: Sequence[Tensor], weight_decay: float, pool: ThreadPoolExecutor) -> None:
@@ -75,7 +75,7 @@ class Muon:
         self.momentum = [torch.zeros(len(stack), *stack[0].shape) for stack in self._stacks]
 
     def step(self, rate: float) -> None:
-        """One update from `.grad`, with the learning rate of this step."""
+        """Update the parameters from `.grad` with the learning rate `rate`."""
         for _ in self._pool.map(self._step_stack, self._stacks, self.momentum, [rate] * len(self._stacks)):
             pass
 

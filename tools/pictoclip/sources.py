@@ -1,4 +1,4 @@
-"""Where the pictures and their names come from: npm icon packages, and emojibase-data."""
+"""Sources of the drawings and their names: npm icon packages, and emojibase-data."""
 
 import json
 import re
@@ -11,17 +11,17 @@ from typing import Any
 from vlprompt.utils.files import atomic_write
 
 NAMES_PACKAGE = "emojibase-data"
-# Permissive, or attribution only. Anything else (share-alike, non-commercial, font licenses, unknown) stays out.
+# Permissive, or attribution only. Others (share-alike, non-commercial, font licenses, unknown) are excluded.
 ALLOWED_LICENSES = frozenset({"MIT", "ISC", "Apache-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC0-1.0"})
 
 
 @dataclass(frozen=True, slots=True)
 class IconSet:
-    """One npm package `@iconify-json/<name>`.
+    """The npm package `@iconify-json/<name>`.
 
-    `family` joins styles drawn from one another, which validation must hold out together.
-    `skip` drops icons that repeat another one (a size, a weight); `strip` removes what is not part of a name.
-    `unseen` line-art styles are never trained on: they stand for line art in validation.
+    `family` joins styles that derive from one another, which validation must hold out together.
+    `skip` matches icons that repeat another one (a size, a weight); `strip` matches what is not part of a name.
+    `unseen` line-art styles are never trained on; validation uses them.
     """
 
     name: str
@@ -88,10 +88,12 @@ def folder_of(packages: Path, package: str) -> Path:
 
 
 def fetch(packages: Path) -> list[dict[str, Any]]:
-    """`npm pack` every source into `packages`, drop what may not be used, and write `licenses.json` there.
+    """Download every source into `packages` with `npm pack`, and write `licenses.json` there.
 
-    Returns the table: one row per package with version, license, author, source address and `used`.
-    A package that is there already is not fetched again.
+    Packages that exist are not downloaded again.
+
+    Returns:
+        the license table: one row per package with version, license, author, source address and `used`.
     """
     packages.mkdir(parents=True, exist_ok=True)
     for package in (NAMES_PACKAGE, *map(package_of, ICON_SETS)):
@@ -114,12 +116,12 @@ def fetch(packages: Path) -> list[dict[str, Any]]:
 
 
 def used_sets(packages: Path) -> list[IconSet]:
-    """The icon sets whose license, as their package states it, allows training."""
+    """Return the icon sets whose license, as their package states it, allows training."""
     return [icon_set for icon_set in ICON_SETS if _icon_license(packages, icon_set)["used"]]
 
 
 def icon_name(icon_set: IconSet, icon: str) -> str | None:
-    """`icon` without sizes and weights, in words; None where the icon repeats another one."""
+    """Return the words of an icon's name, without sizes and weights; None if it repeats another icon."""
     if re.search(icon_set.skip, icon):
         return None
     return re.sub(icon_set.strip, "", icon).replace("-", " ")

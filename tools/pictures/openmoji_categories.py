@@ -1,6 +1,6 @@
-"""What is a class in `openmoji`: Unicode's subgroups, merged until each class has at least 24 distinct drawings.
+"""Classes of `openmoji`: Unicode's subgroups, merged until each class has at least 24 distinct drawings.
 
-Reviewed by hand. Left out, since no short word covers what they hold, or color alone tells their drawings apart:
+Reviewed by hand. Left out, since no short word covers them, or only color distinguishes their drawings:
 heart, emotion, money, gender, math, punctuation, currency, other-symbol, geometric, hair-style, skin-tone; and flags.
 """
 
@@ -49,7 +49,7 @@ CLASSES: dict[str, list[str]] = {
     "letter or number": ["keycap", "alphanum"],
 }
 
-# Labels (regular expressions) whose subgroup is of a class that they are not of, and the class they are of, if any.
+# Labels (regular expressions) that do not fit the class of their subgroup, and the class that they fit, if any.
 MOVED: dict[str, str | None] = {
     r"person with crown|prince|princess|.*pregnant.*|breast-feeding|.* feeding baby": "person or family",
     r".* (wearing turban|with skullcap|with headscarf|in tuxedo|with veil)": "person or family",

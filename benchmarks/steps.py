@@ -1,10 +1,10 @@
-"""One training step of every method, with this project's towers and the way the published code computes it.
+"""One training step of every method: this project's towers against the plain path, and bf16 against fp32.
 
-Both sides are the same method with the same parameters; that losses and gradients agree is checked in every repeat.
-What the published code does in each step was read in it: the frozen image tower runs in the step, and in ProGrad's a
+Both paths are the same method with the same parameters; every repeat checks that losses and gradients agree. What the
+plain path does in each step follows the published code: the frozen image tower runs in the step, and in ProGrad's a
 second time for the zero-shot model; CoCoOp loops over images; CLIP-LoRA encodes its template anew; hand-crafted
-features of the others and DAPT's prototypes are computed once, before training, and so they are here. E2MIM has no
-published code: its text tower is CoOp's.
+features of the others and DAPT's prototypes are computed once, before training. E2MIM has no published code: its text
+tower is CoOp's.
 """
 
 import gc
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import TensorDataset
 
-from benchmarks.plain import on, plain_backbone
+from benchmarks.plain_towers import on, plain_backbone
 from vlprompt import Backbone, create_method, load_backbone
 from vlprompt.backbones.backbone import Precision
 from vlprompt.config.resolve import resolve_config
@@ -35,15 +35,15 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Case:
-    """How a method is measured, and what was aimed at.
+    """Measurement of a method, and its target.
 
     Attributes:
-        method: its name; options are those of its few-shot recipe.
-        aim: least ratio to the plain way with images through the tower in each step.
-        cached_aim: least ratio with their cached features; 0 where the method takes none.
-        batch: images of a step.
+        method: name of the method, which is measured with the options of its few-shot recipe.
+        aim: smallest acceptable ratio to the plain path, with images through the tower in each step.
+        cached_aim: the same with cached image features; None if there is no target.
+        batch: number of images in a step.
         plain_passes: passes of a frozen image tower that the published code makes beside the method's own forward.
-        options: in place of the recipe's.
+        options: overrides of the recipe's options.
     """
 
     method: str
@@ -63,19 +63,19 @@ CASES = [
     Case("vpt"),
     Case("ivlp"),
     Case("maple", 5),
-    # The templates are encoded before training, so that one of them is as good as sixty.
+    # Templates are encoded before training, so one stands for all sixty.
     Case("promptsrc", 4, options={"templates": ["a photo of a {}."]}),
     Case("dapt", 4),
     Case("mudpt", 5),
-    # Without dropout, whose masks are not the same on both sides.
+    # Without dropout, whose masks would differ between the two paths.
     Case("clip-lora", options={"dropout": 0.0}),
     Case("tip-adapter-f"),
 ]
 
 
 @dataclass(frozen=True)
-class Row:
-    """Seconds of a step, medians over repeats; ratios are medians too. `cached` is None where there is no cache."""
+class StepTimes:
+    """Seconds of a step and ratios to the plain path, medians over repeats. `cached` is None without a cache."""
 
     case: Case
     learned: str
@@ -88,7 +88,7 @@ class Row:
 
 
 def backbone_of(quick: bool, precision: Precision = "fp32") -> Backbone:
-    """ViT-B/16 with random weights, with QuickGELU as OpenAI's has it; or a tiny model of the same family."""
+    """Return a ViT-B/16 with random weights and OpenAI's QuickGELU, or a tiny model of the same family."""
     torch.manual_seed(0)
     if not quick:
         return load_backbone("ViT-B-16-quickgelu/random", device="cpu", precision=precision)
@@ -98,13 +98,13 @@ def backbone_of(quick: bool, precision: Precision = "fp32") -> Backbone:
 
 
 def class_names(count: int) -> list[str]:
-    """The first of ImageNet's classes, as long and as short as names are; two of them are there twice."""
+    """Return the first of ImageNet's class names, made unique: open_clip's list has two of them twice."""
     known = IMAGENET_CLASSNAMES
     return [name if name not in known[:i] else f"other {name}" for i, name in enumerate(known)][:count]
 
 
 class Step:
-    """A training step of one method, on either side, that can be repeated."""
+    """A repeatable training step of one method, on either path."""
 
     def __init__(self, case: Case, backbone: Backbone, classes: int) -> None:
         torch.manual_seed(0)
@@ -124,13 +124,13 @@ class Step:
 
     @property
     def learned(self) -> str:
-        """Numbers of prompts, text + image, of the first layer."""
+        """Lengths of the text and image prompts in the first layer, as "4 + 4"."""
         adapters = self.method.adapters()
         prompts = [prompt for prompt in (adapters.text, adapters.visual) if prompt is not None]
         return " + ".join(str(prompt.context.shape[-2]) for prompt in prompts)
 
     def run(self, inputs: Tensor, *, plain: bool = False) -> tuple[float, list[Tensor]]:
-        """The loss and the gradients; parameters are put back afterwards, in no time."""
+        """Run a step and return the loss and the gradients; the parameters are restored afterwards."""
         torch.manual_seed(0)
         with on(self.method, self.plain if plain else self.ours):
             self.optimizer.zero_grad(set_to_none=True)
@@ -149,7 +149,7 @@ class Step:
         return terms.total.item(), gradients
 
     def floor(self) -> None:
-        """What of a step the image tower alone takes with this project's towers: its passes, forward and backward."""
+        """Run the image tower's share of a step with this project's towers, forward and backward."""
         features = self.method.image_features(self.images)
         if features.requires_grad:
             features.sum().backward()
@@ -158,7 +158,7 @@ class Step:
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """How long it took, and what it gave."""
+    """Return the seconds that a call took, and its result."""
     gc.collect()
     begun = time.perf_counter()
     result = work()
@@ -166,17 +166,17 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def check(case: Case, ours: tuple[float, list[Tensor]], plain: tuple[float, list[Tensor]]) -> None:
-    """RuntimeError where the two sides do not compute the same."""
+    """Raise RuntimeError where the two paths do not compute the same."""
     (loss, gradients), (plain_loss, plain_gradients) = ours, plain
-    # Of all together: some are zero but for rounding, as those of a key's bias.
+    # Of all together: some gradients are zero up to rounding, such as those of a key's bias.
     flat, plain_flat = (torch.cat([part.flatten() for part in parts]) for parts in (gradients, plain_gradients))
     apart = ((flat - plain_flat).norm() / plain_flat.norm()).item()
     if abs(loss - plain_loss) > TOLERANCE or apart > TOLERANCE:
         raise RuntimeError(f"{case.method}: losses {loss:.6f} and {plain_loss:.6f}, gradients {apart:.1e} apart")
 
 
-def measure(case: Case, backbone: Backbone, *, classes: int, repeats: int) -> Row:
-    """One row of the table."""
+def measure(case: Case, backbone: Backbone, *, classes: int, repeats: int) -> StepTimes:
+    """Time one method on both paths, interleaved."""
     step = Step(case, backbone, classes)
     takes_features = not step.method.adapts_images
     with torch.no_grad():
@@ -196,7 +196,7 @@ def measure(case: Case, backbone: Backbone, *, classes: int, repeats: int) -> Ro
     def ratio(side: str) -> float:
         return median(plain / ours for plain, ours in zip(taken["plain"], taken[side], strict=True))
 
-    return Row(
+    return StepTimes(
         case=case,
         learned=step.learned,
         plain=median(taken["plain"]),
@@ -208,8 +208,8 @@ def measure(case: Case, backbone: Backbone, *, classes: int, repeats: int) -> Ro
     )
 
 
-def run(backbone: Backbone, cases: Sequence[Case], *, classes: int, repeats: int) -> list[Row]:
-    """Rows of the table, each printed as it comes."""
+def measure_all(backbone: Backbone, cases: Sequence[Case], *, classes: int, repeats: int) -> list[StepTimes]:
+    """Time every method; print each result as it arrives."""
     rows = []
     for case in cases:
         row = measure(case, backbone, classes=classes, repeats=repeats)
@@ -217,6 +217,48 @@ def run(backbone: Backbone, cases: Sequence[Case], *, classes: int, repeats: int
         print(
             f"{case.method:14} plain {row.plain:6.2f} s, ours {row.ours:5.2f} s = {row.ratio:.1f}x, "
             f"image tower alone {row.floor:.2f} s{cached}",
+            flush=True,
+        )
+        rows.append(row)
+    return rows
+
+
+@dataclass(frozen=True)
+class PrecisionTimes:
+    """Seconds of a step in fp32 and bf16, medians over repeats; `apart` is the relative difference of gradients."""
+
+    case: Case
+    fp32: float
+    bf16: float
+    ratio: float
+    apart: float
+
+
+def compare_precisions(case: Case, exact: Backbone, rounded: Backbone, *, classes: int, repeats: int) -> PrecisionTimes:
+    """Time one method in both precisions, interleaved."""
+    sides = [Step(case, backbone, classes) for backbone in (exact, rounded)]
+    images = sides[0].images
+    gradients = [torch.cat([part.flatten() for part in side.run(images)[1]]) for side in sides]
+    times = [[seconds(partial(side.run, images))[0] for side in sides] for _ in range(repeats)]
+    return PrecisionTimes(
+        case=case,
+        fp32=median(fp32 for fp32, _ in times),
+        bf16=median(bf16 for _, bf16 in times),
+        ratio=median(fp32 / bf16 for fp32, bf16 in times),
+        apart=((gradients[1] - gradients[0]).norm() / gradients[0].norm()).item(),
+    )
+
+
+def compare_all_precisions(
+    exact: Backbone, rounded: Backbone, cases: Sequence[Case], *, classes: int, repeats: int
+) -> list[PrecisionTimes]:
+    """Time every method in both precisions; print each result as it arrives."""
+    rows = []
+    for case in cases:
+        row = compare_precisions(case, exact, rounded, classes=classes, repeats=repeats)
+        print(
+            f"{case.method:14} fp32 {row.fp32:5.2f} s, bf16 {row.bf16:5.2f} s = {row.ratio:.1f}x, "
+            f"gradients {row.apart:.1%} apart",
             flush=True,
         )
         rows.append(row)

@@ -1,7 +1,8 @@
 """Both towers as the published code runs them: 77 tokens for every class, every block for every token, nothing shared.
 
-They run the loaded blocks as modules, deep prompts put in by concatenation. With them in place of this project's towers
-a method computes the same loss the slow way.
+They run the loaded blocks as modules and insert deep prompts by concatenation. With them in place of this project's
+towers a method computes the same loss the slow way. The tests' oracle is written to be obvious and loops over classes;
+these towers are written to be as fast as the published code, so that the comparison is fair.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from vlprompt.prompts import LowRankUpdates
 
 
 class PlainTextTower:
-    """The text tower at full length. Sentences without anything learned run as they do here: both encode them once."""
+    """The text tower at full length. Sentences without prompts use our tower, since both paths encode them once."""
 
     def __init__(self, tower: Any) -> None:
         self._tower = tower
@@ -41,7 +42,7 @@ class PlainTextTower:
         return self._read(x, self._tower.read_position(tokens))
 
     def encode_prompts(self, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
-        """Features (C, D), or (B, C, D) by a loop over the images that the contexts are for."""
+        """Return features (C, D), or (B, C, D) by a loop over the images of per-image contexts."""
         assert prompts.position == "end"
         embedded, read = self._embedded(tuple(names), prompts.length, prompts.frozen_words)
         if prompts.per != "image":
@@ -102,14 +103,14 @@ class PlainVisionTower:
 
 
 def with_vectors(x: Tensor, vectors: Tensor, start: int, over: int | None = None) -> Tensor:
-    """Tokens x (N, L, d) with vectors (n, d) or (N, n, d) from `start` on, in place of `over` tokens (default n)."""
+    """Replace `over` tokens (default n) of x (N, L, d) from `start` on with vectors (n, d) or (N, n, d)."""
     vectors = vectors.expand(len(x), -1, -1)
     end = start + (vectors.shape[1] if over is None else over)
     return torch.cat([x[:, :start], vectors, x[:, end:]], dim=1)
 
 
 def plain_backbone(backbone: Backbone) -> Backbone:
-    """The same frozen model behind plain towers."""
+    """Return the same frozen model behind plain towers."""
     plain: Any = copy(backbone)
     plain.text, plain.vision = PlainTextTower(backbone.text), PlainVisionTower(backbone.vision)
     return plain
@@ -117,7 +118,7 @@ def plain_backbone(backbone: Backbone) -> Backbone:
 
 @contextmanager
 def on(method: Method[Any], backbone: Backbone) -> Iterator[None]:
-    """The method with another view of its backbone."""
+    """Run a method on another view of its backbone."""
     held, method._held = method._held, (backbone,)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The measurements as Markdown, and where they are kept."""
+"""Markdown tables of the measurements, and the page that shows them."""
 
 import platform
 from collections.abc import Sequence
@@ -8,23 +8,21 @@ from pathlib import Path
 import torch
 
 from benchmarks.growth import Growth
-from benchmarks.methods import Row
-from benchmarks.precision import Row as Half
-from benchmarks.serving import CLASSES, Drain
-from benchmarks.serving import Row as Load
+from benchmarks.serving import CLASSES, Drain, Rates
+from benchmarks.steps import PrecisionTimes, StepTimes
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def machine() -> str:
-    """Processor, threads, torch and date, in a line."""
+    """Return processor, threads, torch and date in one line."""
     processor = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        pass  # not Linux, or a processor without a name
+        pass  # not Linux, or no model name
     threads = torch.get_num_threads()
     capability = torch.backends.cpu.get_cpu_capability()
     return (
@@ -34,13 +32,13 @@ def machine() -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first column to the left and the others to the right."""
+    """Format a Markdown table: first column left-aligned, the others right-aligned."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def speed(rows: Sequence[Row], classes: int) -> str:
-    """The table of steps."""
+def speed(rows: Sequence[StepTimes], classes: int) -> str:
+    """Format the table of steps."""
 
     def ratio(value: float | None, aim: float | None) -> str:
         if value is None:
@@ -69,8 +67,8 @@ def speed(rows: Sequence[Row], classes: int) -> str:
     return f"{classes} classes.\n\n" + table([*head, "cached s", "ratio of aim"], lines)
 
 
-def precision(rows: Sequence[Half]) -> str:
-    """The table of bf16."""
+def precision(rows: Sequence[PrecisionTimes]) -> str:
+    """Format the table of precisions."""
     lines = [
         [f"`{row.case.method}`", f"{row.fp32:.2f}", f"{row.bf16:.2f}", f"{row.ratio:.1f}x", f"{row.apart:.1%}"]
         for row in rows
@@ -80,7 +78,7 @@ def precision(rows: Sequence[Half]) -> str:
 
 
 def growth(found: Sequence[Growth]) -> str:
-    """Tables of growth, one for each method."""
+    """Format the tables of growth, one for each method."""
     parts = []
     for each in found:
         measured = {point.classes: point for point in each.plain}
@@ -102,13 +100,13 @@ def growth(found: Sequence[Growth]) -> str:
             )
         head = ["classes", "plain s", "ours s", "ratio", "plain MB", "ours MB", "ratio"]
         counts = ", ".join(str(point.classes) for point in each.plain)
-        title = f"`{each.case.method}`, batch {each.case.batch}; the plain way measured at {counts} classes"
+        title = f"`{each.case.method}`, batch {each.case.batch}; the plain path measured at {counts} classes"
         parts.append(f"{title}\n\n{table(head, lines)}")
     return "\n\n".join(parts)
 
 
-def serving(rows: Sequence[Load], drain: Drain) -> str:
-    """The table of the web service."""
+def serving(rows: Sequence[Rates], drain: Drain) -> str:
+    """Format the table of the web service."""
     lines = [
         [
             "one by one" if row.batch_size == 1 else f"up to {row.batch_size}",
@@ -120,17 +118,17 @@ def serving(rows: Sequence[Load], drain: Drain) -> str:
         ]
         for row in rows
     ]
-    head = ["pictures at a time", "clients", "answers a second", "p50 ms", "p99 ms", "refused"]
+    head = ["images at a time", "clients", "answers a second", "p50 ms", "p99 ms", "refused"]
     about = (
-        f"The web service: CoOp's prompts, {CLASSES} classes, a picture a request, clients on the same machine. Told "
-        f"to stop while {rows[-1].clients} of them sent, it had taken {drain.taken:,} requests, and {drain.arrived:,} "
-        f"answers arrived; the last ones took {drain.seconds:.1f} s."
+        f"The web service: CoOp's prompts, {CLASSES} classes, one image per request, clients on the same machine.\n"
+        f"When told to stop under the load of {rows[-1].clients} clients, it had accepted {drain.taken:,} requests and "
+        f"answered {drain.arrived:,};\nstopping took {drain.seconds:.1f} s."
     )
     return f"{about}\n\n{table(head, lines)}"
 
 
 def write(text: str) -> None:
-    """Put the text between the markers of the page."""
+    """Write the text between the markers of the page."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
