@@ -41,9 +41,11 @@ class PlainTextTower:
             x = block.finish(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
         return self._read(x, self._tower.read_position(tokens))
 
-    def encode_prompts(self, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
+    def encode_prompts(
+        self, prompts: TextPrompts, names: Sequence[str], updates: LowRankUpdates | None = None
+    ) -> Tensor:
         """Return features (C, D), or (B, C, D) by a loop over the images of per-image contexts."""
-        assert prompts.position == "end"
+        assert prompts.position == "end" and updates is None
         embedded, read = self._embedded(tuple(names), prompts.length, prompts.frozen_words)
         if prompts.per != "image":
             return self._sentences(embedded, read, prompts.context, prompts.deep)

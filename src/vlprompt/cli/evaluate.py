@@ -54,7 +54,7 @@ def evaluate(
     form = chosen_format(form, as_json)
     with loading("loading PyTorch", quiet):
         from vlprompt.experiments.run import evaluate as evaluate_run
-        from vlprompt.results.terminal import print_metrics
+        from vlprompt.results.summary import print_metrics
         from vlprompt.utils.progress import Reporter
 
     found = evaluate_run(

@@ -62,6 +62,6 @@ def import_(
     if form == "json":
         print(record.model_dump_json())
     elif not quiet:
-        from vlprompt.results.terminal import print_record
+        from vlprompt.results.summary import print_record
 
         print_record(record, out)

@@ -13,7 +13,7 @@ def info(run: Run, form: Annotated[str, output_format("table", "json")] = "table
         vlprompt info runs/mine --json
     """
     form = chosen_format(form, as_json)
-    from vlprompt.results.terminal import print_record
+    from vlprompt.results.summary import print_record
     from vlprompt.runs.record import read_record
 
     record = read_record(run)
