@@ -186,9 +186,9 @@ def test_settings_are_read_from_text() -> None:
         "method.template": "a {}, or so.",
     }
     assert parse_settings(["method.ctx_init="]) == {"method.ctx_init": None}
-    with pytest.raises(VLPromptError, match="optim.lr: write settings as KEY=VALUE"):
+    with pytest.raises(VLPromptError, match=r"optim.lr: write settings as KEY=VALUE"):
         parse_settings(["optim.lr"])
-    with pytest.raises(VLPromptError, match="optim.lr=: give a value, or leave the setting out"):
+    with pytest.raises(VLPromptError, match=r"optim.lr=: give a value, or leave the setting out"):
         parse_settings(["optim.lr="])
 
 
@@ -213,9 +213,9 @@ def test_mistakes() -> None:
         make("coop", recipe="unifed")
     with pytest.raises(VLPromptError, match=r"`recipe` absent.yaml does not exist"):
         make("coop", recipe="absent.yaml")
-    with pytest.raises(VLPromptError, match="setting data.source is missing"):
+    with pytest.raises(VLPromptError, match=r"setting data.source is missing"):
         resolve_config(settings={"data.shots": 3})
-    with pytest.raises(VLPromptError, match="unknown setting seed.x; 'seed' is a value, not a section"):
+    with pytest.raises(VLPromptError, match=r"unknown setting seed.x; 'seed' is a value, not a section"):
         make("coop", "few-shot", None, "seed=1", "seed.x=2")
 
 

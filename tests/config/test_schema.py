@@ -75,9 +75,11 @@ def test_missing_and_unknown_settings_are_named() -> None:
         parse_config({"method": {"name": "dapt"}})
     with pytest.raises(VLPromptError, match=r"unknown setting sed; did you mean 'seed'\?"):
         make(sed=3)
-    with pytest.raises(VLPromptError, match="unknown setting optim.foo; known: optimizer, lr, epochs"):
+    with pytest.raises(VLPromptError, match=r"unknown setting optim.foo; known: optimizer, lr, epochs"):
         make(optim={"foo": 3})
-    with pytest.raises(VLPromptError, match="data.crop_scale=.*: must be two shares with 0 < smallest <= largest <= 1"):
+    with pytest.raises(
+        VLPromptError, match=r"data.crop_scale=.*: must be two shares with 0 < smallest <= largest <= 1"
+    ):
         make(data={"source": "openmoji", "crop_scale": [0.5, 0.4]})
 
 

@@ -133,7 +133,7 @@ def test_resuming_refuses_another_run(config: Any, tmp_path: Path, pictures: Pat
             run_experiment(other, tmp_path / "run", resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
-    with pytest.raises(VLPromptError, match="`out` .* exists and is not a run; choose another folder"):
+    with pytest.raises(VLPromptError, match=r"`out` .* exists and is not a run; choose another folder"):
         run_experiment(settings, tmp_path / "full")
 
 

@@ -96,7 +96,7 @@ def test_what_devices_cannot_share_is_an_error(devices: int, changes: Any, messa
 
 def test_devices_that_are_not_there_are_an_error(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(VLPromptError, match="runtime.devices=2: must be at most 1, the cuda devices here"):
+    with pytest.raises(VLPromptError, match=r"runtime.devices=2: must be at most 1, the cuda devices here"):
         check_devices(config(2, device="cuda"), 12, torch.device("cuda", 0))
     with pytest.raises(VLPromptError, match="batches of 3 images"):
         check_devices(config(2), 3, torch.device("cpu"))
