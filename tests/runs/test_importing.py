@@ -304,7 +304,7 @@ def test_class_names_come_in_several_forms(name: str, content: str, tmp_path: Pa
 def test_class_names_that_are_none(tmp_path: Path) -> None:
     for name, content in {"a.json": "3", "b.txt": " \n", "c.yaml": "a: [", "d.xml": "<a/>"}.items():
         (tmp_path / name).write_text(content)
-        with pytest.raises(VLPromptError, match="--class-names"):
+        with pytest.raises(VLPromptError, match=r"class.names"):
             read_names(tmp_path / name)
 
 

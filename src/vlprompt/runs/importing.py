@@ -314,7 +314,7 @@ def read_names(file: Path) -> list[str]:
             text = file.read_text(encoding="utf-8-sig")
             content = text.splitlines() if suffix == ".txt" else yaml.safe_load(text)  # JSON is YAML
         else:
-            content = read_name_map(file)
+            content = read_name_map(file, parameter="class_names")
     except OSError as error:
         raise VLPromptError(f"--class-names {file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
