@@ -138,3 +138,9 @@ def test_images_of_no_class_are_named(pictures: Path, tmp_path: Path, caplog: py
     assert [record.getMessage() for record in caplog.records] == [
         f"images beside the class folders of {root} belong to no class: stray.png"
     ]
+
+
+def test_numbers_are_classes_in_the_order_of_their_values(tmp_path: Path, draw: Draw) -> None:
+    for name in ("10", "9", "2"):
+        draw(tmp_path / name / "0.png")
+    assert read_folder(tmp_path).class_names == ("2", "9", "10")
