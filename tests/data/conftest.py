@@ -9,7 +9,7 @@ Draw = Callable[[Path], Path]
 
 @pytest.fixture
 def draw() -> Draw:
-    """Writes a small picture whose color depends on its path."""
+    """Writes a small image whose color depends on its path."""
 
     def write(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def draw() -> Draw:
 
 @pytest.fixture
 def tree(tmp_path: Path, draw: Draw) -> Path:
-    """A plain folder of three classes with ten pictures each."""
+    """A plain folder of three classes with ten images each."""
     root = tmp_path / "tree"
     for name in ("sea_lion", "ant", "oak"):
         for number in range(10):

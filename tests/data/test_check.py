@@ -66,7 +66,7 @@ def test_counts_are_compared_with_the_published_ones(whole: Path) -> None:
 
 def test_unreadable_images_are_named(whole: Path) -> None:
     (whole / "eurosat/2750/Forest/Forest_4.jpg").write_bytes(b"")
-    (whole / "eurosat/2750/River/River_7.jpg").write_bytes(b"no picture")
+    (whole / "eurosat/2750/River/River_7.jpg").write_bytes(b"not an image")
     report = inspect("eurosat", whole)
     assert report.unreadable == {
         "2750/Forest/Forest_4.jpg": "the file is empty",
@@ -158,7 +158,7 @@ def test_words_that_are_shifted_by_a_line(tmp_path: Path) -> None:
 
 def test_rows_that_contradict_or_repeat_one_another(tmp_path: Path) -> None:
     paths = [f"{name}{n}.jpg" for name in ("ant", "oak") for n in range(4)]
-    trees.pictures(tmp_path, paths)
+    trees.write_images(tmp_path, paths)
     rows = [f"{path},{path[:3]},{'train' if '1' in path or '2' in path else 'test'}" for path in paths]
     trees.lines(tmp_path / "a.csv", ["path,label,split", *rows, "ant1.jpg,oak,train", "oak2.jpg,oak,train"])
     report = inspect(str(tmp_path / "a.csv"))
@@ -186,7 +186,7 @@ def test_words_of_a_file_are_a_note(tmp_path: Path) -> None:
 
 def test_a_user_s_own_folder(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
-    trees.pictures(tree, [f"{name}/{number}.jpg" for name in ("ant", "oak", "sea_lion") for number in range(10)])
+    trees.write_images(tree, [f"{name}/{number}.jpg" for name in ("ant", "oak", "sea_lion") for number in range(10)])
     report = inspect(str(tree))
     assert (report.name, report.layout, report.problems, report.published) == ("tree", "", [], {})
     assert report.counts["train"] == {"ant": 5, "oak": 5, "sea lion": 5}

@@ -45,7 +45,7 @@ def shards() -> list[Path]:
 
 
 def colors(root: Path, paths: list[str]) -> ImageSet:
-    """The pictures under a transform without randomness."""
+    """The images under a transform without randomness."""
     items = [Item(path, label) for label, path in enumerate(paths)]
     return ImageSet(items, root, transforms.eval_transform(8, HALF, HALF))
 
@@ -76,7 +76,7 @@ def test_the_cache_is_read_the_second_time(image_set: ImageSet) -> None:
     assert load_file(shard)["features"].shape == (20, 3)
 
 
-def test_a_picture_is_encoded_once_wherever_it_lies(tree: Path, tmp_path: Path) -> None:
+def test_an_image_is_encoded_once_whatever_its_path(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "copy.png").write_bytes((tree / "oak/1.png").read_bytes())
     encoder = Encoder()

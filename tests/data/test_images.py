@@ -109,7 +109,7 @@ def test_exif_rotation(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("content", [b"MM\0*" + b"\xff" * 40, b"garbage, not TIFF", b"MM\0*\0\0\0\x08\0\x01"])
-def test_broken_exif_does_not_break_the_picture(tmp_path: Path, content: bytes) -> None:
+def test_broken_exif_does_not_break_the_image(tmp_path: Path, content: bytes) -> None:
     Image.new("RGB", (20, 10)).save(path := tmp_path / "a.jpg", exif=b"Exif\0\0" + content)
     assert read_image(path).size == (20, 10)
 
@@ -135,7 +135,7 @@ def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         read_image(path)
 
 
-def test_a_tile_may_be_larger_than_its_picture_but_not_too_large(tmp_path: Path) -> None:
+def test_a_tile_may_be_larger_than_its_image_but_not_too_large(tmp_path: Path) -> None:
     (small := tmp_path / "small.tif").write_bytes(tiled(512, 512))
     assert read_image(small).size == (64, 64)
     (large := tmp_path / "large.tif").write_bytes(tiled(46_000, 46_000))
@@ -162,13 +162,13 @@ REASONS = {
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """A folder of files that are no pictures, or no more."""
+    """A folder of files that are not images, or not any more."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     for suffix in ("jpg", "png", "gif", "webp"):
         Image.fromarray(noise).save(whole := tmp_path / f"whole.{suffix}")
         (tmp_path / f"half.{suffix}").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     (tmp_path / "empty.png").touch()
-    (tmp_path / "text.jpg").write_text("no picture at all")
+    (tmp_path / "text.jpg").write_text("not an image at all")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "script.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     damaged = bytearray((tmp_path / "whole.png").read_bytes())

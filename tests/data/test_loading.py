@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,9 @@ def test_nothing_of_that_name(tree: Path) -> None:
         load_dataset("OxfordPets")
     with pytest.raises(VLPromptError, match=r"must be a folder, or a \.csv, \.parquet or \.jsonl file"):
         load_dataset(tree / "ant/0.png")
+
+
+def test_datasets_need_no_torch() -> None:
+    """Records and protocols read them, and torch takes seconds to import."""
+    code = "import sys, vlprompt.data.catalog, vlprompt.data.check; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

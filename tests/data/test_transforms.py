@@ -18,7 +18,7 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 RECORDED = load_file(Path(__file__).parents[1] / "golden" / "test_transform.safetensors")
 
 
-def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+def random_image(width: int, height: int, seed: int = 0) -> Image.Image:
     generator = torch.Generator().manual_seed(seed)
     return Image.fromarray(torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8).numpy())
 
@@ -37,7 +37,7 @@ def test_evaluation_transform_is_the_recorded_one(case: int) -> None:
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(4, 48))
 @settings(max_examples=60, deadline=None)
 def test_evaluation_transform_is_torchvisions(width: int, height: int, size: int) -> None:
-    image = picture(width, height)
+    image = random_image(width, height)
     resized = tv.resize(image, [size], tv.InterpolationMode.BICUBIC)
     expected = tv.normalize(tv.to_tensor(tv.center_crop(resized, [size, size])), list(MEAN), list(STD))
     result = transforms.eval_transform(size, MEAN, STD)(image, random.Random(0))
@@ -64,7 +64,7 @@ def test_a_thread_of_an_image_does_not_fill_the_memory() -> None:
 
 
 def test_training_transform_depends_on_its_rng_alone() -> None:
-    transform, image = transforms.train_transform(32, MEAN, STD), picture(60, 50)
+    transform, image = transforms.train_transform(32, MEAN, STD), random_image(60, 50)
     one = transform(image, random.Random(1))
     random.seed(5)
     torch.manual_seed(5)

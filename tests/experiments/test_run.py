@@ -265,8 +265,8 @@ def test_a_shifted_domain_is_the_datasets_own_unless_given(
         ("domain-generalization", [], "tests other datasets than 'pictures0'; name them as `targets`"),
         ("domain-generalization", ["foreign"], "'pictures0' has no class 'wet sand', .*; use cross-dataset"),
         ("cross-dataset", ["shifted", "shifted"], "two tests would be called 'shifted'"),
-        ("cross-dataset", ["pictures"], "this is the dataset that is learned from"),
-        ("cross-dataset", ["no-such"], "no-such is no folder here"),
+        ("cross-dataset", ["pictures"], "is the dataset that is learned from"),
+        ("cross-dataset", ["no-such"], "no-such is neither a folder"),
     ],
 )
 def test_targets_that_do_not_do(

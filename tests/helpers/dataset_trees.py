@@ -20,7 +20,7 @@ JPEG = _buffer.getvalue()
 Split = dict[str, list[tuple[str, int, str]]]
 
 
-def pictures(root: Path, paths: Iterable[str]) -> None:
+def write_images(root: Path, paths: Iterable[str]) -> None:
     """Images that no two of are the same; what follows a JPEG's end mark is not read."""
     for path in paths:
         file = root / path
@@ -37,7 +37,7 @@ def split_json(file: Path, images: Path, rows: Split) -> None:
     """A split as CoOp wrote it, and its images."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows))
-    pictures(images, [path for split in rows.values() for path, _, _ in split])
+    write_images(images, [path for split in rows.values() for path, _, _ in split])
 
 
 def field_split(name: str, path: Callable[[str, int], str], words: Callable[[str], str] = lambda word: word) -> Split:
@@ -55,7 +55,7 @@ def caltech101(root: Path) -> None:
     """Ten images of each class, the two folders that are left out, and torchvision's annotations."""
     keys = [*read_classes("caltech101").keys, "BACKGROUND_Google", "Faces_easy"]
     folder = root / "caltech101"
-    pictures(folder, [f"101_ObjectCategories/{key}/image_{n:04}.jpg" for key in keys for n in range(1, 11)])
+    write_images(folder, [f"101_ObjectCategories/{key}/image_{n:04}.jpg" for key in keys for n in range(1, 11)])
     (folder / "Annotations").mkdir()
 
 
@@ -68,7 +68,7 @@ def oxford_pets(root: Path) -> None:
     }
     for name, items in rows.items():
         lines(folder / "annotations" / f"{name}.txt", [f"{stem} {label} 2 {label % 25}" for stem, label in items])
-        pictures(folder / "images", [f"{stem}.jpg" for stem, _ in items])
+        write_images(folder / "images", [f"{stem}.jpg" for stem, _ in items])
     (folder / "annotations/list.txt").write_text("#Image CLASS-ID SPECIES BREED ID\n")
 
 
@@ -86,7 +86,7 @@ def stanford_cars(root: Path) -> None:
         ("cars_test", "cars_test_annos_withlabels.mat", test),
     ):
         savemat(folder / file, {"annotations": car_annotations(rows)})
-        pictures(folder / images, [name for name, _ in rows])
+        write_images(folder / images, [name for name, _ in rows])
 
 
 def car_annotations(rows: list[tuple[str, int]]) -> Any:
@@ -101,7 +101,7 @@ def flowers102(root: Path) -> None:
     """Four images of each class, those of a class not in one piece: one trains, one validates, two test."""
     folder, count = root / "flowers-102", 102
     labels = [label for _ in range(4) for label in range(1, count + 1)]
-    pictures(folder, [f"jpg/image_{number:05}.jpg" for number in range(1, len(labels) + 1)])
+    write_images(folder, [f"jpg/image_{number:05}.jpg" for number in range(1, len(labels) + 1)])
     savemat(folder / "imagelabels.mat", {"labels": np.array([labels], dtype=np.uint8)})
     parts = {"trnid": range(1, 103), "valid": range(103, 205), "tstid": range(205, 409)}
     savemat(folder / "setid.mat", {name: np.array([list(ids)], dtype=np.uint16) for name, ids in parts.items()})
@@ -115,7 +115,7 @@ def food101(root: Path) -> None:
         (folder / "meta").mkdir(parents=True, exist_ok=True)
         (folder / f"meta/{name}.json").write_text(json.dumps(content))
         lines(folder / f"meta/{name}.txt", [stem for stems in content.values() for stem in stems])
-        pictures(folder / "images", [f"{stem}.jpg" for stems in content.values() for stem in stems])
+        write_images(folder / "images", [f"{stem}.jpg" for stems in content.values() for stem in stems])
     lines(folder / "meta/classes.txt", keys)
 
 
@@ -129,13 +129,13 @@ def fgvc_aircraft(root: Path, folder: str = "fgvc-aircraft-2013b/data") -> None:
             number += 1
             rows.append(f"{number:07} {key}")
         lines(root / folder / f"images_variant_{split}.txt", rows)
-        pictures(root / folder / "images", [f"{row[:7]}.jpg" for row in rows])
+        write_images(root / folder / "images", [f"{row[:7]}.jpg" for row in rows])
 
 
 def sun397(root: Path, partition: bool = True) -> None:
     """The archive, and the first partition beside it."""
     keys = read_classes("sun397").keys
-    pictures(root / "SUN397", [f"{key}/sun_{name}.jpg" for key in keys for name in "abcdef"])
+    write_images(root / "SUN397", [f"{key}/sun_{name}.jpg" for key in keys for name in "abcdef"])
     lines(root / "SUN397/ClassName.txt", [f"/{key}" for key in keys])
     if partition:
         lines(root / "Training_01.txt", [f"/{key}/sun_{name}.jpg" for key in keys for name in "abcde"])
@@ -146,13 +146,13 @@ def dtd(root: Path) -> None:
     folder, keys = root / "dtd/dtd", read_classes("dtd").keys
     for number, split in enumerate(("train", "val", "test"), start=2):
         lines(folder / f"labels/{split}1.txt", [f"{key}/{key}_{number:04}.jpg" for key in keys])
-        pictures(folder / "images", [f"{key}/{key}_{number:04}.jpg" for key in keys])
+        write_images(folder / "images", [f"{key}/{key}_{number:04}.jpg" for key in keys])
     (folder / "imdb").mkdir()
 
 
 def eurosat(root: Path) -> None:
     keys = read_classes("eurosat").keys
-    pictures(root / "eurosat/2750", [f"{key}/{key}_{number}.jpg" for key in keys for number in range(1, 11)])
+    write_images(root / "eurosat/2750", [f"{key}/{key}_{number}.jpg" for key in keys for number in range(1, 11)])
 
 
 def ucf101(root: Path) -> None:
@@ -167,12 +167,12 @@ def ucf101(root: Path) -> None:
     for line in (*train, *test):
         action, video = line.split()[0].split("/")
         renamed = "_".join(re.findall("[A-Z][^A-Z]*", action))
-        pictures(folder / "UCF-101-midframes", [f"{renamed}/{video.replace('.avi', '.jpg')}"])
+        write_images(folder / "UCF-101-midframes", [f"{renamed}/{video.replace('.avi', '.jpg')}"])
 
 
 def synsets(folder: Path, keys: Iterable[str], images: int = 1) -> None:
     """Class folders as ImageNet's archives have them."""
-    pictures(folder, [f"{key}/{key}_{number}.JPEG" for key in keys for number in range(images)])
+    write_images(folder, [f"{key}/{key}_{number}.JPEG" for key in keys for number in range(images)])
 
 
 OFFICIAL: dict[str, Callable[[Path], None]] = {

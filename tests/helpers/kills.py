@@ -18,7 +18,7 @@ SETTINGS += ("--set", f"optim.epochs={EPOCHS}", "--set", "optim.batch_size=3")
 
 
 def draw(root: Path) -> Path:
-    """A folder with three classes of six colored pictures each."""
+    """A folder with three classes of six colored images each."""
     for shade, name in enumerate(["red_apple", "blue_sky", "green_leaf"]):
         (root / name).mkdir(parents=True)
         for number in range(6):

@@ -98,10 +98,14 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(found, key=float) if numbers else found
 
 
-def read_name_map(path: str | Path) -> dict[str, str]:
+def read_name_map(path: str | Path, *, parameter: str = "name_map") -> dict[str, str]:
     """Read a file that maps class folders to words.
 
     A `.json` or `.yaml` file holds a mapping; a `.csv` file two columns, folder and words, with or without a header.
+
+    Args:
+        path: the file.
+        parameter: what errors call it.
 
     Raises:
         VLPromptError: the file cannot be read, or holds something else.
@@ -111,25 +115,25 @@ def read_name_map(path: str | Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise VLPromptError(f"`name_map` {path} cannot be read: {reason}") from error
+        raise VLPromptError(f"`{parameter}` {path} cannot be read: {reason}") from error
     match path.suffix.lower():
         case ".json":
-            content = _parsed(path, text, json.loads)
+            content = _parsed(path, parameter, text, json.loads)
         case ".yaml" | ".yml":
-            content = _parsed(path, text, yaml.safe_load)
+            content = _parsed(path, parameter, text, yaml.safe_load)
         case ".csv":
-            parsed = _parsed(path, text, lambda text: list(csv.reader(text.splitlines())))
+            parsed = _parsed(path, parameter, text, lambda text: list(csv.reader(text.splitlines())))
             rows = [row for row in parsed if any(cell.strip() for cell in row)]
             wrong = next((row for row in rows if len(row) != 2), None)
             if wrong is not None:
                 raise VLPromptError(
-                    f"`name_map` {path} must have two columns, folder and words; got {','.join(wrong)!r}"
+                    f"`{parameter}` {path} must have two columns, folder and words; got {','.join(wrong)!r}"
                 )
             content = {folder.strip(): words for folder, words in rows}
         case suffix:
-            raise VLPromptError(f"`name_map` must be a .json, .yaml or .csv file, got {suffix or path.name!r}")
+            raise VLPromptError(f"`{parameter}` must be a .json, .yaml or .csv file, got {suffix or path.name!r}")
     if not isinstance(content, dict) or not all(map(is_word, content.values())):
-        raise VLPromptError(f"`name_map` {path} must map each class folder to its words")
+        raise VLPromptError(f"`{parameter}` {path} must map each class folder to its words")
     return {str(folder): str(words) for folder, words in content.items()}
 
 
@@ -144,8 +148,8 @@ def _words(name: str) -> str:
     return " ".join(name.replace("_", " ").split())
 
 
-def _parsed(path: Path, text: str, parse: Callable[[str], Any]) -> Any:
+def _parsed(path: Path, parameter: str, text: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
     except (ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
-        raise VLPromptError(f"`name_map` {path} is broken: {one_line(error)}") from error
+        raise VLPromptError(f"`{parameter}` {path} is broken: {one_line(error)}") from error

@@ -134,5 +134,5 @@ def _random_box(width: int, height: int, scale: tuple[float, float], rng: random
 
 
 def _to_tensor(image: Image.Image, mean: Triple, std: Triple) -> Tensor:
-    normalized: Tensor = F.normalize(F.to_tensor(image), list(mean), list(std), inplace=True)
-    return normalized
+    tensor: Tensor = F.normalize(F.to_tensor(image), list(mean), list(std), inplace=True)  # (3, S, S)
+    return tensor

@@ -323,7 +323,7 @@ def read_names(file: Path) -> list[str]:
             text = file.read_text(encoding="utf-8-sig")
             content = text.splitlines() if suffix == ".txt" else yaml.safe_load(text)  # JSON is YAML
         elif suffix == ".csv":
-            content = read_name_map(file)
+            content = read_name_map(file, parameter="class_names")
         else:
             raise VLPromptError(f"`class_names` must be a .txt, .json, .yaml or .csv file, got {file}")
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Processes of our own that are told what to do, and answer, in lines of JSON.
+"""Child processes that get commands and send answers as lines of JSON.
 
 They are fresh interpreters: nothing is pickled, a script needs no main guard, and Ctrl-C reaches only the parent, which
-then tells them. One whose parent is gone ends as if it had been interrupted.
+then interrupts them. A child whose parent has died ends as if it had been interrupted.
 """
 
 import json
@@ -20,12 +20,13 @@ Message = dict[str, Any]
 
 
 class Child:
-    """A process that runs a function of this package.
+    """A child process that runs a function of this package.
 
     Args:
-        function: as "package.module:name"; it gets an iterator of what the child is told, and a function to answer by.
+        function: "package.module:name". It is called with an iterator of the messages that the child is told, and a
+            function that sends an answer.
         answers: gets (child, message) for every answer, and (child, None) when the process has ended.
-        environment: variables that it has besides this process's own.
+        environment: environment variables, added to this process's own.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Child:
         threading.Thread(target=self._listen, args=[answers], daemon=True).start()
 
     def tell(self, message: Message) -> None:
-        """Send a message. If the process has ended, the answers say so."""
+        """Send a message. One to a process that has ended is lost; `answers` has its end."""
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.write(json.dumps(message) + "\n")
@@ -60,7 +61,7 @@ class Child:
         self._process.kill()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the process to end, which it does when nothing is left to do; whether it has."""
+        """Let the process end after its last message, and wait for that; return whether it has ended."""
         if self._process.stdin is not None and not self._process.stdin.closed:
             with suppress(OSError):
                 self._process.stdin.close()
@@ -72,7 +73,7 @@ class Child:
 
     @property
     def end(self) -> str:
-        """How the process ended, in a few words."""
+        """How the process ended, in a few words, such as "it was killed by SIGKILL"."""
         code = self._process.wait()
         if code < 0:
             return f"it was killed by {signal.Signals(-code).name}"
@@ -81,14 +82,14 @@ class Child:
     def _listen(self, answers: "queue.SimpleQueue[tuple[Child, Message | None]]") -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.endswith("\n"):  # else it was killed while it wrote
+            if line.endswith("\n"):  # otherwise it was killed while it wrote
                 answers.put((self, json.loads(line)))
         self._process.stdout.close()
         answers.put((self, None))
 
 
 def serve(function: str) -> None:
-    """In a child: run the function. What it, or a package that it imports, prints goes to standard error."""
+    """Run the function, in a child. All that it and its imports print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -108,5 +109,5 @@ def serve(function: str) -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what a KeyboardInterrupt leads to is not interrupted
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once, so that its cleanup is not interrupted
     raise KeyboardInterrupt

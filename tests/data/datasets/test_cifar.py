@@ -36,7 +36,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def test_pictures_are_written_once_and_exactly(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_written_once_and_exactly(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "CIFAR10", Fake)
     dataset = load_dataset("cifar10", root=data)
     for items, count in ((dataset.train, 8), (dataset.val, 2), (dataset.test, 2)):

@@ -95,7 +95,7 @@ def test_line_art_has_no_color_and_color_has(datasets: dict[str, Dataset]) -> No
     assert saturation(datasets["fontawesome"]) == 0
 
 
-def test_every_picture_shows_something_on_white(datasets: dict[str, Dataset]) -> None:
+def test_every_image_shows_something_on_white(datasets: dict[str, Dataset]) -> None:
     for dataset in datasets.values():
         for item in dataset.train + dataset.val + dataset.test:
             gray = np.asarray(read_image(dataset.root / item.path).convert("L"))
@@ -104,7 +104,7 @@ def test_every_picture_shows_something_on_white(datasets: dict[str, Dataset]) ->
                 assert gray[:4].min() == gray[-4:].min() == gray[:, :4].min() == gray[:, -4:].min() == 255, item.path
 
 
-def test_pictures_are_rendered_once(datasets: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_rendered_once(datasets: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(svg: str, size: int = 64) -> bytes:
         raise AssertionError("rendered again")
 

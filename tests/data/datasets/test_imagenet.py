@@ -19,7 +19,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     trees.synsets(root / "imagenet/images/train", KEYS, 2)
     trees.synsets(root / "imagenet/images/val", KEYS)
-    trees.pictures(
+    trees.write_images(
         root / "imagenetv2/imagenetv2-matched-frequency-format-val", [f"{n}/{n:02}a.jpeg" for n in range(1000)]
     )
     trees.synsets(root / "imagenet-sketch/images", KEYS)

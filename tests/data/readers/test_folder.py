@@ -57,13 +57,13 @@ def test_a_train_is_also_a_vehicle(tmp_path: Path, draw: Draw) -> None:
 
 
 def test_what_is_looked_at(tree: Path, draw: Draw, tmp_path: Path) -> None:
-    elsewhere = draw(tmp_path / "elsewhere/picture.png").parent
+    elsewhere = draw(tmp_path / "elsewhere/image.png").parent
     for name in ("ant/.hidden.png", "ant/.thumbnails/0.png", ".git/0.png"):
         draw(tree / name)
-    (tree / "ant/notes.txt").write_text("not a picture")
+    (tree / "ant/notes.txt").write_text("not an image")
     (tree / "README.md").write_text("not a class")
     draw(tree / "ant/more/deep/UPPER.PNG")
-    (tree / "ant/link.png").symlink_to(elsewhere / "picture.png")
+    (tree / "ant/link.png").symlink_to(elsewhere / "image.png")
     (tree / "oak/linked").symlink_to(elsewhere)
     (tree / "oak/back").symlink_to(tree)
     (tree / "zebra").symlink_to(elsewhere)
@@ -71,14 +71,14 @@ def test_what_is_looked_at(tree: Path, draw: Draw, tmp_path: Path) -> None:
     assert dataset.class_names == ("ant", "oak", "sea lion", "zebra")
     found = {item.path for item in dataset.train + dataset.val + dataset.test}
     expected = {f"{name}/{number}.png" for name in ("ant", "oak", "sea_lion") for number in range(10)}
-    expected |= {"ant/more/deep/UPPER.PNG", "ant/link.png", "oak/linked/picture.png", "zebra/picture.png"}
+    expected |= {"ant/more/deep/UPPER.PNG", "ant/link.png", "oak/linked/image.png", "zebra/image.png"}
     assert {path for path in found if not path.startswith("oak/back")} == expected
     assert all(path.count("back") <= 1 for path in found)
 
 
 def test_bad_files_are_skipped_and_named(tree: Path) -> None:
     (tree / "ant/0.png").write_bytes(b"")
-    (tree / "oak/0.png").write_text("no picture")
+    (tree / "oak/0.png").write_text("not an image")
     dataset = read_folder(tree)
     assert [path for path, _ in dataset.skipped] == ["ant/0.png", "oak/0.png"]
     found = {item.path for item in dataset.train + dataset.val + dataset.test}
@@ -110,13 +110,13 @@ def test_clear_errors(tmp_path: Path, draw: Draw, split_tree: Path) -> None:
     draw(root / "a/0.png")
     assert "only one class ('a')" in message(root)
     (root / "b").mkdir()
-    assert "class 'b'" in message(root) and "has no training image" in message(root)
+    assert "class 'b'" in message(root) and "has no readable training image" in message(root)
     (root / "b/0.png").touch()
     assert "class 'b'" in message(root)
     (root / "a/0.png").write_bytes(b"")
     assert "none of the 2 images" in message(root) and "the file is empty" in message(root)
     draw(split_tree / "test/bird/0.png")
-    assert "class 'bird'" in message(split_tree) and "no training image" in message(split_tree)
+    assert "class 'bird'" in message(split_tree) and "no readable training image" in message(split_tree)
     draw(tmp_path / "half/train/a/0.png")
     assert "has train/ but no test/" in message(tmp_path / "half")
 
@@ -138,3 +138,9 @@ def test_images_of_no_class_are_named(pictures: Path, tmp_path: Path, caplog: py
     assert [record.getMessage() for record in caplog.records] == [
         f"images beside the class folders of {root} belong to no class: stray.png"
     ]
+
+
+def test_numbers_are_classes_in_the_order_of_their_values(tmp_path: Path, draw: Draw) -> None:
+    for name in ("10", "9", "2"):
+        draw(tmp_path / name / "0.png")
+    assert read_folder(tmp_path).class_names == ("2", "9", "10")
