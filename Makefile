@@ -17,10 +17,11 @@ quickstart: $(VENV)/.installed-pictures  ## install, then tune prompts on real d
 test: $(VENV)/.installed-dev  ## run all tests, with coverage
 	$(BIN)/python -m pytest --cov --numprocesses auto --maxprocesses 4 --dist loadfile
 
-lint: $(VENV)/.installed-dev  ## run the linters; changes nothing
+lint: $(VENV)/.installed-dev  ## ruff, mypy and the order of the packages; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev  ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .

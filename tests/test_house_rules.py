@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -19,18 +20,6 @@ TEXTS = sorted(
     if path.is_file() and path.suffix in {"", ".cff", ".csv", ".json", ".md", ".py", ".toml", ".yaml", ".yml"}
 )
 
-# A module imports from its own level or below; a name that is not listed is a shared helper.
-LEVELS = {
-    "prompts": 0,
-    "backbones": 1,
-    "methods": 2,
-    "training": 3,
-    "protocols": 4,
-    "deploy": 4,
-    "results": 4,
-    "analysis": 4,
-    "cli": 5,
-}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 MACHINE_PATH = re.compile(r"(?<![\w./~$}>-])/(?:work|root|home|Users|opt|tmp)/\w|\b[A-Z]:\\\w|\.\./shared\b")
 
@@ -71,13 +60,42 @@ def test_source(path: Path) -> None:
         assert words.get("allow_pickle") is not True, "never pickle"
         assert function != "torch.load" or words.get("weights_only") is True, "torch.load unpickles"
 
-    here = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    there = {name.split(".")[1] for name in imported if name.startswith("vlprompt.")}
-    if here in LEVELS:
-        above = {name for name in there if LEVELS.get(name, 0) > LEVELS[here]}
-        assert not above, f"imports point downwards only: {here} imports {above}"
-    if here == "data":
-        assert not there & {"methods", "training", "protocols"}, "data knows no method"
+
+def test_a_module_name_stands_once() -> None:
+    """Commands are exempt: their files bear the commands' names."""
+    names = Counter(path.stem for path in SOURCES if "cli" not in path.parts and path.stem != "__init__")
+    # A package is called by its main module: `classifier.classifier`, `backbones.backbone`.
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    names = Counter(
+        node.name for path in SOURCES for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_nothing_public_looks_like_a_test() -> None:
+    found = [
+        f"{name_of(path)}: {node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and re.match(r"test_|Test[A-Z]|Test$", node.name)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if "cli" not in path.parts], ids=name_of)
+def test_library_messages_name_parameters(path: Path) -> None:
+    """The command line turns parameters into its flags (`cli.errors`); a library knows no flag."""
+    raised = [
+        text.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise)
+        for text in ast.walk(node)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    ]
+    assert [text for text in raised if re.search(r"(?<!\w)--[a-z]", text)] == []
 
 
 def test_what_is_imported_is_declared() -> None:
