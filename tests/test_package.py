@@ -62,7 +62,9 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     assert packed == sources
 
 
-@pytest.mark.parametrize("pattern", ["py.typed", "recipes/*/*.yaml", "assets/*.safetensors", "data/tables/*.csv"])
+@pytest.mark.parametrize(
+    "pattern", ["py.typed", "config/recipes/*/*.yaml", "assets/*.safetensors", "data/datasets/tables/*.csv"]
+)
 def test_package_data_is_there(wheel: Path, pattern: str) -> None:
     names = map(PurePosixPath, zipfile.ZipFile(wheel).namelist())
     assert [name for name in names if name.match(f"vlprompt/{pattern}")]
@@ -84,6 +86,7 @@ def test_wheel_states_version_license_and_lower_bounds_only(wheel: Path) -> None
 def test_wheel_imports_in_an_empty_environment(environment: Path, tmp_path: Path) -> None:
     where = run(
         environment / Path(sys.executable).name,
+        "-I",  # whatever PYTHONPATH says
         "-c",
         "import vlprompt; print(vlprompt.__file__)",
         cwd=tmp_path,
