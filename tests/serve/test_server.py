@@ -124,8 +124,8 @@ def test_a_port_that_is_in_use(call: Call, run: Path) -> None:
         (["--token", "sixteen letters and more"], "no spaces"),
         (["--host", "192.0.2.1", "--token", TOKEN], "must be an address of this machine"),
         (["--host", "no such host", "--token", TOKEN], "must be an address of this machine"),
-        (["--port", "70000"], "Invalid value for '--port'"),
-        (["--batch-size", "0"], "Invalid value for '--batch-size'"),
+        (["--port", "70000"], "--port must be at most 65535, got 70000"),
+        (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -67,7 +67,7 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise
-        raise VLPromptError(f'serve needs {error.name}; pip install "vlprompt[serve]"') from error
+        raise VLPromptError(f'serve needs {error.name}: pip install "vlprompt[serve]"') from error
     from vlprompt.classifier.classifier import load_classifier
     from vlprompt.serve.limits import Limits
 
