@@ -20,6 +20,9 @@ TEXTS = sorted(
     if path.is_file() and path.suffix in {"", ".cff", ".csv", ".json", ".md", ".py", ".toml", ".yaml", ".yml"}
 )
 
+# What every method may import from `methods`, and the methods that are variants of another one.
+SHARED = {"base", "init", "mutual_information", "options", "shots", "templates"}
+VARIANTS = {"promptsrc": {"ivlp"}}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 MACHINE_PATH = re.compile(r"(?<![\w./~$}>-])/(?:work|root|home|Users|opt|tmp)/\w|\b[A-Z]:\\\w|\.\./shared\b")
 
@@ -73,6 +76,17 @@ def test_a_class_name_stands_for_one_thing() -> None:
         node.name for path in SOURCES for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "methods").glob("*.py")), ids=name_of)
+def test_a_method_stands_alone(path: Path) -> None:
+    """It builds on what all methods share, so that a reader needs its own file and no other method's."""
+    if path.stem in {"__init__", *SHARED}:
+        return
+    imported = {
+        name.split(".")[2] for name in imports(ast.parse(path.read_text())) if name.startswith("vlprompt.methods.")
+    }
+    assert imported <= SHARED | VARIANTS.get(path.stem, set())
 
 
 def test_nothing_public_looks_like_a_test() -> None:

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import did_you_mean
+from vlprompt.utils.strings import did_you_mean
 
 logger = logging.getLogger("vlprompt")
 

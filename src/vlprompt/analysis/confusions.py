@@ -13,7 +13,7 @@ from vlprompt.analysis.tuned_features import Change, ClassFeatures
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.errors import VLPromptError
 from vlprompt.runs.record import PREDICTIONS, RunRecord
-from vlprompt.utils.text import first_line
+from vlprompt.utils.strings import first_line
 
 
 @dataclass(frozen=True)

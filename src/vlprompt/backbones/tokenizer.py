@@ -10,7 +10,7 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import first_line
+from vlprompt.utils.strings import first_line
 
 CLIP_VOCABULARY_SIZE = 49408
 

@@ -29,7 +29,7 @@ from vlprompt.runs.restore import restore
 from vlprompt.runs.state import PROMPTS, prompts_file
 from vlprompt.utils.files import is_free, leftovers, remove_leftovers, unfinished
 from vlprompt.utils.progress import Reporter
-from vlprompt.utils.text import listed
+from vlprompt.utils.strings import listed
 
 BATCH = 32
 FILES = ("run.json", PROMPTS)

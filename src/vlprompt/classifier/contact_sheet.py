@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from vlprompt.classifier.classifier import Guess
 from vlprompt.data.images import ImageError, read_image
 from vlprompt.utils.files import atomic_write
-from vlprompt.utils.text import visible
+from vlprompt.utils.strings import visible
 
 # In pixels at scale 1, where a line holds about 24 characters.
 SIDE, GAP, LINE = 176, 16, 18

@@ -11,7 +11,7 @@ from vlprompt.classifier.classifier import BATCH, Classifier, Guess
 from vlprompt.classifier.contact_sheet import ContactSheet
 from vlprompt.data.images import ImageError
 from vlprompt.utils.progress import Reporter
-from vlprompt.utils.text import visible
+from vlprompt.utils.strings import visible
 
 
 class Writer(Protocol):

@@ -52,7 +52,7 @@ class Commands(TyperGroup):
         """Find the command, or fail with a suggestion."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
-            from vlprompt.utils.text import did_you_mean
+            from vlprompt.utils.strings import did_you_mean
 
             hint = did_you_mean(name, self.list_commands(ctx)) or f"see {ctx.command_path} --help"
             ctx.fail(f"no command {name!r}; {hint}")

@@ -64,7 +64,7 @@ def as_flags(message: str, flags: Mapping[str, str]) -> str:
 
 def describe_usage_error(error: Any) -> str:
     """Describe a wrong call in one line: the option, what was given, and what was expected."""
-    from vlprompt.utils.text import describe_validation_error, did_you_mean
+    from vlprompt.utils.strings import describe_validation_error, did_you_mean
 
     context: Any = getattr(error, "ctx", None)
     if type(error).__name__ == "NoSuchOption" and context is not None:

@@ -26,7 +26,7 @@ def one_of(*names: str, former: Sequence[str] = ()) -> Callable[[str | None], st
     def check(value: str | None) -> str | None:
         if value is None or value in names or value in former:
             return value
-        from vlprompt.utils.text import did_you_mean
+        from vlprompt.utils.strings import did_you_mean
 
         hint = did_you_mean(value, names)
         raise typer.BadParameter(f"must be {listed(names)}, got {value!r}" + (f"; {hint}" if hint else ""))

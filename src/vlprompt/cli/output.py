@@ -1,10 +1,21 @@
-"""Rows of results as a table, JSON, CSV or Markdown on stdout."""
+"""Results on stdout: rows, tables of runs and JSON, in the formats that commands share."""
 
 import csv
+import io
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlprompt.results.collect import Run
+    from vlprompt.results.comparisons import Comparison
+    from vlprompt.results.tables import Table
+
+TABLE_FORMATS = ("table", "json", "csv", "markdown", "latex")
+TERMINAL = "terminal"  # what the format `table` was called formerly
+NAMES = {"protocol", "backbone", "weights", "precision", "recipe", "dataset", "method", "against", "quantity", "of"}
 
 
 def print_json(value: Any) -> None:
@@ -25,3 +36,58 @@ def print_rows(rows: Sequence[Sequence[str]], columns: Sequence[str], form: str,
         from vlprompt.utils.terminal import print_table
 
         print_table(rows, columns, title=title)
+
+
+def find_runs_under(runs: Iterable[Path]) -> "list[Run]":
+    """Return all runs under the folders; a record that cannot be read gets a line on stderr."""
+    from vlprompt.results.collect import find_runs
+
+    found, problems = find_runs(runs)
+    report_left_out(problems)
+    return found
+
+
+def report_left_out(lines: Iterable[str]) -> None:
+    """Print what is not in a result, and why, on stderr."""
+    for line in lines:
+        print(f"left out: {line}", file=sys.stderr)
+
+
+def print_tables(found: "list[Run]", form: str, *, intervals: bool = False) -> None:
+    """Print the tables of runs in a format of `TABLE_FORMATS`."""
+    from vlprompt.results import formats, tables
+
+    made = tables.make_tables(found, intervals=intervals)
+    print_made(made, formats.tables_to_csv(made), form)
+
+
+def print_made(made: "list[Table] | list[Comparison]", as_csv: str, form: str) -> None:
+    """Print tables or comparisons in a format of `TABLE_FORMATS`; `as_csv` is what they are as CSV."""
+    from vlprompt.results import formats
+
+    match form:
+        case "markdown":
+            print(formats.to_markdown(made), end="")
+        case "latex":
+            print(formats.to_latex(made), end="")
+        case "csv":
+            print(as_csv, end="")
+        case "json":
+            rows = csv.DictReader(io.StringIO(as_csv))
+            print_json([{key: _value(key, text) for key, text in row.items()} for row in rows])
+        case _:
+            formats.print_tables(made)
+
+
+def _value(key: str, text: str) -> Any:
+    """Return a cell of the CSV as JSON has it: null where it is empty, a number where the column holds numbers."""
+    if text == "" or key in NAMES:
+        return text or None
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text

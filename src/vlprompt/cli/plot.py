@@ -7,7 +7,7 @@ import typer
 
 from vlprompt.cli import complete
 from vlprompt.cli.options import Quiet, Runs, listed, loading, one_of
-from vlprompt.cli.table import find
+from vlprompt.cli.output import find_runs_under
 
 IMAGES = ("png", "svg", "pdf")
 
@@ -39,7 +39,7 @@ def plot(
     with loading("reading runs", quiet):
         from vlprompt.results.rendering import write_plots
 
-        found = find(runs)
+        found = find_runs_under(runs)
     for path, title in write_plots(found, out, form):
         if not quiet:
             print(f"{path}  {title}")

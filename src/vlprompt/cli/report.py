@@ -7,7 +7,7 @@ import typer
 
 from vlprompt.cli import complete
 from vlprompt.cli.options import Quiet, Runs, loading
-from vlprompt.cli.table import find
+from vlprompt.cli.output import find_runs_under
 from vlprompt.errors import VLPromptError
 
 
@@ -39,7 +39,7 @@ def report(
         from vlprompt.results.report import make_report
         from vlprompt.utils.files import atomic_write
 
-        found = find(runs)
+        found = find_runs_under(runs)
     atomic_write(out, make_report(found, baseline))
     if not quiet:
         print(f"wrote {out}")

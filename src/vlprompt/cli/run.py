@@ -28,8 +28,7 @@ from vlprompt.cli.options import (
     output_format,
     set_up_logging,
 )
-from vlprompt.cli.output import print_json
-from vlprompt.cli.table import FORMATS, TERMINAL, print_tables
+from vlprompt.cli.output import TABLE_FORMATS, TERMINAL, print_json, print_tables
 from vlprompt.errors import VLPromptError
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def run(
         typer.Option(metavar="N", min=0, help="ray: GPUs per cell; 0.5 runs two on one.  [default: 0]"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and exit.")] = False,
-    form: Annotated[str, output_format(*FORMATS, former=(TERMINAL,))] = "table",
+    form: Annotated[str, output_format(*TABLE_FORMATS, former=(TERMINAL,))] = "table",
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import did_you_mean
+from vlprompt.utils.strings import did_you_mean
 
 FOLDER = Path(str(files("vlprompt.config"))) / "recipes"
 UNIFIED, PAPER = "unified", "paper"

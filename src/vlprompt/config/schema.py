@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import did_you_mean, error_location, error_reason
+from vlprompt.utils.strings import did_you_mean, error_location, error_reason
 
 # Keys of `config.protocols.PROTOCOLS`, repeated here so that a wrong one gets pydantic's list of choices.
 ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-generalization"]

@@ -7,7 +7,7 @@ from vlprompt.data.datasets.known import Known
 from vlprompt.data.datasets.on_disk import Found, OnDisk, data_root
 from vlprompt.data.loading import DATASETS, list_datasets
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import one_line
+from vlprompt.utils.strings import one_line
 
 
 def catalog(root: Path | None = None) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from vlprompt.data.datasets.on_disk import Layout, OnDisk, data_root
 from vlprompt.data.file_facts import content_hashes, find_unreadable
 from vlprompt.data.loading import DATASETS, load_dataset
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import listed
+from vlprompt.utils.strings import listed
 
 
 @dataclass

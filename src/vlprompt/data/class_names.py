@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import listed, one_line
+from vlprompt.utils.strings import listed, one_line
 
 # From class folders (or labels) to words: a mapping, or its file.
 NameMap = Mapping[str, str] | str | Path

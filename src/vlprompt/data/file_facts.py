@@ -18,7 +18,7 @@ from vlprompt.data.images import ImageError, read_image
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write, cache_dir
 from vlprompt.utils.progress import in_threads
-from vlprompt.utils.text import printable, visible
+from vlprompt.utils.strings import printable, visible
 
 logger = logging.getLogger("vlprompt")
 

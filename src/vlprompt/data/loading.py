@@ -27,7 +27,7 @@ from vlprompt.data.readers.folder import read_folder
 from vlprompt.data.readers.table import SUFFIXES, read_table
 from vlprompt.errors import VLPromptError
 from vlprompt.registry import Registry
-from vlprompt.utils.text import did_you_mean
+from vlprompt.utils.strings import did_you_mean
 
 # In the order of CoOp's tables; datasets that are not in them are at the end.
 ON_DISK: tuple[OnDisk, ...] = (

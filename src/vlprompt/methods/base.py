@@ -20,7 +20,7 @@ from vlprompt.methods.options import Options, OptionsType
 from vlprompt.methods.shots import LabeledImages
 from vlprompt.prompts import Adapters
 from vlprompt.registry import Registry
-from vlprompt.utils.text import describe_validation_error, did_you_mean
+from vlprompt.utils.strings import describe_validation_error, did_you_mean
 
 
 @dataclass

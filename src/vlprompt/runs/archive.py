@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from vlprompt.errors import VLPromptError
 from vlprompt.runs.record import RunRecord, read_records
-from vlprompt.utils.text import describe_validation_error, printable
+from vlprompt.utils.strings import describe_validation_error, printable
 
 # A run's folder on disk, or the same inside an archive: both have `/`, `name`, `is_file` and `read_bytes`.
 RunFolder: TypeAlias = Path | zipfile.Path

@@ -24,7 +24,7 @@ from vlprompt.methods.base import Method, create_method
 from vlprompt.runs.record import RunRecord, SplitRecord, now
 from vlprompt.runs.state import backbone_record, save_prompts
 from vlprompt.utils.files import is_free
-from vlprompt.utils.text import one_line
+from vlprompt.utils.strings import one_line
 
 # The authors' names (patterns) and ours. `name[\1]` is one layer of a tensor that we store stacked.
 RENAMED: dict[str, dict[str, str]] = {

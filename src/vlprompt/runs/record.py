@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
-from vlprompt.utils.text import describe_validation_error
+from vlprompt.utils.strings import describe_validation_error
 
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
 PREDICTIONS = "predictions.parquet"

@@ -20,7 +20,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import BackboneRecord, Epoch
 from vlprompt.utils.files import atomic_write, leftovers
-from vlprompt.utils.text import describe_validation_error
+from vlprompt.utils.strings import describe_validation_error
 
 FILE = "state.safetensors"
 PROMPTS = "prompts.safetensors"

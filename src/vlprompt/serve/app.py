@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from vlprompt.serve.limits import IMAGES, Limits
 from vlprompt.serve.middleware import ServiceMiddleware
 from vlprompt.serve.parsing import FORM, JSON, AddClassesBody, PredictBody, PredictOptions, media_type
-from vlprompt.serve.schemas import Classes, Health, Predictions, Problem, Refusal
+from vlprompt.serve.schemas import Classes, Health, PredictResponse, Problem, Refusal
 from vlprompt.serve.service import Service
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -97,7 +97,7 @@ def _add_api(app: FastAPI, service: Service, secured: list[Any]) -> None:
         response_model_exclude_none=True,
         openapi_extra=_body_of({FORM: _form_schema(), JSON: PredictBody.model_json_schema()}),
     )
-    async def predict(request: Request) -> Predictions:
+    async def predict(request: Request) -> PredictResponse:
         """Classify images. An unreadable image gets its error as result; if none can be read, the status is 422."""
         async with service.slot():
             body = await _read_body(request, service.limits)

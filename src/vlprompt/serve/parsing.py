@@ -23,7 +23,7 @@ from vlprompt.data.images import FORMATS, ImageError, decoded_size, read_image
 from vlprompt.errors import VLPromptError
 from vlprompt.serve.limits import EXTRA_CLASSES, FIELD_BYTES, FIELDS, IMAGES, NAME_LENGTH, NEW_CLASSES, TOP
 from vlprompt.serve.schemas import Problem
-from vlprompt.utils.text import error_reason
+from vlprompt.utils.strings import error_reason
 
 CURL = "with curl: -F image=@FILE"
 FORM, JSON = "multipart/form-data", "application/json"

@@ -69,7 +69,7 @@ class Unreadable(BaseModel):
     error: str = Field(description="The reason.")
 
 
-class Predictions(BaseModel):
+class PredictResponse(BaseModel):
     """Predictions for the images of a request."""
 
     results: list[Predicted | Unreadable] = Field(description="One per image, in order.")

@@ -30,7 +30,7 @@ from vlprompt.serve.parsing import (
     parse_predict_form,
     parse_predict_json,
 )
-from vlprompt.serve.schemas import Classes, Predicted, Predictions, Problem, Unreadable
+from vlprompt.serve.schemas import Classes, Predicted, PredictResponse, Problem, Unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Service:
         finally:
             self._in_flight -= 1
 
-    async def predict(self, content_type: str, body: bytes) -> Predictions:
+    async def predict(self, content_type: str, body: bytes) -> PredictResponse:
         """Classify the images of a request body.
 
         Raises:
@@ -114,7 +114,7 @@ class Service:
         self.metrics.images.labels("unreadable").inc(len(unread))
         if len(unread) == len(results):
             raise Problem(422, "; ".join(f"{image}: {reason}" for image, reason in unread.items()))
-        return Predictions(results=results, milliseconds=1000 * (time.perf_counter() - begun))
+        return PredictResponse(results=results, milliseconds=1000 * (time.perf_counter() - begun))
 
     async def add(self, body: bytes) -> Classes:
         """Add the classes of a request body for all users: all of them or, if one is refused, none.

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.jit import _pickle as jit
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import first_line
+from vlprompt.utils.strings import first_line
 
 # Numbers that OpenAI's archives keep as buffers.
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")

@@ -17,7 +17,7 @@ from vlprompt.backbones.sources.huggingface import load_folder
 from vlprompt.backbones.sources.openai import OPENAI_MEAN, OPENAI_STD, LoadedModel, build_clip, square_size
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_tokenizer
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import first_line
+from vlprompt.utils.strings import first_line
 
 Source: TypeAlias = str | os.PathLike[str] | Mapping[str, Tensor] | nn.Module
 

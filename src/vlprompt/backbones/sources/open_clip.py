@@ -17,7 +17,7 @@ from vlprompt.backbones.sources.checkpoints import is_torchscript
 from vlprompt.backbones.sources.openai import LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import did_you_mean, first_line
+from vlprompt.utils.strings import did_you_mean, first_line
 
 SUPPORTED = "CLIP ViT, CLIP ModifiedResNet, open_clip models with timm image towers, SigLIP"
 _HUB, _FOLDER = "hf-hub:", "local-dir:"

@@ -13,7 +13,7 @@ from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.known import ClassList
 from vlprompt.data.images import SUFFIXES
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import listed, one_line
+from vlprompt.utils.strings import listed, one_line
 
 
 def read_lines(path: Path) -> list[str]:

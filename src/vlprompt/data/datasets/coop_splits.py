@@ -13,7 +13,7 @@ from vlprompt.data.datasets.annotation_files import broken, class_folders, read_
 from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing
 from vlprompt.data.sampling import group_by_label, split_order
-from vlprompt.utils.text import listed
+from vlprompt.utils.strings import listed
 
 # Of the splits that are made here.
 SEED = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from vlprompt.data.datasets.annotation_files import broken, class_folders, read_lines, strange_folders
 from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
-from vlprompt.utils.text import listed
+from vlprompt.utils.strings import listed
 
 Read = Callable[[Path, ClassList], Listing]
 

@@ -11,7 +11,7 @@ from vlprompt.data.dataset import Dataset, Item, with_slashes
 from vlprompt.data.file_facts import unreadable
 from vlprompt.data.sampling import split_order, split_sizes
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import printable
+from vlprompt.utils.strings import printable
 
 logger = logging.getLogger("vlprompt")
 

@@ -9,7 +9,7 @@ from vlprompt.data.dataset import Dataset
 from vlprompt.data.images import SUFFIXES
 from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import listed
+from vlprompt.utils.strings import listed
 
 logger = logging.getLogger(__name__)
 

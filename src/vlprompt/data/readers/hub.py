@@ -15,7 +15,7 @@ from vlprompt.data.dataset import Dataset
 from vlprompt.data.materialize import write_once
 from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import one_line
+from vlprompt.utils.strings import one_line
 
 logger = logging.getLogger("vlprompt")
 

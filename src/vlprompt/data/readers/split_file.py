@@ -23,7 +23,7 @@ from vlprompt.data.file_facts import content_hashes, file_hashes, unreadable
 from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
-from vlprompt.utils.text import describe_validation_error, error_reason
+from vlprompt.utils.strings import describe_validation_error, error_reason
 
 SUFFIX = ".jsonl"
 # Keys of a line that users write.

@@ -8,7 +8,7 @@ from vlprompt.data.class_names import NameMap, in_order
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.text import first_line
+from vlprompt.utils.strings import first_line
 
 SUFFIXES = (".csv", ".parquet")
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vlprompt.utils.text import describe_validation_error, did_you_mean, first_line, listed, printable, visible
+from vlprompt.utils.strings import describe_validation_error, did_you_mean, first_line, listed, printable, visible
 
 
 @pytest.mark.parametrize(("count", "text"), [
