@@ -59,7 +59,8 @@ def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weight
     assert resolved["data"]["shots"] == 2
     recipe = tmp_path / "again.yaml"
     recipe.write_text(out)
-    assert yaml.safe_load(call("tune", pictures, "--recipe", recipe, "--dry-run")[1]) == resolved
+    again = yaml.safe_load(call("tune", pictures, "--recipe", recipe, "--dry-run")[1])
+    assert again == resolved | {"recipe": "again.yaml"}
 
 
 def test_a_runs_weights_may_have_moved(
@@ -292,7 +293,7 @@ def test_an_interrupted_grid_goes_on_with_the_same_command(
         return run_experiment(config, *words, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "tune", second_is_cut)
+        patch.setattr(worker, "run_experiment", second_is_cut)
         code, out, err = call(*words)
     assert (code, out) == (130, "")
     assert err.endswith(f"interrupted; go on with the same command (--out {tmp_path / 'grid'})\n")
