@@ -15,7 +15,7 @@ pytest.importorskip("fontawesomefree", reason="the extra `pictures` is not insta
 def test_three_methods_a_table_and_a_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shorter = {**quickstart.SETTINGS, "data.shots": 1, "optim.epochs": 1}
+    shorter: dict[str, Any] = {**quickstart.SETTINGS, "data.shots": 1, "optim.epochs": 1}
     monkeypatch.setattr(quickstart, "SETTINGS", shorter)
     quickstart.run_quickstart(tmp_path, Reporter(quiet=True))
     out = capsys.readouterr().out

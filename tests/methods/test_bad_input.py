@@ -150,7 +150,7 @@ def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, w
         method.set_class_names(["cat"])
     assert method.class_names == ("red apple", "dog", "forget me not")
     words = ["--protocol", "base-to-new", "--set", "method.class_specific=true", "--backbone", weights]
-    assert "cannot name new classes, which protocol 'base-to-new' tests" in fails("--method", name, *words)
+    assert "cannot name new classes, which `protocol` 'base-to-new' tests" in fails("--method", name, *words)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)

@@ -106,42 +106,42 @@ def not_a_number(value: Tensor) -> Tensor:
 
 
 STATES: dict[str, tuple[Callable[[Tensors, Metadata], None], str]] = {
-    "no metadata": (lambda tensors, about: about.clear(), "is damaged (result_hash: Field required)"),
-    "no history": (lambda tensors, about: about.pop("history"), "is damaged (history: Field required)"),
-    "a history that is no JSON": (metadata(history="[{"), "is damaged (history: Invalid JSON"),
+    "no metadata": (lambda tensors, about: about.clear(), "is damaged (result_hash: is missing)"),
+    "no history": (lambda tensors, about: about.pop("history"), "is damaged (history: is missing)"),
+    "a history that is no JSON": (metadata(history="[{"), "is damaged (history: must be JSON"),
     "a history of 100,000 levels": (
         metadata(history="[" * 100_000),
-        "is damaged (history: Invalid JSON: recursion limit",
+        "is damaged (history: must be JSON (recursion limit",
     ),
     "a history of something else": (
         metadata(history='[{"epoch": "1e9"}]'),
-        "is damaged (history.0.epoch: Input should",
+        "is damaged (history.0.epoch: must be",
     ),
     "an enormous number": (
         metadata(seconds='{"train": 1' + "0" * 9999 + "}"),
-        "is damaged (seconds: Invalid JSON: number",
+        "is damaged (seconds: must be JSON (number",
     ),
     "another run": (
         metadata(result_hash="0" * 64),
-        "holds a run with other settings, images or weights, so it cannot go",
+        "holds the state of a run with other settings, images or weights",
     ),
     "a context of another shape": (tensors(text_context=lambda value: value[:1]), "is damaged (size mismatch"),
     "a context of another type": (
         tensors(text_context=Tensor.half),
-        "text_context holds torch.float16, and torch.float32",
+        "text_context must have dtype torch.float32, got torch.float16",
     ),
-    "a context of no numbers": (tensors(text_context=not_a_number), "text_context holds values that are no numbers"),
+    "a context of no numbers": (tensors(text_context=not_a_number), "text_context holds non-finite values"),
     "no context": (
         lambda tensors, about: tensors.pop("method.text_context"),
         'Missing key(s) in state_dict: "text_context"',
     ),
     "a tensor too many": (lambda tensors, about: tensors.update(mine=torch.ones(1)), "is damaged ("),
-    "half of the optimizer": (tensors(exp_avg=None), "is damaged (its optimizer is another one"),
+    "half of the optimizer": (tensors(exp_avg=None), "is damaged (it belongs to another optimizer"),
     "another optimizer": (
         lambda tensors, about: tensors.update({"optimizer.0.momentum_buffer": torch.ones(2, 64)}),
-        "is damaged (its optimizer is another one",
+        "is damaged (it belongs to another optimizer",
     ),
-    "an optimizer of another shape": (tensors(exp_avg=lambda value: value[:1]), "(its optimizer is another one"),
+    "an optimizer of another shape": (tensors(exp_avg=lambda value: value[:1]), "(it belongs to another optimizer"),
     "an optimizer of other parameters": (
         lambda tensors, about: tensors.update({"optimizer.-1.step": torch.ones(())}),
         "is damaged (",
@@ -182,24 +182,27 @@ PROMPTS: dict[str, tuple[Callable[[Tensors, Metadata], None], str]] = {
     "another shape": (tensors(text_context=lambda value: value[:1]), "size mismatch for text_context"),
     "another type": (
         tensors(text_context=Tensor.double),
-        "text_context holds torch.float64, and torch.float32 is needed",
+        "text_context must have dtype torch.float32, got torch.float64",
     ),
     "no numbers": (
         tensors(text_context=not_a_number),
-        "holds values that are no numbers, as training with too high an",
+        "holds non-finite values; training diverged",
     ),
     "infinite ones": (
         tensors(text_context=lambda value: value * math.inf),
-        "holds values that are no numbers, as training with too high an",
+        "holds non-finite values; training diverged",
     ),
     "nothing": (lambda tensors, about: tensors.clear(), 'Missing key(s) in state_dict: "text_context"'),
     "more": (lambda tensors, about: tensors.update(code=torch.ones(1)), 'Unexpected key(s) in state_dict: "code"'),
     "an owner that is no JSON": (metadata(owner="{"), "does not fit the run's method: Expecting property name"),
     "an owner that is a list": (metadata(owner="[]"), "does not fit the run's method: "),
-    "another method": (metadata(owner='{"method": "vpt"}'), "does not fit the run's method: it is of another method"),
+    "another method": (
+        metadata(owner='{"method": "vpt"}'),
+        "does not fit the run's method: it belongs to another method",
+    ),
     "another backbone": (
         metadata(owner='{"backbone": "0"}'),
-        "does not fit the run's method: it is of another backbone",
+        "does not fit the run's method: it belongs to another backbone",
     ),
 }
 
@@ -236,7 +239,7 @@ def test_prompts_of_other_classes(setting: Setting, tmp_path: Path) -> None:
     mine = create_method("coop", backbone, ["ant", "bee"], n_ctx=2, class_specific=True)
     save_prompts(tmp_path, mine)
     load_prompts(tmp_path, create_method("coop", backbone, ["ant", "bee"], n_ctx=2, class_specific=True))
-    with pytest.raises(VLPromptError, match="does not fit the run's method: it is of another list of classes"):
+    with pytest.raises(VLPromptError, match="does not fit the run's method: it belongs to another list of classes"):
         load_prompts(tmp_path, create_method("coop", backbone, ["bee", "ant"], n_ctx=2, class_specific=True))
     # What is shared among classes belongs to none of them.
     save_prompts(tmp_path, create_method("coop", backbone, ["ant", "bee"], n_ctx=2))
@@ -268,7 +271,7 @@ def test_a_run_on_other_weights(call: Call, setting: Setting, cut: Path, tmp_pat
     record = json.loads((folder / "run.json").read_text())
     record["config"]["backbone"]["source"] = str(other)
     (folder / "run.json").write_text(json.dumps(record))
-    assert "was tuned on other weights than" in one_line(call, "evaluate", folder, "--quiet")
+    assert "was tuned with different weights than" in one_line(call, "evaluate", folder, "--quiet")
 
 
 def test_a_run_of_other_classes(call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
@@ -286,45 +289,29 @@ def temperature(value: float) -> Callable[[dict[str, Any]], Any]:
 
 
 RECORDS: dict[str, tuple[Callable[[dict[str, Any]], Any] | bytes, str]] = {
-    "nothing": (b"", "run.json cannot be read (: Invalid JSON: EOF"),
-    "noise": (bytes(range(128, 256)), "run.json cannot be read (: Invalid JSON"),
-    "text that is not UTF-8": (b'{"status": "\xe9"}', "run.json cannot be read (: Invalid JSON"),
-    "100,000 levels": (b'{"metrics":' + b"[" * 100_000, "cannot be read (: Invalid JSON: recursion limit exceeded"),
+    "nothing": (b"", "run.json cannot be read (must be JSON (EOF"),
+    "noise": (bytes(range(128, 256)), "run.json cannot be read (must be JSON"),
+    "text that is not UTF-8": (b'{"status": "\xe9"}', "run.json cannot be read (must be JSON"),
+    "100,000 levels": (b'{"metrics":' + b"[" * 100_000, "cannot be read (must be JSON (recursion limit exceeded"),
     "an enormous number": (
         b'{"trainable_parameters": 1' + b"0" * 9999 + b"}",
-        "cannot be read (: Invalid JSON: number",
+        "cannot be read (must be JSON (number",
     ),
-    "a list": (lambda record: [record], "cannot be read (: Input should be an object"),
-    "no classes": (lambda record: record.pop("class_names") and record, "cannot be read (class_names: Field required"),
+    "a list": (lambda record: [record], "cannot be read (must be "),
+    "no classes": (lambda record: record.pop("class_names") and record, "cannot be read (class_names: is missing"),
     "classes that are numbers": (
         lambda record: record | {"class_names": [1, 2]},
-        "cannot be read (class_names.0: Input",
+        "cannot be read (class_names.0: must be text",
     ),
-    "a status of its own": (lambda record: record | {"status": "done"}, "cannot be read (status: Input should be"),
-    "a method that is not here": (
-        lambda record: record["config"]["method"].update(name="../../evil") or record,
-        "cannot be read (unknown method '../../evil'",
-    ),
-    "an option that is not": (
-        lambda record: record["config"]["method"].update(run="rm") or record,
-        "cannot be read (method 'coop' has no option 'run'",
-    ),
-    "an option out of bounds": (
-        lambda record: record["config"]["method"].update(n_ctx=10**30) or record,
-        "cannot be read (method.n_ctx=",
-    ),
-    "a template with code": (
-        lambda record: record["config"]["method"].update(template="{0.__class__}") or record,
-        "a template needs {} once",
-    ),
+    "a status of its own": (lambda record: record | {"status": "done"}, "cannot be read (status: must be"),
     "a section too many": (
         lambda record: record["config"].update(code={}) or record,
-        "cannot be read (config.code: Extra",
+        "cannot be read (config.code: must be left out",
     ),
-    "a temperature that turns answers round": (temperature(-1.0), "cannot be read (calibration.temperature: Input"),
-    "a temperature of nothing": (temperature(0.0), "cannot be read (calibration.temperature: Input"),
-    "a temperature of no number": (temperature(math.nan), "cannot be read (calibration.temperature: Input"),
-    "a temperature without end": (temperature(math.inf), "cannot be read (calibration.temperature: Input"),
+    "a temperature that turns answers round": (temperature(-1.0), "cannot be read (calibration.temperature: must be"),
+    "a temperature of nothing": (temperature(0.0), "cannot be read (calibration.temperature: must be"),
+    "a temperature of no number": (temperature(math.nan), "cannot be read (calibration.temperature: must be"),
+    "a temperature without end": (temperature(math.inf), "cannot be read (calibration.temperature: must be"),
     "metrics that are text": (lambda record: record | {"metrics": {"test": "good"}}, "cannot be read (metrics: "),
     "metrics that are no numbers": (
         lambda record: record | {"metrics": {"test": {"accuracy": math.nan, "images": 1}}},
@@ -347,6 +334,26 @@ def test_a_record_that_is_none(name: str, call: Call, setting: Setting, tmp_path
     assert (status, out) == (2, "")
     assert err.splitlines()[-1].startswith("error: there are no runs under")
     assert (folder / "run.json").read_bytes() == content
+
+
+# Options of a method are validated where the method is created.
+METHODS: dict[str, tuple[dict[str, Any], str]] = {
+    "a method that is not here": ({"name": "../../evil"}, "cannot be restored (unknown method '../../evil'"),
+    "an option that is not": ({"run": "rm"}, "cannot be restored (method 'coop' has no option 'run'"),
+    "an option out of bounds": ({"n_ctx": 10**30}, "cannot be restored (method.n_ctx="),
+    "a template with code": ({"template": "{0.__class__}"}, "a template needs {} once"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_record_of_a_method_that_cannot_be(name: str, call: Call, setting: Setting, tmp_path: Path) -> None:
+    changes, message = METHODS[name]
+    folder = shutil.copytree(setting.folder, tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    record["config"]["method"].update(changes)
+    (folder / "run.json").write_text(json.dumps(record))
+    assert message in one_line(call, "evaluate", folder, "--quiet")
+    assert call("info", folder)[0] == 0
 
 
 def test_where_a_record_says_prompts_are_from_is_never_gone_to(call: Call, setting: Setting, tmp_path: Path) -> None:

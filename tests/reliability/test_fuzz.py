@@ -28,7 +28,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.experiments.run import run_experiment
 from vlprompt.methods.base import create_method
 from vlprompt.results.summary import print_record
-from vlprompt.runs.importing import read_checkpoint, read_names, read_off, renamed
+from vlprompt.runs.importing import read_checkpoint, read_names, read_options, renamed
 from vlprompt.runs.record import read_record
 from vlprompt.runs.state import load_prompts, load_state, read_progress
 from vlprompt.training.fit import make_optimizer
@@ -284,7 +284,7 @@ def test_checkpoints_of_the_field(data: st.DataObject, place: Path) -> None:
 
     def read() -> None:
         found = renamed("coop", read_checkpoint(place / "model.pth.tar"), place / "model.pth.tar")
-        read_off("coop", found, place / "model.pth.tar")
+        read_options("coop", found, place / "model.pth.tar")
 
     survives(read)
 

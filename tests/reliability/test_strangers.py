@@ -110,7 +110,7 @@ def test_a_checkpoint_that_brings_orders_is_not_obeyed(wrapped: bool, setting: S
     file, names = tmp_path / "model.pth.tar-50", tmp_path / "names.txt"
     torch.save({"state_dict": {"ctx": torch.zeros(2, 64)}, "more": order} if wrapped else order, file)
     names.write_text("ant\nbee\n")
-    with pytest.raises(VLPromptError, match="is damaged, or holds more than the tensors that are safe to read"):
+    with pytest.raises(VLPromptError, match="is damaged, or holds objects that are not safe to read"):
         import_prompts("coop", file, backbone=setting.words[5], class_names=names, out=tmp_path / "out")
     with pytest.raises(VLPromptError, match=r"cannot be read safely as weights \(it asks for \w+\.mkdir\)"):
         load_backbone(file)
@@ -271,7 +271,7 @@ def test_yaml_that_holds_no_names(name: str, tmp_path: Path) -> None:
     (tmp_path / "names.yaml").write_text(text)
     (tmp_path / "list.yaml").write_text(text.replace("a:", "-", 1) if "\n" not in text else text)
     for read, file in ((read_name_map, "names.yaml"), (read_names, "list.yaml")):
-        with pytest.raises(VLPromptError, match=r"`name_map`|--class-names") as caught:
+        with pytest.raises(VLPromptError, match="class[-_]names|name_map") as caught:
             read(tmp_path / file)
         assert "\n" not in str(caught.value)
     assert not made.exists()
@@ -280,7 +280,7 @@ def test_yaml_that_holds_no_names(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"\xff", b"a: !!python/name:os.system", b"[" * 1_200, b"1: 2", b"a: 2021-13-45"])
 def test_recipes_that_are_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(content)
-    with pytest.raises(VLPromptError, match=r"--recipe .*mine\.yaml") as caught:
+    with pytest.raises(VLPromptError, match=r"`recipe` .*mine\.yaml") as caught:
         read_recipe(str(tmp_path / "mine.yaml"))
     assert "\n" not in str(caught.value)
 

@@ -64,18 +64,22 @@ def resolve_config(
     return config.model_copy(update={"recipe": name, "overrides": _differences(config, bare)})
 
 
-def method_config(name: str, options: Mapping[str, Any]) -> MethodConfig:
-    """Validate a method's options and fill in its defaults, except for the template, which is the dataset's own.
+def with_method_defaults(config: RunConfig) -> RunConfig:
+    """Validate the method's options and fill in its defaults, except for the template, which is the dataset's own.
+
+    Does not change a configuration that was resolved before, so that a run has one hash, however it was configured.
 
     Raises:
         VLPromptError: an unknown method or option, or an invalid value.
     """
     from vlprompt.methods.base import method_options  # here, so that reading settings from text takes no torch
 
-    validated = method_options(name, dict(options))
+    name, given = config.method.name, config.method.options
+    validated = method_options(name, given)
     check_storable(validated)
     every = validated.model_dump()
-    return MethodConfig(name=name, **{key: every[key] for key in every if key in options or key != "template"})
+    options = {key: every[key] for key in every if key in given or key != "template"}
+    return config.model_copy(update={"method": MethodConfig(name=name, **options)})
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
@@ -204,8 +208,7 @@ def _config(values: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
     values = deepcopy(values)
     for key, value in settings.items():
         _put(values, key, value)
-    config = parse_config(values)
-    return config.model_copy(update={"method": method_config(config.method.name, config.method.options)})
+    return with_method_defaults(parse_config(values))
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

@@ -39,7 +39,7 @@ class BackboneConfig(Section):
 class MethodConfig(BaseModel):
     """Name of a method and its options, all on one level (`method.beta_text=0.1`).
 
-    Options are not validated here; `config.resolve.method_config` does that and adds the method's defaults.
+    Options are not validated here; `config.resolve.with_method_defaults` does that.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)

@@ -9,6 +9,7 @@ import torch
 
 from vlprompt.backbones.backbone import Backbone, load_backbone, resolve_device
 from vlprompt.config.protocols import PROTOCOLS
+from vlprompt.config.resolve import with_method_defaults
 from vlprompt.config.schema import AUGMENTATION, DataConfig, RunConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import load_dataset
@@ -46,7 +47,7 @@ class Task:
     def with_config(self, config: RunConfig) -> "Task":
         """Return the task for another configuration of the same images, such as another method's."""
         data = config.data.model_copy(update={"targets": self.config.data.targets})
-        config = config.model_copy(update={"data": data})
+        config = with_method_defaults(config.model_copy(update={"data": data}))
         return replace(self, config=config.with_template(self.pool.template))
 
     @property
@@ -96,6 +97,7 @@ def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mappin
     """
     runtime, data = config.runtime, config.data
     # First what can fail at once, before images are read and weights are loaded.
+    config = with_method_defaults(config)
     resolve_device(runtime.device, config.backbone.precision)
     check_tensorboard(runtime)
     if runtime.threads:

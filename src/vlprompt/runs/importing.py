@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.backbones.sources.checkpoints import is_plain
-from vlprompt.config.resolve import method_config
+from vlprompt.config.resolve import with_method_defaults
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.data.class_names import is_word, read_name_map
 from vlprompt.errors import VLPromptError
@@ -152,10 +152,8 @@ def importable() -> list[str]:
 
 
 def _config(method: str, options: dict[str, Any], backbone: str, source: Path) -> RunConfig:
-    config = parse_config(
-        {"method": {"name": method}, "backbone": {"source": backbone}, "data": {"source": str(source)}}
-    )
-    return config.model_copy(update={"method": method_config(method, options)})
+    sections = {"backbone": {"source": backbone}, "data": {"source": str(source)}}
+    return with_method_defaults(parse_config({"method": {**options, "name": method}, **sections}))
 
 
 def read_checkpoint(file: Path) -> dict[str, Tensor]:

@@ -188,7 +188,7 @@ def read_record(folder: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise VLPromptError(f"{folder} has no run.json, so it is not the folder of a run") from error
+        raise VLPromptError(f"{folder} is not a run: it has no run.json") from error
     except ValidationError as error:
         raise VLPromptError(f"{path} cannot be read ({describe_validation_error(error)})") from error
     except OSError as error:
