@@ -142,7 +142,7 @@ def clip_tokenizer(context_length: int, clean: str = "lower") -> Tokenizer:
 def hub_tokenizer(source: str, context_length: int, **options: Any) -> Tokenizer:
     """Return a tokenizer of the `transformers` package, such as SigLIP's, loaded from a hub or folder at first use.
 
-    `options` are passed to open_clip's HFTokenizer. A tokenizer that cannot be loaded raises VLPromptError at first use.
+    `options` are passed to open_clip's HFTokenizer. If it cannot be loaded, its first use raises VLPromptError.
     """
     return Tokenizer(context_length, partial(_hub_vocabulary, source, context_length, **options))
 
