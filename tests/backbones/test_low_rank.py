@@ -92,12 +92,10 @@ def test_text_tower_equals_the_plain_one_with_merged_weights(
     updates = random_updates(TEXT_DEPTH, TEXT_WIDTH, rank, seed)
     ours, (theirs, current) = backbone(causal), merged("text", causal)
     ours.text.chunk_size, current[:] = chunk, [updates]
-    actual = ours.text(ours.tokenize([f"{words} {name}." for name in names]), updates)
-    # The reference tower takes words as context vectors: the same sentences at full length.
-    prompts = TextPrompts(ours.text.words(words))
-    expected = encode_prompts_plainly(theirs.text, prompts, names)
-    assert_same(actual, expected, updates)
-    assert_same(ours.text.encode_prompts(prompts, names, updates), expected, updates)
+    tokens, prompts = ours.tokenize([f"{words} {name}." for name in names]), TextPrompts(ours.text.words(words))
+    for actual in (ours.text(tokens, updates), ours.text.encode_prompts(prompts, names, updates)):
+        # The reference tower takes words as context vectors: the same sentences at full length.
+        assert_same(actual, encode_prompts_plainly(theirs.text, prompts, names), updates)
 
 
 @pytest.mark.parametrize("tokens", [True, False])

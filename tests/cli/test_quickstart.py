@@ -1,6 +1,7 @@
 """The first minutes, cut to seconds: one shot and one epoch."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image

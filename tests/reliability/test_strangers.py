@@ -271,7 +271,7 @@ def test_yaml_that_holds_no_names(name: str, tmp_path: Path) -> None:
     (tmp_path / "names.yaml").write_text(text)
     (tmp_path / "list.yaml").write_text(text.replace("a:", "-", 1) if "\n" not in text else text)
     for read, file in ((read_name_map, "names.yaml"), (read_names, "list.yaml")):
-        with pytest.raises(VLPromptError, match="class[-_]names|name_map") as caught:
+        with pytest.raises(VLPromptError, match=r"class[-_]names|name_map") as caught:
             read(tmp_path / file)
         assert "\n" not in str(caught.value)
     assert not made.exists()
