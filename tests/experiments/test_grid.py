@@ -284,7 +284,7 @@ def test_a_cell_that_need_not_learn_is_taken_to_last_as_long_as_its_tests(make: 
         (["coop"], {"shots": []}, "give each at least one"),
         (["coop"], {"seeds": [-1]}, "seed=-1: Input should be greater than or equal to 0"),
         (["coop"], {"settings": ["optim.epoch=1"]}, "there is no option 'optim.epoch'"),
-        (["coop"], {"datasets": ["no-such"]}, "no-such is no folder here and no dataset"),
+        (["coop"], {"datasets": ["no-such"]}, "no-such is neither a folder or file here nor a dataset"),
     ],
 )
 def test_mistakes_are_found_before_work(

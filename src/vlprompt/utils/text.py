@@ -3,12 +3,11 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
-    from pydantic_core import ErrorDetails
 
 # Longest input that a message quotes.
 QUOTED = 60
@@ -147,7 +146,7 @@ def _is_branch(part: int | str) -> bool:
     return isinstance(part, str) and UNION_BRANCH.fullmatch(part) is not None
 
 
-def _expected(error: "ErrorDetails") -> str:
+def _expected(error: Mapping[str, Any]) -> str:
     limits: dict[str, Any] = error.get("ctx", {})
     match error["type"]:
         case "greater_than":
