@@ -173,7 +173,8 @@ def _expected(error: Mapping[str, Any]) -> str:
             return f"must have at most {limits['max_length']} entries"
         case kind if kind in EXPECTED:
             return f"must be {EXPECTED[kind]}"
-    return error["msg"][:1].lower() + error["msg"][1:]
+    message = str(error["msg"])
+    return message[:1].lower() + message[1:]
 
 
 def _either(reasons: Sequence[str]) -> str:
