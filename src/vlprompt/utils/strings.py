@@ -173,7 +173,7 @@ def _expected(error: Mapping[str, Any]) -> str:
             return f"must have at most {limits['max_length']} entries"
         case kind if kind in EXPECTED:
             return f"must be {EXPECTED[kind]}"
-    message: str = error["msg"]
+    message = str(error["msg"])
     return message[:1].lower() + message[1:]
 
 
