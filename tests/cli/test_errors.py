@@ -1,7 +1,5 @@
 """Library messages in the words of the command line."""
 
-import ast
-import re
 from pathlib import Path
 
 import pytest
@@ -43,23 +41,3 @@ SOURCES = Path(__file__).parents[2] / "src" / "vlprompt"
 )
 def test_parameters_become_flags(command: str, message: str, shown: str) -> None:
     assert as_flags(message, flags_of(COMMANDS[command])) == shown
-
-
-def messages() -> dict[str, str]:
-    """The literal text of every VLPromptError outside the command line, by its place."""
-    found = {}
-    for path in sorted(SOURCES.rglob("*.py")):
-        if path.is_relative_to(SOURCES / "cli"):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "VLPromptError":
-                parts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
-                place = f"{path.relative_to(SOURCES)}:{node.lineno}"
-                found[place] = " ".join(part for part in parts if isinstance(part, str))
-    return found
-
-
-@pytest.mark.xfail(reason="other parcels rewrite their messages; to be switched on when all have landed", strict=False)
-def test_the_library_names_no_flags() -> None:
-    flags = {place: text for place, text in messages().items() if re.search(r"(^|[\s`(])--[a-z]", text)}
-    assert not flags
