@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_half_of_the_images_are_flipped() -> None:
     image = Image.new("RGB", (2, 2))
     image.putpixel((0, 0), (255, 255, 255))
     image.putpixel((0, 1), (255, 255, 255))
-    transform = transforms.train_transform(2, (0, 0, 0), (1, 1, 1), crop_scale=(1.0, 1.0))
+    transform = replace(transforms.train_transform(2, (0, 0, 0), (1, 1, 1)), crop_scale=(1.0, 1.0))
     flipped = 0
     for seed in range(400):
         result = transform(image, random.Random(seed))

@@ -10,7 +10,6 @@ from torch.utils.data import TensorDataset
 import vlprompt
 from tests.helpers.golden import backbone as recorded
 from vlprompt import METHODS, Backbone, Method, VLPromptError
-from vlprompt.methods.base import method_options
 
 NAMES = ["red_apple", "dog", "forget me not"]
 
@@ -94,16 +93,6 @@ def test_options_are_checked(backbone: Backbone) -> None:
         vlprompt.create_method("coop", backbone, NAMES, n_ctx=0)
     with pytest.raises(VLPromptError, match="unknown method 'copo'; did you mean 'coop'"):
         vlprompt.create_method("copo", backbone, NAMES)
-
-
-def test_options_that_are_validated_already_are_taken_as_they_are(backbone: Backbone) -> None:
-    options = method_options("coop", {"n_ctx": 3})
-    method = vlprompt.create_method("coop", backbone, NAMES, options=options)
-    assert method.options is options
-    assert method.text_context.shape == (3, 64)
-    for name, values in (("dapt", {}), ("coop", {"n_ctx": 4})):
-        with pytest.raises(VLPromptError, match=f"`options` must be the validated .* of method '{name}'"):
-            vlprompt.create_method(name, backbone, NAMES, options=options, **values)
 
 
 def test_a_name_is_written_once() -> None:

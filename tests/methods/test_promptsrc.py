@@ -77,13 +77,8 @@ def test_the_average_travels_with_the_state() -> None:
     assert not torch.allclose(other.train()(images).logits, made.eval()(images).logits, atol=1e-3)
 
 
-def test_weights_need_the_number_of_epochs_and_it_must_be_the_runs() -> None:
-    made = method()
-    with pytest.raises(VLPromptError, match="number of epochs is unknown before training; give gpa_epochs"):
-        _ = made.gpa_weights
-    made.set_epochs(7)
-    assert made.gpa_weights.shape == (7,)
-    assert_close(made.gpa_weights.sum(), torch.tensor(1.0))
+def test_the_number_of_epochs_must_be_the_runs() -> None:
+    method().set_epochs(7)
     with pytest.raises(VLPromptError, match=r"gpa_epochs=20 and optim.epochs=7 differ"):
         method(gpa_epochs=20).set_epochs(7)
     method(gpa_epochs=7).set_epochs(7)

@@ -197,7 +197,7 @@ def test_closing_answers_what_waits(fake: FakeClassifier) -> None:
 def test_extra_classes_are_encoded_once_and_only_so_many_are_kept(
     fake: FakeClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.Ranker.evict, "__defaults__", (3,))
+    monkeypatch.setattr(model, "CACHED_CLASSES", 3)
     thread = thread_of(fake)
     for _ in range(2):
         assert len(thread.ask(question(0, extra=("d", "e", "d"), top=9)).result(WAIT).tuned) == 5

@@ -64,7 +64,7 @@ def text_attention(tower: TextTower, prompts: TextPrompts, names: Sequence[str])
     weights, even = torch.zeros(tower.depth, n + 3), 0.0
     for rows in torch.arange(len(names)).split(SENTENCES):
         part = replace(prompts, context=prompts.context[rows]) if prompts.per == "class" else prompts
-        kinds = _kinds(tower, tokens[rows], slots[rows], read[rows], n)
+        kinds = _kinds(tower, slots[rows], read[rows], n)
         for layer, step in enumerate(text_steps(tower, tokens[rows], slots[rows], part)):
             of_heads = step.weights.mean(1).cpu()  # (C, L)
             weights[layer] += torch.einsum("cl,clk->k", of_heads, kinds[:, : of_heads.shape[1]])
@@ -76,7 +76,7 @@ def text_attention(tower: TextTower, prompts: TextPrompts, names: Sequence[str])
     return Attention("end token", _rows(context), _lists(shares), even, own)
 
 
-def _kinds(tower: TextTower, tokens: Tensor, slots: Tensor, read: Tensor, n: int) -> Tensor:
+def _kinds(tower: TextTower, slots: Tensor, read: Tensor, n: int) -> Tensor:
     """Return the one-hot kind of each token (C, S, n + 3): one of n context vectors, start, word, or the token read."""
     kinds = torch.where(slots >= 0, slots, n + 1)
     if tower.tokenizer.sos is not None:

@@ -53,8 +53,8 @@ class RandomTransform:
     mean: Triple
     std: Triple
     interpolation: str
-    crop_scale: tuple[float, float]
-    flip: bool
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    flip: bool = True
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
         """Return the normalized tensor (3, S, S) of a random view of an RGB image, drawn from `rng`."""
@@ -92,8 +92,6 @@ def train_transform(
     image_size: int,
     mean: Sequence[float],
     std: Sequence[float],
-    crop_scale: tuple[float, float] = (0.08, 1.0),
-    flip: bool = True,
     *,
     interpolation: str = "bicubic",
 ) -> RandomTransform:
@@ -105,11 +103,9 @@ def train_transform(
         image_size: S, side of the tensor (3, S, S).
         mean: of each channel, for values in [0, 1].
         std: of each channel.
-        crop_scale: least and most share of the image's area that a crop keeps.
-        flip: whether to mirror half of the images.
         interpolation: as in `eval_transform`.
     """
-    return RandomTransform(image_size, _triple(mean), _triple(std), interpolation, crop_scale, flip)
+    return RandomTransform(image_size, _triple(mean), _triple(std), interpolation)
 
 
 def _triple(values: Sequence[float]) -> Triple:

@@ -382,9 +382,7 @@ def create_method(
     name: str,
     backbone: Backbone,
     class_names: Sequence[str],
-    *,
-    options: Options | None = None,
-    **values: object,
+    **options: object,
 ) -> Method[Any]:
     """Create a method for a backbone and classes.
 
@@ -392,8 +390,7 @@ def create_method(
         name: one of `list_methods()`.
         backbone: result of `load_backbone`.
         class_names: C class names; underscores become spaces.
-        options: options that `method_options` has validated already, in place of keywords.
-        values: options of the method by keyword; `vlprompt list methods` shows them with their defaults.
+        options: options of the method by keyword; `vlprompt list methods` shows them with their defaults.
 
     Returns:
         the method, a `torch.nn.Module` on the backbone's device.
@@ -409,15 +406,7 @@ def create_method(
         >>> tuple(method.text_features().shape) == (2, backbone.embed_dim)
         True
     """
-    method = METHODS.get(name)
-    if options is None:
-        return method(backbone, class_names, method_options(name, values))
-    if values or not isinstance(options, method.Options):
-        raise VLPromptError(
-            f"`options` must be the validated {method.Options.__name__} of method {name!r}, without further keywords; "
-            "give single options as keywords"
-        )
-    return method(backbone, class_names, options)
+    return METHODS.get(name)(backbone, class_names, method_options(name, options))
 
 
 def method_options(name: str, options: Mapping[str, Any]) -> Options:

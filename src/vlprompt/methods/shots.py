@@ -14,10 +14,10 @@ LabeledImages = Dataset[Any]
 
 
 @torch.no_grad()
-def frozen_features(backbone: Backbone, images: LabeledImages, batch_size: int = 64) -> tuple[Tensor, Tensor]:
+def frozen_features(backbone: Backbone, images: LabeledImages) -> tuple[Tensor, Tensor]:
     """Return unit frozen features (N, D) and labels (N,) of a set of images or of their frozen features."""
     features, labels = [], []
-    for batch in DataLoader(images, batch_size=batch_size):
+    for batch in DataLoader(images, batch_size=64):
         values = batch[0].to(backbone.device)
         raw = values if values.ndim == 2 else backbone.vision(values)
         features.append(F.normalize(raw.float(), dim=-1))

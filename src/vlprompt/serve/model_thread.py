@@ -79,12 +79,12 @@ class Ranker:
         if new := [name for name in dict.fromkeys(names) if name not in known]:
             self.classifier.add_classes(new)
 
-    def evict(self, classes: Sequence[str], keep: int = CACHED_CLASSES) -> None:
-        """Remove classes that are not among `classes`, except for the newest `keep`."""
+    def evict(self, classes: Sequence[str]) -> None:
+        """Remove classes that are not among `classes`, except for the newest `CACHED_CLASSES`."""
         needed = set(classes)
         others = [name for name in self.classifier.class_names if name not in needed]
-        if len(others) > keep:
-            self.classifier.remove_classes(others[: len(others) - keep])
+        if len(others) > CACHED_CLASSES:
+            self.classifier.remove_classes(others[:-CACHED_CLASSES])
 
     def rank(self, questions: Sequence[Question], classes: tuple[str, ...]) -> list[Ranking]:
         """Rank `classes` and each question's own; all of them must have been added."""

@@ -107,7 +107,7 @@ def fit(
     """
     fabric = make_fabric(config, method.backbone.device, folder)
     optimizer = make_optimizer(method, config.optim)
-    scaler = getattr(fabric._precision, "scaler", None)
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
     if resume and (folder / FILE).exists():
         history[:], spent, scaler_state = load_state(folder, method, optimizer, result_hash=result_hash)
         seconds |= spent
