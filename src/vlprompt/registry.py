@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import did_you_mean
+from vlprompt.utils.strings import did_you_mean, one_line
 
 logger = logging.getLogger("vlprompt")
 
@@ -107,11 +107,9 @@ class Registry(Generic[T]):
                 raise TypeError(f"{point.value} is not a subclass of {self.base.__name__}")
             self.register(point.name)(entry)
         except Exception as error:  # a foreign package can raise anything, and must not break the others
-            reason = " ".join(str(error).split()) or type(error).__name__
-            self._broken[point.name] = (
-                f"{self.kind} {point.name!r} of package {_package(point)} cannot be loaded: {reason}"
-            )
-            logger.warning(self._broken[point.name])
+            reason = f"{self.kind} {point.name!r} of package {_package(point)} cannot be loaded: {one_line(error)}"
+            self._broken[point.name] = reason
+            logger.warning(reason)
 
 
 def _is_ours(entry: object) -> bool:

@@ -149,7 +149,7 @@ def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, picture
 
 @pytest.mark.parametrize("name", ["linear-probe", "tip-adapter", "tip-adapter-f"])
 def test_new_classes_are_refused_before_work_starts(name: str, config: Any, tmp_path: Path) -> None:
-    with pytest.raises(VLPromptError, match=f"'{name}' .*cannot name new classes.*; use protocol few-shot"):
+    with pytest.raises(VLPromptError, match=f"'{name}' .*cannot name new classes.*; use few-shot"):
         run_experiment(config(name, protocol="base-to-new"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -18,7 +18,6 @@ from vlprompt.analysis.norms import LayerNorms, image_norms, prompt_norms, text_
 from vlprompt.analysis.selection import Images, find_images
 from vlprompt.analysis.tuned_features import Change, ClassFeatures, ImageFeatures, class_features, image_features
 from vlprompt.backbones.vision import ViTTower
-from vlprompt.data.class_names import as_words
 from vlprompt.data.image_set import ImageSet
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
@@ -138,7 +137,7 @@ def inspect_run(
         shifted = _shifted(method, features)
         _read_contexts(found, method, text, shifted)
         _measure(found, method)
-        own = data is None and classes.names == as_words(record.class_names)
+        own = data is None and classes.names == tuple(record.class_names)
         _compare_answers(found, recorded_answers(folder, record) if own else None)
         _look_at_text(found, method, shifted or text)
         _look_at_images(found, method, visual, images, reporter)

@@ -7,7 +7,7 @@ from itertools import accumulate, groupby, takewhile
 import torch
 from torch import Tensor
 
-from vlprompt.backbones.tokenizer import Tokenizer
+from vlprompt.backbones.tokenizer import Tokenizer, shown
 from vlprompt.errors import VLPromptError
 
 
@@ -153,10 +153,9 @@ def arrange(
                     f"{length} context vectors leave no room for a class name in a context of "
                     f"{tokenizer.context_length} tokens; use fewer"
                 )
-            shown = name if len(name) <= 80 else f"{name[:77]}..."
             raise VLPromptError(
-                f"class name {shown!r} is too long: {len(sentence)} tokens, room for {room} beside {length} context "
-                "vectors; shorten the name (`name_map`) or use fewer context vectors"
+                f"class name {shown(name)!r} is too long: {len(sentence)} tokens, room for {room} beside {length} "
+                "context vectors; shorten the name (`name_map`) or use fewer context vectors"
             )
         rows.append(row + [tokenizer.pad] * (tokenizer.context_length - len(row)))
     entries = torch.tensor(rows)

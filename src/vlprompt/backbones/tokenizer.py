@@ -98,13 +98,13 @@ class Tokenizer:
             room = self.context_length - len(self._sentence(template.format(name))) + count
             if room < 1:
                 raise VLPromptError(
-                    f"template {_shown(template)!r} leaves no room for a class name in a context of "
+                    f"template {shown(template)!r} leaves no room for a class name in a context of "
                     f"{self.context_length} tokens; shorten it"
                 )
             if count > room:
                 raise VLPromptError(
-                    f"class name {_shown(name)!r} is too long: {count} tokens, room for {room} in template "
-                    f"{_shown(template)!r}; shorten the name (`name_map`) or the template"
+                    f"class name {shown(name)!r} is too long: {count} tokens, room for {room} in template "
+                    f"{shown(template)!r}; shorten the name (`name_map`) or the template"
                 )
 
     def _encode(self, text: str) -> tuple[int, ...]:
@@ -118,13 +118,14 @@ class Tokenizer:
         row = self._sentence(text)
         if len(row) > self.context_length:
             raise VLPromptError(
-                f"text {_shown(text)!r} has {len(row)} tokens including special ones, the model reads "
+                f"text {shown(text)!r} has {len(row)} tokens including special ones, the model reads "
                 f"{self.context_length}; shorten the class name or the template"
             )
         return row + [self.pad] * (self.context_length - len(row))
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Return a text as messages quote it: at most 80 characters of it."""
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

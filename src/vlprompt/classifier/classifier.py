@@ -102,7 +102,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
             f"backbone {record.backbone.name}",
             *([str(self.folder)] if self.folder else []),
         ]
-        if names == as_words(record.class_names):  # metrics of other classes would mislead
+        if names == tuple(record.class_names):  # metrics of other classes would mislead
             parts += [f"{test} accuracy {value:.1f}%" for test, value in accuracies(record).items()]
         return f"{type(self).__name__}({'; '.join(parts)})"
 

@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from vlprompt.backbones.backbone import Backbone
 from vlprompt.classifier.image_inputs import ImageLike, as_image
 from vlprompt.classifier.tune import tune
-from vlprompt.data.class_names import as_words
 from vlprompt.data.dataset import Dataset, Item
 from vlprompt.errors import VLPromptError
 
@@ -136,12 +135,12 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _class_names(self) -> tuple[str, ...]:
         names = self.name_map
         if names is None:
-            return as_words(map(str, self.classes_))
+            return tuple(map(str, self.classes_))
         if not isinstance(names, Mapping):
             raise VLPromptError("`name_map` must map labels to words, such as {0: 'cat', 1: 'dog'}")
         if missing := [label for label in self.classes_ if label not in names]:
             raise VLPromptError(f"`name_map` has no entry for {missing[0]!r}; add one for every label of `y`")
-        return as_words(names[label] for label in self.classes_)
+        return tuple(names[label] for label in self.classes_)
 
 
 def _check_several(X: Any) -> None:

@@ -8,6 +8,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from vlprompt.backbones.backbone import list_backbones
 from vlprompt.methods.base import METHODS
 from vlprompt.runs.record import RunRecord
+from vlprompt.utils.strings import listed
 
 CLASSES_SHOWN = 100
 
@@ -52,7 +53,7 @@ def _text(record: RunRecord, class_names: Sequence[str], license: str | None) ->
         f"`{backbone.weight_hash[:16]}`), {config.backbone.precision}, under its own license.",
         "Data": f"{config.data.source}: {split.train} images of {len(record.class_names)} classes (up to "
         f"{config.data.shots} per class, seed {config.seed}), {split.val} held out and {split.test} for testing; split "
-        f"`{split.hash[:16]}`.\n\nClasses: {_listed(class_names)}.",
+        f"`{split.hash[:16]}`.\n\nClasses: {listed(class_names, CLASSES_SHOWN, quote=False)}.",
         "Metrics": _metrics(record),
         "Limits": "It predicts one of its classes whatever the image shows. It inherits the associations of its "
         "backbone's training data, including wrong and unfair ones. Test it on your own images before you rely on it.",
@@ -91,11 +92,6 @@ def _calibration(record: RunRecord) -> list[str]:
         f"Logits are divided by a temperature of {found.temperature:.2f}, fitted on {found.images} held-out images, "
         f"whose calibration error it changes from {found.error_before:.1f} to {found.error_after:.1f}."
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - CLASSES_SHOWN
-    return ", ".join(names[:CLASSES_SHOWN]) + (f", and {more:,} more" if more > 0 else "")
 
 
 def _usage(source: str) -> str:

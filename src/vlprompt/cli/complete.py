@@ -18,20 +18,18 @@ def methods(incomplete: str) -> list[str]:
     """Complete a method: one that has a recipe, or a plug-in's."""
     from importlib.metadata import entry_points
 
-    from vlprompt.config.recipes import list_recipes
+    from vlprompt.config.recipes import UNIFIED, list_recipes
 
-    names = {recipe.split("/")[0] for recipe in list_recipes()} - {"unified"}
+    names = {recipe.split("/")[0] for recipe in list_recipes()} - {UNIFIED}
     names |= {point.name for point in entry_points(group="vlprompt.methods")}
     return starting(sorted(names))(incomplete)
 
 
 def recipes(incomplete: str) -> list[str]:
     """Complete a recipe: one that ships, or a set of them."""
-    from vlprompt.config.recipes import list_recipes
+    from vlprompt.config.recipes import PAPER, UNIFIED, list_recipes, recipe_sets
 
-    names = list_recipes()
-    sets = {name.rpartition("/")[0] for name in names if name.count("/") == 2}
-    return starting(sorted({"paper", "unified", *names, *sets}))(incomplete)
+    return starting(sorted({PAPER, UNIFIED, *list_recipes(), *recipe_sets()}))(incomplete)
 
 
 def datasets(incomplete: str) -> list[str]:

@@ -63,10 +63,10 @@ def listing(what: str) -> list[dict[str, Any]]:
 
         return [{"name": name} for name in list_recipes()]
     if what == "backbones":
-        from vlprompt.backbones.sources.open_clip import list_pretrained
+        from vlprompt.backbones.backbone import list_backbones
 
-        embedded = {"name": "embedded", "about": "pictoclip, the small model that ships with the package"}
-        return [embedded, *({"name": pair} for pair in list_pretrained())]
+        about = {"embedded": {"about": "pictoclip, the small model that ships with the package"}}
+        return [{"name": name, **about.get(name, {})} for name in list_backbones()]
     from vlprompt.data.loading import list_datasets
 
     return [{"name": name} for name in list_datasets()]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.strings import one_line
 
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .apng .gif .webp .bmp .tif .tiff .ppm .pgm .pbm .jp2 .avif".split())
 # Formats with a decoder inside Pillow; for others, such as EPS, it would start programs on untrusted files.
@@ -165,4 +166,4 @@ def _reason(error: Exception) -> str:
             return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
         case OSError() if "truncated" in str(error):
             return "the file is truncated"
-    return f"it is damaged ({' '.join(str(error).split()) or type(error).__name__})"
+    return f"it is damaged ({one_line(error)})"

@@ -17,6 +17,7 @@ from vlprompt.experiments.run import new_record
 from vlprompt.experiments.task import Task, load_pool, open_tasks
 from vlprompt.runs.labels import method_label
 from vlprompt.runs.record import read_records
+from vlprompt.utils.strings import listed
 
 
 def plan_grid(
@@ -104,8 +105,7 @@ def _grid(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset
             grid.records[cell.folder] = record
             occupied += [cell.folder] * (record.result_hash != task.result_hash)
     if occupied:
-        more = len(occupied) - 1
-        cells = f"{occupied[0]} and {more} more hold runs" if more else f"{occupied[0]} holds a run"
+        cells = listed(occupied, 1, quote=False) + (" hold runs" if len(occupied) > 1 else " holds a run")
         raise VLPromptError(f"{cells} with other settings, images or weights; choose another folder as `out`")
     return grid
 

@@ -18,6 +18,7 @@ from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.task import load_pool
 from vlprompt.export.graph import LOGITS, PIXELS, PROBABILITIES
+from vlprompt.utils.strings import one_line
 
 IMAGES = 64
 BATCH = 16
@@ -112,7 +113,7 @@ def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) 
         batches = [pixels[:1], *pixels[1:].split(BATCH)]
         outputs = [session.run([LOGITS, PROBABILITIES], {PIXELS: batch.numpy()}) for batch in batches if len(batch)]
     except Exception as error:  # onnxruntime's own errors share no base class
-        raise VLPromptError(f"onnxruntime cannot run the exported model: {' '.join(str(error).split())}") from error
+        raise VLPromptError(f"onnxruntime cannot run the exported model: {one_line(error)}") from error
     logits, probabilities = (np.concatenate(part) for part in zip(*outputs, strict=True))
     finite = np.isfinite(expected)  # in a linear probe, classes without training images have -inf
     return Agreement(

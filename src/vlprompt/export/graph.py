@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
+from vlprompt.utils.strings import one_line
 
 # The lowest opset that torch's exporter writes, and its file version, so that older programs can read the file.
 OPSET, IR_VERSION = 18, 8
@@ -77,7 +78,7 @@ def traced(deployed: Deployed) -> Any:
                 verbose=False,
             )
         except Exception as error:  # foreign code can fail in any way
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            reason = one_line(error)[:300]
             by = f"torch {torch.__version__} and onnxscript {onnxscript.__version__}"
             raise VLPromptError(f"method {method.name!r} cannot be exported as a graph by {by}: {reason}") from error
         assert written is not None

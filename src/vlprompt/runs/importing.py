@@ -18,7 +18,7 @@ from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.backbones.sources.checkpoints import is_plain
 from vlprompt.config.resolve import with_method_defaults
 from vlprompt.config.schema import RunConfig, parse_config
-from vlprompt.data.class_names import is_word, read_name_map
+from vlprompt.data.class_names import as_words, is_word, read_name_map
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method, create_method
 from vlprompt.runs.record import RunRecord, SplitRecord, now
@@ -112,7 +112,7 @@ def import_prompts(
         )
     if not is_free(folder):
         raise VLPromptError(f"`out` {folder} exists already; choose another folder")
-    names = read_names(Path(class_names))
+    names = as_words(read_names(Path(class_names)))
     theirs = read_checkpoint(source)
     learned = renamed(method, theirs, source)
     if "text_context" not in learned:
@@ -307,7 +307,7 @@ def name_follows(theirs: Mapping[str, Tensor], name: str, backbone: Backbone) ->
     The embedded sentences in the checkpoint show it; False if there are none, or if they are of other classes.
     """
     suffix = _saved_with(theirs, "token_suffix")
-    expected = backbone.text.words(f"{name.replace('_', ' ')}.").cpu()
+    expected = backbone.text.words(f"{name}.").cpu()
     if suffix is None or suffix.ndim != 3 or suffix[0, : len(expected)].shape != expected.shape:
         return False
     return torch.allclose(suffix[0, : len(expected)], expected, atol=1e-3)

@@ -14,6 +14,7 @@ from vlprompt.experiments.engines.engine import RETRIES, Job
 from vlprompt.experiments.engines.local import PATIENCE
 from vlprompt.experiments.engines.worker import run_remotely
 from vlprompt.utils.progress import Reporter
+from vlprompt.utils.strings import one_line
 
 # Seconds between checks for machines that have joined.
 POLL = 10.0
@@ -132,9 +133,8 @@ def _start(address: str | None) -> Any:
             _check_reachable(address)
             ray.init(address, **quiet)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
         raise VLPromptError(
-            f"`address` {address}: no Ray cluster answers ({reason}); check it with ray status"
+            f"`address` {address}: no Ray cluster answers ({one_line(error)}); check it with ray status"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
