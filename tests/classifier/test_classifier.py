@@ -204,7 +204,7 @@ def test_wrong_arguments_are_named(classifier: Classifier, pictures: Path) -> No
         classifier.predict(3)  # type: ignore[arg-type]
     with pytest.raises(VLPromptError, match=r"`images` must be a path, .* got bytes"):
         classifier.predict(path.read_bytes())  # type: ignore[arg-type]
-    with pytest.raises(VLPromptError, match="`class_names` must hold text, got 3"):
+    with pytest.raises(VLPromptError, match="`class_names` holds 3, which is not text"):
         classifier.add_classes([3])  # type: ignore[list-item]
 
 
@@ -260,9 +260,9 @@ def test_classes_come_and_go(classifier: Classifier, pictures: Path) -> None:
         ("add", ["night"], "holds 'night' twice"),
         ("add", ["fog", "fog"], "holds 'fog' twice"),
         ("add", [" "], "empty name"),
-        ("add", [], "`class_names` is empty; give one name or more"),
-        ("remove", [], "`class_names` is empty; give one name or more"),
-        ("add", "fog", r"`class_names` must be a list of names, such as \['fog'\], got 'fog'"),
+        ("add", [], "`class_names` is empty"),
+        ("remove", [], "`class_names` is empty"),
+        ("add", "fog", "`class_names` must be a list of names, got 'fog'"),
         ("add", ["very " * 90 + "long"], "very very"),
         (
             "remove",

@@ -1,6 +1,5 @@
 """The classifier: a tuned method that takes images and returns class names with probabilities."""
 
-import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import Tensor
 from vlprompt.backbones.backbone import Backbone
 from vlprompt.classifier.image_inputs import ImageLike, as_image, as_iterable, read_ahead
 from vlprompt.classifier.model_card import accuracies, model_card
+from vlprompt.classifier.saving import check_free, portable_record, public_record, write_classifier
 from vlprompt.config.schema import MethodConfig
 from vlprompt.data.class_names import as_words
 from vlprompt.data.dataset import Dataset
@@ -24,15 +24,12 @@ from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import run_tests, summarize
 from vlprompt.methods.base import Method, create_method
-from vlprompt.runs.record import RunRecord, read_record
+from vlprompt.runs.record import RunRecord
 from vlprompt.runs.restore import restore
-from vlprompt.runs.state import PROMPTS, prompts_file
-from vlprompt.utils.files import is_free, leftovers, remove_leftovers, unfinished
 from vlprompt.utils.progress import Reporter
 from vlprompt.utils.strings import listed
 
 BATCH = 32
-FILES = ("run.json", PROMPTS)
 # Class names that `repr` and messages show.
 SHOWN = 3
 
@@ -243,7 +240,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
             VLPromptError: a name is empty, present already or too long for the text tower, or the method learns
                 something for each class.
         """
-        names = _checked(class_names)
+        names = as_words(class_names)
         before, features = self.class_names, self._text_features
         every = as_words((*before, *names))
         # The feature of a class does not depend on the others, so only the new ones are computed.
@@ -262,7 +259,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         Raises:
             VLPromptError: a name is unknown, or no class would remain.
         """
-        removed = as_words(_checked(class_names))
+        removed = as_words(class_names)
         if unknown := set(removed) - set(self.class_names):
             raise VLPromptError(
                 f"`class_names` holds unknown class {min(unknown)!r}; classes: {listed(self.class_names, 20)}"
@@ -289,7 +286,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         Raises:
             VLPromptError: the folder holds anything but a saved classifier.
         """
-        self._write(Path(folder), self._portable_record())
+        write_classifier(Path(folder), portable_record(self.record, self.class_names), self.method)
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> str | None:
         """Save with a model card and without the folder of a weights file, for sharing.
@@ -297,7 +294,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         Load it with `from_pretrained`, which takes the weights file as `backbone`. Arguments as in
         `huggingface_hub.ModelHubMixin.save_pretrained`.
         """
-        _check_free(Path(save_directory))  # before the mixin removes a config.json there
+        check_free(Path(save_directory))  # before the mixin removes a config.json there
         return super().save_pretrained(save_directory, *args, **kwargs)
 
     def generate_model_card(self, *args: Any, license: str | None = None, **kwargs: Any) -> ModelCard:
@@ -309,44 +306,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
                 take it as `model_card_kwargs={"license": ...}`.
             **kwargs: ignored; the mixin's signature.
         """
-        return model_card(self._public_record(), self.class_names, license)
-
-    def _portable_record(self) -> RunRecord:
-        """Return the record without the paths of this machine's images."""
-        now, config = list(self.class_names), self.record.config
-        source = config.data.source
-        named = source if source.startswith("hf:") else Path(source).name
-        data = {"source": named, "root": None, "name_map": None, "targets": ()}
-        changes = {
-            "status": "saved",
-            "config": config.model_copy(update={"data": config.data.model_copy(update=data)}),
-            "classes_now": None if now == self.record.class_names else now,
-            "split": self.record.split.model_copy(update={"skipped": []}),
-            "prompts_from": None,
-        }
-        return self.record.model_copy(update=changes)
-
-    def _public_record(self) -> RunRecord:
-        """Return the portable record with only the file name of a weights file."""
-        record = self._portable_record()
-        config, source = record.config, record.config.backbone.source
-        architecture, _, file = source.partition("/")
-        if Path(source).expanduser().exists() or source.startswith("local-dir:"):
-            source = Path(source).name
-        elif Path(file).is_absolute():  # ARCHITECTURE/FILE
-            source = f"{architecture}/{Path(file).name}"
-        backbone = config.backbone.model_copy(update={"source": source})
-        record.config = config.model_copy(update={"backbone": backbone})
-        return record
-
-    def _write(self, folder: Path, record: RunRecord) -> None:
-        _check_free(folder)
-        prompts = prompts_file(self.method)
-        # Both files are complete before either gets its name, so that a full disk leaves the old ones in place. The
-        # hash lets a record recognize its prompts if the process is killed between the two renames.
-        with unfinished(folder / PROMPTS, prompts):
-            record.model_copy(update={"prompts_hash": hashlib.sha256(prompts).hexdigest()}).write(folder)
-        remove_leftovers(folder, FILES)
+        return model_card(public_record(self.record, self.class_names), self.class_names, license)
 
     def _encode_classes(self) -> Tensor | None:
         """Return the class features (C, D), or None if they depend on the image."""
@@ -363,7 +323,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         )
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        self._write(save_directory, self._public_record())
+        write_classifier(save_directory, public_record(self.record, self.class_names), self.method)
 
     @classmethod
     def _from_pretrained(
@@ -411,20 +371,3 @@ def load_classifier(
         ('blue sky', 'green leaf', 'night', 'red apple')
     """
     return Classifier(*restore(run, device=device, backbone=backbone), Path(run))
-
-
-def _checked(class_names: Iterable[str]) -> list[str]:
-    if isinstance(class_names, str):
-        raise VLPromptError(f"`class_names` must be a list of names, such as [{class_names!r}], got {class_names!r}")
-    names = list(class_names)
-    if wrong := [name for name in names if not isinstance(name, str)]:
-        raise VLPromptError(f"`class_names` must hold text, got {wrong[0]!r}")
-    if not names:
-        raise VLPromptError("`class_names` is empty; give one name or more")
-    return names
-
-
-def _check_free(folder: Path) -> None:
-    saved = (folder / "run.json").exists() and read_record(folder).status == "saved"
-    if not saved and not is_free(folder, but=leftovers(folder, FILES)):
-        raise VLPromptError(f"{folder} holds something other than a saved classifier; choose another folder")

@@ -35,9 +35,10 @@ def as_words(names: Iterable[str]) -> tuple[str, ...]:
     words = tuple(map(_words, given))
     if not words or not all(words):
         raise VLPromptError("`class_names` is empty or holds an empty name; give each class a name")
-    twins = find_twins(given, words)
+    twins = find_twins(words)
     if twins:
-        same = f"{twins[0]!r} twice" if twins[0] == twins[1] else f"{twins[0]!r} and {twins[1]!r}, which are one name"
+        one, other = (given[place] for place in twins)
+        same = f"{one!r} twice" if one == other else f"{one!r} and {other!r}, which are one name"
         raise VLPromptError(f"`class_names` holds {same}; give each class a name of its own")
     return words
 
@@ -68,21 +69,22 @@ def words_for(classes: Sequence[str], name_map: NameMap | None = None) -> tuple[
     empty = [name for name, word in zip(classes, words, strict=True) if not word]
     if empty:
         raise VLPromptError(f"class {empty[0]!r} has no words; rename it, or give it words with `name_map`")
-    twins = find_twins(classes, words)
+    twins = find_twins(words)
     if twins:
-        word = words[list(classes).index(twins[0])]
+        one, other = twins
         raise VLPromptError(
-            f"classes {twins[0]!r} and {twins[1]!r} are both called {word!r}; give each its own words with `name_map`"
+            f"classes {classes[one]!r} and {classes[other]!r} are both called {words[one]!r}; give each its own words "
+            "with `name_map`"
         )
     return words
 
 
-def find_twins(names: Sequence[str], words: Sequence[str]) -> tuple[str, str] | None:
-    """Return the names of the first two classes with the same words, or None if all differ."""
+def find_twins(words: Sequence[str]) -> tuple[int, int] | None:
+    """Return the labels of the first two classes with the same words, or None if all differ."""
     first: dict[str, int] = {}
     for place, word in enumerate(words):
         if first.setdefault(word, place) != place:
-            return names[first[word]], names[place]
+            return first[word], place
     return None
 
 

@@ -46,8 +46,8 @@ class Listing:
         words = list(classes.words)
         for label, name in names.items():
             words[label] = as_words([name])[0]
-        while twins := find_twins(list(map(str, range(len(words)))), words):
-            for label in map(int, twins):
+        while twins := find_twins(words):
+            for label in twins:
                 words[label] = classes.words[label]
         self.words = {label: word for label, word in enumerate(words) if word != classes.words[label]}
 
