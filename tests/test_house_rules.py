@@ -21,7 +21,7 @@ TEXTS = sorted(
 )
 
 # What every method may import from `methods`, and the methods that are variants of another one.
-SHARED = {"base", "init", "mutual_information", "options", "shots", "templates"}
+SHARED = {"base", "create", "init", "mutual_information", "options", "shots", "templates"}
 VARIANTS = {"promptsrc": {"ivlp"}}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 MACHINE_PATH = re.compile(r"(?<![\w./~$}>-])/(?:work|root|home|Users|opt|tmp)/\w|\b[A-Z]:\\\w|\.\./shared\b")

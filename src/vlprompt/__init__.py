@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from vlprompt.data.images import ImageError
     from vlprompt.data.loading import list_datasets, load_dataset
     from vlprompt.experiments.run import evaluate, run_experiment
-    from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction, create_method, list_methods
+    from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction
+    from vlprompt.methods.create import create_method, list_methods
     from vlprompt.methods.options import Options
     from vlprompt.prompts import Adapters, LowRankUpdates, TextPrompts, VisualPrompts
 
@@ -65,14 +66,8 @@ _MODULES = {
     "vlprompt.data.images": ("ImageError",),
     "vlprompt.data.loading": ("list_datasets", "load_dataset"),
     "vlprompt.experiments.run": ("evaluate", "run_experiment"),
-    "vlprompt.methods.base": (
-        "METHODS",
-        "LossTerms",
-        "Method",
-        "Prediction",
-        "create_method",
-        "list_methods",
-    ),
+    "vlprompt.methods.base": ("METHODS", "LossTerms", "Method", "Prediction"),
+    "vlprompt.methods.create": ("create_method", "list_methods"),
     "vlprompt.methods.options": ("Options",),
     "vlprompt.prompts": ("Adapters", "LowRankUpdates", "TextPrompts", "VisualPrompts"),
 }

@@ -17,7 +17,7 @@ from vlprompt.config.resolve import (
 )
 from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import list_methods
+from vlprompt.methods.create import list_methods
 
 
 def make(

@@ -14,7 +14,8 @@ from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.schema import ProtocolName, RunConfig, parse_config
 from vlprompt.data.dataset import Dataset
 from vlprompt.experiments.evaluate import describe_tests, run_tests, summarize
-from vlprompt.methods.base import Method, list_methods
+from vlprompt.methods.base import Method
+from vlprompt.methods.create import list_methods
 from vlprompt.training.inputs import evaluation_inputs as inputs_of
 from vlprompt.utils.progress import Reporter
 

@@ -12,7 +12,7 @@ from tests.experiments.conftest import FAST
 from tests.helpers.impatient import Impatient
 from tests.helpers.reporters import Written
 from vlprompt.experiments.grid import duration
-from vlprompt.methods.base import list_methods
+from vlprompt.methods.create import list_methods
 from vlprompt.results.collect import find_runs
 from vlprompt.results.tables import make_tables
 from vlprompt.runs.record import read_record

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import vlprompt
 from tests.helpers.impatient import Impatient
 from vlprompt import VLPromptError
-from vlprompt.config.resolve import resolve_config
+from vlprompt.config.resolve import resolve_config, with_method_defaults
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.data.loading import load_dataset
 from vlprompt.data.readers.split_file import read_split, write_split
@@ -237,7 +237,10 @@ def test_other_datasets_are_tested_under_their_own_names(
     assert {name: found[name] for name in record.metrics} == record.metrics
     alone = vlprompt.evaluate(tmp_path / "run", str(others["foreign"]), device="cpu")
     assert alone["test"] == record.metrics["foreign"]
-    one, other = (config(protocol="cross-dataset", data={"targets": some}) for some in (targets, targets[:1]))
+    one, other = (
+        with_method_defaults(config(protocol="cross-dataset", data={"targets": some}))
+        for some in (targets, targets[:1])
+    )
     assert open_task(one).result_hash == record.result_hash != open_task(other).result_hash
 
 
@@ -250,7 +253,7 @@ def test_a_shifted_domain_is_the_datasets_own_unless_given(
     assert record.config.data.targets == (str(others["shifted"]),)
     assert list(record.metrics["shifted"]["class_accuracy"]) == ["night", "red apple"]
     given = config("linear-probe", protocol="domain-generalization", data={"targets": [str(others["shifted"])]})
-    assert open_task(given).result_hash == record.result_hash
+    assert open_task(with_method_defaults(given)).result_hash == record.result_hash
 
 
 @pytest.mark.parametrize(

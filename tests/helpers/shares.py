@@ -14,7 +14,8 @@ from vlprompt.backbones.backbone import load_backbone
 from vlprompt.config.schema import parse_config
 from vlprompt.data.image_set import ImageSet
 from vlprompt.data.loading import load_dataset
-from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction, create_method
+from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction
+from vlprompt.methods.create import create_method
 from vlprompt.methods.ivlp import IndependentPrompts, IVLPOptions
 from vlprompt.runs.record import Epoch
 from vlprompt.training.fit import fit

@@ -20,7 +20,7 @@ from tests.helpers.weights import write_weights
 from tests.reliability.conftest import Setting
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.run import run_experiment
-from vlprompt.methods.base import create_method
+from vlprompt.methods.create import create_method
 from vlprompt.runs.record import read_record
 from vlprompt.runs.restore import restore
 from vlprompt.runs.state import load_prompts, save_prompts

@@ -26,7 +26,7 @@ from vlprompt.data.readers.split_file import read_split, verify_split
 from vlprompt.data.readers.table import read_table
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.run import run_experiment
-from vlprompt.methods.base import create_method
+from vlprompt.methods.create import create_method
 from vlprompt.results.summary import print_record
 from vlprompt.runs.importing import read_checkpoint, read_names, read_options, renamed
 from vlprompt.runs.record import read_record

@@ -23,7 +23,8 @@ from vlprompt.data.images import ImageError
 from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import run_tests, summarize
-from vlprompt.methods.base import Method, create_method
+from vlprompt.methods.base import Method
+from vlprompt.methods.create import create_method
 from vlprompt.runs.record import RunRecord
 from vlprompt.runs.restore import restore
 from vlprompt.utils.progress import Reporter

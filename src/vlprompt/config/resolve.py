@@ -72,7 +72,7 @@ def with_method_defaults(config: RunConfig) -> RunConfig:
     Raises:
         VLPromptError: an unknown method or option, or an invalid value.
     """
-    from vlprompt.methods.base import method_options  # here, so that reading settings from text takes no torch
+    from vlprompt.methods.create import method_options  # here, so that reading settings from text takes no torch
 
     name, given = config.method.name, config.method.options
     validated = method_options(name, given)

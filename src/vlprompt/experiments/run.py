@@ -11,6 +11,7 @@ from typing import Any, Literal
 import polars
 
 from vlprompt.backbones.backbone import Backbone
+from vlprompt.config.resolve import with_method_defaults
 from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import DATASETS
@@ -72,6 +73,8 @@ def run_experiment(
     folder = Path(out)
     _check_outside(folder, config.data.source)
     earlier = _earlier(folder, resume=resume)
+    if config.recipe is None:  # not made by `resolve_config`, so that its options were not validated yet
+        config = with_method_defaults(config)
     task = open_task(config, backbone, pools)
     reset_peak_memory(task.backbone.device)
     result_hash = task.result_hash

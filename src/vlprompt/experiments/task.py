@@ -9,13 +9,13 @@ import torch
 
 from vlprompt.backbones.backbone import Backbone, load_backbone, resolve_device
 from vlprompt.config.protocols import PROTOCOLS
-from vlprompt.config.resolve import with_method_defaults
 from vlprompt.config.schema import AUGMENTATION, DataConfig, RunConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import describe_tests, new_names
-from vlprompt.methods.base import Method, create_method
+from vlprompt.methods.base import Method
+from vlprompt.methods.create import create_method
 from vlprompt.runs.record import EvaluationRecord
 from vlprompt.training.distributed import check_devices
 from vlprompt.training.fit import check_tensorboard
@@ -47,7 +47,7 @@ class Task:
     def with_config(self, config: RunConfig) -> "Task":
         """Return the task for another configuration of the same images, such as another method's."""
         data = config.data.model_copy(update={"targets": self.config.data.targets})
-        config = with_method_defaults(config.model_copy(update={"data": data}))
+        config = config.model_copy(update={"data": data})
         return replace(self, config=config.with_template(self.pool.template))
 
     @property
@@ -91,13 +91,12 @@ def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mappin
     """Load everything that a run needs.
 
     Args:
-        config: configuration of the run.
+        config: configuration of the run, resolved.
         backbone: the run's backbone, if it is loaded already.
         pools: datasets that are loaded already, by their source.
     """
     runtime, data = config.runtime, config.data
     # First what can fail at once, before images are read and weights are loaded.
-    config = with_method_defaults(config)
     resolve_device(runtime.device, config.backbone.precision)
     check_tensorboard(runtime)
     if runtime.threads:

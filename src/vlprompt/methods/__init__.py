@@ -6,10 +6,5 @@ All modules of this package are imported here, so that every method registers it
 from importlib import import_module
 from pkgutil import iter_modules
 
-from vlprompt.methods.base import METHODS, LossTerms, Method, Prediction, create_method, list_methods
-from vlprompt.methods.options import Options
-
-__all__ = ["METHODS", "LossTerms", "Method", "Options", "Prediction", "create_method", "list_methods"]
-
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

@@ -4,13 +4,12 @@ A new method usually writes `build`, `adapters` and `loss`; the base class does 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol
 
 import torch
 import torch.nn.functional as F
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from vlprompt.backbones.backbone import Backbone
@@ -20,7 +19,6 @@ from vlprompt.methods.options import Options, OptionsType
 from vlprompt.methods.shots import LabeledImages
 from vlprompt.prompts import Adapters
 from vlprompt.registry import Registry
-from vlprompt.utils.strings import describe_validation_error, did_you_mean
 
 
 @dataclass
@@ -362,75 +360,6 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
 METHODS: Registry[type[Method[Any]]] = Registry("method", Method)
 
 
-def list_methods() -> list[str]:
-    """Return the names that `create_method` takes, those of plug-ins included.
-
-    Examples:
-        >>> import vlprompt
-        >>> "coop" in vlprompt.list_methods()
-        True
-    """
-    return METHODS.names()
-
-
 def text_only_methods() -> list[str]:
     """Return the names of the methods that work on any image tower."""
     return [name for name in METHODS.names() if METHODS.get(name).adapts_images is Method.adapts_images]
-
-
-def create_method(
-    name: str,
-    backbone: Backbone,
-    class_names: Sequence[str],
-    **options: object,
-) -> Method[Any]:
-    """Create a method for a backbone and classes.
-
-    Args:
-        name: one of `list_methods()`.
-        backbone: result of `load_backbone`.
-        class_names: C class names; underscores become spaces.
-        options: options of the method by keyword; `vlprompt list methods` shows them with their defaults.
-
-    Returns:
-        the method, a `torch.nn.Module` on the backbone's device.
-
-    Raises:
-        VLPromptError: the method or an option is unknown, a value is out of bounds, a class name cannot be used, or
-            the backbone does not fit the method.
-
-    Examples:
-        >>> import vlprompt
-        >>> backbone = vlprompt.load_backbone("embedded")
-        >>> method = vlprompt.create_method("coop", backbone, ["cat", "dog"], n_ctx=4)
-        >>> tuple(method.text_features().shape) == (2, backbone.embed_dim)
-        True
-    """
-    return METHODS.get(name)(backbone, class_names, method_options(name, options))
-
-
-def method_options(name: str, options: Mapping[str, Any]) -> Options:
-    """Validate the options of a method and fill in its defaults.
-
-    Args:
-        name: one of `list_methods()`.
-        options: values by name.
-
-    Raises:
-        VLPromptError: the method or an option is unknown, or a value is out of bounds.
-
-    Examples:
-        >>> method_options("coop", {"n_ctx": 4}).n_ctx
-        4
-    """
-    model = METHODS.get(name).Options
-    for option in options:
-        if option not in model.model_fields:
-            known = f"its options are {', '.join(model.model_fields)}"
-            raise VLPromptError(
-                f"method {name!r} has no option {option!r}; {did_you_mean(option, model.model_fields) or known}"
-            )
-    try:
-        return model(**options)
-    except ValidationError as error:
-        raise VLPromptError(f"method.{describe_validation_error(error)}") from error

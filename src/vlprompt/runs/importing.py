@@ -20,7 +20,8 @@ from vlprompt.config.resolve import with_method_defaults
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.data.class_names import as_words, is_word, read_name_map
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import Method, create_method
+from vlprompt.methods.base import Method
+from vlprompt.methods.create import create_method
 from vlprompt.runs.record import RunRecord, SplitRecord, now
 from vlprompt.runs.state import backbone_record, save_prompts
 from vlprompt.utils.files import is_free

@@ -5,7 +5,8 @@ from typing import Any
 
 from vlprompt.backbones.backbone import Backbone, Precision, load_backbone, resolve_device
 from vlprompt.errors import VLPromptError
-from vlprompt.methods.base import Method, create_method
+from vlprompt.methods.base import Method
+from vlprompt.methods.create import create_method
 from vlprompt.runs.record import RunRecord, read_record
 from vlprompt.runs.state import load_prompts
 
