@@ -120,9 +120,11 @@ def plain_backbone(backbone: Backbone) -> Backbone:
 
 @contextmanager
 def on(method: Method[Any], backbone: Backbone) -> Iterator[None]:
-    """Run a method on another view of its backbone."""
-    held, method._held = method._held, (backbone,)
+    """Run a method on the towers of another view of its backbone."""
+    own = method.backbone
+    text, vision = own.text, own.vision
+    own.text, own.vision = backbone.text, backbone.vision
     try:
         yield
     finally:
-        method._held = held
+        own.text, own.vision = text, vision

@@ -23,12 +23,10 @@ class Step:
     Attributes:
         entering: tokens (B, L, d) that enter the layer, with its own prompts in place.
         weights: attention weights (B, H, L) of the token that is read over all tokens, for each head.
-        leaving: tokens (B, L, d) that leave the layer.
     """
 
     entering: Tensor
     weights: Tensor
-    leaving: Tensor
 
 
 def text_steps(tower: TextTower, tokens: Tensor, slots: Tensor, prompts: TextPrompts | None) -> Iterator[Step]:
@@ -55,10 +53,8 @@ def text_steps(tower: TextTower, tokens: Tensor, slots: Tensor, prompts: TextPro
         if prompts is not None and prompts.deep is not None and 1 <= layer <= len(prompts.deep):
             x = torch.where(taken, prompts.deep[layer - 1].to(x.dtype)[places], x)
         query, key, value = block.query_key_value(block.normed(x))
-        weights = _weights(query[rows, :, read][:, :, None], key, unseen)
-        leaving = block.finish(x, F.scaled_dot_product_attention(query, key, value, is_causal=tower.causal))
-        yield Step(x, weights, leaving)
-        x = leaving
+        yield Step(x, _weights(query[rows, :, read][:, :, None], key, unseen))
+        x = block.finish(x, F.scaled_dot_product_attention(query, key, value, is_causal=tower.causal))
 
 
 def vision_steps(tower: ViTTower, images: Tensor, prompts: VisualPrompts | None) -> Iterator[Step]:
@@ -67,9 +63,8 @@ def vision_steps(tower: ViTTower, images: Tensor, prompts: VisualPrompts | None)
     for layer, block in enumerate(tower.blocks):
         x = tower.deepen(x, prompts, layer)
         query, key, value = block.query_key_value(block.normed(x))
-        leaving = block.finish(x, F.scaled_dot_product_attention(query, key, value))
-        yield Step(x, _weights(query[:, :, :1], key), leaving)
-        x = leaving
+        yield Step(x, _weights(query[:, :, :1], key))
+        x = block.finish(x, F.scaled_dot_product_attention(query, key, value))
 
 
 def _weights(query: Tensor, key: Tensor, unseen: Tensor | None = None) -> Tensor:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
-PROTOCOLS = ("few-shot", "base-to-new", "cross-dataset", "domain-generalization")
+from vlprompt.config import protocols as known
+
+PROTOCOLS = tuple(known.PROTOCOLS)
 
 
 def starting(names: Iterable[str]) -> Callable[[str], list[str]]:

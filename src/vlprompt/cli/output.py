@@ -30,8 +30,10 @@ def print_rows(rows: Sequence[Sequence[str]], columns: Sequence[str], form: str,
         writer.writerow(columns)
         writer.writerows(rows)
     elif form == "markdown":
+        from vlprompt.utils.strings import markdown_row
+
         for cells in (columns, ["---"] * len(columns), *rows):
-            print(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+            print(markdown_row(cells))
     else:
         from vlprompt.utils.terminal import print_table
 

@@ -33,6 +33,7 @@ from vlprompt.errors import VLPromptError
 
 if TYPE_CHECKING:
     from vlprompt.experiments.engines.engine import Engine
+    from vlprompt.experiments.grid import Grid
 
 
 def run(
@@ -155,12 +156,7 @@ def run(
         settings=settings,
     )
     if dry_run:
-        cells = [{"folder": str(cell.folder), "state": planned.state(cell)} for cell in planned.cells]
-        if form == "json":
-            print_json(cells)
-        else:
-            for cell in cells:
-                print(f"{cell['folder']}  {cell['state']}")
+        _print_cells(planned, form)
     for line in planned.short_classes():
         reporter.warn(line)
     planned.rehearse(reporter)
@@ -168,15 +164,10 @@ def run(
     if dry_run:
         return
     try:
-        chosen: Engine | None = None
         if engine == "ray":
-            from vlprompt.experiments.engines.cluster import Cluster
-
-            chosen = Cluster(address, 1 if cpus_per_cell is None else cpus_per_cell, gpus_per_cell or 0)
-        elif workers is not None and workers > 1:
-            from vlprompt.experiments.engines.local import Processes
-
-            chosen = Processes(workers, planned.cells[0].config.runtime)
+            chosen = _cluster(address, cpus_per_cell, gpus_per_cell)
+        else:
+            chosen = _processes(workers, planned)
         failed = planned.run(reporter, chosen)
     except KeyboardInterrupt:
         print(f"interrupted; continue with the same command (--out {out})", file=sys.stderr)
@@ -188,6 +179,31 @@ def run(
     if failed:
         print(f"{len(failed)} of {len(planned.cells)} cells failed", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _print_cells(planned: "Grid", form: str) -> None:
+    """Print the folder and the state of each cell."""
+    cells = [{"folder": str(cell.folder), "state": planned.state(cell)} for cell in planned.cells]
+    if form == "json":
+        print_json(cells)
+        return
+    for cell in cells:
+        print(f"{cell['folder']}  {cell['state']}")
+
+
+def _cluster(address: str | None, cpus: float | None, gpus: float | None) -> "Engine":
+    from vlprompt.experiments.engines.cluster import Cluster
+
+    return Cluster(address, 1 if cpus is None else cpus, gpus or 0)
+
+
+def _processes(workers: int | None, planned: "Grid") -> "Engine | None":
+    """Return the engine of several processes; None for this process."""
+    if workers is None or workers == 1:
+        return None
+    from vlprompt.experiments.engines.local import Processes
+
+    return Processes(workers, planned.cells[0].config.runtime)
 
 
 def _check_engine(engine: str, of_local: dict[str, Any], of_ray: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import listed, one_line
+from vlprompt.utils.strings import listed, one_line, read_problem
 
 # From class folders (or labels) to words: a mapping, or its file.
 NameMap = Mapping[str, str] | str | Path
@@ -116,8 +116,7 @@ def read_name_map(path: str | Path, *, parameter: str = "name_map") -> dict[str,
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise VLPromptError(f"`{parameter}` {path} cannot be read: {reason}") from error
+        raise VLPromptError(f"`{parameter}` {path} cannot be read: {read_problem(error)}") from error
     match path.suffix.lower():
         case ".json":
             content = _parsed(path, parameter, text, json.loads)

@@ -10,6 +10,7 @@ from vlprompt.results.cells import TextTable, as_text
 from vlprompt.results.comparisons import Comparison
 from vlprompt.results.statistics import Sample
 from vlprompt.results.tables import Table
+from vlprompt.utils.strings import markdown_row
 from vlprompt.utils.terminal import print_table
 
 LATEX = {
@@ -53,11 +54,11 @@ def to_markdown(shown: Sequence[Table | Comparison]) -> str:
     tables = _as_text(shown)
     for table in tables:
         rule = ["---"] * table.words + ["---:"] * (len(table.columns) - table.words)
-        lines += [f"### {table.title}", "", _markdown_row(table.columns), _markdown_row(rule)]
+        lines += [f"### {table.title}", "", markdown_row(table.columns), markdown_row(rule)]
         method = table.columns.index("method")
         for _, cells in _rows(table):
             cells[method] = f"`{cells[method]}`"
-            lines.append(_markdown_row(cells))
+            lines.append(markdown_row(cells))
         lines.append("")
     return "\n".join([*lines, _legend(tables), ""])
 
@@ -165,10 +166,6 @@ def _csv(names: list[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _interval(sample: Sample) -> tuple[float | None, float | None]:
     return sample.interval or (None, None)
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _legend(tables: Sequence[TextTable]) -> str:

@@ -56,6 +56,16 @@ def listed(names: Iterable[object], most: int = 5, *, quote: bool = True) -> str
     return few if len(every) <= most else f"{few} and {len(every) - most} more"
 
 
+def markdown_row(cells: Iterable[str]) -> str:
+    """Return a row of a Markdown table.
+
+    Examples:
+        >>> markdown_row(["a|b", "1"])
+        '| a\\\\|b | 1 |'
+    """
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return a hint at the most similar of the names, whatever the case; empty if none is similar.
 
@@ -93,6 +103,12 @@ def first_line(error: BaseException) -> str:
 def one_line(error: BaseException) -> str:
     """Return another library's whole message on one line, or the error's type if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def read_problem(error: OSError | UnicodeDecodeError) -> str:
+    """Return why a text file cannot be read, in a few words."""
+    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+    return reason or "it cannot be read"
 
 
 def describe_validation_error(error: "ValidationError", *, quote_input: bool = True) -> str:

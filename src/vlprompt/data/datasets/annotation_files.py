@@ -13,7 +13,7 @@ from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.known import ClassList
 from vlprompt.data.images import SUFFIXES
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import listed, one_line
+from vlprompt.utils.strings import listed, one_line, read_problem
 
 
 def read_lines(path: Path) -> list[str]:
@@ -115,5 +115,4 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise broken(path, reason or "it cannot be read") from error
+        raise broken(path, read_problem(error)) from error

@@ -23,7 +23,7 @@ from vlprompt.data.file_facts import content_hashes, file_hashes, unreadable
 from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
-from vlprompt.utils.strings import describe_validation_error, error_reason
+from vlprompt.utils.strings import describe_validation_error, error_reason, read_problem
 
 SUFFIX = ".jsonl"
 # Keys of a line that users write.
@@ -157,8 +157,7 @@ def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise VLPromptError(f"split file {path} cannot be read: {reason}") from error
+        raise VLPromptError(f"split file {path} cannot be read: {read_problem(error)}") from error
     lines = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
