@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import vlprompt
+from tests.helpers.command_line import Call
 from tests.helpers.runs import Tuned
 from vlprompt.classifier import tune as tuning
 
@@ -63,3 +64,11 @@ def test_python_runs_as_written(page: Path, desk: Path, capsys: pytest.CaptureFi
 
 def test_the_readme_is_among_them() -> None:
     assert [page.stem for page in PAGES] == ["README", "backbones", "datasets", "index", "inspect", "own-data"]
+
+
+def test_what_a_check_says_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VLPROMPT_DATA", raising=False)
+    text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^    \$ vlprompt data check dtd\n((?: {4}.*\n)+)", text, re.MULTILINE)
+    assert call("data", "check", "dtd")[1] == re.sub("^    ", "", shown, flags=re.MULTILINE)
