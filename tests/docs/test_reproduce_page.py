@@ -33,6 +33,7 @@ def three_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_weights(tmp_path_factory.mktemp("weights") / "three.safetensors", layers=3)
 
 
+@pytest.mark.slow
 def test_every_command_plans_its_cells(
     commands: list[list[str]],
     three_layers: Path,
