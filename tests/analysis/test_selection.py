@@ -46,5 +46,5 @@ def test_other_data_is_taken_whole(tuned: Tuned, pictures: Path) -> None:
 @pytest.mark.parametrize("status", ["imported", "saved"])
 def test_a_run_without_images_of_its_own_says_so(status: str, tuned: Tuned) -> None:
     record = read_record(tuned("coop", "base-to-new", n_ctx=2)).model_copy(update={"status": status})
-    with pytest.raises(VLPromptError, match=f"was {status} without images of its own; pass some as `data`"):
+    with pytest.raises(VLPromptError, match=f"was {status} without images; pass a dataset as `data`"):
         find_images(record, None, name_map=None, root=None, limit=0)

@@ -115,9 +115,9 @@ def test_a_run_that_is_finished_is_taken_as_it_is(
     again = vlprompt.tune(vlprompt.load_dataset(pictures), out=run, resume=True, **options)
     assert again.record == classifier.record
     assert (run / "run.json").stat().st_mtime_ns == before
-    with pytest.raises(VLPromptError, match="holds a run already"):
+    with pytest.raises(VLPromptError, match="already holds a run"):
         vlprompt.tune(pictures, out=run, **options)
-    with pytest.raises(VLPromptError, match=r"there is no option 'optim\.epoch'"):
+    with pytest.raises(VLPromptError, match=r"unknown setting optim\.epoch; did you mean 'optim\.epochs'"):
         vlprompt.tune(pictures, settings={"optim.epoch": 3}, quiet=True)
 
 
@@ -182,7 +182,7 @@ def test_a_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> No
         (np.zeros((0, 4, 3)), r"an array must have shape .*, got \(0, 4, 3\)"),
         (np.full((4, 4, 3), 200.0), "floats must hold values from 0 to 1"),
         (np.full((4, 4, 3), np.nan), "floats must hold values from 0 to 1"),
-        (np.zeros((4, 4, 3), np.int64), "an array must hold uint8 values or floats from 0 to 1, got int64"),
+        (np.zeros((4, 4, 3), np.int64), "an array must have dtype uint8, or floats from 0 to 1, got int64"),
         ([torch.zeros(3, 4, 4)], "must be a path, a PIL image or an array .*, got Tensor"),
         ([None], "must be a path, .* got NoneType"),
     ],
@@ -204,7 +204,7 @@ def test_wrong_arguments_are_named(classifier: Classifier, pictures: Path) -> No
         classifier.predict(3)  # type: ignore[arg-type]
     with pytest.raises(VLPromptError, match=r"`images` must be a path, .* got bytes"):
         classifier.predict(path.read_bytes())  # type: ignore[arg-type]
-    with pytest.raises(VLPromptError, match="`class_names` must hold text, got 3"):
+    with pytest.raises(VLPromptError, match="`class_names` must contain text, got 3"):
         classifier.add_classes([3])  # type: ignore[list-item]
 
 
@@ -260,16 +260,20 @@ def test_classes_come_and_go(classifier: Classifier, pictures: Path) -> None:
         ("add", ["night"], "holds 'night' twice"),
         ("add", ["fog", "fog"], "holds 'fog' twice"),
         ("add", [" "], "empty name"),
-        ("add", [], "`class_names` is empty; give one name or more"),
-        ("remove", [], "`class_names` is empty; give one name or more"),
+        ("add", [], "`class_names` must have at least one name, got none"),
+        ("remove", [], "`class_names` must have at least one name, got none"),
         ("add", "fog", r"`class_names` must be a list of names, such as \['fog'\], got 'fog'"),
         ("add", ["very " * 90 + "long"], "very very"),
         (
             "remove",
             ["fog"],
-            "holds unknown class 'fog'; classes: 'blue sky', 'green leaf', 'night', 'red apple'",
+            "has unknown class 'fog'; the classes are 'blue sky', 'green leaf', 'night', 'red apple'",
         ),
-        ("remove", ["night", "blue_sky", "green leaf", "red apple"], "`class_names` holds every class"),
+        (
+            "remove",
+            ["night", "blue_sky", "green leaf", "red apple"],
+            "`class_names` has all classes; keep at least one",
+        ),
     ],
 )
 def test_classes_that_cannot_be_named_change_nothing(
@@ -397,7 +401,7 @@ def test_a_kill_amid_a_save_leaves_one_classifier_or_the_other(
         other.save(folder)
         assert sorted(path.name for path in folder.iterdir()) == ["prompts.safetensors", "run.json"]
     (folder / "prompts.safetensors").write_bytes((run / "prompts.safetensors").read_bytes())
-    with pytest.raises(VLPromptError, match=r"lacks the prompts\.safetensors that its record was saved with"):
+    with pytest.raises(VLPromptError, match=r"has no prompts\.safetensors with the recorded hash"):
         vlprompt.load_classifier(folder, backbone=backbone)
 
 
@@ -427,7 +431,7 @@ def test_saving_never_overwrites_something_else(classifier: Classifier, run: Pat
     (tmp_path / "config.json").write_text("{}")
     for save in (classifier.save, classifier.save_pretrained):
         for folder in (run, tmp_path):
-            with pytest.raises(VLPromptError, match="holds something other than a saved classifier"):
+            with pytest.raises(VLPromptError, match="contains something other than a saved classifier"):
                 save(folder)
     assert (tmp_path / "config.json").read_text() == "{}"
 
@@ -445,7 +449,7 @@ def test_a_method_that_sees_the_image_first_has_no_classes_to_keep(weights: Path
 
 def test_a_run_without_prompts_says_so(run: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes((run / "run.json").read_bytes())
-    with pytest.raises(VLPromptError, match=r"has no prompts.safetensors yet; let `vlprompt tune` end an epoch"):
+    with pytest.raises(VLPromptError, match=r"has no prompts.safetensors yet"):
         vlprompt.load_classifier(tmp_path, device="cpu")
     (tmp_path / "prompts.safetensors").write_bytes(b"\x00" * 20)
     with pytest.raises(VLPromptError, match=r"prompts.safetensors"):

@@ -119,7 +119,7 @@ def test_labels_are_numbers_with_words_for_the_prompts(
     assert estimator.classifier_.class_names == ("a blue sky", "a green leaf", "a red apple", "the night")
     assert estimator.classifier_.method.options.template == "this is {}."
     assert set(estimator.predict(paths)) <= {3, 5, 7, 9}
-    with pytest.raises(VLPromptError, match="`name_map` must map labels to words"):
+    with pytest.raises(VLPromptError, match="`name_map` must map labels to class names"):
         estimator.set_params(name_map=list(words.values())).fit(paths, numbers)
     with pytest.raises(VLPromptError, match=r"`name_map` has no entry for .*9"):
         estimator.set_params(name_map={3: "x", 5: "y", 7: "z"}).fit(paths, numbers)

@@ -86,7 +86,7 @@ def test_weights_that_lie_elsewhere_are_asked_for(classifier: Classifier, weight
     for path in (tmp_path / "mine").iterdir():
         if path.suffix in (".json", ".md"):
             assert str(weights.parent) not in path.read_text(), path.name
-    with pytest.raises(VLPromptError, match="if the run's weights lie elsewhere, say where with --backbone"):
+    with pytest.raises(VLPromptError, match="if the run's weights have moved, pass their path as `backbone`"):
         Classifier.from_pretrained(tmp_path / "mine")
 
 

@@ -59,10 +59,10 @@ def test_a_folder_that_cannot_be_written(call: Call, run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere"], "nowhere is not a run: it has no run.json"),
-        (["{run}", "--data", "nowhere"], "is no folder here and no dataset"),
+        (["nowhere"], "nowhere is not a run folder: run.json is missing"),
+        (["{run}", "--data", "nowhere"], "is neither a folder"),
         (["{run}", "--limit", "-1"], "--limit must be at least 0, got -1"),
-        (["{run}", "--device", "abacus"], "device 'abacus' is not known"),
+        (["{run}", "--device", "abacus"], "--device must be auto, cpu, cuda, cuda:N or mps, got 'abacus'"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], message: str, call: Call, run: Path) -> None:

@@ -52,7 +52,7 @@ def test_json_is_a_format(command: str) -> None:
     by_name = {name: one for one in COMMANDS[command].params for name in one.opts}
     assert by_name["--format"].help.startswith("Print results as table")
     assert "json" in by_name["--format"].help
-    assert by_name["--json"].help == "Print one JSON document on stdout: --format json."
+    assert by_name["--json"].help == "Print one JSON document on stdout; same as --format json."
     assert by_name["--format"].default == "table"
 
 

@@ -121,7 +121,7 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{empty}"], "{empty} has no images; give files, folders, patterns, or - for a list on stdin"),
+        (["{empty}"], "IMAGES: {empty} has no images; give files, folders, patterns, or - for stdin"),
         (["{empty}/*.png"], "{empty}/*.png has no images; give files, folders"),
         (["-"], "the list on stdin has no images"),
         (["x.png", "--format", "xml"], "--format must be table, json, jsonl or csv, got 'xml'"),

@@ -38,7 +38,7 @@ def test_compare(format_: str, call: Call, runs: Path) -> None:
 def test_intervals_are_not_dropped_without_a_word(call: Call, runs: Path) -> None:
     code, out, err = call("table", runs, "--compare", "zero-shot,dapt", "--intervals")
     assert (code, out) == (2, "")
-    assert err.startswith("error: --intervals: leave it out with --compare")
+    assert err.startswith("error: --intervals has no effect with --compare")
 
 
 def test_json_has_numbers_for_numbers(call: Call, runs: Path) -> None:

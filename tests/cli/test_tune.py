@@ -78,11 +78,11 @@ def test_a_runs_weights_may_have_moved(
         code, _, err = call(*words)
         assert code == 2
         assert "before.safetensors" in err
-        assert err.endswith("; if the run's weights lie elsewhere, say where with --backbone\n")
+        assert err.endswith("; if the run's weights have moved, pass their path as --backbone\n")
         if words[0] != "serve":  # which would not end
             assert call(*words, "--backbone", now)[0] == 0
     other = write_weights(tmp_path / "other.safetensors", layers=3)
-    assert "was tuned on other weights than those of" in call("evaluate", run, "--backbone", other)[2]
+    assert "was tuned with different weights than" in call("evaluate", run, "--backbone", other)[2]
 
 
 def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) -> None:
@@ -107,25 +107,35 @@ def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights:
     [
         (["--method", "cooop"], "unknown method 'cooop'; did you mean 'coop'?"),
         (["--set", "method.betta=1"], "method 'dapt' has no option 'betta'; it has: template, n_text"),
-        (["--set", "method.beta_text=-1"], "method.beta_text=-1: "),
+        (["--set", "method.beta_text=-1"], "method.beta_text"),
         (["--set", "optim.epoch=3"], "optim.epoch"),
         (["--set", "optim.lr=fast"], "optim.lr"),
-        (["--set", "optim.lr"], "optim.lr: write"),
-        (["--set", "data.crop_scale=[0.9, 0.1]"], "must be two shares with 0 < least <= most <= 1"),
+        (["--set", "optim.lr"], "--set must be KEY=VALUE, such as optim.epochs=20, got 'optim.lr'"),
+        (
+            ["--set", "data.crop_scale=[0.9, 0.1]"],
+            "data.crop_scale must be two fractions with 0 < minimum <= maximum <= 1, got [0.9, 0.1]",
+        ),
         (["--shots", "0"], "data.shots"),
         (["--shots", "many"], "--shots must be an integer, got 'many'"),
-        (["--recipe", "dapt/fewshot"], "--recipe dapt/fewshot: did you mean 'dapt/few-shot'?"),
-        (["--recipe", "none.yaml"], "--recipe none.yaml: there is no such file"),
+        (["--recipe", "dapt/fewshot"], "unknown --recipe 'dapt/fewshot'; did you mean 'dapt/few-shot'?"),
+        (["--recipe", "none.yaml"], "--recipe none.yaml does not exist"),
         (
             ["--protocol", "one-shot"],
             "--protocol must be few-shot, base-to-new, cross-dataset or domain-generalization, got 'one-shot'",
         ),
-        (["--protocol", "cross-dataset"], "tests other datasets than 'pictures0'; name them with --targets A,B"),
-        (["--targets", "openmoji"], "--targets openmoji: protocol 'few-shot' tests the dataset it learns from alone"),
-        (["--device", "cuda"], "device 'cuda' is not available here; use --device cpu"),
-        (["--device", "tpu9"], "device 'tpu9' is not known"),
-        (["--set", "backbone.precision=fp16", "--device", "cpu"], "precision 'fp16' does not work on a CPU"),
-        (["--backbone", "ViT-B-16/opnai"], "ViT-B-16"),
+        (["--protocol", "cross-dataset"], "needs datasets to test on besides 'pictures0'; pass them as --targets"),
+        (["--targets", "openmoji"], "--targets openmoji: --protocol 'few-shot' tests only the dataset it learns from"),
+        (["--seed", "99999999999999999999"], "seed must be at most 9223372036854775807, got 99999999999999999999"),
+        (["--set", "=3"], "--set must be KEY=VALUE, such as optim.epochs=20, got '=3'"),
+        (["--set", "sed=3"], "unknown setting sed; did you mean 'seed'?"),
+        (["--set", "optim.epochs={1:2}"], "--set optim.epochs={1:2} needs a space after each colon"),
+        (["--targets", ","], "--targets must be one or more names separated by commas, got ','"),
+        (["--device", "cuda"], "--device cuda is not available here; use cpu or auto"),
+        (["--device", "tpu9"], "--device must be auto, cpu, cuda, cuda:N or mps, got 'tpu9'"),
+        (["--device", "CPU"], "got 'CPU'; did you mean 'cpu'?"),
+        (["--set", "backbone.precision=fp16", "--device", "cpu"], "fp16 does not run on a CPU"),
+        (["--backbone", "ViT-B-16/opnai"], "did you mean 'openai'?"),
+        (["--backbone", "vit-b-16/openai"], "did you mean 'ViT-B-16/openai'?"),
         (["--metod", "coop"], "no option --metod; did you mean --method?"),
         (["--protocol", "Few-Shot"], "did you mean 'few-shot'?"),
         (["--json", "--format", "csv"], "--format must be table or json, got 'csv'"),
@@ -149,7 +159,7 @@ def test_mistakes_are_one_line_before_anything_runs(
 def test_data_that_is_not_there(call: Call) -> None:
     code, _, err = call("tune", "no-such-folder")
     assert code == 2
-    assert "no-such-folder is no folder here and no dataset; datasets: " in err
+    assert "DATA no-such-folder is neither a folder or file here nor a dataset; datasets: " in err
 
 
 def test_a_signal_leaves_a_run_that_goes_on(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:

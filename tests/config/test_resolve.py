@@ -9,6 +9,7 @@ from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.recipes import UNIFIED, list_recipes, read_recipe
 from vlprompt.config.resolve import (
     parse_method,
+    parse_names,
     parse_numbers,
     parse_settings,
     read_value,
@@ -113,7 +114,7 @@ def test_a_resolved_configuration_is_a_recipe(tmp_path: Path) -> None:
 
 def test_a_recipe_with_a_nameless_method_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("method: dapt\n")
-    with pytest.raises(VLPromptError, match="has a section `method` without a `name`"):
+    with pytest.raises(VLPromptError, match="has a method section without a name; add method.name, or remove it"):
         make(None, None, str(tmp_path / "mine.yaml"))
 
 
@@ -153,7 +154,7 @@ def test_epochs_by_shots_of_a_recipe_that_starts_late(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("epochs", ["{}", "{few: 3}", "{1: many}", "[1, 2]"])
 def test_epochs_must_be_a_number(epochs: str) -> None:
-    with pytest.raises(VLPromptError, match=r"^optim\.epochs="):
+    with pytest.raises(VLPromptError, match=r"^optim\.epochs must be an integer"):
         make("dapt", "few-shot", None, f"optim.epochs={epochs}")
 
 
@@ -186,10 +187,14 @@ def test_settings_are_read_from_text() -> None:
         "method.template": "a {}, or so.",
     }
     assert parse_settings(["method.ctx_init="]) == {"method.ctx_init": None}
-    with pytest.raises(VLPromptError, match=r"optim.lr: write settings as KEY=VALUE"):
+    with pytest.raises(VLPromptError, match=r"`settings` must be KEY=VALUE, such as optim.epochs=20, got 'optim.lr'"):
         parse_settings(["optim.lr"])
-    with pytest.raises(VLPromptError, match=r"optim.lr=: give a value, or leave the setting out"):
+    with pytest.raises(VLPromptError, match=r"`settings` optim.lr= has no value; give one, or leave the setting out"):
         parse_settings(["optim.lr="])
+    with pytest.raises(VLPromptError, match=r"must be KEY=VALUE, .* got '=3'"):
+        parse_settings(["=3"])
+    with pytest.raises(VLPromptError, match=r"optim.epochs={1:50} needs a space after each colon"):
+        parse_settings(["optim.epochs={1:50}"])
 
 
 def test_lists() -> None:
@@ -197,17 +202,19 @@ def test_lists() -> None:
     assert split_list('a[b="c, ]",d=1],e') == ['a[b="c, ]",d=1]', "e"]
     assert parse_method('a[b="c, ]",d=1]') == ("a", {"method.b": "c, ]", "method.d": 1})
     assert parse_numbers("shots", "1,4, 16") == [1, 4, 16]
-    with pytest.raises(VLPromptError, match="a bracket or quote is not closed"):
+    with pytest.raises(VLPromptError, match=r"unclosed bracket or quote in 'a,b\[c=1'"):
         split_list("a,b[c=1")
-    with pytest.raises(VLPromptError, match="`seeds` must be integers separated by commas, such as 1,4,16, got 1,x"):
+    with pytest.raises(VLPromptError, match="`seeds` must be integers separated by commas, such as 1,4,16, got '1,x'"):
         parse_numbers("seeds", "1,x")
+    with pytest.raises(VLPromptError, match="`targets` must be one or more names separated by commas, got ','"):
+        parse_names("targets", ",")
 
 
 def test_mistakes() -> None:
     for recipe in (UNIFIED, None):
         with pytest.raises(VLPromptError, match="unknown method 'cooop'"):
             make("cooop", "few-shot", recipe)
-        with pytest.raises(VLPromptError, match=r"protocol='one-shot': must be 'few-shot', 'base-to-new'"):
+        with pytest.raises(VLPromptError, match=r"protocol must be 'few-shot', 'base-to-new', .* got 'one-shot'"):
             make("coop", "one-shot", recipe)
     with pytest.raises(VLPromptError, match=r"unknown `recipe` 'unifed'; did you mean 'unified'\?"):
         make("coop", recipe="unifed")

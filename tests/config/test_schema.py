@@ -78,7 +78,7 @@ def test_missing_and_unknown_settings_are_named() -> None:
     with pytest.raises(VLPromptError, match=r"unknown setting optim.foo; known: optimizer, lr, epochs"):
         make(optim={"foo": 3})
     with pytest.raises(
-        VLPromptError, match=r"data.crop_scale=.*: must be two shares with 0 < smallest <= largest <= 1"
+        VLPromptError, match=r"data.crop_scale must be two fractions with 0 < minimum <= maximum <= 1, got \(0.5, 0.4\)"
     ):
         make(data={"source": "openmoji", "crop_scale": [0.5, 0.4]})
 
@@ -115,7 +115,7 @@ def test_importing_the_schema_takes_no_heavy_package() -> None:
 @pytest.mark.parametrize(("section", "key"), [("optim", "lr"), ("optim", "eps"), ("data", "shots")])
 def test_numbers_are_finite(section: str, key: str) -> None:
     for value in (math.nan, math.inf):
-        with pytest.raises(VLPromptError, match=f"{section}.{key}={value}: must be a finite number"):
+        with pytest.raises(VLPromptError, match=f"{section}.{key} must be a finite number, got {value}"):
             make(**{section: {"source": "openmoji", key: value} if section == "data" else {key: value}})
 
 

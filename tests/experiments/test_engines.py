@@ -240,7 +240,7 @@ def test_a_ray_cluster_gives_what_one_process_gives_though_a_worker_is_killed(ma
 def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     job = Job(label="a", config="", folder="a", prompts_from=None)
-    with pytest.raises(VLPromptError, match=r"`engine` ray needs Ray; pip install 'vlprompt\[sweep\]'"):
+    with pytest.raises(VLPromptError, match=r"`engine` ray needs Ray; run `pip install 'vlprompt\[sweep\]'`"):
         next(Cluster(None, 1, 0).run(iter([job]), Watching()))
     assert list(Cluster(None, 1, 0).run(iter([]), Watching())) == []
 
@@ -251,7 +251,7 @@ def test_a_ray_cluster_that_does_not_answer_is_named(address: str, monkeypatch: 
     job = Job(label="a", config="", folder="a", prompts_from=None)
     for option in (address, "auto"):
         monkeypatch.setenv("RAY_ADDRESS", address)
-        with pytest.raises(VLPromptError, match=rf"`address` {option}: no Ray cluster answers \(.*\); check it"):
+        with pytest.raises(VLPromptError, match=rf"no Ray cluster responds at `address` {option} \(.*\); check it"):
             next(Cluster(option, 1, 0).run(iter([job]), Watching()))
 
 

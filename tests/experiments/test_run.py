@@ -133,7 +133,7 @@ def test_resuming_refuses_another_run(config: Any, tmp_path: Path, pictures: Pat
             run_experiment(other, tmp_path / "run", resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
-    with pytest.raises(VLPromptError, match=r"`out` .* exists and is not a run; choose another folder"):
+    with pytest.raises(VLPromptError, match=r"`out` .* exists and is not a run folder; choose another one"):
         run_experiment(settings, tmp_path / "full")
 
 
@@ -260,12 +260,12 @@ def test_a_shifted_domain_is_the_datasets_own_unless_given(
         (
             "cross-dataset",
             [],
-            "`protocol` 'cross-dataset' tests other datasets than 'pictures0'; name them as `targets`",
+            "`protocol` 'cross-dataset' needs datasets to test on besides 'pictures0'; pass them as `targets`",
         ),
-        ("domain-generalization", [], "tests other datasets than 'pictures0'; name them as `targets`"),
+        ("domain-generalization", [], "needs datasets to test on besides 'pictures0'; pass them as `targets`"),
         ("domain-generalization", ["foreign"], "'pictures0' has no class 'wet sand', .*; use cross-dataset"),
-        ("cross-dataset", ["shifted", "shifted"], "two tests would be called 'shifted'"),
-        ("cross-dataset", ["pictures"], "is the dataset that is learned from"),
+        ("cross-dataset", ["shifted", "shifted"], "another test is already named 'shifted'"),
+        ("cross-dataset", ["pictures"], "is the source dataset, which is always tested"),
         ("cross-dataset", ["no-such"], "no-such is neither a folder"),
     ],
 )

@@ -163,7 +163,7 @@ def test_the_example_makes_the_same_pixels(
 def test_half_the_size(run: Path, tmp_path: Path, exported: Export) -> None:
     half = export_onnx(run, tmp_path / "half.onnx", precision="fp16")
     assert half.size < 0.7 * exported.size
-    assert half.agreement.same_label == half.agreement.pictures > 10
+    assert half.agreement.same_label == half.agreement.images > 10
     assert exported.agreement.logit < 1e-4 < half.agreement.logit < 0.1
     model = session(half.file)
     assert {value.type for value in (*model.get_inputs(), *model.get_outputs())} == {"tensor(float)"}
@@ -187,7 +187,7 @@ def test_int8_on_the_command_line(
     assert code == 0
     assert (found["file"], found["size"], found["precision"]) == (str(file), file.stat().st_size, "int8")
     assert found["size"] < 0.5 * exported.size
-    assert found["agreement"]["pictures"] == 13
+    assert found["agreement"]["images"] == 13
     assert 0 < found["agreement"]["probability"] < 0.1
     model = onnx.load(file)
     kinds = {node.op_type for node in model.graph.node}
@@ -269,7 +269,7 @@ def test_other_images_if_the_runs_own_are_gone(
     ):
         export_onnx(saved, **words)
     given = export_onnx(saved, images=[str(odd[0].parent)], **words)
-    assert (given.agreement.pictures, given.agreement.of) == (len(odd), "the given ones")
+    assert (given.agreement.images, given.agreement.of) == (len(odd), "the given ones")
     dataset = replace(vlprompt.load_dataset(pictures_of(odd, tmp_path)), name="icons")
     (tmp_path / "icons").rename(tmp_path / source)  # others, that are called as its own were
     dataset = replace(dataset, root=tmp_path / source)

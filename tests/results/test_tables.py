@@ -261,7 +261,7 @@ def test_intervals_need_predictions_of_the_same_images(tmp_path: Path) -> None:
     assert lines(tmp_path)[1][2] == "50.0 ± 0.0"
     with pytest.raises(
         VLPromptError,
-        match=r"a2/predictions.parquet cannot be read, but intervals and paired tests need its predictions",
+        match=r"a2/predictions.parquet cannot be read, but intervals and paired tests need it",
     ):
         tables(tmp_path, intervals=True)
 

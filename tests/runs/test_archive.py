@@ -93,17 +93,17 @@ def test_what_would_unpack_to_too_much_is_refused(tmp_path: Path, monkeypatch: p
         for place in range(4):
             file.writestr(f"{place}/run.json", " " * 1000)
     monkeypatch.setattr(archive, "MAX_TOTAL", 3000)
-    with pytest.raises(VLPromptError, match=r"unpack to 4,000 bytes, at most 3,000"):
+    with pytest.raises(VLPromptError, match=r"unpack to 4,000 bytes, more than the limit of 3,000"):
         read_archive(tmp_path / "grid.zip")
     monkeypatch.setattr(archive, "MAX_FILE", 999)
-    with pytest.raises(VLPromptError, match=r"'0/run.json' would unpack to 1,000 bytes, at most 999"):
+    with pytest.raises(VLPromptError, match=r"'0/run.json' unpacks to 1,000 bytes, more than the limit of 999"):
         read_archive(tmp_path / "grid.zip")
 
 
 def test_other_compression_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "grid.zip", "w", zipfile.ZIP_LZMA) as file:
         file.writestr("run.json", "{}")
-    with pytest.raises(VLPromptError, match="must be stored or deflated"):
+    with pytest.raises(VLPromptError, match="must be stored or deflated, got compression method"):
         read_archive(tmp_path / "grid.zip")
 
 

@@ -204,7 +204,7 @@ def test_names_that_are_unknown_or_missing_are_listed(maple: Any) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_values_that_are_no_finite_numbers_are_refused(maple: Any, value: float) -> None:
-    with pytest.raises(VLPromptError, match="holds non-finite values in what becomes text_context"):
+    with pytest.raises(VLPromptError, match="has non-finite values for text_context"):
         maple(lambda state: state["prompt_learner.ctx"][0].fill_(value))
 
 
@@ -222,7 +222,7 @@ def test_a_wrapper_for_several_devices_is_taken_off(maple: Any, tmp_path: Path) 
 def test_another_number_of_classes_is_refused(maple: Any, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("cat\ndog\n")
-    with pytest.raises(VLPromptError, match=r"`class_names` has 2 names, but .* was tuned on 7 classes; give each"):
+    with pytest.raises(VLPromptError, match=r"`class_names` has 2 names, but .* was tuned on 7 classes; list one"):
         maple(class_names=names)
     assert not (tmp_path / "run").exists()
     silent = maple(lambda state: state.pop("prompt_learner.token_prefix"), class_names=names)
@@ -239,7 +239,7 @@ def test_prompts_inside_the_towers_are_not_taken_for_frozen_weights(
 
 
 def test_a_checkpoint_of_another_backbone_is_refused(maple: Any, backbones: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(VLPromptError, match=r"text_context must have shape \(2, 64\), got \(2, 128\); give the"):
+    with pytest.raises(VLPromptError, match=r"text_context must have shape \(2, 64\), got \(2, 128\); pass the"):
         maple(backbone=backbones["clip_vit_square.safetensors"])
 
     def deepen(state: dict[str, Tensor]) -> None:
@@ -275,8 +275,8 @@ def test_a_file_that_is_no_checkpoint_is_refused(
     torch.save([1, 2], tmp_path / "list.pth.tar")
     for file, message in {
         "absent.pth.tar": "cannot be read: No such file",
-        "text.pth.tar": "is damaged, or holds objects that are not safe",
-        "bad.pth.tar": "is damaged, or holds objects that are not safe",
+        "text.pth.tar": "is damaged, or contains objects that are not safe",
+        "bad.pth.tar": "is damaged, or contains objects that are not safe",
         "list.pth.tar": "has no state_dict",
     }.items():
         with pytest.raises(VLPromptError, match=message):

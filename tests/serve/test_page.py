@@ -148,7 +148,7 @@ def test_add_a_class_and_watch_the_ranking(page: Page, address: str) -> None:
     assert sorted(after) == sorted([*before, "a zebra"]) and [name for name in after if name != "a zebra"] == before
     expect(page.locator("#count")).to_have_text("5")
     add_class(page, "A Zebra")
-    expect(page.locator("#add-says")).to_have_text("Class “a zebra” exists already.")
+    expect(page.locator("#add-says")).to_have_text("Class “a zebra” already exists.")
     add_class(page, "水火" * 45)
     expect(page.locator("#add-says")).to_have_text("A class name is too long for the model; shorten it.")
     expect(page.locator("#own li")).to_have_count(1)

@@ -53,7 +53,7 @@ def test_base64_as_others_write_it(client: TestClient) -> None:
 def test_an_unreadable_image_gets_its_error_as_result(client: TestClient) -> None:
     found = results(client, RED, b"no image", BLUE, b"")
     assert [set(each) for each in found[::2]] == [{"label", "probability", "top"}] * 2
-    assert found[1::2] == [{"error": "not an image, or of an unknown format"}, {"error": "the file is empty"}]
+    assert found[1::2] == [{"error": "not an image, or in an unsupported format"}, {"error": "the file is empty"}]
     response = ask(client, b"no image", b"")
     assert response.status_code == 422
     assert response.json() == {"error": "image 1: not an image, or of an unknown format; image 2: the file is empty"}

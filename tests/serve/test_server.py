@@ -116,10 +116,10 @@ def test_a_port_that_is_in_use(call: Call, run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--host", "0.0.0.0"], "lets other machines in, which needs a"),
-        (["--host", ""], "lets other machines in"),
-        (["--host", "example.org"], "lets other machines in"),
-        (["--allow-edit"], "needs a"),
+        (["--host", "0.0.0.0"], "is reachable from other machines, which needs a --token"),
+        (["--host", ""], "is reachable from other machines"),
+        (["--host", "example.org"], "is reachable from other machines"),
+        (["--allow-edit"], "--allow-edit needs a --token; set VLPROMPT_TOKEN"),
         (["--host", "0.0.0.0", "--token", "short"], "must have at least 16 printable ASCII"),
         (["--token", "sixteen letters and more"], "no spaces"),
         (["--host", "192.0.2.1", "--token", TOKEN], "must be an address of this machine"),
@@ -144,7 +144,7 @@ def test_without_the_extra(call: Call, run: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     code, _, error = call("serve", run)
-    assert code == 2 and error == 'error: serve needs uvicorn: pip install "vlprompt[serve]"\n'
+    assert code == 2 and error == 'error: serve needs uvicorn; run `pip install "vlprompt[serve]"`\n'
 
 
 def test_help(call: Call) -> None:

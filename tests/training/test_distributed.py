@@ -85,8 +85,8 @@ def test_an_interrupted_run_goes_on_with_any_number_of_devices(config: Any, tmp_
 @pytest.mark.parametrize(
     ("devices", "changes", "message"),
     [
-        (3, {}, "runtime.devices=3: cannot share batches of 4 images equally; set optim.batch_size to a multiple"),
-        (2, {"device": "cpu:0"}, "runtime.devices=2: `device` must be cpu or cuda for several devices, got cpu:0"),
+        (3, {}, "runtime.devices=3 cannot share batches of 4 images equally; set optim.batch_size to a multiple of 3"),
+        (2, {"device": "cpu:0"}, "runtime.devices=2 needs `device` cpu or cuda, got cpu:0"),
     ],
 )
 def test_what_devices_cannot_share_is_an_error(devices: int, changes: Any, message: str, config: Any) -> None:
@@ -96,7 +96,7 @@ def test_what_devices_cannot_share_is_an_error(devices: int, changes: Any, messa
 
 def test_devices_that_are_not_there_are_an_error(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(VLPromptError, match=r"runtime.devices=2: must be at most 1, the cuda devices here"):
+    with pytest.raises(VLPromptError, match=r"runtime.devices must be at most 1, the number of CUDA devices, got 2"):
         check_devices(config(2, device="cuda"), 12, torch.device("cuda", 0))
     with pytest.raises(VLPromptError, match="batches of 3 images"):
         check_devices(config(2), 3, torch.device("cpu"))

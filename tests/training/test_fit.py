@@ -82,7 +82,9 @@ def test_without_tensorboard_it_is_refused_before_work_starts(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vlprompt.training.fit.find_spec", lambda name: None)
-    with pytest.raises(VLPromptError, match=r"runtime.tensorboard=true needs TensorBoard; pip install tensorboard"):
+    with pytest.raises(
+        VLPromptError, match=r"runtime.tensorboard=true needs TensorBoard; run `pip install tensorboard`"
+    ):
         run_experiment(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

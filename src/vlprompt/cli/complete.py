@@ -15,7 +15,7 @@ def starting(names: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 def methods(incomplete: str) -> list[str]:
-    """Complete a method: one that has a recipe, or a plug-in's."""
+    """Complete a method that has a recipe or comes from a plug-in."""
     from importlib.metadata import entry_points
 
     from vlprompt.config.recipes import list_recipes
@@ -26,7 +26,7 @@ def methods(incomplete: str) -> list[str]:
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Complete a recipe: one that ships, or a set of them."""
+    """Complete a bundled recipe or a set of recipes."""
     from vlprompt.config.recipes import list_recipes
 
     names = list_recipes()
@@ -35,7 +35,7 @@ def recipes(incomplete: str) -> list[str]:
 
 
 def datasets(incomplete: str) -> list[str]:
-    """Complete a dataset; the shell itself completes paths."""
+    """Complete a dataset name; paths are left to the shell."""
     from vlprompt.data.loading import list_datasets
 
     return starting(list_datasets())(incomplete)
