@@ -1,4 +1,4 @@
-"""`vlprompt data` as scripts see it."""
+"""`vlprompt data`: output and exit codes."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ from tests.helpers.command_line import Call, caller
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """As in `tests.helpers.command_line`, of `vlprompt data`."""
+    """Call `vlprompt data`, as in `tests.helpers.command_line`."""
     return partial(caller(monkeypatch, capsys), "data")
 
 
-def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) -> None:
+def test_data_list(call: Call, tmp_path: Path) -> None:
     trees.dtd(tmp_path)
     code, out, _ = call("list", "--root", tmp_path, "--format", "csv")
     rows = {row["name"]: list(row.values()) for row in csv.DictReader(io.StringIO(out))}
@@ -37,7 +37,7 @@ def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) ->
     assert found["openmoji"]["sizes"] == {"train": 632, "val": 141, "test": 564}
 
 
-def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) -> None:
+def test_data_check_reports_counts_and_problems(call: Call, tmp_path: Path) -> None:
     trees.dtd(tmp_path)
     code, out, _ = call("check", "dtd", "--root", tmp_path)
     assert code == 1
@@ -54,7 +54,7 @@ def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) 
     assert found["published"]["test"] == 1880
 
 
-def test_check_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
+def test_data_check_of_missing_data(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("check", "oxford-pets", "--root", tmp_path)
     assert code == 1
     lines = out.splitlines()
@@ -68,7 +68,7 @@ def test_check_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
     )
 
 
-def test_check_of_an_own_folder(call: Call, pictures: Path, tmp_path: Path) -> None:
+def test_data_check_of_a_folder(call: Call, pictures: Path, tmp_path: Path) -> None:
     code, out, _ = call("check", pictures)
     assert code == 0
     assert out.splitlines()[0].startswith("pictures")

@@ -1,4 +1,4 @@
-"""`vlprompt list` and `vlprompt info` as scripts and people see them."""
+"""`vlprompt list` and `vlprompt info`: output and errors."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_info(call: Call, run: Path) -> None:
     assert json.loads(call("info", run, "--json")[1])["status"] == "finished"
 
 
-def test_folders_that_are_no_runs(call: Call, tmp_path: Path) -> None:
+def test_folders_without_run_json(call: Call, tmp_path: Path) -> None:
     for command in (["evaluate"], ["info"], ["predict"]):
         images = ["x.png"] if command == ["predict"] else []
         code, _, err = call(*command, tmp_path, *images)

@@ -1,4 +1,4 @@
-"""`vlprompt run` as scripts see it."""
+"""`vlprompt run`: output, exit codes and errors."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from vlprompt.experiments.run import run_experiment
 from vlprompt.runs.record import RunRecord
 
 
-def test_a_grid_ends_with_its_table_and_is_not_run_twice(call: Call, pictures: Path, tmp_path: Path) -> None:
+def test_grid_prints_its_table_and_skips_finished_cells(call: Call, pictures: Path, tmp_path: Path) -> None:
     words = ["run", "few-shot", "--methods", "coop,dapt[n_text=2]", "--datasets", pictures, "--shots", 1]
     words += ["--seeds", "1,2", "--backbone", "embedded", "--recipe", "unified", "--epochs", 1]
     words += ["--set", "data.views=1", "--out", tmp_path / "grid"]
@@ -71,7 +71,7 @@ def test_a_grid_ends_with_its_table_and_is_not_run_twice(call: Call, pictures: P
         (["one-shot", "--methods", "coop"], "PROTOCOL must be few-shot, base-to-new, cross-dataset or"),
     ],
 )
-def test_mistakes_in_a_grid_are_one_line(
+def test_grid_errors_are_one_line(
     words: list[str], message: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:
     code, out, err = call("run", *words, "--datasets", pictures, "--backbone", weights, "--out", tmp_path / "grid")
@@ -81,7 +81,7 @@ def test_mistakes_in_a_grid_are_one_line(
     assert not (tmp_path / "grid").exists()
 
 
-def test_an_interrupted_grid_goes_on_with_the_same_command(
+def test_interrupted_grid_continues_with_the_same_command(
     call: Call, pictures: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["run", "few-shot", "--methods", "zero-shot", "--datasets", pictures, "--backbone", weights]

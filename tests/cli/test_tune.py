@@ -1,4 +1,4 @@
-"""`vlprompt tune` and `vlprompt evaluate` as scripts see them: output, exit codes, one-line errors."""
+"""`vlprompt tune` and `vlprompt evaluate`: output, exit codes and one-line errors."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def test_tune_then_evaluate_agree(call: Call, run: Path) -> None:
     assert found["test"] == record["metrics"]["test"]
 
 
-def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+def test_dry_run_output_is_a_recipe(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     code, out, _ = call("tune", pictures, "--backbone", weights, "--method", "coop", "--shots", 2, "--dry-run")
     resolved = yaml.safe_load(out)
     assert code == 0
@@ -39,15 +39,15 @@ def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weight
     assert json.loads(as_json) == resolved
 
 
-def test_the_usual_settings_have_options(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+def test_common_settings_have_options(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     words = ["tune", pictures, "--backbone", weights, "--shots", 1, "--dry-run", "--json"]
     words += ["--epochs", 3, "--batch-size", 2, "--lr", 0.5, "--set", "optim.epochs=4"]
     optim = json.loads(call(*words)[1])["optim"]
-    assert (optim["epochs"], optim["batch_size"], optim["lr"]) == (4, 2, 0.5)  # --set is the last word
+    assert (optim["epochs"], optim["batch_size"], optim["lr"]) == (4, 2, 0.5)  # --set overrides the other options
 
 
 @pytest.mark.parametrize("option", ["--name-map", "--class-names"])
-def test_a_mapping_of_names_has_a_former_spelling(
+def test_class_names_is_a_former_name_of_name_map(
     option: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:
     names = tmp_path / "names.yaml"
@@ -58,7 +58,7 @@ def test_a_mapping_of_names_has_a_former_spelling(
     assert call("tune", pictures, option, names, "--backbone", weights, "--shots", 1, "--dry-run")[0] == 2
 
 
-def test_a_runs_weights_may_have_moved(
+def test_moved_weights_can_be_passed_as_backbone(
     call: Call, weights: Path, pictures: Path, fast: list[str], tmp_path: Path
 ) -> None:
     before, now, run = (
@@ -79,13 +79,13 @@ def test_a_runs_weights_may_have_moved(
         assert code == 2
         assert "before.safetensors" in err
         assert err.endswith("; if the run's weights have moved, pass their path as --backbone\n")
-        if words[0] != "serve":  # which would not end
+        if words[0] != "serve":  # `serve` would not end
             assert call(*words, "--backbone", now)[0] == 0
     other = write_weights(tmp_path / "other.safetensors", layers=3)
     assert "was tuned with different weights than" in call("evaluate", run, "--backbone", other)[2]
 
 
-def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) -> None:
+def test_template_needs_no_yaml_quoting(call: Call, pictures: Path, weights: Path) -> None:
     words = ["--backbone", weights, "--shots", 1, "--set", "method.template={} texture.", "--dry-run"]
     assert yaml.safe_load(call("tune", pictures, *words)[1])["method"]["template"] == "{} texture."
 
@@ -94,7 +94,7 @@ def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) 
 def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     method, protocol = recipe.replace("published/", "few-shot/").replace("unified/", "dapt/").split("/")[:2]
     words = ["--shots", 1, "--dry-run", "--backbone", weights]
-    if protocol == "cross-dataset":  # with another dataset, and prompts at more layers than the random model has
+    if protocol == "cross-dataset":  # needs targets, and a model with more layers than the random one
         words[-1] = "embedded"
         words += ["--targets", shutil.copytree(pictures, tmp_path / "other")]
     code, out, _ = call("tune", pictures, "--recipe", recipe, *words)
@@ -142,7 +142,7 @@ def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights:
         (["--xyzzy"], "no option --xyzzy; see vlprompt tune --help"),
     ],
 )
-def test_mistakes_are_one_line_before_anything_runs(
+def test_tune_errors_are_one_line(
     words: list[str], message: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:
     backbone = [] if "--backbone" in words else ["--backbone", str(weights)]
@@ -156,13 +156,13 @@ def test_mistakes_are_one_line_before_anything_runs(
     assert not (tmp_path / "run").exists()
 
 
-def test_data_that_is_not_there(call: Call) -> None:
+def test_missing_data_lists_the_datasets(call: Call) -> None:
     code, _, err = call("tune", "no-such-folder")
     assert code == 2
     assert "DATA no-such-folder is neither a folder or file here nor a dataset; datasets: " in err
 
 
-def test_a_signal_leaves_a_run_that_goes_on(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+def test_sigterm_leaves_a_resumable_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     words = ["tune", pictures, "--backbone", weights, "--out", tmp_path / "run", "--set", "optim.epochs=100000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vlprompt.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
@@ -171,7 +171,7 @@ def test_a_signal_leaves_a_run_that_goes_on(call: Call, pictures: Path, weights:
     deadline = time.monotonic() + 300
     while not state.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)  # handled as Ctrl-C is
+    process.send_signal(signal.SIGTERM)  # handled like Ctrl-C
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; continue with the same command and --resume" in err

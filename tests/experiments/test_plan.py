@@ -1,4 +1,4 @@
-"""Plans of grids: their cells and folders, and mistakes that are found before any work starts."""
+"""Plans of grids: cells, folders, and errors that are raised before any work starts."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.experiments.plan import _file_name
 
 
-def test_cells_have_readable_folders_and_go_seed_by_seed(make: Any, tmp_path: Path) -> None:
+def test_cells_have_readable_folders_in_seed_order(make: Any, tmp_path: Path) -> None:
     planned = make(["coop", "coop[n_ctx=4,ctx_init=null]", "zero-shot[template=a/the {}.]"], shots=[1, 2])
     folders = [cell.folder.relative_to(tmp_path / "grid").as_posix() for cell in planned.cells]
     assert len(folders) == len(set(folders)) == 3 * 2 * 2
@@ -27,18 +27,18 @@ def test_cells_have_readable_folders_and_go_seed_by_seed(make: Any, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("protocol", "method"), [("few-shot", "zero-shot"), ("base-to-new", "kgcoop")])
-def test_class_names_of_every_dataset_are_read_before_work(
+def test_class_names_of_every_dataset_are_checked_up_front(
     protocol: str, method: str, make: Any, pictures: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
     last = sorted(path.name for path in other.iterdir() if path.is_dir())[-1]
-    (other / last).rename(other / f"zz{'1' * 90}")  # every figure is a token
+    (other / last).rename(other / f"zz{'1' * 90}")  # every digit is a token
     with pytest.raises(VLPromptError, match=r"zz1.* tokens"):
         make([method], protocol, datasets=[str(pictures), str(other)])
 
 
-def test_cells_of_other_settings_are_refused_before_work(make: Any, weights: Path) -> None:
+def test_occupied_cells_are_refused_up_front(make: Any, weights: Path) -> None:
     make(["zero-shot"]).run(Written())
     with pytest.raises(
         VLPromptError, match=r"seed-1 and 1 more hold runs with other settings, .* another folder as `out`"
@@ -49,7 +49,7 @@ def test_cells_of_other_settings_are_refused_before_work(make: Any, weights: Pat
     assert len(make(["zero-shot"], settings={**FAST, "runtime.eval_batch_size": 7}).finished) == 2
 
 
-def test_methods_bound_to_classes_are_refused_together(make: Any, tmp_path: Path) -> None:
+def test_class_bound_methods_are_reported_together(make: Any, tmp_path: Path) -> None:
     methods = ["coop", "coop[class_specific=true]", "linear-probe"]
     with pytest.raises(
         VLPromptError, match=r"`methods` coop\[class_specific=true\], linear-probe cannot name new classes"
@@ -90,15 +90,13 @@ def test_each_dataset_is_tested_on_the_others_unless_targets_are_named(make: Any
         (["coop"], {"datasets": ["no-such"]}, "no-such is neither a folder"),
     ],
 )
-def test_mistakes_are_found_before_work(
-    methods: list[str], changes: dict[str, Any], message: str, make: Any, tmp_path: Path
-) -> None:
+def test_plan_grid_errors(methods: list[str], changes: dict[str, Any], message: str, make: Any, tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=message):
         make(methods, **changes)
     assert not (tmp_path / "grid").exists()
 
 
-def test_a_label_that_no_file_can_have_is_told_apart() -> None:
+def test_file_names_of_unsafe_labels_are_unique() -> None:
     one, other = (_file_name(f"zero-shot[template={text}]") for text in ("a/b", "a:b"))
     assert one != other
     assert one.startswith("zero-shot,template=a_b-")
