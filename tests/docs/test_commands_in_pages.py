@@ -1,4 +1,4 @@
-"""Every command that a page shows exists, and has the options that it is given."""
+"""Commands in the pages exist and have the options used."""
 
 import re
 from pathlib import Path
