@@ -76,7 +76,7 @@ def test_each_dataset_is_tested_on_the_others_unless_targets_are_named(make: Any
         (["coop[n_ctxx=4]"], {}, "method 'coop' has no option 'n_ctxx'"),
         (["coop[n_ctx]"], {}, r"`methods` coop\[n_ctx\]: write options as NAME\[KEY=VALUE,KEY=VALUE\]"),
         (["coop]"], {}, r"`methods` coop\]: write NAME or NAME\[KEY=VALUE"),
-        (["maple[depth=9]"], {}, "depth=9: the tower has 2 layers"),
+        (["maple[depth=9]"], {}, "depth must be at most 2"),
         (["coop", "coop[n_ctx=16]"], {}, "the grid has pictures0, coop, 1 shot, seed 1 twice"),
         (["coop"], {"recipe": "dapt/few-shot"}, "`recipe` dapt/few-shot is for `method` dapt, got coop"),
         (["promptsrc[gpa_epochs=7]"], {}, "method.gpa_epochs=7 and optim.epochs=[0-9]+ differ"),

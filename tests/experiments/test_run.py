@@ -266,7 +266,7 @@ def test_a_shifted_domain_is_the_datasets_own_unless_given(
         ("domain-generalization", ["foreign"], "'pictures0' has no class 'wet sand', .*; use cross-dataset"),
         ("cross-dataset", ["shifted", "shifted"], "two tests would be called 'shifted'"),
         ("cross-dataset", ["pictures"], "is the dataset that is learned from"),
-        ("cross-dataset", ["no-such"], "no-such is neither a folder"),
+        ("cross-dataset", ["no-such"], "no-such is neither an existing folder"),
     ],
 )
 def test_targets_that_do_not_do(
