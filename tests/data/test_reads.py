@@ -12,7 +12,7 @@ from PIL import Image
 from vlprompt import load_backbone
 from vlprompt.config.schema import parse_config
 from vlprompt.experiments import learning
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 
 
 class FirstStep(BaseException):
@@ -61,7 +61,7 @@ def test_an_image_is_read_at_most_twice_before_training(
     monkeypatch.setattr(learning, "fit", stop)
     opened.clear()
     with pytest.raises(FirstStep):
-        tune(parse_config(values), tmp_path / "run", backbone=backbone)
+        run_experiment(parse_config(values), tmp_path / "run", backbone=backbone)
     reads = {path: count for path, count in opened.items() if path.endswith(".png")}
     assert len(reads) == 12
     assert max(reads.values()) <= 2, reads
