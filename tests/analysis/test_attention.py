@@ -15,7 +15,7 @@ from vlprompt.prompts import TextPrompts, VisualPrompts
 
 
 def check(found: Attention, layers: int, n: int) -> None:
-    """Shares are shares, and those of the prompts are the prompts'."""
+    """Check that shares add up to 1 and match the attention on prompts."""
     assert [len(row) for row in found.to_prompts] == [n] * layers
     shares = torch.tensor(list(found.shares.values()))
     assert next(iter(found.shares)) == "prompts"
@@ -43,7 +43,7 @@ def test_text(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.even == pytest.approx((prompts.length / seen).mean().item())
     assert found.own == (3 if kind == "deep" else 1)
 
-    monkeypatch.setattr(attention, "SENTENCES", 2)  # the same, a few at a time
+    monkeypatch.setattr(attention, "SENTENCES", 2)  # several passes instead of one
     parts = text_attention(uneven().text, prompts, WORDS)
     assert torch.tensor(parts.to_prompts) == pytest.approx(torch.tensor(found.to_prompts), abs=1e-6)
     assert parts.even == pytest.approx(found.even)
@@ -68,8 +68,8 @@ def test_images(kind: str) -> None:
 
 
 @torch.no_grad()
-def test_a_sentence_without_a_start_token_that_is_read_at_its_last_place() -> None:
-    """SigLIP's manner: the tower looks both ways, padding included."""
+def test_text_tower_without_start_token_reads_the_last_position() -> None:
+    """Bidirectional text tower like SigLIP's, which also attends to padding."""
     torch.manual_seed(0)
     text = {"width": 64, "heads": 2, "layers": 2, "context_length": 12, "vocab_size": 300}
     text |= {"no_causal_mask": True, "pool_type": "last"}
@@ -88,7 +88,7 @@ def test_a_sentence_without_a_start_token_that_is_read_at_its_last_place() -> No
 
 
 @torch.no_grad()
-def test_weights_of_half_the_size_give_shares_too() -> None:
+def test_half_precision_weights() -> None:
     torch.manual_seed(0)
     text = {"width": 64, "heads": 2, "layers": 2}
     model = open_clip.CLIP(32, {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2}, text)

@@ -30,13 +30,13 @@ def test_pairs_count_both_ways() -> None:
     assert confused_pairs(after, before, CLASSES, 1) == [first]
 
 
-def test_equals_keep_the_order_of_the_classes() -> None:
+def test_ties_are_in_class_order() -> None:
     found = confused_pairs(answers((2, 1), (1, 0), (0, 2)), None, CLASSES, 10)
     assert [(pair.first, pair.second) for pair in found] == [("dog", "cat"), ("cat", "cow"), ("cow", "dog")]
     assert {pair.before for pair in found} == {None}
 
 
-def test_other_images_are_not_compared() -> None:
+def test_confusions_of_different_images_are_not_compared() -> None:
     after = answers((0, 1), (1, 1))
     fewer = Answers(after.paths[:1], after.labels[:1], after.guesses[:1])
     assert confused_pairs(after, fewer, CLASSES, 10)[0].before is None
@@ -44,11 +44,11 @@ def test_other_images_are_not_compared() -> None:
     assert confused_pairs(after, shuffled, CLASSES, 10)[0].before == 0
 
 
-def test_nothing_confused_is_no_pair() -> None:
+def test_no_confusions_give_no_pairs() -> None:
     assert confused_pairs(answers((0, 0), (1, 1)), None, CLASSES, 10) == []
 
 
-def test_answers_are_those_of_the_run(tuned: Tuned, tmp_path: Path) -> None:
+def test_recorded_answers_match_the_run(tuned: Tuned, tmp_path: Path) -> None:
     run = tuned("coop", "base-to-new", n_ctx=2)
     record = read_record(run)
     found = recorded_answers(run, record)

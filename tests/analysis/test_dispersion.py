@@ -23,7 +23,7 @@ def images(before: Tensor, after: Tensor, prototypes: Tensor) -> ImageFeatures:
     return ImageFeatures(tuple("abcdef"), LABELS, Both(before, after), guesses, prototypes)
 
 
-def test_three_classes_by_hand() -> None:
+def test_text_dispersion_matches_hand_computation() -> None:
     before = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     after = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
     found = text_dispersion(ClassFeatures(("a", "b", "c"), before, after))
@@ -47,12 +47,12 @@ def test_the_dispersions_are_terms_of_dapts_loss() -> None:
     assert image_dispersion(seen)["intra_dispersion"].after == pytest.approx(terms["intra_dispersion"].item())
 
 
-def test_distances_of_images_by_hand() -> None:
+def test_image_dispersion_matches_hand_computation() -> None:
     before, prototypes = unit(6, 4, seed=0), unit(3, 4, seed=1)
     found = image_dispersion(images(before, 2 * before, prototypes))
     expected = [(before[i] - prototypes[i % 3]).norm().item() for i in range(6)]
     assert found["prototype_distance"].before == pytest.approx(sum(expected) / 6)
-    # Of two images the mean lies halfway.
+    # The mean of two images is halfway between them.
     apart = sum((before[i] - before[i + 3]).norm().item() / 2 for i in range(3)) / 3
     assert found["own_mean_distance"] == Change(pytest.approx(apart), pytest.approx(2 * apart))
 
@@ -88,5 +88,5 @@ def test_the_gap_is_between_means() -> None:
     assert text_dispersion(same)["class_distance"].after is None
 
 
-def test_one_class_is_apart_from_none() -> None:
+def test_single_class_has_no_text_dispersion() -> None:
     assert text_dispersion(ClassFeatures(("a",), unit(1, 4, seed=0), None)) == {}

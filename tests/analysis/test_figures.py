@@ -1,4 +1,4 @@
-"""Figures show what they should, and no text is cut off."""
+"""Figures show the right data, and no text is cut off."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,14 +28,14 @@ DRAWN = {
 
 
 def named(found: Inspection) -> Inspection:
-    """With long class names, of which one looks like a formula, and a pair of them."""
+    """Inspection with long class names, one of which looks like a formula, and a confused pair."""
     names = (LONG, "$x_1$", *found.classes.names[2:])
     pair = Pair(names[0], names[1], 12345, 12000, 7, Change(0.5, 0.25))
     return replace(found, classes=replace(found.classes, names=names), pairs=[pair, replace(pair, before=0)])
 
 
 @pytest.mark.parametrize("kind", DRAWN)
-def test_nothing_is_cut_off(kind: str, tuned: Tuned) -> None:
+def test_figures_are_not_cut_off(kind: str, tuned: Tuned) -> None:
     found = named(inspected(tuned, kind))
     drawn = set()
     for draw in (figures.dispersion, figures.embedding, figures.confusions, figures.attention, figures.norms):
@@ -58,13 +58,13 @@ def test_files(tuned: Tuned, tmp_path: Path) -> None:
     assert {name: path.name for name, path in paths.items()} == {name: f"{name}.png" for name in DRAWN["dapt"]}
     for path in paths.values():
         image = np.asarray(Image.open(path).convert("RGB"))
-        assert image.shape[1] >= 900  # pixels: print needs 200 an inch
+        assert image.shape[1] >= 900  # pixels, for printing at 200 dpi
         assert image[0, 0].min() > 250  # light
         assert (image < 128).any()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in paths.values())
 
 
-def test_signs_that_the_font_lacks_are_said_once(
+def test_missing_glyphs_are_reported_once(
     tuned: Tuned, tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
     found = inspected(tuned, "zero-shot")
@@ -76,7 +76,7 @@ def test_signs_that_the_font_lacks_are_said_once(
     assert not recwarn.list
 
 
-def test_the_projection_is_one_for_both_sides(tuned: Tuned) -> None:
+def test_projection_is_shared_by_both_sides(tuned: Tuned) -> None:
     found = inspected(tuned, "dapt")
     assert found.images is not None
     assert found.classes.after is not None
@@ -92,7 +92,7 @@ def test_the_projection_is_one_for_both_sides(tuned: Tuned) -> None:
     assert centered @ axes == pytest.approx(points, abs=1e-8)
 
 
-def test_unchanged_features_are_drawn_once_and_said_to_be(tuned: Tuned) -> None:
+def test_unchanged_features_are_drawn_once_and_labeled(tuned: Tuned) -> None:
     figure = figures.dispersion(inspected(tuned, "coop"))
     assert figure is not None
     said = [[text.get_text() for text in axes.texts] for axes in figure.axes]
@@ -100,7 +100,7 @@ def test_unchanged_features_are_drawn_once_and_said_to_be(tuned: Tuned) -> None:
     assert said[1][0].endswith("\nunchanged")
 
 
-def test_bars_are_the_counts(tuned: Tuned) -> None:
+def test_bars_match_the_counts(tuned: Tuned) -> None:
     found = named(inspected(tuned, "dapt"))
     figure = figures.confusions(found)
     assert figure is not None

@@ -47,11 +47,11 @@ def test_every_method(kind: str, tuned: Tuned) -> None:
     assert (text.after is None, images.after is None) == (name in SAME_TEXT, name in SAME_IMAGES)
     assert (found.dispersion["modality_gap"].after is None) == (name in SAME_TEXT & SAME_IMAGES)
     wrong = record.metrics["test"]["images"] * (1 - found.accuracy.after / 100)
-    assert sum(pair.count for pair in found.pairs) == round(wrong)  # of four classes no pair is left out
+    assert sum(pair.count for pair in found.pairs) == round(wrong)  # four classes have fewer pairs than the limit
     assert json.loads(json.dumps(found.summary()))["method"] == name
 
 
-def test_zero_shot_is_what_it_is_compared_with(tuned: Tuned) -> None:
+def test_zero_shot_run_changes_nothing(tuned: Tuned) -> None:
     zero_shot, tuned_images = inspected(tuned, "zero-shot"), inspected(tuned, "dapt")
     assert zero_shot.accuracy is not None
     assert tuned_images.accuracy is not None
@@ -60,7 +60,7 @@ def test_zero_shot_is_what_it_is_compared_with(tuned: Tuned) -> None:
     assert all(pair.before == pair.count for pair in zero_shot.pairs)
 
 
-def test_prototypes_are_those_that_dapt_was_tuned_to(tuned: Tuned) -> None:
+def test_prototypes_match_dapts(tuned: Tuned) -> None:
     found = inspected(tuned, "dapt")
     assert found.images is not None
     assert_close(found.images.prototypes, restore(found.run, device="cpu")[1].prototypes, atol=1e-6, rtol=1e-5)
@@ -75,7 +75,7 @@ def test_contexts(tuned: Tuned) -> None:
     assert [vector.norm for vector in shared.vectors] == pytest.approx(context.norm(dim=1).tolist())
 
 
-def test_a_context_that_images_shift_is_read_before_and_after_their_mean_shift(tuned: Tuned) -> None:
+def test_instance_conditional_context_is_read_with_and_without_shift(tuned: Tuned) -> None:
     found = inspected(tuned, "cocoop")
     method = restore(found.run, device="cpu")[1]
     assert found.images is not None
@@ -86,7 +86,7 @@ def test_a_context_that_images_shift_is_read_before_and_after_their_mean_shift(t
     expected = (method.text_context + shift).norm(dim=1).tolist()
     assert [vector.norm for vector in shifted.vectors] == pytest.approx(expected, rel=1e-5)
     assert found.norms["text"][0].prompts == pytest.approx(expected, rel=1e-5)
-    # Class embeddings are means over the images, on the sphere.
+    # Class embeddings are normalized means over the images.
     assert found.classes.after is not None
     assert found.classes.after.norm(dim=1).tolist() == pytest.approx([1] * 4, abs=1e-5)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_a_context_that_images_shift_is_read_before_and_after_their_mean_shift(t
     assert_close(found.classes.after, torch.nn.functional.normalize(each.sum(0), dim=-1), atol=1e-5, rtol=1e-4)
 
 
-def test_of_base_and_new_classes_those_that_were_learned_are_looked_at(tuned: Tuned) -> None:
+def test_base_to_new_run_is_inspected_on_base_classes(tuned: Tuned) -> None:
     run = tuned("coop", "base-to-new", n_ctx=2)
     found, base = inspect_run(run, device="cpu"), read_record(run).metrics["base"]
     assert found.classes.names == tuple(read_record(run).class_names)
@@ -103,17 +103,17 @@ def test_of_base_and_new_classes_those_that_were_learned_are_looked_at(tuned: Tu
     assert sum(pair.count for pair in found.pairs) == round(base["images"] * (1 - base["accuracy"] / 100))
 
 
-def test_few_images_are_looked_at_and_said_so(tuned: Tuned) -> None:
+def test_limit_reduces_and_describes_the_images(tuned: Tuned) -> None:
     found = inspect_run(run_of(tuned, "dapt"), limit=8, device="cpu")
     assert found.images is not None
     assert found.looked_at.startswith(f"{len(found.images.paths)} of ")
     assert len(found.images.paths) == 8
-    assert {pair.before for pair in found.pairs} <= {None}  # the run answered for more of them
+    assert {pair.before for pair in found.pairs} <= {None}  # the run has predictions for more images
 
 
 @pytest.fixture
 def gone(tuned: Tuned, tmp_path: Path) -> Any:
-    """A run whose data is not there any more."""
+    """Run whose data was deleted."""
 
     def make(kind: str) -> Path:
         run = tmp_path / "run"
@@ -126,7 +126,7 @@ def gone(tuned: Tuned, tmp_path: Path) -> Any:
     return make
 
 
-def test_without_its_data_a_run_still_has_what_needs_no_images(gone: Any, tuned: Tuned) -> None:
+def test_missing_data_leaves_image_free_parts(gone: Any, tuned: Tuned) -> None:
     found = inspect_run(gone("mudpt"), device="cpu")
     whole = inspected(tuned, "mudpt")
     assert found.images is None
@@ -139,14 +139,14 @@ def test_without_its_data_a_run_still_has_what_needs_no_images(gone: Any, tuned:
     assert [(pair.first, pair.count) for pair in found.pairs] == [(pair.first, pair.count) for pair in whole.pairs]
 
 
-def test_without_images_class_embeddings_that_take_some_are_left_out(gone: Any) -> None:
+def test_instance_conditional_embeddings_need_images(gone: Any) -> None:
     found = inspect_run(gone("cocoop"), device="cpu")
     assert set(found.left_out) == {"images", "shifted context", "classes after", "visual prompts"}
     assert found.classes.after is None
     assert "text" in found.attention
 
 
-def test_pictures_that_cannot_be_read_any_more_are_no_crash(gone: Any, tmp_path: Path, pictures: Path) -> None:
+def test_unreadable_images_are_left_out(gone: Any, tmp_path: Path, pictures: Path) -> None:
     run, data = gone("coop"), tmp_path / "gone"
     shutil.copytree(pictures, data)
     for path in data.rglob("*.png"):
@@ -156,7 +156,7 @@ def test_pictures_that_cannot_be_read_any_more_are_no_crash(gone: Any, tmp_path:
     assert found.contexts
 
 
-def test_other_data_names_other_classes(tuned: Tuned, tmp_path: Path) -> None:
+def test_other_data_sets_other_classes(tuned: Tuned, tmp_path: Path) -> None:
     for shade, name in enumerate(("gray_stone", "white_cloud")):
         (tmp_path / name).mkdir()
         for number in range(12):
@@ -169,11 +169,11 @@ def test_other_data_names_other_classes(tuned: Tuned, tmp_path: Path) -> None:
     assert sum(pair.count for pair in found.pairs) <= len(found.images.paths)
     with pytest.raises(VLPromptError, match="learns something for each class and cannot name new"):
         inspect_run(run_of(tuned, "linear-probe"), str(tmp_path), device="cpu")
-    with pytest.raises(VLPromptError, match="is no folder here and no dataset"):
+    with pytest.raises(VLPromptError, match="is neither a folder"):
         inspect_run(run, str(tmp_path / "none"), device="cpu")
 
 
-def test_an_imported_run_has_its_prompts_and_with_data_the_rest(tuned: Tuned, tmp_path: Path, pictures: Path) -> None:
+def test_imported_run_needs_data_for_image_parts(tuned: Tuned, tmp_path: Path, pictures: Path) -> None:
     run = run_of(tuned, "coop")
     record, method = restore(run, device="cpu")
     record.status, record.metrics = "imported", {}
@@ -189,7 +189,7 @@ def test_an_imported_run_has_its_prompts_and_with_data_the_rest(tuned: Tuned, tm
     assert (whole.dispersion, whole.pairs) == (own.dispersion, own.pairs)
 
 
-def test_data_that_has_changed_is_said_and_looked_at_as_it_is(
+def test_changed_data_warns_and_is_inspected(
     gone: Any, tmp_path: Path, pictures: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run, data = gone("coop"), tmp_path / "gone"
@@ -201,6 +201,6 @@ def test_data_that_has_changed_is_said_and_looked_at_as_it_is(
     assert "another night" in found.classes.names
     assert found.images is not None
     assert found.accuracy is not None
-    # The run's answers were of four classes: these are made now.
+    # The recorded predictions have four classes, so new ones are computed.
     wrong = int((found.images.guesses.after != found.images.labels).sum())
     assert sum(pair.count for pair in found.pairs) == wrong > 0

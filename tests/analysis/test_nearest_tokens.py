@@ -10,7 +10,7 @@ from vlprompt.backbones.tokenizer import clip_tokenizer
 
 
 @torch.no_grad()
-def test_a_context_of_words_reads_as_these_words() -> None:
+def test_context_of_word_embeddings_reads_as_the_words() -> None:
     tower = uneven().text
     read = TokenEmbeddings(tower).read(tower.words("a photo of a"), "all classes")
     assert [vector.nearest[0].word for vector in read.vectors] == ["a", "photo", "of", "a"]
@@ -23,7 +23,7 @@ def test_a_context_of_words_reads_as_these_words() -> None:
 
 
 @torch.no_grad()
-def test_distances_norms_and_cosines_are_those_of_the_table() -> None:
+def test_distances_norms_and_cosines_match_the_embeddings() -> None:
     tower = uneven().text
     vectors = torch.randn(3, TEXT_WIDTH, generator=torch.Generator().manual_seed(0))
     table = tower.vocabulary
@@ -37,7 +37,7 @@ def test_distances_norms_and_cosines_are_those_of_the_table() -> None:
         assert read.nearest[0].cosine == pytest.approx(cosine, abs=1e-5)
 
 
-def test_tokens_without_an_embedding_are_no_words() -> None:
+def test_tokens_without_embeddings_are_ignored() -> None:
     model = open_clip.CLIP(32, {"image_size": 32, "patch_size": 8, "width": 64, "layers": 1}, {"width": 64, "heads": 1})
     with torch.no_grad():
         model.token_embedding.weight[300:] = 0
@@ -50,7 +50,7 @@ def test_tokens_without_an_embedding_are_no_words() -> None:
 
 
 @torch.no_grad()
-def test_the_table_is_described_by_a_sample_of_it() -> None:
+def test_vocabulary_scale_uses_a_sample() -> None:
     tower = uneven().text
     about, table = TokenEmbeddings(tower).scale(), tower.vocabulary
     assert about.tokens == len(table) == 49408
@@ -61,9 +61,9 @@ def test_the_table_is_described_by_a_sample_of_it() -> None:
 
 
 @pytest.mark.parametrize(("token", "word"), [(320, "a"), (1125, "photo"), (1000, "sel-"), (49406, "<start_of_text>")])
-def test_a_token_is_a_word_or_a_piece_of_one(token: int, word: str) -> None:
+def test_tokens_are_words_or_word_pieces(token: int, word: str) -> None:
     assert clip_tokenizer(77).word(token) == word
 
 
-def test_the_vocabulary_is_the_towers_own() -> None:
+def test_vocabulary_is_that_of_the_tower() -> None:
     assert_close(uneven().text.vocabulary, uneven().model.token_embedding.weight)

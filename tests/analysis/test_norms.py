@@ -8,12 +8,12 @@ from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 
 
-def test_a_spread_is_of_the_middle_ninety_percent() -> None:
+def test_spread_covers_the_middle_90_percent() -> None:
     assert Spread.of(torch.arange(101.0)) == Spread(5.0, 50.0, 95.0)
 
 
 @torch.no_grad()
-def test_text_prompts_stand_beside_words() -> None:
+def test_text_norms_compare_with_words() -> None:
     prompts, tower, vocabulary = TEXT["deep"], uneven().text, Spread(0.1, 0.2, 0.3)
     found = text_norms(tower, prompts, "a photo of a {}.", WORDS, vocabulary)
     assert prompts.deep is not None
@@ -28,7 +28,7 @@ def test_text_prompts_stand_beside_words() -> None:
 
 
 @torch.no_grad()
-def test_contexts_of_classes_are_all_there() -> None:
+def test_text_norms_include_class_specific_contexts() -> None:
     prompts = TEXT["front, of a class"]
     found = text_norms(uneven().text, prompts, "{}", WORDS, Spread(0, 0, 0))
     assert [len(layer.prompts) for layer in found] == [prompts.context.shape[0] * prompts.context.shape[1]]
@@ -36,7 +36,7 @@ def test_contexts_of_classes_are_all_there() -> None:
 
 @pytest.mark.parametrize("kind", ["behind, deep", "in front, after the norm"])
 @torch.no_grad()
-def test_visual_prompts_stand_beside_the_tokens_they_join(kind: str) -> None:
+def test_image_norms_compare_with_tokens(kind: str) -> None:
     prompts, tower, images = VISUAL[kind], uneven().vision, batch()[0]
     assert prompts is not None
     assert isinstance(tower, ViTTower)
@@ -49,7 +49,7 @@ def test_visual_prompts_stand_beside_the_tokens_they_join(kind: str) -> None:
         assert layer.tokens == Spread.of(x.norm(dim=-1).flatten())
 
 
-def test_without_images_there_is_no_range() -> None:
+def test_prompt_norms_have_no_token_range() -> None:
     prompts = VISUAL["behind, deep"]
     assert prompts is not None
     assert [layer.tokens for layer in prompt_norms(prompts)] == [None, None]

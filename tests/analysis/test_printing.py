@@ -30,7 +30,7 @@ def test_every_part_has_a_table(tuned: Tuned, capsys: pytest.CaptureFixture[str]
     assert max(map(len, tables)) <= 80
 
 
-def test_what_is_left_out_has_a_line(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:
+def test_left_out_parts_are_listed(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:
     print_inspection(inspected(tuned, "linear-probe"))
     out = capsys.readouterr().out
     assert "left out: text prompts: linear-probe with these options has none" in out

@@ -12,7 +12,7 @@ from vlprompt.runs.record import read_record
 ITEMS = tuple(Item(f"{number}.png", number // 10) for number in range(25))  # classes of 10, 10 and 5
 
 
-def test_as_many_of_each_class_spread_over_it() -> None:
+def test_evenly_balances_classes() -> None:
     assert evenly(ITEMS, 0) == evenly(ITEMS, 25) == ITEMS
     chosen = evenly(ITEMS, 9)
     assert Counter(item.label for item in chosen) == {0: 3, 1: 3, 2: 3}
@@ -22,7 +22,7 @@ def test_as_many_of_each_class_spread_over_it() -> None:
     assert Counter(item.label for item in evenly(ITEMS, 1)) == {0: 1, 1: 1, 2: 1}
 
 
-def test_a_run_is_looked_at_on_its_own_tests_of_its_own_classes(tuned: Tuned) -> None:
+def test_find_images_selects_the_runs_test_images(tuned: Tuned) -> None:
     record = read_record(tuned("coop", "base-to-new", n_ctx=2))
     found = find_images(record, None, name_map=None, root=None, limit=0)
     assert list(found.dataset.class_names) == record.class_names
@@ -36,7 +36,7 @@ def test_a_run_is_looked_at_on_its_own_tests_of_its_own_classes(tuned: Tuned) ->
     assert find_images(record, None, name_map=None, root=None, limit=0).changed
 
 
-def test_other_data_is_taken_whole(tuned: Tuned, pictures: Path) -> None:
+def test_find_images_uses_all_classes_of_other_data(tuned: Tuned, pictures: Path) -> None:
     record = read_record(tuned("coop", "base-to-new", n_ctx=2))
     found = find_images(record, str(pictures), name_map=None, root=None, limit=0)
     assert len(found.dataset.class_names) == 4
@@ -44,7 +44,7 @@ def test_other_data_is_taken_whole(tuned: Tuned, pictures: Path) -> None:
 
 
 @pytest.mark.parametrize("status", ["imported", "saved"])
-def test_a_run_without_images_of_its_own_says_so(status: str, tuned: Tuned) -> None:
+def test_run_without_images_raises(status: str, tuned: Tuned) -> None:
     record = read_record(tuned("coop", "base-to-new", n_ctx=2)).model_copy(update={"status": status})
-    with pytest.raises(VLPromptError, match=f"was {status} without images of its own; pass some as `data`"):
+    with pytest.raises(VLPromptError, match=f"was {status} without images; pass a dataset as `data`"):
         find_images(record, None, name_map=None, root=None, limit=0)

@@ -40,7 +40,7 @@ def test_three_lines(weights: Path, pictures: Path, run: Path, classifier: Class
     assert tuned.record.status == "finished"
 
 
-def test_a_recipe_brings_its_protocol_along(weights: Path, pictures: Path) -> None:
+def test_recipe_sets_the_protocol(weights: Path, pictures: Path) -> None:
     options = {"backbone": weights, "shots": 2, "quiet": True, "epochs": 1}
     assert vlprompt.tune(pictures, recipe="coop/base-to-new", **options).record.config.protocol == "base-to-new"
 
@@ -73,9 +73,7 @@ def test_tune_tests_on_other_datasets(weights: Path, pictures: Path, tmp_path: P
     assert tuned.record.metrics["other"] == tuned.record.metrics["source"]
 
 
-def test_evaluate_gives_the_metrics_of_the_run_and_of_other_images(
-    classifier: Classifier, pictures: Path, tmp_path: Path
-) -> None:
+def test_evaluate_on_the_runs_data_and_on_other_data(classifier: Classifier, pictures: Path, tmp_path: Path) -> None:
     expected, names = classifier.record.metrics["test"], classifier.class_names
     assert classifier.evaluate(pictures, quiet=True) == expected
     dataset = vlprompt.load_dataset(pictures)
@@ -95,7 +93,7 @@ def test_evaluate_gives_the_metrics_of_the_run_and_of_other_images(
     assert classifier.class_names == names, "an error in between changes nothing"
 
 
-def test_the_repr_says_what_it_is(run: Path, classifier: Classifier) -> None:
+def test_repr_describes_the_classifier(run: Path, classifier: Classifier) -> None:
     accuracy = classifier.record.metrics["test"]["accuracy"]
     assert repr(classifier) == (
         "Classifier(coop, 4 classes: 'blue sky', 'green leaf', 'night' and 1 more; backbone tiny; "
@@ -107,23 +105,19 @@ def test_the_repr_says_what_it_is(run: Path, classifier: Classifier) -> None:
     assert repr(classifier.zero_shot()).startswith("Classifier(zero-shot, 3 classes: ")
 
 
-def test_a_run_that_is_finished_is_taken_as_it_is(
-    weights: Path, pictures: Path, run: Path, classifier: Classifier
-) -> None:
+def test_resume_loads_a_finished_run(weights: Path, pictures: Path, run: Path, classifier: Classifier) -> None:
     options = {"method": "coop", "backbone": classifier.method.backbone, "shots": 2, "settings": FAST, "quiet": True}
     before = (run / "run.json").stat().st_mtime_ns
     again = vlprompt.tune(vlprompt.load_dataset(pictures), out=run, resume=True, **options)
     assert again.record == classifier.record
     assert (run / "run.json").stat().st_mtime_ns == before
-    with pytest.raises(VLPromptError, match="holds a run already"):
+    with pytest.raises(VLPromptError, match="already holds a run"):
         vlprompt.tune(pictures, out=run, **options)
-    with pytest.raises(VLPromptError, match=r"there is no option 'optim\.epoch'"):
+    with pytest.raises(VLPromptError, match=r"unknown setting optim\.epoch; did you mean 'optim\.epochs'"):
         vlprompt.tune(pictures, settings={"optim.epoch": 3}, quiet=True)
 
 
-def test_images_without_a_test_split_are_learned_from(
-    weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_tune_without_a_test_split(weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("apple", "pear"):
         (tmp_path / "few" / name).mkdir(parents=True)
         Image.new("RGB", (32, 32), (200, 0 if name == "apple" else 200, 0)).save(tmp_path / "few" / name / "one.png")
@@ -152,7 +146,7 @@ def test_paths_images_and_arrays_get_the_same_prediction(classifier: Classifier,
         assert classifier.predict(same) == classifier.predict(gray)
 
 
-def test_a_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> None:
+def test_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> None:
     paths = [pictures / name / "00.png" for name in ("night", "red_apple", "blue_sky")]
     guesses = classifier.predict(paths, top=3, batch_size=2)
     with torch.no_grad():
@@ -182,17 +176,17 @@ def test_a_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> No
         (np.zeros((0, 4, 3)), r"an array must have shape .*, got \(0, 4, 3\)"),
         (np.full((4, 4, 3), 200.0), "floats must hold values from 0 to 1"),
         (np.full((4, 4, 3), np.nan), "floats must hold values from 0 to 1"),
-        (np.zeros((4, 4, 3), np.int64), "an array must hold uint8 values or floats from 0 to 1, got int64"),
+        (np.zeros((4, 4, 3), np.int64), "an array must have dtype uint8, or floats from 0 to 1, got int64"),
         ([torch.zeros(3, 4, 4)], "must be a path, a PIL image or an array .*, got Tensor"),
         ([None], "must be a path, .* got NoneType"),
     ],
 )
-def test_anything_but_an_image_is_refused_with_the_reason(classifier: Classifier, image: object, reason: str) -> None:
+def test_invalid_images_are_refused_with_a_reason(classifier: Classifier, image: object, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         classifier.predict(image)  # type: ignore[arg-type]
 
 
-def test_wrong_arguments_are_named(classifier: Classifier, pictures: Path) -> None:
+def test_wrong_arguments_raise(classifier: Classifier, pictures: Path) -> None:
     path = pictures / "night" / "00.png"
     for words, message in (
         ({"top": 0}, "`top` must be at least 1, got 0"),
@@ -217,7 +211,7 @@ def test_weights_may_have_moved(
     assert vlprompt.load_classifier(run, device="cpu", backbone=moved).predict(path) == classifier.predict(path)
 
 
-def test_one_broken_image_among_many_keeps_its_place(classifier: Classifier, pictures: Path, tmp_path: Path) -> None:
+def test_broken_image_keeps_its_position(classifier: Classifier, pictures: Path, tmp_path: Path) -> None:
     good, broken = pictures / "night" / "00.png", tmp_path / "broken.png"
     broken.write_bytes(good.read_bytes()[:60])
     found = list(classifier.predict_each([good, broken, good, broken], batch_size=3))
@@ -227,7 +221,7 @@ def test_one_broken_image_among_many_keeps_its_place(classifier: Classifier, pic
         classifier.predict([good, broken])
 
 
-def test_features_are_the_image_towers(classifier: Classifier, pictures: Path) -> None:
+def test_features_match_the_image_tower(classifier: Classifier, pictures: Path) -> None:
     paths = [pictures / "night" / f"{number:02}.png" for number in range(3)]
     features = classifier.features(paths, batch_size=2)
     with torch.no_grad():
@@ -239,7 +233,7 @@ def test_features_are_the_image_towers(classifier: Classifier, pictures: Path) -
         classifier.features("nowhere.png")
 
 
-def test_classes_come_and_go(classifier: Classifier, pictures: Path) -> None:
+def test_add_and_remove_classes(classifier: Classifier, pictures: Path) -> None:
     path = pictures / "night" / "00.png"
     (before,) = classifier.predict(path)
     names = classifier.class_names
@@ -267,12 +261,16 @@ def test_classes_come_and_go(classifier: Classifier, pictures: Path) -> None:
         (
             "remove",
             ["fog"],
-            "holds unknown class 'fog'; classes: 'blue sky', 'green leaf', 'night', 'red apple'",
+            "has unknown class 'fog'; the classes are 'blue sky', 'green leaf', 'night', 'red apple'",
         ),
-        ("remove", ["night", "blue_sky", "green leaf", "red apple"], "`class_names` holds every class"),
+        (
+            "remove",
+            ["night", "blue_sky", "green leaf", "red apple"],
+            "`class_names` has all classes; keep at least one",
+        ),
     ],
 )
-def test_classes_that_cannot_be_named_change_nothing(
+def test_invalid_class_names_change_nothing(
     classifier: Classifier, pictures: Path, act: str, names: list[str], message: str
 ) -> None:
     path, before = pictures / "night" / "00.png", classifier.class_names
@@ -283,7 +281,7 @@ def test_classes_that_cannot_be_named_change_nothing(
     assert classifier.predict(path) == [guess]
 
 
-def test_classes_are_as_before_if_memory_runs_out(
+def test_classes_are_restored_after_out_of_memory(
     classifier: Classifier, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, before = pictures / "night" / "00.png", classifier.class_names
@@ -299,13 +297,13 @@ def test_classes_are_as_before_if_memory_runs_out(
     assert classifier.predict(path) == [guess]
 
 
-def test_a_method_bound_to_its_classes_says_so(weights: Path, pictures: Path) -> None:
+def test_class_bound_method_refuses_new_classes(weights: Path, pictures: Path) -> None:
     bound = vlprompt.tune(pictures, method="linear-probe", backbone=str(weights), shots=2, quiet=True)
     with pytest.raises(VLPromptError, match="learns something for each class"):
         bound.add_classes(["fog"])
 
 
-def test_zero_shot_beside_the_tuned_prompts(classifier: Classifier, pictures: Path) -> None:
+def test_zero_shot_baseline(classifier: Classifier, pictures: Path) -> None:
     frozen = classifier.zero_shot()
     assert frozen.method.name == frozen.record.config.method.name == "zero-shot"
     assert frozen.method.backbone is classifier.method.backbone
@@ -329,7 +327,7 @@ def test_prompts_with_non_finite_features_are_refused(run: Path, tmp_path: Path)
         vlprompt.load_classifier(folder)
 
 
-def test_what_was_saved_before_outlives_a_full_disk(
+def test_failed_save_keeps_the_previous_files(
     classifier: Classifier, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "saved"
@@ -342,7 +340,7 @@ def test_what_was_saved_before_outlives_a_full_disk(
             try:
                 other.save(folder)
             except VLPromptError:
-                if disk.steps[at - 1] == "rename prompts.safetensors":  # two names cannot be given at once
+                if disk.steps[at - 1] == "rename prompts.safetensors":  # the two renames are not atomic together
                     continue
                 assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
             else:
@@ -371,7 +369,7 @@ def test_prompts_with_non_finite_logits_are_refused(
         Classifier(tuned.record, tuned.method)
 
 
-def test_a_kill_amid_a_save_leaves_one_classifier_or_the_other(
+def test_killed_save_leaves_the_old_or_the_new_classifier(
     classifier: Classifier, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = classifier.method.backbone
@@ -397,12 +395,12 @@ def test_a_kill_amid_a_save_leaves_one_classifier_or_the_other(
         other.save(folder)
         assert sorted(path.name for path in folder.iterdir()) == ["prompts.safetensors", "run.json"]
     (folder / "prompts.safetensors").write_bytes((run / "prompts.safetensors").read_bytes())
-    with pytest.raises(VLPromptError, match=r"lacks the prompts\.safetensors that its record was saved with"):
+    with pytest.raises(VLPromptError, match=r"has no prompts\.safetensors with the recorded hash"):
         vlprompt.load_classifier(folder, backbone=backbone)
 
 
 @pytest.mark.parametrize("changed", [False, True])
-def test_what_is_saved_comes_back(classifier: Classifier, pictures: Path, tmp_path: Path, changed: bool) -> None:
+def test_save_and_load_round_trip(classifier: Classifier, pictures: Path, tmp_path: Path, changed: bool) -> None:
     if changed:
         classifier.add_classes(["fog"])
         classifier.remove_classes(["night"])
@@ -419,7 +417,7 @@ def test_what_is_saved_comes_back(classifier: Classifier, pictures: Path, tmp_pa
     assert (record["status"], record["metrics"]) == ("saved", classifier.record.metrics)
     assert str(pictures) not in (folder / "run.json").read_text()
     assert record["config"]["data"]["source"] == pictures.name
-    back.save(folder)  # over what was saved before
+    back.save(folder)  # overwrites the earlier save
     assert vlprompt.load_classifier(folder, backbone=classifier.method.backbone).class_names == classifier.class_names
 
 
@@ -427,12 +425,12 @@ def test_saving_never_overwrites_something_else(classifier: Classifier, run: Pat
     (tmp_path / "config.json").write_text("{}")
     for save in (classifier.save, classifier.save_pretrained):
         for folder in (run, tmp_path):
-            with pytest.raises(VLPromptError, match="holds something other than a saved classifier"):
+            with pytest.raises(VLPromptError, match="contains something other than a saved classifier"):
                 save(folder)
     assert (tmp_path / "config.json").read_text() == "{}"
 
 
-def test_a_method_that_sees_the_image_first_has_no_classes_to_keep(weights: Path, pictures: Path) -> None:
+def test_instance_conditional_method_caches_no_class_features(weights: Path, pictures: Path) -> None:
     settings = {"optim.epochs": 1, "optim.batch_size": 4}
     tuned = vlprompt.tune(pictures, method="cocoop", backbone=str(weights), shots=1, settings=settings, quiet=True)
     path = pictures / "night" / "00.png"
@@ -443,16 +441,16 @@ def test_a_method_that_sees_the_image_first_has_no_classes_to_keep(weights: Path
     np.testing.assert_allclose(tuned.predict(path)[0].probabilities, before.probabilities, atol=1e-6)
 
 
-def test_a_run_without_prompts_says_so(run: Path, tmp_path: Path) -> None:
+def test_run_without_prompts_raises(run: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes((run / "run.json").read_bytes())
-    with pytest.raises(VLPromptError, match=r"has no prompts.safetensors yet; let `vlprompt tune` end an epoch"):
+    with pytest.raises(VLPromptError, match=r"has no prompts.safetensors yet"):
         vlprompt.load_classifier(tmp_path, device="cpu")
     (tmp_path / "prompts.safetensors").write_bytes(b"\x00" * 20)
     with pytest.raises(VLPromptError, match=r"prompts.safetensors"):
         vlprompt.load_classifier(tmp_path, device="cpu")
 
 
-def test_a_record_that_is_not_ours_says_where(tmp_path: Path) -> None:
+def test_damaged_record_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"status": "done"}')
     with pytest.raises(VLPromptError, match=r"run.json"):
         vlprompt.load_classifier(tmp_path)

@@ -6,7 +6,7 @@ from PIL import Image
 from vlprompt.classifier.contact_sheet import GAP, LINE, SIDE, ContactSheet
 
 
-def test_a_comparison_shows_every_image_with_right_and_wrong_predictions(pictures: Path, tmp_path: Path) -> None:
+def test_comparison_sheet_marks_right_and_wrong_predictions(pictures: Path, tmp_path: Path) -> None:
     sheet, paths = ContactSheet(columns=4, scale=2), sorted((pictures / "red_apple").iterdir())[:5]
     for path in paths:
         sheet.add_comparison(path, "night", {"zero-shot": "night", "dapt": "red apple"})

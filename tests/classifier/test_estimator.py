@@ -17,7 +17,7 @@ from vlprompt import PromptClassifier, VLPromptError, load_backbone
 from vlprompt.backbones.backbone import Backbone
 from vlprompt.data.images import ImageError
 
-# Contracts that need no table of numbers for X; docs/classifier.md lists them and those that cannot hold.
+# Checks that do not need a numeric table as X; docs/classifier.md lists these and the ones that cannot pass.
 CONTRACTS = [
     "check_estimator_cloneable",
     "check_estimator_repr",
@@ -39,7 +39,7 @@ def backbone(weights: Path) -> Backbone:
 
 @pytest.fixture
 def estimator(backbone: Backbone) -> PromptClassifier:
-    """A linear probe: it learns these colors on any tower, and in no time."""
+    """Linear probe, which learns these colors quickly on any tower."""
     return PromptClassifier(method="linear-probe", backbone=backbone)
 
 
@@ -50,11 +50,11 @@ def images(pictures: Path) -> tuple[list[Path], list[str]]:
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_contracts_of_scikit_learn(contract: str) -> None:
+def test_scikit_learn_estimator_checks(contract: str) -> None:
     getattr(estimator_checks, contract)("PromptClassifier", PromptClassifier(method="zero-shot"))
 
 
-def test_a_fitted_estimator_goes_to_other_processes(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
+def test_fitted_estimator_can_be_pickled(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
     paths, labels = images
     estimator = PromptClassifier(method="coop", backbone="embedded", settings={"optim.epochs": 1, "data.views": 1})
     fitted = estimator.fit(paths, labels)
@@ -67,7 +67,7 @@ def test_a_fitted_estimator_goes_to_other_processes(backbone: Backbone, images: 
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8, 4)])
-def test_an_array_of_one_image_is_not_several(
+def test_single_image_array_is_refused(
     shape: tuple[int, ...], estimator: PromptClassifier, images: tuple[list[Path], list[str]]
 ) -> None:
     picture = np.zeros(shape, np.uint8)
@@ -107,9 +107,7 @@ def test_every_kind_of_image_gives_the_same(
     np.testing.assert_allclose(estimator.fit(held[kind], labels).predict_proba(held[kind]), expected, atol=1e-6)
 
 
-def test_labels_are_numbers_with_words_for_the_prompts(
-    backbone: Backbone, images: tuple[list[Path], list[str]]
-) -> None:
+def test_numeric_labels_with_name_map(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
     paths, labels = images
     words = {7: "a red apple", 3: "a blue sky", 5: "a green leaf", 9: "the night"}
     numbers = [{"red_apple": 7, "blue_sky": 3, "green_leaf": 5, "night": 9}[label] for label in labels]
@@ -119,7 +117,7 @@ def test_labels_are_numbers_with_words_for_the_prompts(
     assert estimator.classifier_.class_names == ("a blue sky", "a green leaf", "a red apple", "the night")
     assert estimator.classifier_.method.options.template == "this is {}."
     assert set(estimator.predict(paths)) <= {3, 5, 7, 9}
-    with pytest.raises(VLPromptError, match="`name_map` must map labels to words"):
+    with pytest.raises(VLPromptError, match="`name_map` must map labels to class names"):
         estimator.set_params(name_map=list(words.values())).fit(paths, numbers)
     with pytest.raises(VLPromptError, match=r"`name_map` has no entry for .*9"):
         estimator.set_params(name_map={3: "x", 5: "y", 7: "z"}).fit(paths, numbers)
@@ -131,7 +129,7 @@ def test_cross_val_score(estimator: PromptClassifier, images: tuple[list[Path], 
     assert scores.mean() > 0.8
 
 
-def test_folds_in_processes_return_what_they_fitted(images: tuple[list[Path], list[str]]) -> None:
+def test_cross_validate_in_processes_returns_estimators(images: tuple[list[Path], list[str]]) -> None:
     estimator = PromptClassifier(method="linear-probe", device="cpu")
     found = cross_validate(estimator, *images, cv=2, n_jobs=2, return_estimator=True, error_score="raise")
     assert [each.predict(images[0][:1]).shape for each in found["estimator"]] == [(1,), (1,)]
@@ -157,9 +155,7 @@ def test_pipeline(estimator: PromptClassifier, images: tuple[list[Path], list[st
     assert cross_val_score(pipeline, paths, labels, cv=2, error_score="raise").shape == (2,)
 
 
-def test_clones_share_the_frozen_backbone_and_nothing_learned(
-    estimator: PromptClassifier, images: tuple[list[Path], list[str]]
-) -> None:
+def test_clones_share_only_the_backbone(estimator: PromptClassifier, images: tuple[list[Path], list[str]]) -> None:
     estimator.fit(*images)
     copy = clone(estimator)
     assert copy.backbone is estimator.backbone
@@ -169,7 +165,7 @@ def test_clones_share_the_frozen_backbone_and_nothing_learned(
         copy.predict(images[0])
 
 
-def test_the_random_state_is_the_seed(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
+def test_random_state_sets_the_seed(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
     settings = {"optim.epochs": 1, "method.n_ctx": 2, "data.views": 1}
 
     def fitted(seed: int) -> np.ndarray:
@@ -191,7 +187,7 @@ def test_the_random_state_is_the_seed(backbone: Backbone, images: tuple[list[Pat
         (lambda X, y: (X, np.linspace(0, 1, 48)), "Unknown label type: continuous"),
     ],
 )
-def test_what_cannot_be_fitted_says_why(
+def test_invalid_fit_arguments_raise(
     estimator: PromptClassifier,
     images: tuple[list[Path], list[str]],
     change: Callable[[Any, Any], tuple[Any, Any]],
@@ -201,7 +197,7 @@ def test_what_cannot_be_fitted_says_why(
         estimator.fit(*change(*images))
 
 
-def test_an_unknown_option_is_named(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
+def test_unknown_option_raises(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
     estimator = PromptClassifier(method="coop", backbone=backbone, settings={"method.n_contexts": 2})
     with pytest.raises(VLPromptError, match="has no option 'n_contexts'"):
         estimator.fit(*images)

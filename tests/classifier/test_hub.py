@@ -17,7 +17,7 @@ def classifier(weights: Path, pictures: Path) -> Classifier:
     return vlprompt.tune(pictures, method="coop", backbone=str(weights), shots=2, settings=settings, quiet=True)
 
 
-def test_a_saved_classifier_comes_back_from_its_folder(
+def test_save_pretrained_round_trip(
     classifier: Classifier, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "mine"
@@ -37,9 +37,7 @@ def test_a_saved_classifier_comes_back_from_its_folder(
     assert not [record for record in caplog.records if record.name.startswith("huggingface_hub")]
 
 
-def test_the_card_says_what_it_is_what_it_learned_from_and_how_good_it_is(
-    classifier: Classifier, pictures: Path, tmp_path: Path
-) -> None:
+def test_model_card_describes_method_data_and_metrics(classifier: Classifier, pictures: Path, tmp_path: Path) -> None:
     classifier.save_pretrained(tmp_path / "mine", model_card_kwargs={"license": "apache-2.0"})
     card = ModelCard.load(tmp_path / "mine" / "README.md")
     accuracy = classifier.record.metrics["test"]["accuracy"]
@@ -70,7 +68,7 @@ def test_the_card_says_what_it_is_what_it_learned_from_and_how_good_it_is(
         ("local-dir:/srv/clip", "clip", '"OWNER/NAME", backbone="clip")'),
     ],
 )
-def test_what_is_shared_names_the_backbone_and_no_folder(
+def test_shared_files_have_no_local_paths(
     classifier: Classifier, source: str, shared: str, usage: str, tmp_path: Path
 ) -> None:
     config = classifier.record.config
@@ -81,16 +79,16 @@ def test_what_is_shared_names_the_backbone_and_no_folder(
     assert f"from_pretrained({usage}" in (tmp_path / "mine" / "README.md").read_text()
 
 
-def test_weights_that_lie_elsewhere_are_asked_for(classifier: Classifier, weights: Path, tmp_path: Path) -> None:
+def test_missing_weights_error_names_backbone(classifier: Classifier, weights: Path, tmp_path: Path) -> None:
     classifier.save_pretrained(tmp_path / "mine")
     for path in (tmp_path / "mine").iterdir():
         if path.suffix in (".json", ".md"):
             assert str(weights.parent) not in path.read_text(), path.name
-    with pytest.raises(VLPromptError, match="if the run's weights lie elsewhere, say where with --backbone"):
+    with pytest.raises(VLPromptError, match="if the run's weights have moved, pass their path as `backbone`"):
         Classifier.from_pretrained(tmp_path / "mine")
 
 
-def test_a_dataset_of_the_hub_keeps_its_whole_name(classifier: Classifier) -> None:
+def test_hub_dataset_keeps_its_full_name(classifier: Classifier) -> None:
     config = classifier.record.config
     data = config.data.model_copy(update={"source": "hf:owner/pets"})
     there = classifier.record.model_copy(update={"config": config.model_copy(update={"data": data})})
@@ -115,7 +113,7 @@ def test_push_uploads_what_save_pretrained_writes(classifier: Classifier, monkey
     assert upload_["files"] == ["README.md", "config.json", "prompts.safetensors", "run.json"]
 
 
-def test_a_name_on_the_hub_is_downloaded_whole(
+def test_from_pretrained_downloads_the_repository(
     classifier: Classifier, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier.save(tmp_path / "there")

@@ -16,7 +16,7 @@ def fast() -> list[str]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory, weights: Path, pictures: Path, fast: list[str]) -> Path:
-    """A finished run of DAPT, made once and never changed."""
+    """Finished DAPT run, shared by all tests and never changed."""
     folder = tmp_path_factory.mktemp("runs") / "mine"
     words = ["vlprompt", "tune", pictures, "--backbone", weights, "--out", folder, "--quiet", *fast]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:

@@ -1,4 +1,4 @@
-"""`vlprompt data` as scripts see it."""
+"""`vlprompt data`: output and exit codes."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ from tests.helpers.command_line import Call, caller
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """As in `tests.helpers.command_line`, of `vlprompt data`."""
+    """Call `vlprompt data`, as in `tests.helpers.command_line`."""
     return partial(caller(monkeypatch, capsys), "data")
 
 
-def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) -> None:
+def test_data_list(call: Call, tmp_path: Path) -> None:
     trees.dtd(tmp_path)
     code, out, _ = call("list", "--root", tmp_path, "--format", "csv")
     rows = {row["name"]: list(row.values()) for row in csv.DictReader(io.StringIO(out))}
@@ -27,7 +27,7 @@ def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) ->
     assert out.splitlines()[0] == "name,classes,train,val,test,license,where"
     assert rows["dtd"] == ["dtd", "47", "2820", "1128", "1692", "research use only", str(tmp_path / "dtd/dtd")]
     assert rows["imagenet"][1:5] == ["1000", "1281167", "", "50000"]
-    assert rows["imagenet"][-1] == "not here"
+    assert rows["imagenet"][-1] == "not found"
     assert all(len(line) <= 80 for line in call("list", "--root", tmp_path)[1].splitlines())
     code, out, _ = call("list", "--json")
     found = {entry["name"]: entry for entry in json.loads(out)}
@@ -37,7 +37,7 @@ def test_list_shows_what_is_known_and_where_it_is(call: Call, tmp_path: Path) ->
     assert found["openmoji"]["sizes"] == {"train": 632, "val": 141, "test": 564}
 
 
-def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) -> None:
+def test_data_check_reports_counts_and_problems(call: Call, tmp_path: Path) -> None:
     trees.dtd(tmp_path)
     code, out, _ = call("check", "dtd", "--root", tmp_path)
     assert code == 1
@@ -46,7 +46,7 @@ def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) 
         "  train        47 images of 47 classes, 1 per class",
         "  val          47 images of 47 classes, 1 per class",
     ]
-    assert "  problem: train has 47 images, and 1,880 are published" in out
+    assert "must have 1,880 images as published, got 47" in out
     code, out, _ = call("check", "dtd", "--root", tmp_path, "--json")
     found = json.loads(out)
     assert code == 1
@@ -54,21 +54,21 @@ def test_check_says_what_is_there_and_what_is_wrong(call: Call, tmp_path: Path) 
     assert found["published"]["test"] == 1880
 
 
-def test_check_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
+def test_data_check_of_missing_data(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("check", "oxford-pets", "--root", tmp_path)
     assert code == 1
     lines = out.splitlines()
-    assert lines[0].startswith("  wrong: the images were not found: ")
+    assert lines[0].startswith("  problem: ")
     assert lines[1:3] == ["  to get it: by torchvision", "    vlprompt data fetch oxford-pets"]
     assert any("split_zhou_OxfordPets.json from https://drive.google.com/file/d/" in line for line in lines)
     code, _, err = call("check", "oxford-pet")
     assert (code, err) == (
         2,
-        "error: `data` oxford-pet is neither a folder or file here nor a dataset; did you mean 'oxford-pets'?\n",
+        "error: DATA oxford-pet is neither a folder or file here nor a dataset; did you mean 'oxford-pets'?\n",
     )
 
 
-def test_check_of_an_own_folder(call: Call, pictures: Path, tmp_path: Path) -> None:
+def test_data_check_of_a_folder(call: Call, pictures: Path, tmp_path: Path) -> None:
     code, out, _ = call("check", pictures)
     assert code == 0
     assert out.splitlines()[0].startswith("pictures")

@@ -1,4 +1,4 @@
-"""Library messages in the words of the command line."""
+"""Parameters in library messages become flags on the command line."""
 
 from pathlib import Path
 

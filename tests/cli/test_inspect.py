@@ -1,4 +1,4 @@
-"""`vlprompt inspect` as scripts and people see it."""
+"""`vlprompt inspect`: output, figures and errors."""
 
 import json
 from pathlib import Path
@@ -46,23 +46,23 @@ def test_quiet(call: Call, tuned: Tuned, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_folder_that_cannot_be_written(call: Call, run: Path) -> None:
+def test_unwritable_output_folder(call: Call, run: Path) -> None:
     code, out, err = call("inspect", run, "--device", "cpu", "--out", run / "run.json")
     assert (code, out) == (2, "")
     assert "run.json is a file; name a folder" in err
     code, out, err = call("inspect", run, "--device", "cpu", "--out", run / "run.json" / "figures")
     assert code == 2
     assert "cannot be written (Not a directory)" in err
-    assert "modality gap" in out  # what was found out is not lost
+    assert "modality gap" in out  # the tables are printed before the figures are written
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere"], "nowhere is not a run: it has no run.json"),
-        (["{run}", "--data", "nowhere"], "is no folder here and no dataset"),
+        (["nowhere"], "nowhere is not a run folder: run.json is missing"),
+        (["{run}", "--data", "nowhere"], "is neither a folder"),
         (["{run}", "--limit", "-1"], "--limit must be at least 0, got -1"),
-        (["{run}", "--device", "abacus"], "device 'abacus' is not known"),
+        (["{run}", "--device", "abacus"], "--device must be auto, cpu, cuda, cuda:N or mps, got 'abacus'"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], message: str, call: Call, run: Path) -> None:

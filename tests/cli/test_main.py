@@ -1,4 +1,4 @@
-"""What all commands have in common: help, suggestions, formats, completion, and no import of torch."""
+"""Features that all commands share: help, suggestions, formats, completion and no torch import."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def test_help_has_examples_and_fits_80_columns(command: str, call: Call, monkeyp
         )
 
 
-def test_the_list_of_commands_has_whole_sentences(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_summaries_are_not_truncated(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for words in ([], ["data"]):
         out = call(*words, "--help")[1]
@@ -52,7 +52,7 @@ def test_json_is_a_format(command: str) -> None:
     by_name = {name: one for one in COMMANDS[command].params for name in one.opts}
     assert by_name["--format"].help.startswith("Print results as table")
     assert "json" in by_name["--format"].help
-    assert by_name["--json"].help == "Print one JSON document on stdout: --format json."
+    assert by_name["--json"].help == "Print one JSON document on stdout; same as --format json."
     assert by_name["--format"].default == "table"
 
 
@@ -73,11 +73,11 @@ def test_json_is_a_format(command: str) -> None:
         ),
     ],
 )
-def test_a_wrong_call_is_one_line_with_a_hint(words: list[str], message: str, call: Call) -> None:
+def test_usage_errors_are_one_line_with_a_hint(words: list[str], message: str, call: Call) -> None:
     assert call(*words) == (2, "", f"error: {message}\n")
 
 
-def test_a_group_alone_shows_its_help(call: Call) -> None:
+def test_group_without_command_shows_help(call: Call) -> None:
     for words in ([], ["data"]):
         code, out, err = call(*words)
         assert (code, out) == (2, "")
@@ -96,7 +96,7 @@ def test_a_group_alone_shows_its_help(call: Call) -> None:
         ("vlprompt ta", {"table"}, {"tune"}),
     ],
 )
-def test_the_shell_completes_names_without_torch(line: str, some: set[str], others: set[str]) -> None:
+def test_completion_does_not_import_torch(line: str, some: set[str], others: set[str]) -> None:
     code = (
         "import sys\nfrom vlprompt.cli.main import main\n"
         "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules, 'torch was imported'"
@@ -110,12 +110,12 @@ def test_the_shell_completes_names_without_torch(line: str, some: set[str], othe
     assert some <= found and not others & found
 
 
-def test_completed_names_are_names() -> None:
+def test_completed_names_exist() -> None:
     assert set(complete.methods("")) <= set(METHODS.names())
     assert complete.datasets("") == list_datasets()
     assert tuple(PROTOCOLS) == complete.PROTOCOLS
 
 
-def test_help_does_not_wait_for_torch() -> None:
+def test_help_does_not_import_torch() -> None:
     code = "import sys, vlprompt.cli.main; sys.exit(any(slow in sys.modules for slow in ('torch', 'rich', 'pydantic')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""`vlprompt predict`: what can be named, and how it is answered."""
+"""`vlprompt predict`: inputs, output formats and errors."""
 
 import csv
 import io
@@ -32,13 +32,11 @@ def broken(tmp_path: Path) -> Path:
 
 
 def listed(lines: bytes) -> io.TextIOWrapper:
-    """A stdin that has them."""
+    """Return a stdin with these bytes."""
     return io.TextIOWrapper(io.BytesIO(lines))
 
 
-def test_json_lines_answer_every_image_and_name_the_broken_one(
-    call: Call, run: Path, pictures: Path, broken: Path
-) -> None:
+def test_jsonl_has_one_line_per_image(call: Call, run: Path, pictures: Path, broken: Path) -> None:
     good = pictures / "night" / "00.png"
     code, out, err = call("predict", run, good, broken, good, "--format", "jsonl", "--top", "2", "--device", "cpu")
     answers = [json.loads(line) for line in out.splitlines()]
@@ -55,7 +53,7 @@ def test_json_lines_answer_every_image_and_name_the_broken_one(
     assert err.rstrip().endswith("1 could not be read")
 
 
-def test_json_is_one_list_of_the_same_answers(call: Call, run: Path, pictures: Path, broken: Path) -> None:
+def test_json_is_a_list_of_the_jsonl_objects(call: Call, run: Path, pictures: Path, broken: Path) -> None:
     words = ["predict", run, pictures / "night", broken, "--quiet"]
     code, out, _ = call(*words, "--json")
     lines = call(*words, "--format", "jsonl")[1].splitlines()
@@ -65,7 +63,7 @@ def test_json_is_one_list_of_the_same_answers(call: Call, run: Path, pictures: P
     assert "leave out one of the two" in call(*words, "--json", "--format", "csv")[2]
 
 
-def test_a_table_has_a_line_an_image(call: Call, run: Path, pictures: Path, broken: Path) -> None:
+def test_table_has_one_line_per_image(call: Call, run: Path, pictures: Path, broken: Path) -> None:
     good = pictures / "night" / "00.png"
     code, out, err = call("predict", run, good, broken, "--top", "2", "--quiet")
     lines = out.splitlines()
@@ -90,9 +88,7 @@ def test_csv_can_be_read_back(call: Call, run: Path, pictures: Path, tmp_path: P
     assert rows[1]["label"] == ""
 
 
-def test_folders_patterns_and_lists_name_images(
-    call: Call, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_patterns_and_lists(call: Call, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def images(*words: object) -> list[str]:
         code, out, _ = call("predict", run, *words, "--format", "jsonl", "--quiet")
         assert code == 0
@@ -109,9 +105,7 @@ def test_folders_patterns_and_lists_name_images(
     assert images("night")[0] == str(Path("night", "00.png"))
 
 
-def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(
-    call: Call, run: Path, pictures: Path, tmp_path: Path
-) -> None:
+def test_existing_file_with_brackets_is_not_a_pattern(call: Call, run: Path, pictures: Path, tmp_path: Path) -> None:
     file = tmp_path / "cat[1].png"
     file.write_bytes((pictures / "night" / "00.png").read_bytes())
     code, out, _ = call("predict", run, file, "--format", "jsonl", "--quiet")
@@ -121,7 +115,7 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{empty}"], "{empty} has no images; give files, folders, patterns, or - for a list on stdin"),
+        (["{empty}"], "IMAGES: {empty} has no images; give files, folders, patterns, or - for stdin"),
         (["{empty}/*.png"], "{empty}/*.png has no images; give files, folders"),
         (["-"], "the list on stdin has no images"),
         (["x.png", "--format", "xml"], "--format must be table, json, jsonl or csv, got 'xml'"),
@@ -130,7 +124,7 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(
         ([], "IMAGES is missing"),
     ],
 )
-def test_a_mistake_is_one_line(
+def test_predict_errors_are_one_line(
     call: Call, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", listed(b""))
@@ -141,7 +135,7 @@ def test_a_mistake_is_one_line(
     assert len(err.splitlines()) == 1
 
 
-def test_a_missing_file_and_a_url_are_rows(call: Call, run: Path) -> None:
+def test_missing_file_and_url_are_reported_per_image(call: Call, run: Path) -> None:
     code, out, _ = call("predict", run, "nowhere.png", "https://example.org/cat.png", "--format", "jsonl", "--quiet")
     missing, url = (json.loads(line)["error"] for line in out.splitlines())
     assert (code, missing) == (1, "no such file")
@@ -149,9 +143,7 @@ def test_a_missing_file_and_a_url_are_rows(call: Call, run: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
-def test_a_name_that_is_not_utf8_is_written_all_the_same(
-    call: Call, run: Path, pictures: Path, tmp_path: Path, form: str
-) -> None:
+def test_non_utf8_file_names_are_printed(call: Call, run: Path, pictures: Path, tmp_path: Path, form: str) -> None:
     odd = tmp_path / os.fsdecode(b"caf\xe9.png")
     odd.write_bytes((pictures / "night" / "00.png").read_bytes())
     code, out, _ = call("predict", run, tmp_path, "--format", form, "--sheet", tmp_path / "sheet.png", "--quiet")
@@ -160,7 +152,7 @@ def test_a_name_that_is_not_utf8_is_written_all_the_same(
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.png", b" cat.png ", "caf\u00e9\u2028.png".encode()])
-def test_any_name_can_be_on_the_list(
+def test_list_on_stdin_accepts_any_file_name(
     call: Call, run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
 ) -> None:
     odd = tmp_path / os.fsdecode(name)
@@ -170,7 +162,7 @@ def test_any_name_can_be_on_the_list(
     assert (code, json.loads(out)["image"]) == (0, str(odd))
 
 
-def test_a_picture_is_no_list(
+def test_image_on_stdin_is_not_a_list(
     call: Call, run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", listed((pictures / "night" / "00.png").read_bytes()))
@@ -182,7 +174,7 @@ def test_a_picture_is_no_list(
 @pytest.mark.parametrize(
     "words", [["predict", "{run}", "{pictures}", "--quiet"], ["list", "methods"]], ids=["predict", "list"]
 )
-def test_a_reader_may_have_enough(run: Path, pictures: Path, words: list[str]) -> None:
+def test_closed_pipe_is_not_an_error(run: Path, pictures: Path, words: list[str]) -> None:
     words = [word.format(run=run, pictures=pictures) for word in words]
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-m", "vlprompt.cli", *words], stdout=pipe, stderr=pipe) as process:
@@ -191,7 +183,7 @@ def test_a_reader_may_have_enough(run: Path, pictures: Path, words: list[str]) -
         assert (process.stderr.read(), process.wait(60)) == (b"", 0)
 
 
-def test_a_name_commands_no_terminal(call: Call, run: Path, pictures: Path, tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(call: Call, run: Path, pictures: Path, tmp_path: Path) -> None:
     odd = tmp_path / "a\x1b[31m\nb ä.png"
     odd.write_bytes((pictures / "night" / "00.png").read_bytes())
     _, out, _ = call("predict", run, odd, "--quiet")
@@ -199,12 +191,12 @@ def test_a_name_commands_no_terminal(call: Call, run: Path, pictures: Path, tmp_
     assert len(out.splitlines()) == 1
 
 
-def test_a_contact_sheet_has_more_than_ascii() -> None:
+def test_contact_sheet_font_covers_more_than_ascii() -> None:
     one, other = (bytes(ContactSheet()._plain.getmask(letter)) for letter in "äö")
-    assert one != other, "both are the box of what a font does not have"
+    assert one != other, "both are drawn as the box for missing glyphs"
 
 
-def test_a_contact_sheet_shows_every_image_with_its_label(
+def test_contact_sheet_shows_images_with_labels(
     call: Call, run: Path, pictures: Path, tmp_path: Path, broken: Path
 ) -> None:
     sheet = tmp_path / "sheet.png"
@@ -216,10 +208,10 @@ def test_a_contact_sheet_shows_every_image_with_its_label(
         pixels = np.asarray(image.convert("RGB")).astype(int)
     first = pixels[GAP + SIDE // 2, GAP + SIDE // 2]
     assert abs(first - (200, 20, 20)).max() <= 3
-    assert (pixels[GAP + SIDE : GAP + SIDE + LINE, GAP : GAP + SIDE] < 100).any(), "no label below the picture"
+    assert (pixels[GAP + SIDE : GAP + SIDE + LINE, GAP : GAP + SIDE] < 100).any(), "no label below the image"
 
 
-def test_a_sheet_ends_somewhere(pictures: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contact_sheet_has_a_limit(pictures: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlprompt.classifier.contact_sheet.LIMIT", 2)
     sheet, path = ContactSheet(), str(pictures / "night" / "00.png")
     (guess,) = vlprompt.load_classifier(run, device="cpu").predict(path)

@@ -1,4 +1,4 @@
-"""The first minutes, cut to seconds: one shot and one epoch."""
+"""`vlprompt quickstart` with one shot and one epoch."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from vlprompt.utils.progress import Reporter
 pytest.importorskip("fontawesomefree", reason="the extra `pictures` is not installed")
 
 
-def test_three_methods_a_table_and_a_picture(
+def test_quickstart_writes_table_and_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shorter: dict[str, Any] = {**quickstart.SETTINGS, "data.shots": 1, "optim.epochs": 1}

@@ -1,4 +1,4 @@
-"""`vlprompt run` as scripts see it."""
+"""`vlprompt run`: output, exit codes and errors."""
 
 import json
 import re
@@ -10,11 +10,11 @@ import pytest
 from tests.helpers.command_line import Call
 from vlprompt.config.schema import RunConfig
 from vlprompt.experiments.engines import worker
-from vlprompt.experiments.run import tune
+from vlprompt.experiments.run import run_experiment
 from vlprompt.runs.record import RunRecord
 
 
-def test_a_grid_ends_with_its_table_and_is_not_run_twice(call: Call, pictures: Path, tmp_path: Path) -> None:
+def test_grid_prints_its_table_and_skips_finished_cells(call: Call, pictures: Path, tmp_path: Path) -> None:
     words = ["run", "few-shot", "--methods", "coop,dapt[n_text=2]", "--datasets", pictures, "--shots", 1]
     words += ["--seeds", "1,2", "--backbone", "embedded", "--recipe", "unified", "--epochs", 1]
     words += ["--set", "data.views=1", "--out", tmp_path / "grid"]
@@ -57,15 +57,21 @@ def test_a_grid_ends_with_its_table_and_is_not_run_twice(call: Call, pictures: P
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["base-to-new", "--methods", "coop,linear-probe,tip-adapter"], "--methods linear-probe, tip-adapter: with"),
-        (["few-shot", "--methods", "coop[n_ctx=4"], "a bracket or quote is not closed"),
+        (
+            ["base-to-new", "--methods", "coop,linear-probe,tip-adapter"],
+            "--methods linear-probe, tip-adapter cannot name new classes",
+        ),
+        (["few-shot", "--methods", "coop[n_ctx=4"], "unclosed bracket or quote in 'coop[n_ctx=4'"),
         (["few-shot", "--methods", "coop", "--shots", "one"], "--shots"),
-        (["few-shot", "--methods", ","], "a grid needs a method"),
-        (["cross-dataset", "--methods", "coop"], "tests other datasets than 'pictures0'; name them with --targets A,B"),
+        (["few-shot", "--methods", ","], "--methods must be one or more names separated by commas, got ','"),
+        (
+            ["cross-dataset", "--methods", "coop"],
+            "needs datasets to test on besides 'pictures0'; pass them as --targets",
+        ),
         (["one-shot", "--methods", "coop"], "PROTOCOL must be few-shot, base-to-new, cross-dataset or"),
     ],
 )
-def test_mistakes_in_a_grid_are_one_line(
+def test_grid_errors_are_one_line(
     words: list[str], message: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:
     code, out, err = call("run", *words, "--datasets", pictures, "--backbone", weights, "--out", tmp_path / "grid")
@@ -75,7 +81,7 @@ def test_mistakes_in_a_grid_are_one_line(
     assert not (tmp_path / "grid").exists()
 
 
-def test_an_interrupted_grid_goes_on_with_the_same_command(
+def test_interrupted_grid_continues_with_the_same_command(
     call: Call, pictures: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["run", "few-shot", "--methods", "zero-shot", "--datasets", pictures, "--backbone", weights]
@@ -84,10 +90,10 @@ def test_an_interrupted_grid_goes_on_with_the_same_command(
     def second_is_cut(config: RunConfig, *words: Any, **keywords: Any) -> RunRecord:
         if config.seed == 2:
             raise KeyboardInterrupt
-        return tune(config, *words, **keywords)
+        return run_experiment(config, *words, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "tune", second_is_cut)
+        patch.setattr(worker, "run_experiment", second_is_cut)
         code, out, err = call(*words)
     assert (code, out) == (130, "")
     assert err.endswith(f"interrupted; continue with the same command (--out {tmp_path / 'grid'})\n")

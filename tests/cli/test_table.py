@@ -1,4 +1,4 @@
-"""`vlprompt table`, `plot` and `report` as scripts see them: output, files, exit codes."""
+"""`vlprompt table`, `plot` and `report`: output, files and exit codes."""
 
 import json
 import re
@@ -35,10 +35,10 @@ def test_compare(format_: str, call: Call, runs: Path) -> None:
     assert err == "left out: dapt on openmoji, 1 shot, seed 3: no finished run of zero-shot on the same split\n"
 
 
-def test_intervals_are_not_dropped_without_a_word(call: Call, runs: Path) -> None:
+def test_intervals_with_compare_is_an_error(call: Call, runs: Path) -> None:
     code, out, err = call("table", runs, "--compare", "zero-shot,dapt", "--intervals")
     assert (code, out) == (2, "")
-    assert err.startswith("error: --intervals: leave it out with --compare")
+    assert err.startswith("error: --intervals has no effect with --compare")
 
 
 def test_json_has_numbers_for_numbers(call: Call, runs: Path) -> None:
@@ -48,13 +48,13 @@ def test_json_has_numbers_for_numbers(call: Call, runs: Path) -> None:
     assert isinstance(dapt["weights"], str)
 
 
-def test_compare_names_what_it_does_not_know(call: Call, runs: Path) -> None:
+def test_compare_reports_unknown_methods(call: Call, runs: Path) -> None:
     code, out, err = call("table", runs, "--compare", "zero-shot,maple")
     assert (code, out) == (2, "")
     assert err == "error: no runs of maple; methods with runs: zero-shot, coop, dapt\n"
 
 
-def test_plot_names_its_files(call: Call, runs: Path, tmp_path: Path) -> None:
+def test_plot_prints_its_files(call: Call, runs: Path, tmp_path: Path) -> None:
     code, out, _ = call("plot", runs, "--out", tmp_path / "plots", "--format", "svg")
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
@@ -64,7 +64,7 @@ def test_plot_names_its_files(call: Call, runs: Path, tmp_path: Path) -> None:
     assert [Path(line.split("  ")[0]).is_file() for line in out.splitlines()] == [True, True]
 
 
-def test_report_and_its_baseline(call: Call, runs: Path, tmp_path: Path) -> None:
+def test_report_baseline(call: Call, runs: Path, tmp_path: Path) -> None:
     page = tmp_path / "pages" / "report.html"
     code, out, _ = call("report", runs, "--out", page, "--baseline", "coop")
     assert (code, out) == (0, f"wrote {page}\n")
@@ -74,7 +74,7 @@ def test_report_and_its_baseline(call: Call, runs: Path, tmp_path: Path) -> None
     assert err == f"error: --out {runs} is a folder; name a file, such as report.html\n"
 
 
-def test_a_damaged_record_is_named_and_left_out(call: Call, runs: Path, tmp_path: Path) -> None:
+def test_damaged_record_is_reported(call: Call, runs: Path, tmp_path: Path) -> None:
     (runs / "coop1" / "run.json").write_text("{")
     for words in (["table", runs], ["plot", runs, "--out", tmp_path], ["report", runs, "--out", tmp_path / "a.html"]):
         code, _, err = call(*words)
@@ -82,7 +82,7 @@ def test_a_damaged_record_is_named_and_left_out(call: Call, runs: Path, tmp_path
         assert err.startswith("left out: ") and "coop1" in err
 
 
-def test_the_command_on_the_page_makes_the_same_runs(
+def test_report_command_reproduces_the_runs(
     call: Call, pictures: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

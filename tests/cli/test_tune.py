@@ -1,4 +1,4 @@
-"""`vlprompt tune` and `vlprompt evaluate` as scripts see them: output, exit codes, one-line errors."""
+"""`vlprompt tune` and `vlprompt evaluate`: output, exit codes and one-line errors."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def test_tune_then_evaluate_agree(call: Call, run: Path) -> None:
     assert found["test"] == record["metrics"]["test"]
 
 
-def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+def test_dry_run_output_is_a_recipe(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     code, out, _ = call("tune", pictures, "--backbone", weights, "--method", "coop", "--shots", 2, "--dry-run")
     resolved = yaml.safe_load(out)
     assert code == 0
@@ -39,15 +39,15 @@ def test_dry_run_prints_a_run_that_can_be_run(call: Call, pictures: Path, weight
     assert json.loads(as_json) == resolved
 
 
-def test_the_usual_settings_have_options(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+def test_common_settings_have_options(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     words = ["tune", pictures, "--backbone", weights, "--shots", 1, "--dry-run", "--json"]
     words += ["--epochs", 3, "--batch-size", 2, "--lr", 0.5, "--set", "optim.epochs=4"]
     optim = json.loads(call(*words)[1])["optim"]
-    assert (optim["epochs"], optim["batch_size"], optim["lr"]) == (4, 2, 0.5)  # --set is the last word
+    assert (optim["epochs"], optim["batch_size"], optim["lr"]) == (4, 2, 0.5)  # --set overrides the other options
 
 
 @pytest.mark.parametrize("option", ["--name-map", "--class-names"])
-def test_a_mapping_of_names_has_a_former_spelling(
+def test_class_names_is_a_former_name_of_name_map(
     option: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:
     names = tmp_path / "names.yaml"
@@ -58,7 +58,7 @@ def test_a_mapping_of_names_has_a_former_spelling(
     assert call("tune", pictures, option, names, "--backbone", weights, "--shots", 1, "--dry-run")[0] == 2
 
 
-def test_a_runs_weights_may_have_moved(
+def test_moved_weights_can_be_passed_as_backbone(
     call: Call, weights: Path, pictures: Path, fast: list[str], tmp_path: Path
 ) -> None:
     before, now, run = (
@@ -78,14 +78,14 @@ def test_a_runs_weights_may_have_moved(
         code, _, err = call(*words)
         assert code == 2
         assert "before.safetensors" in err
-        assert err.endswith("; if the run's weights lie elsewhere, say where with --backbone\n")
-        if words[0] != "serve":  # which would not end
+        assert err.endswith("; if the run's weights have moved, pass their path as --backbone\n")
+        if words[0] != "serve":  # `serve` would not end
             assert call(*words, "--backbone", now)[0] == 0
     other = write_weights(tmp_path / "other.safetensors", layers=3)
-    assert "was tuned on other weights than those of" in call("evaluate", run, "--backbone", other)[2]
+    assert "was tuned with different weights than" in call("evaluate", run, "--backbone", other)[2]
 
 
-def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) -> None:
+def test_template_needs_no_yaml_quoting(call: Call, pictures: Path, weights: Path) -> None:
     words = ["--backbone", weights, "--shots", 1, "--set", "method.template={} texture.", "--dry-run"]
     assert yaml.safe_load(call("tune", pictures, *words)[1])["method"]["template"] == "{} texture."
 
@@ -94,7 +94,7 @@ def test_a_template_needs_no_quoting(call: Call, pictures: Path, weights: Path) 
 def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     method, protocol = recipe.replace("published/", "few-shot/").replace("unified/", "dapt/").split("/")[:2]
     words = ["--shots", 1, "--dry-run", "--backbone", weights]
-    if protocol == "cross-dataset":  # with another dataset, and prompts at more layers than the random model has
+    if protocol == "cross-dataset":  # needs targets, and a model with more layers than the random one
         words[-1] = "embedded"
         words += ["--targets", shutil.copytree(pictures, tmp_path / "other")]
     code, out, _ = call("tune", pictures, "--recipe", recipe, *words)
@@ -107,32 +107,42 @@ def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights:
     [
         (["--method", "cooop"], "unknown method 'cooop'; did you mean 'coop'?"),
         (["--set", "method.betta=1"], "method 'dapt' has no option 'betta'; it has: template, n_text"),
-        (["--set", "method.beta_text=-1"], "method.beta_text=-1: "),
+        (["--set", "method.beta_text=-1"], "method.beta_text"),
         (["--set", "optim.epoch=3"], "optim.epoch"),
         (["--set", "optim.lr=fast"], "optim.lr"),
-        (["--set", "optim.lr"], "optim.lr: write"),
-        (["--set", "data.crop_scale=[0.9, 0.1]"], "must be two shares with 0 < least <= most <= 1"),
+        (["--set", "optim.lr"], "--set must be KEY=VALUE, such as optim.epochs=20, got 'optim.lr'"),
+        (
+            ["--set", "data.crop_scale=[0.9, 0.1]"],
+            "data.crop_scale must be two fractions with 0 < minimum <= maximum <= 1, got [0.9, 0.1]",
+        ),
         (["--shots", "0"], "data.shots"),
         (["--shots", "many"], "--shots must be an integer, got 'many'"),
-        (["--recipe", "dapt/fewshot"], "--recipe dapt/fewshot: did you mean 'dapt/few-shot'?"),
-        (["--recipe", "none.yaml"], "--recipe none.yaml: there is no such file"),
+        (["--recipe", "dapt/fewshot"], "unknown --recipe 'dapt/fewshot'; did you mean 'dapt/few-shot'?"),
+        (["--recipe", "none.yaml"], "--recipe none.yaml does not exist"),
         (
             ["--protocol", "one-shot"],
             "--protocol must be few-shot, base-to-new, cross-dataset or domain-generalization, got 'one-shot'",
         ),
-        (["--protocol", "cross-dataset"], "tests other datasets than 'pictures0'; name them with --targets A,B"),
-        (["--targets", "openmoji"], "--targets openmoji: protocol 'few-shot' tests the dataset it learns from alone"),
-        (["--device", "cuda"], "device 'cuda' is not available here; use --device cpu"),
-        (["--device", "tpu9"], "device 'tpu9' is not known"),
-        (["--set", "backbone.precision=fp16", "--device", "cpu"], "precision 'fp16' does not work on a CPU"),
-        (["--backbone", "ViT-B-16/opnai"], "ViT-B-16"),
+        (["--protocol", "cross-dataset"], "needs datasets to test on besides 'pictures0'; pass them as --targets"),
+        (["--targets", "openmoji"], "--targets openmoji: --protocol 'few-shot' tests only the dataset it learns from"),
+        (["--seed", "99999999999999999999"], "seed must be at most 9223372036854775807, got 99999999999999999999"),
+        (["--set", "=3"], "--set must be KEY=VALUE, such as optim.epochs=20, got '=3'"),
+        (["--set", "sed=3"], "unknown setting sed; did you mean 'seed'?"),
+        (["--set", "optim.epochs={1:2}"], "--set optim.epochs={1:2} needs a space after each colon"),
+        (["--targets", ","], "--targets must be one or more names separated by commas, got ','"),
+        (["--device", "cuda"], "--device cuda is not available here; use cpu or auto"),
+        (["--device", "tpu9"], "--device must be auto, cpu, cuda, cuda:N or mps, got 'tpu9'"),
+        (["--device", "CPU"], "got 'CPU'; did you mean 'cpu'?"),
+        (["--set", "backbone.precision=fp16", "--device", "cpu"], "fp16 does not run on a CPU"),
+        (["--backbone", "ViT-B-16/opnai"], "did you mean 'openai'?"),
+        (["--backbone", "vit-b-16/openai"], "did you mean 'ViT-B-16/openai'?"),
         (["--metod", "coop"], "no option --metod; did you mean --method?"),
         (["--protocol", "Few-Shot"], "did you mean 'few-shot'?"),
         (["--json", "--format", "csv"], "--format must be table or json, got 'csv'"),
         (["--xyzzy"], "no option --xyzzy; see vlprompt tune --help"),
     ],
 )
-def test_mistakes_are_one_line_before_anything_runs(
+def test_tune_errors_are_one_line(
     words: list[str], message: str, call: Call, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:
     backbone = [] if "--backbone" in words else ["--backbone", str(weights)]
@@ -146,13 +156,13 @@ def test_mistakes_are_one_line_before_anything_runs(
     assert not (tmp_path / "run").exists()
 
 
-def test_data_that_is_not_there(call: Call) -> None:
+def test_missing_data_lists_the_datasets(call: Call) -> None:
     code, _, err = call("tune", "no-such-folder")
     assert code == 2
-    assert "no-such-folder is no folder here and no dataset; datasets: " in err
+    assert "DATA no-such-folder is neither a folder or file here nor a dataset; datasets: " in err
 
 
-def test_a_signal_leaves_a_run_that_goes_on(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+def test_sigterm_leaves_a_resumable_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     words = ["tune", pictures, "--backbone", weights, "--out", tmp_path / "run", "--set", "optim.epochs=100000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vlprompt.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
@@ -161,7 +171,7 @@ def test_a_signal_leaves_a_run_that_goes_on(call: Call, pictures: Path, weights:
     deadline = time.monotonic() + 300
     while not state.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)  # handled as Ctrl-C is
+    process.send_signal(signal.SIGTERM)  # handled like Ctrl-C
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; continue with the same command and --resume" in err

@@ -9,6 +9,7 @@ from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.recipes import UNIFIED, list_recipes, read_recipe
 from vlprompt.config.resolve import (
     parse_method,
+    parse_names,
     parse_numbers,
     parse_settings,
     read_value,
@@ -33,14 +34,14 @@ def make(
 
 
 def same(one: RunConfig, other: RunConfig) -> bool:
-    """Whether two configurations differ in nothing but the names of their recipes."""
+    """Return whether two configurations differ only in recipe and overrides."""
     labels = {"recipe": None, "overrides": {}}
     return one.model_copy(update=labels) == other.model_copy(update=labels)
 
 
 @pytest.mark.parametrize("protocol", list(PROTOCOLS))
 @pytest.mark.parametrize("method", list_methods())
-def test_the_unified_recipe_changes_all_but_the_method(method: str, protocol: str) -> None:
+def test_unified_recipe_keeps_the_method_section(method: str, protocol: str) -> None:
     own, unified = make(method, protocol), make(method, protocol, UNIFIED)
     assert unified.method == own.method
     assert unified.protocol == protocol
@@ -50,7 +51,7 @@ def test_the_unified_recipe_changes_all_but_the_method(method: str, protocol: st
     assert (own.recipe, own.overrides, unified.recipe, unified.overrides) == ("paper", {}, "unified", {})
 
 
-def test_paper_is_the_methods_own_recipe() -> None:
+def test_paper_selects_the_methods_own_recipe() -> None:
     assert make("coop", recipe="paper") == make("coop") == make("coop", recipe="coop/few-shot")
     assert make("coop", recipe="unified/few-shot").recipe == "unified"
 
@@ -67,7 +68,7 @@ def test_paper_is_the_methods_own_recipe() -> None:
         ("tip-adapter-f", "base-to-new", None),
     ],
 )
-def test_another_protocols_recipe_stands_in(method: str, protocol: str, recipe: str | None) -> None:
+def test_missing_recipe_falls_back_to_another_protocol(method: str, protocol: str, recipe: str | None) -> None:
     config = make(method, protocol)
     expected = read_recipe(recipe) if recipe else {"method": {"name": method}}
     assert config.method.name == method
@@ -83,11 +84,11 @@ def test_settings_override_recipes(tmp_path: Path) -> None:
     config = resolve_config(method="coop", recipe=mine, settings=settings)
     assert config.method.options["n_ctx"] == 16
     assert (config.optim.epochs, config.optim.lr, config.data.shots, config.seed) == (3, 1, 4, 7)
-    assert config.optim.batch_size == 32  # the default: CoOp's own section went as a whole
+    assert config.optim.batch_size == 32  # the default, since the recipe replaces CoOp's whole optim section
     assert (config.recipe, config.overrides) == ("mine.yaml", {"optim.lr": 1})
 
 
-def test_a_recipe_decides_on_method_and_protocol() -> None:
+def test_recipe_sets_method_and_protocol() -> None:
     config = make(None, None, "coop/base-to-new")
     assert (config.method.name, config.protocol) == ("coop", "base-to-new")
     few = make("coop", "few-shot", "coop/base-to-new")
@@ -103,7 +104,7 @@ def test_method_protocol_and_recipe_can_be_settings() -> None:
     assert make("dapt", "few-shot", "paper", *settings) == make("coop", "base-to-new", "unified")
 
 
-def test_a_resolved_configuration_is_a_recipe(tmp_path: Path) -> None:
+def test_resolved_configuration_can_be_used_as_recipe(tmp_path: Path) -> None:
     config = make("coop", "base-to-new", UNIFIED, "optim.epochs=3")
     (tmp_path / "again.yaml").write_text(config.model_dump_json())
     again = make(None, None, str(tmp_path / "again.yaml"))
@@ -111,9 +112,9 @@ def test_a_resolved_configuration_is_a_recipe(tmp_path: Path) -> None:
     assert (again.recipe, again.overrides) == ("again.yaml", {})
 
 
-def test_a_recipe_with_a_nameless_method_is_refused(tmp_path: Path) -> None:
+def test_recipe_method_section_needs_a_name(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("method: dapt\n")
-    with pytest.raises(VLPromptError, match="has a section `method` without a `name`"):
+    with pytest.raises(VLPromptError, match=r"has a method section without a name; add method\.name, or remove it"):
         make(None, None, str(tmp_path / "mine.yaml"))
 
 
@@ -131,7 +132,7 @@ def test_a_recipe_with_a_nameless_method_is_refused(tmp_path: Path) -> None:
         (["data.crop_scale=[0.5, 1.0]"], {"data.crop_scale": [0.5, 1.0]}),
     ],
 )
-def test_what_differs_from_the_recipe_is_recorded(settings: list[str], overrides: dict[str, Any]) -> None:
+def test_overrides_record_differences_from_the_recipe(settings: list[str], overrides: dict[str, Any]) -> None:
     config = make("dapt", "few-shot", "paper", *settings)
     assert (config.recipe, config.overrides) == ("paper", overrides)
     assert list(config.overrides) == list(overrides)
@@ -144,7 +145,7 @@ def test_epochs_by_shots(shots: int | None, epochs: int) -> None:
     assert config.overrides == {}
 
 
-def test_epochs_by_shots_of_a_recipe_that_starts_late(tmp_path: Path) -> None:
+def test_epochs_by_shots_below_the_smallest_entry(tmp_path: Path) -> None:
     (tmp_path / "late.yaml").write_text("optim: {epochs: {4: 7, 8: 9}}\ndata: {shots: 8}\n")
     late = str(tmp_path / "late.yaml")
     assert [make(recipe=late, shots=shots).optim.epochs for shots in (2, 4, None)] == [7, 7, 9]
@@ -152,15 +153,15 @@ def test_epochs_by_shots_of_a_recipe_that_starts_late(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("epochs", ["{}", "{few: 3}", "{1: many}", "[1, 2]"])
-def test_epochs_must_be_a_number(epochs: str) -> None:
-    with pytest.raises(VLPromptError, match=r"^optim\.epochs="):
+def test_epochs_must_be_an_integer_or_a_valid_mapping(epochs: str) -> None:
+    with pytest.raises(VLPromptError, match=r"^optim\.epochs must be an integer"):
         make("dapt", "few-shot", None, f"optim.epochs={epochs}")
 
 
 @pytest.mark.parametrize(
     ("dataset", "lr", "epochs"), [("dtd", 20.0, 100), ("imagenet", 2.0, 50), ("/data/dtd", 20.0, 100)]
 )
-def test_a_set_of_recipes_has_one_for_each_dataset(dataset: str, lr: float, epochs: int) -> None:
+def test_recipe_set_selects_the_recipe_of_the_dataset(dataset: str, lr: float, epochs: int) -> None:
     config = make("dapt", "few-shot", "dapt/published", source=dataset, shots=2)
     assert config == make("dapt", "few-shot", f"dapt/published/{Path(dataset).name}", source=dataset, shots=2)
     assert (config.optim.lr, config.optim.epochs) == (lr, epochs)
@@ -169,7 +170,7 @@ def test_a_set_of_recipes_has_one_for_each_dataset(dataset: str, lr: float, epoc
     assert other.recipe == "dapt/published/eurosat"
 
 
-def test_a_set_without_the_dataset() -> None:
+def test_recipe_set_without_the_dataset_is_an_error() -> None:
     with pytest.raises(VLPromptError, match=r"has settings for caltech101, .*not for openmoji; .*published/caltech101"):
         make("dapt", "few-shot", "dapt/published")
 
@@ -186,28 +187,34 @@ def test_settings_are_read_from_text() -> None:
         "method.template": "a {}, or so.",
     }
     assert parse_settings(["method.ctx_init="]) == {"method.ctx_init": None}
-    with pytest.raises(VLPromptError, match=r"optim.lr: write settings as KEY=VALUE"):
+    with pytest.raises(VLPromptError, match=r"`settings` must be KEY=VALUE, such as optim.epochs=20, got 'optim.lr'"):
         parse_settings(["optim.lr"])
-    with pytest.raises(VLPromptError, match=r"optim.lr=: give a value, or leave the setting out"):
+    with pytest.raises(VLPromptError, match=r"`settings` optim.lr= has no value; give one, or leave the setting out"):
         parse_settings(["optim.lr="])
+    with pytest.raises(VLPromptError, match=r"must be KEY=VALUE, .* got '=3'"):
+        parse_settings(["=3"])
+    with pytest.raises(VLPromptError, match=r"optim.epochs={1:50} needs a space after each colon"):
+        parse_settings(["optim.epochs={1:50}"])
 
 
-def test_lists() -> None:
+def test_parse_lists() -> None:
     assert split_list("a, b[c=1,d=[2,3]],e") == ["a", "b[c=1,d=[2,3]]", "e"]
     assert split_list('a[b="c, ]",d=1],e') == ['a[b="c, ]",d=1]', "e"]
     assert parse_method('a[b="c, ]",d=1]') == ("a", {"method.b": "c, ]", "method.d": 1})
     assert parse_numbers("shots", "1,4, 16") == [1, 4, 16]
-    with pytest.raises(VLPromptError, match="a bracket or quote is not closed"):
+    with pytest.raises(VLPromptError, match=r"unclosed bracket or quote in 'a,b\[c=1'"):
         split_list("a,b[c=1")
-    with pytest.raises(VLPromptError, match="`seeds` must be integers separated by commas, such as 1,4,16, got 1,x"):
+    with pytest.raises(VLPromptError, match="`seeds` must be integers separated by commas, such as 1,4,16, got '1,x'"):
         parse_numbers("seeds", "1,x")
+    with pytest.raises(VLPromptError, match="`targets` must be one or more names separated by commas, got ','"):
+        parse_names("targets", ",")
 
 
-def test_mistakes() -> None:
+def test_resolve_config_errors() -> None:
     for recipe in (UNIFIED, None):
         with pytest.raises(VLPromptError, match="unknown method 'cooop'"):
             make("cooop", "few-shot", recipe)
-        with pytest.raises(VLPromptError, match=r"protocol='one-shot': must be 'few-shot', 'base-to-new'"):
+        with pytest.raises(VLPromptError, match=r"protocol must be 'few-shot', 'base-to-new', .* got 'one-shot'"):
             make("coop", "one-shot", recipe)
     with pytest.raises(VLPromptError, match=r"unknown `recipe` 'unifed'; did you mean 'unified'\?"):
         make("coop", recipe="unifed")

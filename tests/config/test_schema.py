@@ -1,4 +1,4 @@
-"""The schema: its hashes, its errors, and old files."""
+"""Schema: hashes, errors and compatibility with old files."""
 
 import json
 import math
@@ -17,7 +17,7 @@ def make(**changes: object) -> RunConfig:
     return parse_config({"method": {"name": "dapt"}, "data": {"source": "openmoji"}, **changes})
 
 
-def test_the_hash_covers_results_and_not_where_or_how_fast() -> None:
+def test_result_hash_ignores_paths_and_runtime() -> None:
     run = make()
     base = run.result_hash("weights", "split")
     assert make(runtime={"threads": 2, "device": "cpu"}).result_hash("weights", "split") == base
@@ -39,7 +39,7 @@ def test_the_hash_covers_results_and_not_where_or_how_fast() -> None:
     assert len({base, *others}) == 11
 
 
-def test_runs_that_learn_the_same_have_the_same_training_hash() -> None:
+def test_training_hash_ignores_the_protocol() -> None:
     base = make().training_hash("weights", "shots")
     for same in (
         make(protocol="cross-dataset"),
@@ -58,12 +58,12 @@ def test_runs_that_learn_the_same_have_the_same_training_hash() -> None:
     assert len({base, *others}) == 7
 
 
-def test_a_run_survives_being_written_down() -> None:
+def test_config_json_round_trip() -> None:
     run = make(optim={"optimizer": "adamw"}).with_template("an icon of a {}.")
     assert parse_config(yaml.safe_load(yaml.safe_dump(run.model_dump(mode="json")))) == run
 
 
-def test_the_template_is_the_datasets_unless_it_is_given() -> None:
+def test_template_defaults_to_the_datasets() -> None:
     assert "template" not in make().method.options
     assert make().with_template("a {}.").method.options["template"] == "a {}."
     given = make(method={"name": "dapt", "template": ["x {}", "y {}"]})
@@ -78,12 +78,12 @@ def test_missing_and_unknown_settings_are_named() -> None:
     with pytest.raises(VLPromptError, match=r"unknown setting optim.foo; known: optimizer, lr, epochs"):
         make(optim={"foo": 3})
     with pytest.raises(
-        VLPromptError, match=r"data.crop_scale=.*: must be two shares with 0 < smallest <= largest <= 1"
+        VLPromptError, match=r"data.crop_scale must be two fractions with 0 < minimum <= maximum <= 1, got \(0.5, 0.4\)"
     ):
         make(data={"source": "openmoji", "crop_scale": [0.5, 0.4]})
 
 
-def test_old_files_say_class_names_for_the_name_map() -> None:
+def test_class_names_is_an_alias_of_name_map() -> None:
     for key in ("name_map", "class_names"):
         config = make(data={"source": "birds", key: "names.csv"})
         assert config.data.name_map == "names.csv"
@@ -91,8 +91,8 @@ def test_old_files_say_class_names_for_the_name_map() -> None:
         assert config.result_hash("", "") == make().result_hash("", "")
 
 
-def test_hashes_of_records_do_not_change() -> None:
-    """Records of runs made with earlier versions, one for each method."""
+def test_hashes_of_old_records_are_stable() -> None:
+    """Use records of earlier versions, one for each method."""
     records = json.loads((Path(__file__).parent / "records.json").read_text())
     assert len(records) > 10
     for record in records:
@@ -103,7 +103,7 @@ def test_hashes_of_records_do_not_change() -> None:
         assert labeled.result_hash(inputs["weights"], inputs["shots"], inputs["tests"]) == record["result_hash"]
 
 
-def test_importing_the_schema_takes_no_heavy_package() -> None:
+def test_importing_the_schema_is_lightweight() -> None:
     modules = "vlprompt.config.schema, vlprompt.config.resolve, vlprompt.runs.record, vlprompt.runs.labels"
     heavy = "[name for name in ('torch', 'numpy', 'PIL', 'scipy', 'polars', 'vlprompt.methods') if name in sys.modules]"
     done = subprocess.run(
@@ -115,11 +115,11 @@ def test_importing_the_schema_takes_no_heavy_package() -> None:
 @pytest.mark.parametrize(("section", "key"), [("optim", "lr"), ("optim", "eps"), ("data", "shots")])
 def test_numbers_are_finite(section: str, key: str) -> None:
     for value in (math.nan, math.inf):
-        with pytest.raises(VLPromptError, match=f"{section}.{key}={value}: must be a finite number"):
+        with pytest.raises(VLPromptError, match=f"{section}.{key} must be a finite number, got {value}"):
             make(**{section: {"source": "openmoji", key: value} if section == "data" else {key: value}})
 
 
-def test_a_folder_is_called_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_source_is_resolved_to_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "birds").mkdir()
     monkeypatch.chdir(tmp_path / "birds")
     assert make(data={"source": "."}).data.source == str(tmp_path / "birds")

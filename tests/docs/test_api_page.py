@@ -17,7 +17,7 @@ LISTED = r"^::: ([\w.]+)$"
 PYTHON = r"```python\n(.*?)```"
 
 
-def test_it_lists_the_public_names_each_where_it_is_defined() -> None:
+def test_page_lists_the_public_names() -> None:
     listed = re.findall(LISTED, PAGE.read_text(), re.MULTILINE)
     assert sorted(path.rpartition(".")[2] for path in listed) == sorted(vlprompt.__all__)
     for path in listed:
@@ -34,7 +34,7 @@ def test_every_listed_name_is_in_an_example(section: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_examples_run_as_written(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(pictures, tmp_path / "my_images")
     shutil.copytree(pictures, tmp_path / "more_images")
     monkeypatch.chdir(tmp_path)

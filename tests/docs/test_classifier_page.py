@@ -1,4 +1,4 @@
-"""The Python of docs/classifier.md, run as written; only the epochs are fewer."""
+"""Python examples of docs/classifier.md run, with fewer epochs."""
 
 import re
 import shutil
@@ -13,7 +13,8 @@ from vlprompt.classifier import tune as tuning
 PAGE = Path(__file__).parents[2] / "docs" / "classifier.md"
 
 
-def test_the_page_runs_as_written(
+@pytest.mark.slow
+def test_page_examples_run(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(pictures, tmp_path / "my_images")

@@ -1,11 +1,11 @@
-"""Every command that a page shows exists, and has the options that it is given."""
+"""Commands in the pages exist and have the options used."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import commands
+from tests.helpers.command_line import commands, group
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
@@ -23,6 +23,9 @@ def shown(page: Path) -> list[str]:
 def test_every_command_and_option_exists(page: Path) -> None:
     known = commands()
     for command in shown(page):
+        if command.startswith("--"):
+            assert set(command.split()) <= {flag for option in group().params for flag in option.opts}
+            continue
         name = next((name for name in known if re.match(rf"{name}\b", command)), None)
         assert name, f"vlprompt {command}"
         flags = {flag for option in known[name].params for flag in (*option.opts, *option.secondary_opts)}

@@ -12,7 +12,7 @@ PLACES = sorted(set(re.findall(r"`(?!tests/)([\w/]+\.py)(?:: (\w+))?`", TEXT)))
 
 
 @pytest.mark.parametrize(("file", "name"), PLACES, ids=[": ".join(filter(None, place)) for place in PLACES])
-def test_every_place_exists(file: str, name: str) -> None:
+def test_referenced_files_exist(file: str, name: str) -> None:
     source = (PACKAGE / file).read_text(encoding="utf-8")
     assert not name or re.search(rf"^(def|class) {name}\b", source, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Pages and messages keep the rules of writing that a program can check: width, spelling, links."""
+"""Automatic style checks of pages and messages: width, spelling, links."""
 
 import ast
 import re
@@ -38,7 +38,7 @@ def named(path: Path) -> str:
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
-    """Number and text of the lines that are neither code nor a table, nor written in by a program."""
+    """Yield number and text of lines that are neither code, tables nor generated."""
     blanked = CODE.sub(lambda match: "\n" * match[0].count("\n"), text)
     blanked = WRITTEN_IN.sub(lambda match: "\n" * match[0].count("\n"), blanked)
     for number, line in enumerate(blanked.splitlines(), start=1):
@@ -47,7 +47,7 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
 
 
 def anchors(text: str) -> set[str]:
-    """Anchors that the headings of a page have."""
+    """Return the anchors of a page's headings."""
     found = set()
     for heading in HEADING.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)):
         words = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading)
@@ -77,7 +77,7 @@ def test_texts_in_sources_have_american_spelling(source: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_are_valid(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     broken = []
     for target in LINK.findall(CODE.sub("", text)):

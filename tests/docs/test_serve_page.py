@@ -1,4 +1,4 @@
-"""The commands of docs/serve.md, run as written but for the port."""
+"""Commands of docs/serve.md run, with another port."""
 
 import json
 import re
@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "serve.md"
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 
 
-def test_the_commands_run_as_written(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_run(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tuned("coop", n_ctx=2)
     (tmp_path / "holiday.jpg").write_bytes(png((200, 20, 20), form="JPEG"))
     (tmp_path / "beach.jpg").write_bytes(png((20, 20, 200), form="JPEG"))

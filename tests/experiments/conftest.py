@@ -24,7 +24,7 @@ def make(weights: Path, pictures: Path, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def three(pictures: Path, tmp_path: Path) -> list[str]:
-    """Three datasets of the same four classes."""
+    """Three datasets with the same four classes."""
     for name in ("copy", "again"):
         shutil.copytree(pictures, tmp_path / name)
     return [str(pictures), str(tmp_path / "copy"), str(tmp_path / "again")]

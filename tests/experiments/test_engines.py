@@ -1,4 +1,4 @@
-"""Grids in several processes: what comes out, and what of it survives kills, interrupts and other grids."""
+"""Grids in several processes: results, kills, interrupts and concurrent grids."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ from vlprompt.runs.record import read_record
 from vlprompt.utils.locks import lock
 from vlprompt.utils.progress import Reporter
 
-# Long enough to be told of before it is over, which happens five times a second.
+# Long enough for at least one progress message, of which there are five per second.
 EPOCHS = 120
 
 
@@ -50,7 +50,7 @@ def make(weights: Path, pictures: Path, tmp_path: Path) -> Any:
 
 
 class Watching(Reporter):
-    """Keeps what it is told, and acts once when training goes on after an epoch is on disk."""
+    """Reporter that keeps its messages, and acts once training continues after an epoch was saved."""
 
     def __init__(self, folder: Path | None = None, act: Callable[[], None] = lambda: None) -> None:
         super().__init__(quiet=True)
@@ -79,7 +79,7 @@ def prompts(grid: Grid) -> list[bytes]:
     return [(cell.folder / "prompts.safetensors").read_bytes() for cell in grid.cells]
 
 
-def test_processes_give_what_one_gives_though_one_is_killed(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_match_one_process_after_a_kill(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = make(["zero-shot", "coop"], [1], "alone")
     assert alone.run(Watching()) == {}
 
@@ -103,7 +103,7 @@ def test_processes_give_what_one_gives_though_one_is_killed(make: Any, monkeypat
     assert list(failed) == [broken]
     assert "run.json cannot be read" in failed[broken]
     assert jobs.count(cut) == 2
-    lost = "pictures0, coop, 1 shot, seed 1: its process was lost (it was killed by SIGKILL); another one continues it"
+    lost = "pictures0, coop, 1 shot, seed 1: its process was lost (it was killed by SIGKILL); restarting it"
     assert lost in reporter.lines
     assert "2 running" in reporter.notes
     assert sum(line.split("/")[0] in "123" and "test " in line for line in reporter.lines) == 2
@@ -111,7 +111,7 @@ def test_processes_give_what_one_gives_though_one_is_killed(make: Any, monkeypat
     assert not list(grid.cells[0].folder.parents[2].rglob("*.lock"))
 
 
-def test_an_interrupt_reaches_the_processes_and_loses_nothing(make: Any) -> None:
+def test_interrupt_stops_processes_without_losing_epochs(make: Any) -> None:
     whole = make(["coop"], [1], "whole")
     whole.run(Watching())
 
@@ -131,7 +131,7 @@ def test_an_interrupt_reaches_the_processes_and_loses_nothing(make: Any) -> None
 
 
 class Dead:
-    """A process that is lost at once."""
+    """Stand-in for a process that dies immediately."""
 
     end = "it was killed by SIGKILL"
 
@@ -146,7 +146,7 @@ class Dead:
         return True
 
 
-def test_a_cell_that_always_loses_its_process_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cell_fails_after_repeated_process_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "Child", Dead)
     jobs = [Job(label=name, config="", folder=name, prompts_from=None) for name in "abc"]
     reporter = Watching()
@@ -172,7 +172,7 @@ def test_processes_share_threads_and_devices(monkeypatch: pytest.MonkeyPatch) ->
         assert "CUDA_VISIBLE_DEVICES" not in Processes(3, runtime).environment(1)
 
 
-def test_a_cell_that_another_process_runs_is_left_to_it(make: Any) -> None:
+def test_cell_locked_by_another_process_is_skipped(make: Any) -> None:
     grid = make(["zero-shot", "coop"], [1], "grid", epochs=1)
     held = grid.cells[0].folder
     reporter = Watching()
@@ -186,7 +186,7 @@ def test_a_cell_that_another_process_runs_is_left_to_it(make: Any) -> None:
     assert len(grid.finished) == 2
 
 
-def test_an_error_of_any_kind_is_of_its_cell_alone(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_fails_only_its_cell(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of\nmemory")
 
@@ -196,10 +196,10 @@ def test_an_error_of_any_kind_is_of_its_cell_alone(make: Any, monkeypatch: pytes
 
 
 def below(parent: int) -> Iterator[tuple[int, str]]:
-    """Processes that this one, or one of its children, has started: their number and their command."""
+    """Return id and command of all descendant processes."""
     parents, commands = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # one that has ended meanwhile
+        with suppress(OSError):  # the process has ended
             parents[folder.name] = (folder / "stat").read_text().rpartition(")")[2].split()[1]
             commands[folder.name] = (folder / "cmdline").read_text()
     for number, command in commands.items():
@@ -212,7 +212,7 @@ def below(parent: int) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra `sweep` is not installed")
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found in /proc")
-def test_a_ray_cluster_gives_what_one_process_gives_though_a_worker_is_killed(make: Any) -> None:
+def test_ray_matches_one_process_after_a_kill(make: Any) -> None:
     alone = make(["coop"], [1, 2], "alone")
     alone.run(Watching())
     grid = make(["coop"], [1, 2], "grid")
@@ -230,34 +230,32 @@ def test_a_ray_cluster_gives_what_one_process_gives_though_a_worker_is_killed(ma
     reporter = Watching()
     assert grid.run(reporter, cluster) == {}
     assert killed
-    assert [line for line in reporter.lines if line.endswith("was lost (WorkerCrashedError); another one continues it")]
+    assert [line for line in reporter.lines if line.endswith("was lost (WorkerCrashedError); restarting it")]
     assert len(grid.finished) == 2
     assert prompts(alone) == prompts(grid)
     assert addresses == {"127.0.0.1"}
     assert not any("raylet" in command for _, command in below(os.getpid()))
 
 
-def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ray_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     job = Job(label="a", config="", folder="a", prompts_from=None)
-    with pytest.raises(VLPromptError, match=r"`engine` ray needs Ray; pip install 'vlprompt\[sweep\]'"):
+    with pytest.raises(VLPromptError, match=r"`engine` ray needs Ray; run `pip install 'vlprompt\[sweep\]'`"):
         next(Cluster(None, 1, 0).run(iter([job]), Watching()))
     assert list(Cluster(None, 1, 0).run(iter([]), Watching())) == []
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra `sweep` is not installed")
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense"])
-def test_a_ray_cluster_that_does_not_answer_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_ray_cluster_raises(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(label="a", config="", folder="a", prompts_from=None)
     for option in (address, "auto"):
         monkeypatch.setenv("RAY_ADDRESS", address)
-        with pytest.raises(VLPromptError, match=rf"`address` {option}: no Ray cluster answers \(.*\); check it"):
+        with pytest.raises(VLPromptError, match=rf"no Ray cluster responds at `address` {option} \(.*\); check it"):
             next(Cluster(option, 1, 0).run(iter([job]), Watching()))
 
 
-def test_a_cell_on_a_cluster_comes_back_with_its_warnings(
-    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_remote_cell_returns_its_warnings(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     loaded: list[str] = []
 
@@ -275,7 +273,7 @@ def test_a_cell_on_a_cluster_comes_back_with_its_warnings(
     assert loaded == [config.data.source] * 2
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_folder_that_is_missing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(label="a", config="", folder="a", prompts_from=None)
     (message,) = worker.run_remotely(job, str(tmp_path / "no"), 1)
     assert "is not on this machine (No such file or directory); put `out` on shared storage" in message["ended"]
@@ -283,7 +281,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
 
 @pytest.fixture
 def command(call: Call, weights: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Calls `vlprompt run` with options; returns the engine that it chose, or its line of error."""
+    """Call `vlprompt run` with options; return the chosen engine or the error line."""
     engines: list[Any] = []
     monkeypatch.setattr(Grid, "run", lambda self, reporter, engine: engines.append(engine) or {})
     grid = ["--methods", "zero-shot", "--datasets", pictures, "--shots", 1, "--seeds", 1, "--out", tmp_path / "grid"]

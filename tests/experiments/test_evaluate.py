@@ -1,4 +1,4 @@
-"""One pass over the images gives what a pass for each test would."""
+"""One pass over the images matches one pass per test."""
 
 import shutil
 from dataclasses import replace
@@ -27,7 +27,7 @@ def backbone(weights: Path) -> Backbone:
 
 @pytest.fixture(scope="module")
 def dataset(pictures: Path) -> Dataset:
-    """Five classes, so that halves differ, the first without test images of its own."""
+    """Five classes, so that halves differ in size; the first one has no test images."""
     found = load_dataset(pictures)
     more = tuple(replace(item, label=4) for item in found.test[-3:])
     test = tuple(item for item in (*found.test[:-3], *more) if item.label)
@@ -39,7 +39,7 @@ def configured(protocol: str, method: str = "coop") -> RunConfig:
 
 
 def apart(method: Method[Any], part: Dataset, config: RunConfig) -> torch.Tensor:
-    """Probabilities of a test whose classes are named alone and whose images are encoded alone."""
+    """Return the probabilities of a test evaluated separately, with only its classes and images."""
     method.set_class_names(part.class_names)
     found = inputs_of(method, part.test, part.root, config, Reporter(quiet=True), frozen=False)
     with torch.no_grad():
@@ -48,9 +48,7 @@ def apart(method: Method[Any], part: Dataset, config: RunConfig) -> torch.Tensor
 
 
 @pytest.mark.parametrize("name", sorted(set(list_methods()) - {"linear-probe", "tip-adapter", "tip-adapter-f"}))
-def test_label_spaces_read_off_one_pass_are_those_of_separate_ones(
-    name: str, backbone: Backbone, dataset: Dataset
-) -> None:
+def test_one_pass_matches_separate_label_spaces(name: str, backbone: Backbone, dataset: Dataset) -> None:
     torch.manual_seed(1)
     method = create_method(name, backbone, dataset.subset("base").class_names).eval()
     config, before = configured("base-to-new", name), method.class_names
@@ -83,7 +81,7 @@ def test_images_are_encoded_once_for_all_label_spaces(
 
 
 @pytest.mark.parametrize("name", ["coop", "linear-probe", "tip-adapter"])
-def test_a_shifted_domain_selects_the_columns_of_its_classes(name: str, backbone: Backbone, dataset: Dataset) -> None:
+def test_shifted_domain_uses_columns_of_its_classes(name: str, backbone: Backbone, dataset: Dataset) -> None:
     torch.manual_seed(1)
     method = create_method(name, backbone, dataset.class_names).eval()
     if name == "linear-probe":
@@ -101,7 +99,7 @@ def test_a_shifted_domain_selects_the_columns_of_its_classes(name: str, backbone
     assert found["other"].labels.tolist() == [item.label for item in test]
 
 
-def test_means_and_targets_are_summed_up() -> None:
+def test_summarize_adds_means_and_target_average() -> None:
     metrics = {name: {"accuracy": value} for name, value in (("source", 90.0), ("a", 40.0), ("b", 60.0))}
     assert PROTOCOLS["cross-dataset"].summary(metrics) == {"target_average": 50.0}
     halves = {"base": 60.0, "new": 30.0, "open-base": 50.0, "open-new": 0.0}
@@ -112,7 +110,7 @@ def test_means_and_targets_are_summed_up() -> None:
     assert PROTOCOLS["few-shot"].summary({"test": {"accuracy": 1.0}}) == {}
 
 
-def test_metrics_count_the_classes_that_have_images(backbone: Backbone, dataset: Dataset) -> None:
+def test_macro_accuracy_ignores_classes_without_images(backbone: Backbone, dataset: Dataset) -> None:
     method = create_method("zero-shot", backbone, dataset.class_names)
     predictions = run_tests(configured("few-shot", "zero-shot"), dataset, {}, method, Reporter(quiet=True))
     metrics = summarize("few-shot", predictions)["test"]
@@ -126,7 +124,7 @@ def test_metrics_count_the_classes_that_have_images(backbone: Backbone, dataset:
     assert metrics["images"] == len(dataset.test)
 
 
-def test_tests_are_described_by_what_they_hold(dataset: Dataset, tmp_path: Path) -> None:
+def test_describe_tests_counts_images_and_classes(dataset: Dataset, tmp_path: Path) -> None:
     tests = describe_tests("base-to-new", dataset, {})
     assert {name: (test.classes, test.images) for name, test in tests.items()} == {
         "base": (3, len([item for item in dataset.test if item.label < 3])),
@@ -146,13 +144,13 @@ def test_tests_are_described_by_what_they_hold(dataset: Dataset, tmp_path: Path)
         describe_tests("base-to-new", replace(dataset, test=dataset.test[:1]), {})
 
 
-def test_a_class_alone_is_no_test(dataset: Dataset) -> None:
+def test_single_class_test_raises(dataset: Dataset) -> None:
     few = replace(dataset, class_names=dataset.class_names[:3])
     with pytest.raises(VLPromptError, match="has 3 classes, which leaves only one new class to choose from"):
         PROTOCOLS["base-to-new"].tests["new"].select(few)
 
 
-def test_every_protocol_is_there_under_its_one_name() -> None:
+def test_protocol_names_match_the_schema() -> None:
     assert tuple(PROTOCOLS) == get_args(ProtocolName)
     assert [name for name, protocol in PROTOCOLS.items() if protocol.names_new] == ["base-to-new", "cross-dataset"]
     assert all(set(protocol.recipes) <= set(PROTOCOLS) for protocol in PROTOCOLS.values())

@@ -18,7 +18,7 @@ from vlprompt.results.tables import make_tables
 from vlprompt.runs.record import read_record
 
 
-def test_finished_cells_are_skipped_and_times_are_learned_from(make: Any) -> None:
+def test_finished_cells_are_skipped_and_improve_estimates(make: Any) -> None:
     first = make(["zero-shot", "coop"], seeds=[1])
     assert first.seconds_left() is None
     reporter = Written()
@@ -32,7 +32,9 @@ def test_finished_cells_are_skipped_and_times_are_learned_from(make: Any) -> Non
     assert second.summary().startswith("6 cells: 2 finished, 4 to run; ")
     rates = [sum(second.records[cell.folder].timings.values()) / cell.work for cell in first.cells]
     work = second.cells[0].work
-    expected = work * (rates[0] + rates[1] + 2 * (rates[0] + rates[1]) / 2)  # KgCoOp is taken for an average one
+    expected = work * (
+        rates[0] + rates[1] + 2 * (rates[0] + rates[1]) / 2
+    )  # KgCoOp is assumed to be as fast as the average
     assert second.seconds_left() == pytest.approx(expected)
     second.rehearse(Written())
     pace = second.paces["kgcoop"]
@@ -46,7 +48,7 @@ def test_finished_cells_are_skipped_and_times_are_learned_from(make: Any) -> Non
     assert all((folder / "run.json").read_bytes() == content for folder, content in before.items())
 
 
-def test_an_interrupted_grid_goes_on_to_the_same_bytes(make: Any, tmp_path: Path) -> None:
+def test_resumed_grid_is_bitwise_identical(make: Any, tmp_path: Path) -> None:
     last = tmp_path / "cut/few-shot/pictures0/coop/shots-1/seed-2"
 
     whole = make(["zero-shot", "coop"], out=tmp_path / "whole")
@@ -67,7 +69,7 @@ def test_an_interrupted_grid_goes_on_to_the_same_bytes(make: Any, tmp_path: Path
         assert (one.folder / "prompts.safetensors").read_bytes() == (other.folder / "prompts.safetensors").read_bytes()
 
 
-def test_a_table_of_a_stopped_grid_says_what_it_lacks(make: Any, tmp_path: Path) -> None:
+def test_table_of_partial_grid_shows_missing_cells(make: Any, tmp_path: Path) -> None:
     grid = make(["zero-shot", "coop"], seeds=[1, 2, 3])
     first = grid.cells[0].folder
     with pytest.raises(KeyboardInterrupt):
@@ -80,11 +82,11 @@ def test_a_table_of_a_stopped_grid_says_what_it_lacks(make: Any, tmp_path: Path)
     assert [(place.have, place.need, place.sample) for place in places] == [(1, 3, None), (0, 3, None)]
 
     again = make(["coop"], seeds=[2], settings={**FAST, "optim.epochs": 1})
-    assert again.state(again.cells[0]) == "to run"  # a plan binds nobody
+    assert again.state(again.cells[0]) == "to run"  # planned cells count as not started
     assert again.run(Written()) == {}
 
 
-def test_classes_with_fewer_images_than_shots_are_told_of(make: Any) -> None:
+def test_grid_warns_about_classes_with_few_images(make: Any) -> None:
     assert make(["coop", "zero-shot"]).short_classes() == []
     (line,) = make(["coop", "zero-shot"], shots=[1, 64]).short_classes()
     assert re.fullmatch(r"pictures0: 4 classes have fewer than 64 training images \(fewest: \d of '.*'\); all .*", line)
@@ -101,8 +103,8 @@ def test_every_method_can_be_measured_on_a_batch(method: str, make: Any, tmp_pat
     assert not (tmp_path / "grid").exists()
 
 
-def test_other_pictures_under_the_same_names_are_another_run(make: Any, pictures: Path, tmp_path: Path) -> None:
-    """Two styles of the same things often lie in files of the same names."""
+def test_different_images_with_same_names_are_another_run(make: Any, pictures: Path, tmp_path: Path) -> None:
+    """Datasets in two styles often have the same file names."""
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
     names = sorted(path.name for path in other.iterdir() if path.is_dir())
@@ -126,7 +128,7 @@ def test_other_pictures_under_the_same_names_are_another_run(make: Any, pictures
     assert make(["coop"], seeds=[1], datasets=[str(moved)]).cells[0].prompts_from == first.cells[0].folder
 
 
-def test_a_cell_that_fails_leaves_the_others_alone(make: Any) -> None:
+def test_failing_cell_does_not_stop_the_others(make: Any) -> None:
     planned = make(["zero-shot", "coop"], seeds=[1])
     broken = planned.cells[0].folder
     broken.mkdir(parents=True)
@@ -139,7 +141,7 @@ def test_a_cell_that_fails_leaves_the_others_alone(make: Any) -> None:
     assert planned.finished == planned.cells[1:]
 
 
-def test_a_line_says_the_accuracy_of_every_test(make: Any) -> None:
+def test_progress_line_has_the_accuracy_of_every_test(make: Any) -> None:
     reporter = Written()
     planned = make(["zero-shot"], "base-to-new", seeds=[1])
     planned.run(reporter)
@@ -148,9 +150,7 @@ def test_a_line_says_the_accuracy_of_every_test(make: Any) -> None:
     assert f": {tests} in " in reporter.lines[0]
 
 
-def test_what_was_learned_under_another_protocol_is_not_learned_again(
-    make: Any, three: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prompts_are_shared_between_protocols(make: Any, three: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     methods = ["zero-shot", "kgcoop"]
     first = make(methods)
     assert first.run(Written()) == {}
@@ -168,7 +168,7 @@ def test_what_was_learned_under_another_protocol_is_not_learned_again(
     ]
 
 
-def test_a_cell_that_need_not_learn_is_taken_to_last_as_long_as_its_tests(make: Any) -> None:
+def test_cell_with_copied_prompts_is_estimated_by_test_time(make: Any) -> None:
     grid = make(["coop"], seeds=[1])
     grid.run(Written())
     (done,) = grid.cells
@@ -183,5 +183,5 @@ def test_a_cell_that_need_not_learn_is_taken_to_last_as_long_as_its_tests(make: 
     ("seconds", "words"),
     [(None, "unknown time"), (20, "less than a minute"), (600, "about 10 min"), (7800, "about 2 h 10 min")],
 )
-def test_times_are_said_as_people_say_them(seconds: float | None, words: str) -> None:
+def test_duration_format(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words

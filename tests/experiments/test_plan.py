@@ -1,4 +1,4 @@
-"""Plans of grids: their cells and folders, and mistakes that are found before any work starts."""
+"""Plans of grids: cells, folders, and errors that are raised before any work starts."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.experiments.plan import _file_name
 
 
-def test_cells_have_readable_folders_and_go_seed_by_seed(make: Any, tmp_path: Path) -> None:
+def test_cells_have_readable_folders_in_seed_order(make: Any, tmp_path: Path) -> None:
     planned = make(["coop", "coop[n_ctx=4,ctx_init=null]", "zero-shot[template=a/the {}.]"], shots=[1, 2])
     folders = [cell.folder.relative_to(tmp_path / "grid").as_posix() for cell in planned.cells]
     assert len(folders) == len(set(folders)) == 3 * 2 * 2
@@ -27,18 +27,18 @@ def test_cells_have_readable_folders_and_go_seed_by_seed(make: Any, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("protocol", "method"), [("few-shot", "zero-shot"), ("base-to-new", "kgcoop")])
-def test_class_names_of_every_dataset_are_read_before_work(
+def test_class_names_of_every_dataset_are_checked_up_front(
     protocol: str, method: str, make: Any, pictures: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
     last = sorted(path.name for path in other.iterdir() if path.is_dir())[-1]
-    (other / last).rename(other / f"zz{'1' * 90}")  # every figure is a token
+    (other / last).rename(other / f"zz{'1' * 90}")  # every digit is a token
     with pytest.raises(VLPromptError, match=r"zz1.* tokens"):
         make([method], protocol, datasets=[str(pictures), str(other)])
 
 
-def test_cells_of_other_settings_are_refused_before_work(make: Any, weights: Path) -> None:
+def test_occupied_cells_are_refused_up_front(make: Any, weights: Path) -> None:
     make(["zero-shot"]).run(Written())
     with pytest.raises(
         VLPromptError, match=r"seed-1 and 1 more hold runs with other settings, .* another folder as `out`"
@@ -49,9 +49,11 @@ def test_cells_of_other_settings_are_refused_before_work(make: Any, weights: Pat
     assert len(make(["zero-shot"], settings={**FAST, "runtime.eval_batch_size": 7}).finished) == 2
 
 
-def test_methods_bound_to_classes_are_refused_together(make: Any, tmp_path: Path) -> None:
+def test_class_bound_methods_are_reported_together(make: Any, tmp_path: Path) -> None:
     methods = ["coop", "coop[class_specific=true]", "linear-probe"]
-    with pytest.raises(VLPromptError, match=r"`methods` coop\[class_specific=true\], linear-probe: .* new classes"):
+    with pytest.raises(
+        VLPromptError, match=r"`methods` coop\[class_specific=true\], linear-probe cannot name new classes"
+    ):
         make(methods, "base-to-new")
     assert not (tmp_path / "grid").exists()
     assert len(make(methods).cells) == 6
@@ -65,7 +67,9 @@ def test_each_dataset_is_tested_on_the_others_unless_targets_are_named(make: Any
     assert [cell.config.data.targets for cell in named.cells] == [(two, other), (other,)]
     assert set(named.pools) == set(three)
     for targets in (None, [one]):
-        with pytest.raises(VLPromptError, match="tests other datasets than 'pictures0'; name them as `targets`"):
+        with pytest.raises(
+            VLPromptError, match="needs datasets to test on besides 'pictures0'; pass them as `targets`"
+        ):
             make(["zero-shot"], "cross-dataset", datasets=[one], targets=targets)
 
 
@@ -74,27 +78,25 @@ def test_each_dataset_is_tested_on_the_others_unless_targets_are_named(make: Any
     [
         (["cooop"], {}, "unknown method 'cooop'; did you mean 'coop'?"),
         (["coop[n_ctxx=4]"], {}, "method 'coop' has no option 'n_ctxx'"),
-        (["coop[n_ctx]"], {}, r"`methods` coop\[n_ctx\]: write options as NAME\[KEY=VALUE,KEY=VALUE\]"),
-        (["coop]"], {}, r"`methods` coop\]: write NAME or NAME\[KEY=VALUE"),
+        (["coop[n_ctx]"], {}, r"`methods` must be NAME or NAME\[KEY=VALUE,KEY=VALUE\], got 'coop\[n_ctx\]'"),
+        (["coop]"], {}, r"`methods` must be NAME or NAME\[KEY=VALUE,KEY=VALUE\], got 'coop\]'"),
         (["maple[depth=9]"], {}, "depth=9: the tower has 2 layers"),
-        (["coop", "coop[n_ctx=16]"], {}, "the grid has pictures0, coop, 1 shot, seed 1 twice"),
+        (["coop", "coop[n_ctx=16]"], {}, "the grid contains pictures0, coop, 1 shot, seed 1 twice"),
         (["coop"], {"recipe": "dapt/few-shot"}, "`recipe` dapt/few-shot is for `method` dapt, got coop"),
         (["promptsrc[gpa_epochs=7]"], {}, "method.gpa_epochs=7 and optim.epochs=[0-9]+ differ"),
         (["coop"], {"shots": []}, "must not be empty"),
-        (["coop"], {"seeds": [-1]}, "seed=-1: must be at least 0"),
-        (["coop"], {"settings": {"optim.epoch": 1}}, "unknown setting optim.epoch; did you mean 'epochs'"),
-        (["coop"], {"datasets": ["no-such"]}, "no-such is no folder here and no dataset"),
+        (["coop"], {"seeds": [-1]}, "seed must be at least 0, got -1"),
+        (["coop"], {"settings": {"optim.epoch": 1}}, "unknown setting optim.epoch; did you mean 'optim.epochs'"),
+        (["coop"], {"datasets": ["no-such"]}, "no-such is neither a folder"),
     ],
 )
-def test_mistakes_are_found_before_work(
-    methods: list[str], changes: dict[str, Any], message: str, make: Any, tmp_path: Path
-) -> None:
+def test_plan_grid_errors(methods: list[str], changes: dict[str, Any], message: str, make: Any, tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=message):
         make(methods, **changes)
     assert not (tmp_path / "grid").exists()
 
 
-def test_a_label_that_no_file_can_have_is_told_apart() -> None:
+def test_file_names_of_unsafe_labels_are_unique() -> None:
     one, other = (_file_name(f"zero-shot[template={text}]") for text in ("a/b", "a:b"))
     assert one != other
     assert one.startswith("zero-shot,template=a_b-")

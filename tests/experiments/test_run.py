@@ -1,4 +1,4 @@
-"""Whole runs on tiny data: their folders, resuming, and what is refused."""
+"""Complete runs on tiny data: run folders, resuming and errors."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def without_times(record: RunRecord) -> list[Any]:
     return [(epoch.epoch, epoch.lr, epoch.accuracy, epoch.losses) for epoch in record.history]
 
 
-def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
+def test_run_folder_contents(config: Any, tmp_path: Path, pictures: Path) -> None:
     record = run_experiment(config("dapt"), tmp_path / "run")
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert files == ["predictions.parquet", "prompts.safetensors", "run.json", "split.jsonl"]
@@ -75,7 +75,7 @@ def test_a_run_leaves_its_folder(config: Any, tmp_path: Path, pictures: Path) ->
     assert len((tmp_path / "run" / "run.json").read_text().splitlines()) == len(RunRecord.model_fields)
 
 
-def test_the_record_names_the_recipe_and_what_differs_from_it(weights: Path, pictures: Path, tmp_path: Path) -> None:
+def test_record_has_recipe_and_overrides(weights: Path, pictures: Path, tmp_path: Path) -> None:
     settings = {
         "backbone.source": str(weights),
         "data.source": str(pictures),
@@ -99,7 +99,7 @@ def test_training_lowers_the_loss(config: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["coop", "dapt", "promptsrc", "clip-lora"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_an_interrupted_run_goes_on_bit_for_bit(method: str, optimizer: str, config: Any, tmp_path: Path) -> None:
+def test_resumed_run_is_bitwise_identical(method: str, optimizer: str, config: Any, tmp_path: Path) -> None:
     settings = config(method, optim={"optimizer": optimizer})
     whole = run_experiment(settings, tmp_path / "whole")
 
@@ -133,17 +133,17 @@ def test_resuming_refuses_another_run(config: Any, tmp_path: Path, pictures: Pat
             run_experiment(other, tmp_path / "run", resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
-    with pytest.raises(VLPromptError, match=r"`out` .* exists and is not a run; choose another folder"):
+    with pytest.raises(VLPromptError, match=r"`out` .* exists and is not a run folder; choose another one"):
         run_experiment(settings, tmp_path / "full")
 
 
-def test_a_run_among_the_classes_is_refused(config: Any, pictures: Path) -> None:
+def test_run_folder_inside_the_data_is_refused(config: Any, pictures: Path) -> None:
     with pytest.raises(VLPromptError, match=r"`out` .*mine is inside .*, whose folders are classes"):
         run_experiment(config(), pictures / "mine")
     assert not (pictures / "mine").exists()
 
 
-def test_runs_may_lie_in_a_folder_that_is_called_as_a_dataset_is(
+def test_run_folder_may_share_a_dataset_name(
     config: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -153,7 +153,7 @@ def test_runs_may_lie_in_a_folder_that_is_called_as_a_dataset_is(
     assert len(list(tmp_path.glob("openmoji/*/run.json"))) == 2
 
 
-def test_a_damaged_state_is_an_error(config: Any, tmp_path: Path) -> None:
+def test_damaged_state_raises(config: Any, tmp_path: Path) -> None:
     settings = config()
     run_experiment(settings, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -163,7 +163,7 @@ def test_a_damaged_state_is_an_error(config: Any, tmp_path: Path) -> None:
         run_experiment(settings, tmp_path / "run", resume=True)
 
 
-def test_the_shots_are_in_the_folder(config: Any, tmp_path: Path, pictures: Path) -> None:
+def test_split_file_lists_the_shots(config: Any, tmp_path: Path, pictures: Path) -> None:
     record = run_experiment(config(protocol="base-to-new"), tmp_path / "run")
     split = read_split(tmp_path / "run" / "split.jsonl", pictures)
     assert (len(split.train), len(split.val), len(split.test)) == (record.split.train, record.split.val, 0)
@@ -171,7 +171,7 @@ def test_the_shots_are_in_the_folder(config: Any, tmp_path: Path, pictures: Path
     assert record.split.content == json.loads((tmp_path / "run" / "split.jsonl").open().readline())["content"]
 
 
-def test_a_split_file_gives_the_same_run(config: Any, tmp_path: Path, pictures: Path) -> None:
+def test_split_file_reproduces_the_run(config: Any, tmp_path: Path, pictures: Path) -> None:
     settings = config(data={"shots": 2}, seed=3)
     record = run_experiment(settings, tmp_path / "run")
     write_split(load_dataset(pictures).few_shot(2, seed=3), tmp_path / "split.jsonl")
@@ -185,9 +185,7 @@ def test_a_split_file_gives_the_same_run(config: Any, tmp_path: Path, pictures: 
     assert again.metrics == record.metrics
 
 
-def test_classes_with_fewer_images_than_shots_are_named_in_the_record(
-    config: Any, tmp_path: Path, pictures: Path
-) -> None:
+def test_record_lists_classes_with_few_images(config: Any, tmp_path: Path, pictures: Path) -> None:
     shutil.copytree(pictures, tmp_path / "few")
     for file in sorted((tmp_path / "few" / "night").iterdir())[4:]:
         file.unlink()
@@ -208,7 +206,7 @@ def test_base_to_new_tests_both_halves(config: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def others(tmp_path: Path, pictures: Path) -> dict[str, Path]:
-    """Other pictures: of two of the four classes, of other classes, and none of them for tests."""
+    """Other datasets: with two of the four classes, with other classes, and without test images."""
     made = {
         "shifted": {"red_apple": "night", "night": "red_apple"},
         "foreign": {"wet_sand": "night", "red_apple": "red_apple"},
@@ -220,7 +218,7 @@ def others(tmp_path: Path, pictures: Path) -> dict[str, Path]:
     return {name: tmp_path / name for name in made}
 
 
-def test_other_datasets_are_tested_under_their_own_names(
+def test_targets_are_tested_under_their_names(
     config: Any, tmp_path: Path, others: dict[str, Path], pictures: Path
 ) -> None:
     targets = [str(path) for path in others.values()]
@@ -244,7 +242,7 @@ def test_other_datasets_are_tested_under_their_own_names(
     assert open_task(one).result_hash == record.result_hash != open_task(other).result_hash
 
 
-def test_a_shifted_domain_is_the_datasets_own_unless_given(
+def test_targets_default_to_the_datasets_shifted_domains(
     config: Any, tmp_path: Path, others: dict[str, Path], pictures: Path
 ) -> None:
     pools = {str(pictures): replace(load_dataset(pictures), shifted=(str(others["shifted"]),))}
@@ -263,16 +261,16 @@ def test_a_shifted_domain_is_the_datasets_own_unless_given(
         (
             "cross-dataset",
             [],
-            "`protocol` 'cross-dataset' tests other datasets than 'pictures0'; name them as `targets`",
+            "`protocol` 'cross-dataset' needs datasets to test on besides 'pictures0'; pass them as `targets`",
         ),
-        ("domain-generalization", [], "tests other datasets than 'pictures0'; name them as `targets`"),
+        ("domain-generalization", [], "needs datasets to test on besides 'pictures0'; pass them as `targets`"),
         ("domain-generalization", ["foreign"], "'pictures0' has no class 'wet sand', .*; use cross-dataset"),
-        ("cross-dataset", ["shifted", "shifted"], "two tests would be called 'shifted'"),
-        ("cross-dataset", ["pictures"], "is the dataset that is learned from"),
+        ("cross-dataset", ["shifted", "shifted"], "another test is already named 'shifted'"),
+        ("cross-dataset", ["pictures"], "is the source dataset, which is always tested"),
         ("cross-dataset", ["no-such"], "no-such is neither a folder"),
     ],
 )
-def test_targets_that_do_not_do(
+def test_invalid_targets_raise(
     protocol: str,
     targets: list[str],
     message: str,
@@ -288,7 +286,7 @@ def test_targets_that_do_not_do(
 
 
 @pytest.mark.parametrize("method", ["coop", "dapt", "promptsrc", "tip-adapter-f", "e2mim"])
-def test_prompts_of_a_run_with_the_same_training_are_taken(
+def test_prompts_are_copied_from_a_run_with_the_same_training(
     method: str, config: Any, tmp_path: Path, others: dict[str, Path]
 ) -> None:
     shifted = config(method, protocol="domain-generalization", data={"targets": [str(others["shifted"])]})
@@ -306,7 +304,7 @@ def test_prompts_of_a_run_with_the_same_training_are_taken(
     assert one == other
 
 
-def test_prompts_of_another_training_are_not_taken(config: Any, tmp_path: Path) -> None:
+def test_prompts_are_not_copied_from_another_training(config: Any, tmp_path: Path) -> None:
     run_experiment(config(seed=2), tmp_path / "other")
     record = run_experiment(config(), tmp_path / "run", prompts_from=tmp_path / "other")
     assert record.prompts_from is None
@@ -320,7 +318,7 @@ def test_class_specific_context_is_refused_before_training(config: Any, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
+def test_bf16_is_close_to_fp32(config: Any, tmp_path: Path) -> None:
     exact = run_experiment(config("dapt"), tmp_path / "exact")
     rounded = run_experiment(config("dapt", backbone={"precision": "bf16"}), tmp_path / "rounded")
     assert rounded.history[-1].losses["total"] == pytest.approx(exact.history[-1].losses["total"], rel=0.05)
@@ -330,7 +328,7 @@ def test_bf16_learns_nearly_the_same(config: Any, tmp_path: Path) -> None:
     assert {str(value.dtype) for value in prompts.values()} == {"torch.float32"}
 
 
-def test_a_run_that_did_not_converge_ends_without_a_temperature(config: Any, tmp_path: Path) -> None:
+def test_diverged_run_has_no_calibration(config: Any, tmp_path: Path) -> None:
     run_experiment(config(optim={"lr": 1e30}), tmp_path / "run")
     record = read_record(tmp_path / "run")
     assert (record.status, record.calibration) == ("finished", None)
@@ -355,7 +353,7 @@ def test_evaluating_other_data_names_its_classes(config: Any, tmp_path: Path, pi
     assert found["test"]["images"] < 24
 
 
-def test_other_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -> None:
+def test_different_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -> None:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(weights.read_bytes())
     run_experiment(config(backbone={"source": str(copy)}), tmp_path / "run")
@@ -366,7 +364,7 @@ def test_other_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -
         vlprompt.evaluate(tmp_path / "run", device="cpu")
 
 
-def test_online_images_and_workers_change_nothing_that_they_should_not(config: Any, tmp_path: Path) -> None:
+def test_workers_do_not_change_the_result(config: Any, tmp_path: Path) -> None:
     alone = run_experiment(config("dapt"), tmp_path / "alone")
     together = run_experiment(config("dapt", runtime={"workers": 2}), tmp_path / "together")
     assert without_times(alone) == without_times(together)

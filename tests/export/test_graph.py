@@ -1,4 +1,4 @@
-"""Methods and image towers as graphs: each answers as it does in PyTorch, whatever the number of pictures."""
+"""Exported graphs of methods and image towers match PyTorch at any batch size."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ TEXT = {"width": 64, "heads": 2, "layers": 1, "context_length": 16}
 
 
 def vit(layers: int) -> Callable[[Path], Backbone]:
-    """CLIP's, as shallow as a test allows: tracing takes its time layer by layer."""
+    """CLIP's towers with few layers, since tracing time grows with depth."""
     return lambda folder: load_backbone(write_weights(folder / "vit.safetensors", layers), device="cpu")
 
 
@@ -56,7 +56,7 @@ def fill_cache(method: Any) -> None:
 
 def fill_probe(method: Any) -> None:
     method.weight.normal_()
-    method.bias[1] = float("-inf")  # a class without a shot
+    method.bias[1] = float("-inf")  # a class without shots
 
 
 def fill_updates(method: Any) -> None:
@@ -79,7 +79,7 @@ def as_it_starts(method: Any) -> None:
     ],
     ids=["cocoop", "clip-lora", "mudpt", "ResNet, tip-adapter", "timm ViT, vpt", "linear-probe"],
 )
-def test_a_graph_answers_as_its_method_does(
+def test_graph_matches_the_method(
     tmp_path: Path, tower: Callable[[Path], Backbone], name: str, fill: Callable[[Any], None]
 ) -> None:
     backbone, generator = tower(tmp_path), torch.Generator().manual_seed(0)
@@ -99,7 +99,7 @@ def test_a_graph_answers_as_its_method_does(
     assert not made & {weight.name.removeprefix("method.") for weight in model.graph.initializer}
 
 
-def test_a_method_that_counts_its_images_says_so(tmp_path: Path) -> None:
+def test_method_with_fixed_batch_size_raises(tmp_path: Path) -> None:
     class Counting(ZeroShot):
         name = "counting"
 

@@ -1,4 +1,4 @@
-"""A run as an .onnx file: what is in it, that it answers as PyTorch does, and what is refused."""
+"""Export to .onnx: file contents, agreement with PyTorch, and errors."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def exported(run: Path) -> Export:
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program on the page, as it is written there."""
+    """Code of the documented example."""
     (*_, code) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(code.splitlines()) <= 25
     file = tmp_path_factory.mktemp("example") / "predict.py"
@@ -78,7 +78,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def instant(exported: Export, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    """The graph that tracing gives, without tracing."""
+    """Return a recorded graph instead of tracing."""
     graph = onnx.load(exported.file)
     monkeypatch.setattr(writing, "traced", lambda deployed: deepcopy(graph))
     return graph
@@ -88,7 +88,7 @@ def session(file: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
 
-def test_the_file_says_what_it_is(exported: Export, run: Path, classifier: Classifier) -> None:
+def test_file_metadata(exported: Export, run: Path, classifier: Classifier) -> None:
     record = json.loads((run / "run.json").read_text())
     assert (exported.file, exported.size) == (run / "model-fp32.onnx", (run / "model-fp32.onnx").stat().st_size)
     about = session(exported.file).get_modelmeta().custom_metadata_map
@@ -103,7 +103,7 @@ def test_the_file_says_what_it_is(exported: Export, run: Path, classifier: Class
     assert {*about, *json.loads(about["preprocessing"])} <= documented
 
 
-def test_the_file_names_nothing_of_this_machine(exported: Export) -> None:
+def test_file_has_no_local_paths(exported: Export) -> None:
     content = exported.file.read_bytes()
     for word in (vlprompt.__file__, torch.__file__, str(exported.file.parent)):
         assert str(Path(word).parent).encode() not in content
@@ -112,7 +112,7 @@ def test_the_file_names_nothing_of_this_machine(exported: Export) -> None:
     assert (model.producer_name, model.ir_version, model.opset_import[0].version) == ("vlprompt", 8, 18)
 
 
-def test_any_number_of_images(exported: Export, classifier: Classifier, pictures: Path) -> None:
+def test_batch_size_is_dynamic(exported: Export, classifier: Classifier, pictures: Path) -> None:
     model = session(exported.file)
     assert model.get_inputs()[0].shape == ["batch", 3, 32, 32]
     assert [output.shape for output in model.get_outputs()] == [["batch", 4]] * 2
@@ -125,7 +125,7 @@ def test_any_number_of_images(exported: Export, classifier: Classifier, pictures
         np.testing.assert_allclose(torch.tensor(logits).softmax(-1), probabilities, atol=1e-6)
 
 
-def test_the_example_answers_as_vlprompt_does(
+def test_documented_example_matches_vlprompt(
     example: Path, exported: Export, classifier: Classifier, odd: list[Path]
 ) -> None:
     check = "import runpy, sys; runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -142,7 +142,7 @@ def test_the_example_answers_as_vlprompt_does(
 
 
 @pytest.mark.parametrize("squash", [False, True])
-def test_the_example_makes_the_same_pixels(
+def test_documented_preprocessing_matches_vlprompt(
     example: Path,
     exported: Export,
     classifier: Classifier,
@@ -160,10 +160,10 @@ def test_the_example_makes_the_same_pixels(
         np.testing.assert_array_equal(program["pixels"](path), transform(read_image(path)).numpy(), err_msg=str(path))
 
 
-def test_half_the_size(run: Path, tmp_path: Path, exported: Export) -> None:
+def test_fp16_halves_the_size(run: Path, tmp_path: Path, exported: Export) -> None:
     half = export_onnx(run, tmp_path / "half.onnx", precision="fp16")
     assert half.size < 0.7 * exported.size
-    assert half.agreement.same_label == half.agreement.pictures > 10
+    assert half.agreement.same_label == half.agreement.images > 10
     assert exported.agreement.logit < 1e-4 < half.agreement.logit < 0.1
     model = session(half.file)
     assert {value.type for value in (*model.get_inputs(), *model.get_outputs())} == {"tensor(float)"}
@@ -187,7 +187,7 @@ def test_int8_on_the_command_line(
     assert code == 0
     assert (found["file"], found["size"], found["precision"]) == (str(file), file.stat().st_size, "int8")
     assert found["size"] < 0.5 * exported.size
-    assert found["agreement"]["pictures"] == 13
+    assert found["agreement"]["images"] == 13
     assert 0 < found["agreement"]["probability"] < 0.1
     model = onnx.load(file)
     kinds = {node.op_type for node in model.graph.node}
@@ -196,7 +196,7 @@ def test_int8_on_the_command_line(
     assert next(entry.value for entry in model.metadata_props if entry.key == "precision") == "int8"
 
 
-def test_the_command_says_what_it_checked(
+def test_export_command_prints_the_agreement(
     run: Path, tmp_path: Path, call: Call, instant: onnx.ModelProto, pictures: Path
 ) -> None:
     file = tmp_path / "model.onnx"
@@ -213,7 +213,7 @@ def test_the_command_says_what_it_checked(
     assert file.read_bytes() == before
 
 
-def test_a_graph_that_differs_is_not_written(run: Path, tmp_path: Path, call: Call, instant: onnx.ModelProto) -> None:
+def test_differing_graph_is_not_written(run: Path, tmp_path: Path, call: Call, instant: onnx.ModelProto) -> None:
     (last,) = (node for node in instant.graph.node if "logits" in node.output)
     wrong = onnx.helper.make_tensor("wrong", onnx.TensorProto.FLOAT, [4], [0.0, 0.0, 0.0, 50.0])
     instant.graph.initializer.append(wrong)
@@ -242,16 +242,16 @@ def test_a_graph_that_differs_is_not_written(run: Path, tmp_path: Path, call: Ca
     assert not (tmp_path / "broken.onnx").exists()
 
 
-def test_what_is_checked_is_the_file(
+def test_agreement_is_measured_on_the_written_file(
     run: Path, tmp_path: Path, call: Call, instant: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda number: os.truncate(number, 1000))  # a disk that loses the rest
+    monkeypatch.setattr(os, "fsync", lambda number: os.truncate(number, 1000))  # simulates a disk that loses data
     code, _, err = call("export", run, "--out", tmp_path / "model.onnx")
     assert code == 2 and "error: onnxruntime cannot run the exported model: " in err
     assert not list(tmp_path.iterdir())
 
 
-def test_other_images_if_the_runs_own_are_gone(
+def test_agreement_falls_back_to_other_images(
     classifier: Classifier, tmp_path: Path, instant: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, odd: list[Path]
 ) -> None:
     saved = tmp_path / "saved"
@@ -269,9 +269,9 @@ def test_other_images_if_the_runs_own_are_gone(
     ):
         export_onnx(saved, **words)
     given = export_onnx(saved, images=[str(odd[0].parent)], **words)
-    assert (given.agreement.pictures, given.agreement.of) == (len(odd), "the given ones")
+    assert (given.agreement.images, given.agreement.of) == (len(odd), "the given ones")
     dataset = replace(vlprompt.load_dataset(pictures_of(odd, tmp_path)), name="icons")
-    (tmp_path / "icons").rename(tmp_path / source)  # others, that are called as its own were
+    (tmp_path / "icons").rename(tmp_path / source)  # different images under the original name
     dataset = replace(dataset, root=tmp_path / source)
     monkeypatch.setattr("vlprompt.export.agreement.load_dataset", lambda name: dataset)
     assert export_onnx(saved, overwrite=True, **words).agreement.of == "icons"
@@ -280,7 +280,7 @@ def test_other_images_if_the_runs_own_are_gone(
 
 
 def pictures_of(files: list[Path], folder: Path) -> Path:
-    """A folder per class with these files in it."""
+    """Write one folder per class with the given files."""
     for name in ("one", "two"):
         (folder / "icons" / name).mkdir(parents=True)
         for file in files:

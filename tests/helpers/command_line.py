@@ -28,10 +28,15 @@ def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return run
 
 
+def group() -> Any:
+    """Return the command that all others belong to."""
+    return typer.main.get_command(app)
+
+
 def commands() -> dict[str, Any]:
     """Return every command by its words, those of a group included."""
     found: dict[str, Any] = {}
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in group().commands.items():
         below = getattr(command, "commands", {})
         found |= {f"{name} {part}": one for part, one in below.items()} if below else {name: command}
     return found

@@ -9,7 +9,7 @@ from vlprompt.results.report import make_report
 
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of runs with everything that plots and reports show."""
+    """Run folders that cover all parts of plots and reports."""
     folder = tmp_path_factory.mktemp("grid")
     write_grid(folder)
     return folder
@@ -17,7 +17,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def report(grid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """File of the grid's report."""
+    """Report file of the grid."""
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(make_report(find_runs([grid])[0]))
     return path

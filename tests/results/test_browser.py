@@ -43,7 +43,7 @@ def rows(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-def test_it_fits(size: dict[str, int], scheme: str, page: Page) -> None:
+def test_page_fits_the_viewport(size: dict[str, int], scheme: str, page: Page) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size(size)
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
@@ -69,7 +69,7 @@ def test_filter(page: Page) -> None:
     assert len(rows(page)) == everything
 
 
-def test_filter_unfolds_what_it_finds(page: Page) -> None:
+def test_filter_opens_sections_with_matches(page: Page) -> None:
     folded = page.locator("details.more").filter(has_text="Paired comparisons").first
     expect(folded).not_to_have_attribute("open", "")
     page.get_by_label("Filter rows").fill("open-new maple")
@@ -115,7 +115,7 @@ def test_records_can_be_saved(page: Page, tmp_path: Path) -> None:
     assert saved.read_text().startswith('[{"protocol":')
 
 
-def test_it_can_be_read_without_scripts(browser: Browser, report: Path) -> None:
+def test_page_is_readable_without_scripts(browser: Browser, report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())

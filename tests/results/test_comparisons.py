@@ -30,7 +30,7 @@ def answers(*, first: int, count: int) -> list[bool]:
     return [first <= number < first + count for number in range(20)]
 
 
-def test_a_difference_by_hand(tmp_path: Path) -> None:
+def test_difference_matches_hand_computation(tmp_path: Path) -> None:
     for seed, shift in ((1, 0), (2, 1), (3, 2)):
         write_run(tmp_path / f"a{seed}", "coop", seed=seed, test=answers(first=0, count=8))
         write_run(tmp_path / f"b{seed}", "dapt", seed=seed, test=answers(first=shift, count=12))
@@ -50,7 +50,7 @@ def test_a_difference_by_hand(tmp_path: Path) -> None:
     assert back.p == found.p
 
 
-def test_pairs_know_more_than_two_means(tmp_path: Path) -> None:
+def test_pairing_narrows_the_interval(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         write_run(tmp_path / f"a{seed}", "coop", seed=seed, test=10)
         write_run(tmp_path / f"b{seed}", "dapt", seed=seed, test=11)
@@ -61,7 +61,7 @@ def test_pairs_know_more_than_two_means(tmp_path: Path) -> None:
     assert high - low < 0.6 * min(widths)
 
 
-def test_other_splits_and_seeds_are_left_out_and_said_so(tmp_path: Path) -> None:
+def test_runs_on_other_splits_and_seeds_are_listed_as_left_out(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         write_run(tmp_path / f"a{seed}", "coop", seed=seed, test=10)
     write_run(tmp_path / "b1", "dapt", seed=1, test=12)
@@ -84,7 +84,7 @@ def test_other_splits_and_seeds_are_left_out_and_said_so(tmp_path: Path) -> None
     assert len({line.split(",")[0] for line in alone if line.startswith("dapt")}) == 2, "the splits have names"
 
 
-def test_the_same_seed_with_other_shots_is_no_pair(tmp_path: Path) -> None:
+def test_same_seed_with_different_images_is_not_paired(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", shots=1, test=10)
     write_run(tmp_path / "b", "dapt", shots=4, test=12)
     (comparison,) = compared(tmp_path, "coop", "dapt")
@@ -92,7 +92,7 @@ def test_the_same_seed_with_other_shots_is_no_pair(tmp_path: Path) -> None:
     assert len(comparison.left_out) == 2
 
 
-def test_tests_on_other_images_are_no_pair(tmp_path: Path) -> None:
+def test_runs_tested_on_different_images_are_not_paired(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", protocol="cross-dataset", source=10, digits=10)
     record = write_run(tmp_path / "b", "dapt", protocol="cross-dataset", source=10, digits=12)
     assert compared(tmp_path, "coop", "dapt")[0].differences
@@ -101,7 +101,7 @@ def test_tests_on_other_images_are_no_pair(tmp_path: Path) -> None:
     assert not any(found.differences for found in compared(tmp_path, "coop", "dapt"))
 
 
-def test_all_tests_of_a_table_are_corrected_for(tmp_path: Path) -> None:
+def test_holm_corrects_for_all_tests_of_a_table(tmp_path: Path) -> None:
     for dataset in ("openmoji", "fontawesome"):
         for method, right in (("coop", 4), ("dapt", 12), ("maple", 16)):
             write_run(tmp_path / f"{dataset}{method}", method, dataset=dataset, test=right)
@@ -115,7 +115,7 @@ def test_all_tests_of_a_table_are_corrected_for(tmp_path: Path) -> None:
     assert alone.differences[0].corrected == pytest.approx(4 / 2**8)
 
 
-def test_averages_over_datasets_need_all_of_them(tmp_path: Path) -> None:
+def test_average_needs_all_datasets(tmp_path: Path) -> None:
     for dataset in ("openmoji", "fontawesome"):
         for seed in (1, 2):
             write_run(tmp_path / f"{dataset}a{seed}", "coop", dataset=dataset, seed=seed, test=10)
@@ -130,7 +130,7 @@ def test_averages_over_datasets_need_all_of_them(tmp_path: Path) -> None:
     assert [found.dataset for found in comparison.differences] == ["fontawesome", "openmoji"]
 
 
-def test_harmonic_means_and_target_averages_are_compared_too(tmp_path: Path) -> None:
+def test_harmonic_means_and_target_averages_are_compared(tmp_path: Path) -> None:
     rights = {"coop": (16, 4, 10, 2), "dapt": (16, 16, 10, 10)}
     for method, (base, new, open_base, open_new) in rights.items():
         tests = {"base": base, "new": new, "open-base": open_base, "open-new": open_new}
@@ -146,7 +146,7 @@ def test_harmonic_means_and_target_averages_are_compared_too(tmp_path: Path) -> 
     assert targets == pytest.approx({"source": 0, "digits": 60, "signs": 40, "target average": 50})
 
 
-def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
+def test_compare_errors(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", test=10)
     with pytest.raises(VLPromptError, match=r"no runs of dapt; methods with runs: coop"):
         compared(tmp_path, "coop", "dapt")

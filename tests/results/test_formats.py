@@ -17,7 +17,7 @@ def rows(text: str) -> list[list[str]]:
     return [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if line.endswith(r"\\")]
 
 
-def test_the_best_of_the_whole_cells_of_a_dataset_is_bold(tmp_path: Path) -> None:
+def test_best_complete_cell_of_a_dataset_is_bold(tmp_path: Path) -> None:
     for dataset in ("openmoji", "fontawesome"):
         for seed in (1, 2):
             write_run(tmp_path / f"{dataset}a{seed}", "coop", dataset=dataset, seed=seed, test=10)
@@ -36,7 +36,7 @@ def test_the_best_of_the_whole_cells_of_a_dataset_is_bold(tmp_path: Path) -> Non
     assert r"& maple & 1/2 seeds" in openmoji
 
 
-def test_what_it_is_made_of(tmp_path: Path) -> None:
+def test_latex_structure(tmp_path: Path) -> None:
     for method, right in (("coop", 10), ("dapt", 12)):
         for dataset in ("openmoji", "fontawesome"):
             write_run(tmp_path / f"{method}{dataset}", method, dataset=dataset, test=right)

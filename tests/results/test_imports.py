@@ -1,4 +1,4 @@
-"""Tables, plots and reports are made without importing what training needs."""
+"""Tables, plots and reports do not import training dependencies."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ INFO = "from vlprompt.results.summary import print_record; print_record(runs[0].
     ],
     ids=["table", "info", "plot", "report"],
 )
-def test_torch_is_not_imported(body: str, names: tuple[str, ...], grid: Path, tmp_path: Path) -> None:
+def test_results_do_not_import_torch(body: str, names: tuple[str, ...], grid: Path, tmp_path: Path) -> None:
     script = SCRIPT.format(body=body, names=names)
     command = [sys.executable, "-c", script, grid, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

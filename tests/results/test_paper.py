@@ -1,4 +1,4 @@
-"""Papers' numbers are shown beside comparable experiments only, and are consistent with one another."""
+"""Papers' numbers are shown only beside comparable experiments, and are consistent with one another."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def base_to_new(folder: Path, dataset: str, method: str = "coop", **more: Any) -
     write_run(folder / dataset / method, method, dataset=dataset, protocol="base-to-new", base=16, new=8, **options)
 
 
-def test_a_printed_number_stands_beside_ours(tmp_path: Path) -> None:
+def test_printed_number_is_shown_beside_ours(tmp_path: Path) -> None:
     base_to_new(tmp_path, "oxford_pets")
     base_to_new(tmp_path, "oxford_pets", "dapt")
     found = text_table(tmp_path)
@@ -59,12 +59,12 @@ def test_a_printed_number_stands_beside_ours(tmp_path: Path) -> None:
         {"settings": ["method.n_ctx=8"]},
     ],
 )
-def test_it_is_the_papers_experiment_or_nothing(more: dict[str, Any], tmp_path: Path) -> None:
+def test_printed_numbers_require_the_papers_conditions(more: dict[str, Any], tmp_path: Path) -> None:
     base_to_new(tmp_path, "dtd", **more)
     assert not [title for title in text_table(tmp_path).columns if "paper" in title]
 
 
-def test_averages_are_the_papers_over_its_datasets_only(tmp_path: Path) -> None:
+def test_printed_average_requires_the_papers_datasets(tmp_path: Path) -> None:
     for dataset in sorted(ELEVEN - {"dtd"}):
         base_to_new(tmp_path, dataset)
     assert column(text_table(tmp_path), "base (paper)")["average", "coop"] == "–"
@@ -102,7 +102,7 @@ def test_other_backbones_have_their_own_numbers(tmp_path: Path) -> None:
     assert column(text_table(tmp_path), "16 shots (paper)") == {("imagenet", "tip-adapter"): "62.01"}
 
 
-def test_the_numbers_agree_with_one_another() -> None:
+def test_printed_numbers_are_consistent() -> None:
     values = {(row["protocol"], row["dataset"], row["method"], row["quantity"]): float(row["value"]) for row in NUMBERS}
     assert len(values) == len(NUMBERS), "one number for a place"
     assert all(row["source"] and 0 < float(row["value"]) < 100 for row in NUMBERS)

@@ -1,4 +1,4 @@
-"""Plots show what they should, leave out what is missing, and are legible."""
+"""Plots show the right data, leave out missing data, and are legible."""
 
 import itertools
 import xml.etree.ElementTree as ElementTree
@@ -41,12 +41,12 @@ def drawn(panel: Panel) -> Figure:
 
 
 def lines(panel: Panel, method: str) -> list[np.ndarray]:
-    """The y of everything that is drawn as a line of a method's."""
+    """Return the y coordinates of all lines of a method."""
     name = f"method-{STYLES[method].number}"
     return [np.asarray(line.get_ydata()) for line in drawn(panel).axes[0].lines if line.get_gid() == name]
 
 
-def test_every_kind_is_there(plots: dict[tuple[str, str], Plot]) -> None:
+def test_every_kind_of_plot_is_made(plots: dict[tuple[str, str], Plot]) -> None:
     assert list(plots) == [
         ("base-to-new", "base-new"),
         ("base-to-new", "gain"),
@@ -64,7 +64,7 @@ def test_every_kind_is_there(plots: dict[tuple[str, str], Plot]) -> None:
     ]
 
 
-def test_what_is_not_finished_is_a_gap_and_named(plots: dict[tuple[str, str], Plot]) -> None:
+def test_unfinished_cells_are_gaps_and_listed(plots: dict[tuple[str, str], Plot]) -> None:
     plot = plots["few-shot", "shots"]
     average, fontawesome, openmoji = plot.panels
     assert plot.left_out == ["maple on openmoji, 4 shots (1/2 seeds)"]
@@ -77,7 +77,7 @@ def test_what_is_not_finished_is_a_gap_and_named(plots: dict[tuple[str, str], Pl
     assert plots["few-shot", "gain"].left_out == ["maple on openmoji (1/2 seeds)"]
 
 
-def test_means_are_where_they_belong(plots: dict[tuple[str, str], Plot]) -> None:
+def test_means_are_drawn_at_their_coordinates(plots: dict[tuple[str, str], Plot]) -> None:
     openmoji = plots["few-shot", "shots"].panels[2]
     assert lines(openmoji, "coop")[0] == pytest.approx([100 * 19 / 40, 100 * 22 / 40])
     assert lines(openmoji, "zero-shot")[0] == pytest.approx([100 * 14 / 40] * 2)
@@ -89,7 +89,7 @@ def test_means_are_where_they_belong(plots: dict[tuple[str, str], Plot]) -> None
     assert x[-1] == pytest.approx(30)
 
 
-def test_curves_have_the_harmonic_mean_that_they_say(plots: dict[tuple[str, str], Plot]) -> None:
+def test_curves_have_the_labeled_harmonic_mean(plots: dict[tuple[str, str], Plot]) -> None:
     axes = drawn(plots["base-to-new", "base-new"].panels[0]).axes[0]
     curves = [line for line in axes.lines if line.get_gid() is None]
     means = [2 * x * y / (x + y) for x, y in (np.asarray(line.get_data()) for line in curves)]
@@ -109,7 +109,7 @@ def test_extreme_accuracies_can_be_drawn(corner: tuple[float, float]) -> None:
     assert right - left >= 2 and top - bottom >= 2
 
 
-def test_points_at_the_same_place_can_all_be_seen() -> None:
+def test_coincident_points_are_all_visible() -> None:
     axes = Figure().subplots()
     one, other = Point(60.0, 1.0), Point(70.0, 1.0)
     draw_base_new(
@@ -123,7 +123,7 @@ def test_points_at_the_same_place_can_all_be_seen() -> None:
     assert maple < 10
 
 
-def test_no_text_lies_on_another(plots: dict[tuple[str, str], Plot]) -> None:
+def test_texts_do_not_overlap(plots: dict[tuple[str, str], Plot]) -> None:
     for panel in (panel for plot in plots.values() for panel in plot.panels):
         figure = drawn(panel)
         (axes,) = figure.axes
@@ -136,7 +136,7 @@ def test_no_text_lies_on_another(plots: dict[tuple[str, str], Plot]) -> None:
         assert all(figure.bbox.contains(*corner) for _, box in boxes for corner in (box.min + 1, box.max - 1))
 
 
-def test_a_method_looks_the_same_everywhere_and_like_no_other() -> None:
+def test_method_styles_are_consistent_and_unique() -> None:
     many = [f"method-{number:02}" for number in range(60)]
     found = method_styles([*many, "zero-shot"])
     assert found == method_styles(reversed([*many, "zero-shot"]))
@@ -152,7 +152,7 @@ def luminance(color: str) -> float:
 
 
 @pytest.mark.parametrize(("place", "paper"), [(0, "#ffffff"), (1, "#15181c")])
-def test_colors_stand_out_from_the_paper(place: int, paper: str) -> None:
+def test_colors_contrast_with_the_background(place: int, paper: str) -> None:
     assert paper in (Path(__file__).parents[2] / "src/vlprompt/results/page/page.css").read_text().replace(
         "#fff;", "#ffffff;"
     )
@@ -167,7 +167,7 @@ def test_markers_as_paths() -> None:
         assert set(marker_outline(look.marker)) <= set("MLQCZ0123456789.,- ")
 
 
-def test_inline_svg_is_the_pages_own(plots: dict[tuple[str, str], Plot]) -> None:
+def test_inline_svg_uses_page_colors_and_unique_ids(plots: dict[tuple[str, str], Plot]) -> None:
     panel = plots["base-to-new", "base-new"].panels[0]
     text = inline_svg(panel, STYLES, "one", 'say "so" <b>')
     root = ElementTree.fromstring(text)
@@ -219,7 +219,7 @@ def test_no_text_is_cut_off(tmp_path: Path) -> None:
             assert box.x0 >= 0 and box.x1 <= figure.bbox.width, (plot.kind, texts)
 
 
-def test_files_of_other_recipes_and_weights_have_other_names(tmp_path: Path) -> None:
+def test_file_names_are_unique_across_conditions(tmp_path: Path) -> None:
     for number, weights in enumerate(("one", "other")):
         for recipe in ("unified", "paper"):
             write_run(tmp_path / f"{recipe}{number}", recipe=recipe, weights=weights, test=10)
@@ -227,7 +227,7 @@ def test_files_of_other_recipes_and_weights_have_other_names(tmp_path: Path) -> 
     assert len({path for path, _ in made}) == 4
 
 
-def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
+def test_nothing_to_plot_raises(tmp_path: Path) -> None:
     write_run(tmp_path / "a", status="interrupted", test=10)
     with pytest.raises(VLPromptError, match="nothing to plot"):
         write_plots(find_runs([tmp_path])[0], tmp_path / "plots", "png")
@@ -241,7 +241,7 @@ def test_records_without_predictions_have_no_gains(tmp_path: Path) -> None:
     assert [path.name for path, _ in made] == ["few-shot-unified-time.svg"]
 
 
-def test_hostile_names_are_only_text(tmp_path: Path) -> None:
+def test_names_are_escaped_in_output(tmp_path: Path) -> None:
     for method, right in (("zero-shot", 5), ("coop", 9)):
         write_run(tmp_path / method, method, dataset=HOSTILE.replace("/", ""), test=right)
     runs, _ = find_runs([tmp_path])

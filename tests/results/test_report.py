@@ -1,4 +1,4 @@
-"""The report as a document: what it shows, that text from records is only text, and that it needs no other file."""
+"""Report as a document: its contents, escaping of text from records, and no external resources."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ from vlprompt.results.report import command, make_report
 
 
 class Page(HTMLParser):
-    """The elements of a page with their attributes, its tables as texts, and what is in its scripts."""
+    """Parser for the elements of a page with their attributes, the texts of its tables, and its scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def write_pair(folder: Path) -> None:
             write_run(folder / f"{method}{seed}", method, seed=seed, test=right)
 
 
-def test_what_was_run(page: str) -> None:
+def test_report_overview(page: str) -> None:
     total = 2 * 4 * 2 * 3 + 4
     assert f"{total - 1} finished of {total} (1 interrupted)" in page
     assert f"openmoji: classes with fewer training images than shots: {HOSTILE} (2 of 4)" in unescape(page)
@@ -75,14 +75,14 @@ def test_what_was_run(page: str) -> None:
     assert "vlprompt 0." in page and "torch 2." in page
 
 
-def test_tables_have_intervals_and_say_what_is_missing(page: str) -> None:
+def test_tables_have_intervals_and_mark_missing_runs(page: str) -> None:
     rows = Page(page).rows
     assert any(re.fullmatch(r"55\.0 ± 0\.0\[\d+\.\d, \d+\.\d\]", cell) for row in rows for cell in row)
     assert any(row[0] == "maple" and "1/2 seeds" in row for row in rows)
     assert "bootstrap over images and seeds" in page
 
 
-def test_comparisons_and_their_baseline(page: str, tmp_path: Path) -> None:
+def test_comparisons_use_the_baseline(page: str, tmp_path: Path) -> None:
     assert "Paired comparisons with zero-shot" in page
     assert "Gain over zero-shot" in page
     assert "left out: maple on openmoji, 4 shots, seed 2: interrupted" in page
@@ -96,7 +96,7 @@ def test_comparisons_and_their_baseline(page: str, tmp_path: Path) -> None:
         make_report(runs, "kgcoop")
 
 
-def test_plots_are_in_it_and_can_be_read_aloud(page: str) -> None:
+def test_plots_are_included_with_labels(page: str) -> None:
     drawn = [attributes for tag, attributes in Page(page).elements if tag == "svg" and attributes.get("role") == "img"]
     assert len(drawn) == 3 + 3 + 3 + 4 + 1 + 3 + 3 + 3
     assert all(attributes["aria-label"] for attributes in drawn)
@@ -104,7 +104,7 @@ def test_plots_are_in_it_and_can_be_read_aloud(page: str) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_classes_are_means_over_seeds(tmp_path: Path) -> None:
+def test_class_accuracies_are_means_over_seeds(tmp_path: Path) -> None:
     for seed, right in ((1, [True, False, True, False]), (2, [True, True, False, False])):
         write_run(tmp_path / f"{seed}", seed=seed, class_names=("apple", "pear"), test=right)
     rows = Page(make_report(find_runs([tmp_path])[0])).rows
@@ -113,7 +113,7 @@ def test_classes_are_means_over_seeds(tmp_path: Path) -> None:
     assert ["pear", "25.0"] in rows
 
 
-def test_it_needs_nothing_from_elsewhere(page: str) -> None:
+def test_page_has_no_external_resources(page: str) -> None:
     parsed = Page(page)
     assert "://" not in page
     for tag, attributes in parsed.elements:
@@ -128,12 +128,12 @@ def test_it_needs_nothing_from_elsewhere(page: str) -> None:
     assert f"script-src 'sha256-{allowed}'" in policy
 
 
-def test_the_same_records_make_the_same_page(tmp_path: Path) -> None:
+def test_page_is_deterministic(tmp_path: Path) -> None:
     write_pair(tmp_path)
     assert make_report(find_runs([tmp_path])[0]) == make_report(find_runs([tmp_path])[0])
 
 
-def test_records_are_in_it(page: str) -> None:
+def test_page_embeds_the_records(page: str) -> None:
     records = json.loads(Page(page).scripts[0])
     assert len(records) == 52
     found = [record for record in records if record["protocol"] == "base-to-new" and record["method"] == "coop"]
@@ -142,7 +142,7 @@ def test_records_are_in_it(page: str) -> None:
     assert "class_accuracy" not in json.dumps(records)
 
 
-def test_hostile_names_are_only_text(tmp_path: Path) -> None:
+def test_names_are_escaped_in_output(tmp_path: Path) -> None:
     dataset = HOSTILE.replace("/", "")
     text = '<img src=x onerror="alert(1)">{}--></script>'
     for method in ("zero-shot", "coop"):
@@ -159,7 +159,7 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     assert page.count("<script") == 2 and page.count("</script") == 2
 
 
-def test_no_folder_of_a_machine(tmp_path: Path) -> None:
+def test_page_has_no_absolute_paths(tmp_path: Path) -> None:
     for method in METHODS:
         source, targets = str(tmp_path / "pictures"), {str(tmp_path / "others"): 10}
         write_run(tmp_path / method, method, dataset=source, protocol="cross-dataset", source=10, **targets)
@@ -169,7 +169,7 @@ def test_no_folder_of_a_machine(tmp_path: Path) -> None:
     assert str(tmp_path.parent) not in command(find_runs([tmp_path])[0])
 
 
-def test_records_without_predictions_make_a_page_without_intervals(tmp_path: Path) -> None:
+def test_page_without_predictions_has_no_intervals(tmp_path: Path) -> None:
     write_pair(tmp_path)
     (tmp_path / "coop1" / "predictions.parquet").unlink()
     page = make_report(find_runs([tmp_path])[0])
@@ -178,12 +178,12 @@ def test_records_without_predictions_make_a_page_without_intervals(tmp_path: Pat
     assert "Paired comparisons" not in page
 
 
-def test_unfinished_runs_alone_make_a_page(tmp_path: Path) -> None:
+def test_page_of_unfinished_runs(tmp_path: Path) -> None:
     write_run(tmp_path / "a", status="interrupted", test=10)
     assert "0 finished of 1 (1 interrupted)" in make_report(find_runs([tmp_path])[0])
 
 
-def test_the_command_says_all_that_differs_from_the_usual(tmp_path: Path) -> None:
+def test_command_lists_all_non_default_settings(tmp_path: Path) -> None:
     changes = ["optim.epochs=1", "data.crop_scale=[0.5,0.9]", "backbone.precision=bf16", "data.split_seed=3"]
     for seed in (1, 2):
         write_run(tmp_path / f"a{seed}", "dapt", seed=seed, settings=[*changes, "method.beta_text=0"], test=10)
@@ -203,7 +203,7 @@ def test_the_command_says_all_that_differs_from_the_usual(tmp_path: Path) -> Non
     ]
 
 
-def test_datasets_with_recipes_of_one_set_share_a_table(tmp_path: Path) -> None:
+def test_recipe_set_gives_one_table(tmp_path: Path) -> None:
     for dataset in ("dtd", "eurosat"):
         for shots in (1, 16):
             write_run(
@@ -215,7 +215,7 @@ def test_datasets_with_recipes_of_one_set_share_a_table(tmp_path: Path) -> None:
     assert "--recipe dapt/published" in command(runs)
 
 
-def test_runs_with_other_name_maps_have_a_command_of_their_own(tmp_path: Path) -> None:
+def test_runs_with_different_name_maps_get_separate_commands(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "coop", test=10)
     write_run(tmp_path / "b", "coop", seed=2, settings=[f"data.name_map={tmp_path}/words.csv"], test=10)
     one, other = command(find_runs([tmp_path])[0]).split("\n\n")

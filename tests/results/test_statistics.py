@@ -30,7 +30,7 @@ def test_with_one_seed_it_is_mcnemars_exact_test() -> None:
     assert sign_flip_p(differences) == pytest.approx(2 * tail)
 
 
-def test_what_cannot_be_told_apart_has_p_of_one() -> None:
+def test_identical_answers_have_p_value_one() -> None:
     assert sign_flip_p(np.zeros((3, 10))) == 1
     assert sign_flip_p(np.array([[1, -1, 1, -1]])) == 1
 
@@ -46,7 +46,7 @@ def test_sign_flip_of_many_images() -> None:
     assert sign_flip_p(differences) < 1e-9
 
 
-def test_false_alarms_are_as_rare_as_the_p_value_says() -> None:
+def test_p_values_are_calibrated_under_the_null() -> None:
     rng = np.random.default_rng(1)
     found = [sign_flip_p(rng.choice([-1, 0, 1], p=[0.15, 0.7, 0.15], size=(1, 200))) for _ in range(600)]
     assert 0.02 < np.mean(np.array(found) <= 0.05) < 0.07
@@ -58,7 +58,7 @@ def test_holm() -> None:
     assert holm([]) == []
 
 
-def test_redrawn_differences_are_those_of_redrawn_images() -> None:
+def test_redrawn_means_match_redrawn_images() -> None:
     rng = np.random.default_rng(0)
     differences = rng.choice([-1, 0, 1], p=[0.1, 0.5, 0.4], size=(2, 30))
     redrawn = redrawn_means(differences, rng)  # (R, 2)

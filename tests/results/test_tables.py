@@ -27,7 +27,7 @@ def markdown(found: list[Table]) -> str:
 
 
 def lines(folder: Path, *, intervals: bool = False) -> list[list[str]]:
-    """Cells of the rows of all tables, in Markdown."""
+    """Return the cells of all tables in Markdown."""
     text = markdown(tables(folder, intervals=intervals))
     rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
@@ -68,7 +68,7 @@ def test_base_and_new_in_one_label_space(tmp_path: Path) -> None:
         tests = {"base": 16, "new": 8, "open-base": open_base, "open-new": open_new}
         write_run(tmp_path / f"a{seed}", seed=seed, protocol="base-to-new", **tests)
         record = write_run(tmp_path / f"b{seed}", "dapt", seed=seed, protocol="base-to-new", base=16, new=8)
-        record.tests = {}  # as records were before they had these tests
+        record.tests = {}  # as in records of earlier versions
         record.write(tmp_path / f"b{seed}")
     head, coop, dapt = lines(tmp_path)
     assert head[6:9] == ["open-base", "open-new", "average open H"]
@@ -94,7 +94,7 @@ def test_targets_are_columns_and_averaged_without_the_source(tmp_path: Path) -> 
     assert table.conditions.title.startswith("cross-dataset to digits, signs, 1 shot, recipe")
 
 
-def test_other_targets_are_another_table(tmp_path: Path) -> None:
+def test_different_targets_get_separate_tables(tmp_path: Path) -> None:
     write_run(tmp_path / "a", protocol="cross-dataset", source=10, digits=10)
     write_run(tmp_path / "b", "dapt", protocol="cross-dataset", source=10, signs=10)
     assert len(tables(tmp_path)) == 2
@@ -113,7 +113,7 @@ def test_other_metrics(metric: str, shown: str, tmp_path: Path) -> None:
     assert not any(cell.best for cell in as_text(table).rows[0])
 
 
-def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
+def test_single_seed_has_no_standard_deviation(tmp_path: Path) -> None:
     write_run(tmp_path / "a", test=13)
     assert lines(tmp_path)[1][2] == "65.0"
 
@@ -136,19 +136,19 @@ def test_unfinished_cells_are_not_averaged(tmp_path: Path) -> None:
     assert rows[2][3:5] == ["–", "–"]
 
 
-def test_a_seed_that_only_began_is_missing_all_the_same(tmp_path: Path) -> None:
+def test_started_seed_counts_as_missing(tmp_path: Path) -> None:
     write_run(tmp_path / "a", seed=1, test=10)
     write_run(tmp_path / "b", seed=2, status="running", test=10)
     assert lines(tmp_path)[1][2] == "1/2 seeds"
 
 
-def test_datasets_with_other_numbers_of_seeds_have_no_average(tmp_path: Path) -> None:
+def test_unequal_numbers_of_seeds_have_no_average(tmp_path: Path) -> None:
     for dataset, seed in (("openmoji", 1), ("openmoji", 2), ("fontawesome", 1)):
         write_run(tmp_path / f"{dataset}{seed}", dataset=dataset, seed=seed, test=10)
     assert lines(tmp_path)[-1][2] == "unequal seeds"
 
 
-def test_what_may_not_be_compared_stands_apart(tmp_path: Path) -> None:
+def test_different_conditions_get_separate_tables(tmp_path: Path) -> None:
     write_run(tmp_path / "a", test=10)
     write_run(tmp_path / "b", test=11, recipe="paper")
     write_run(tmp_path / "c", test=12, weights="others")
@@ -179,7 +179,7 @@ def test_splits_of_a_dataset_do_not_share_a_cell(differs: str, tmp_path: Path) -
     assert all(re.fullmatch(r"openmoji \(split [0-9a-f]{8}\)", name) for name in names)
 
 
-def test_classes_with_fewer_images_than_shots_are_told_of(tmp_path: Path) -> None:
+def test_legend_mentions_classes_with_few_images(tmp_path: Path) -> None:
     write_run(tmp_path / "a", dataset="one", test=10, short={"a": 3, "b": 2})
     write_run(tmp_path / "b", dataset="two", test=10)
     (table,) = tables(tmp_path)
@@ -188,7 +188,7 @@ def test_classes_with_fewer_images_than_shots_are_told_of(tmp_path: Path) -> Non
     ]
 
 
-def test_variants_have_rows_of_their_own(tmp_path: Path) -> None:
+def test_variants_get_separate_rows(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "dapt", test=10)
     write_run(tmp_path / "b", "dapt", test=11, settings=["method.beta_text=0"])
     write_run(tmp_path / "c", "dapt", test=12, settings=["method.template=x {}, y"])
@@ -199,14 +199,14 @@ def test_variants_have_rows_of_their_own(tmp_path: Path) -> None:
     ]
 
 
-def test_a_run_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+def test_duplicate_runs_count_once(tmp_path: Path) -> None:
     write_run(tmp_path / "a", test=10)
     write_run(tmp_path / "b", test=10)
     write_run(tmp_path / "0", status="interrupted", test=10)
     assert lines(tmp_path)[1][-1] == "1/1"
 
 
-def test_runs_that_a_table_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+def test_indistinguishable_runs_are_refused(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         record = write_run(tmp_path / folder, test=10)
         record.result_hash = folder
@@ -215,7 +215,7 @@ def test_runs_that_a_table_cannot_tell_apart_are_refused(tmp_path: Path) -> None
         tables(tmp_path)
 
 
-def test_intervals_are_those_of_redrawn_images_and_seeds(tmp_path: Path) -> None:
+def test_intervals_match_brute_force_bootstrap(tmp_path: Path) -> None:
     for seed, right in ((1, 10), (2, 12), (3, 17)):
         write_run(tmp_path / f"a{seed}", seed=seed, test=right)
         write_run(tmp_path / f"z{seed}", "zero-shot", seed=seed, test=20)
@@ -261,12 +261,12 @@ def test_intervals_need_predictions_of_the_same_images(tmp_path: Path) -> None:
     assert lines(tmp_path)[1][2] == "50.0 ± 0.0"
     with pytest.raises(
         VLPromptError,
-        match=r"a2/predictions.parquet cannot be read, but intervals and paired tests need its predictions",
+        match=r"a2/predictions.parquet cannot be read, but intervals and paired tests need it",
     ):
         tables(tmp_path, intervals=True)
 
 
-def test_csv_says_everything_of_every_number(tmp_path: Path) -> None:
+def test_csv_identifies_every_number(tmp_path: Path) -> None:
     for seed, right in ((1, 10), (2, 12)):
         write_run(tmp_path / f"a{seed}", "dapt", settings=["method.beta_text=0"], seed=seed, test=right)
         write_run(tmp_path / f"b{seed}", seed=seed, test=9, status="finished" if seed == 1 else "running")
@@ -305,7 +305,7 @@ def test_wide_tables_are_printed_in_parts(tmp_path: Path, capsys: pytest.Capture
         assert column in "".join(heads)
 
 
-def test_folders_without_runs_and_damaged_ones(tmp_path: Path) -> None:
+def test_folders_without_runs_and_damaged_records(tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match="none does not exist; give a folder"):
         find_runs([tmp_path / "none"])
     with pytest.raises(VLPromptError, match="no runs found in"):
@@ -320,7 +320,7 @@ def test_folders_without_runs_and_damaged_ones(tmp_path: Path) -> None:
     assert "run.json cannot be read" in problems[0]
 
 
-def test_no_more_of_the_harmonic_means_has_one(tmp_path: Path) -> None:
+def test_harmonic_means_of_a_single_seed(tmp_path: Path) -> None:
     for dataset, seed in (("openmoji", 1), ("openmoji", 2), ("fontawesome", 1)):
         tests: dict[str, int] = {"base": 10, "new": 8, "open-base": 6, "open-new": 4}
         write_run(tmp_path / f"{dataset}{seed}", dataset=dataset, seed=seed, protocol="base-to-new", **tests)
@@ -331,14 +331,14 @@ def test_labels_come_from_the_recorded_recipe(tmp_path: Path) -> None:
     for method in ("coop", "dapt"):
         write_run(tmp_path / method, method, settings=["data.crop_scale=[0.6, 1.0]"], test=10)
     record = write_run(tmp_path / "old", "maple", test=10)
-    config = record.config.model_copy(update={"recipe": None, "overrides": {}})  # as older versions left it
+    config = record.config.model_copy(update={"recipe": None, "overrides": {}})  # as in records of earlier versions
     record.model_copy(update={"config": config}).write(tmp_path / "old")
     recipes = {run.method.split("[")[0]: run.conditions.recipe for run in find_runs([tmp_path])[0]}
     assert recipes.pop("maple").startswith("not recorded")
     assert set(recipes.values()) == {"unified, data.crop_scale=[0.6, 1.0]"}
 
 
-def test_a_strange_record_is_named_and_left_out(tmp_path: Path) -> None:
+def test_record_with_invalid_values_is_reported(tmp_path: Path) -> None:
     write_run(tmp_path / "a", test=10)
     record = write_run(tmp_path / "b", seed=2, test=10)
     record.trainable_parameters = 10**400

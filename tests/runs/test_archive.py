@@ -1,4 +1,4 @@
-"""Zipped run folders are read as folders; damaged and hostile archives are refused in one line."""
+"""Zipped run folders read like folders; damaged and malicious archives are refused in one line."""
 
 import zipfile
 from pathlib import Path
@@ -32,7 +32,7 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_an_archive_shows_what_its_folders_show(runs: Path, tmp_path: Path) -> None:
+def test_archive_matches_unpacked_folders(runs: Path, tmp_path: Path) -> None:
     path = zipped(runs, tmp_path / "grid.zip")
     shown = []
     for place in (runs, path):
@@ -44,7 +44,7 @@ def test_an_archive_shows_what_its_folders_show(runs: Path, tmp_path: Path) -> N
     assert shown[0] == shown[1]
 
 
-def test_archives_in_a_folder_are_found(runs: Path, tmp_path: Path) -> None:
+def test_find_records_reads_nested_archives(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "all" / "deeper").mkdir(parents=True)
     zipped(runs / "coop", tmp_path / "all" / "deeper" / "coop.zip")
     write_run(tmp_path / "all" / "one", "dapt", test=10)
@@ -61,14 +61,14 @@ def test_records_at_the_root_of_an_archive(runs: Path, tmp_path: Path) -> None:
     assert problems == [] and (pair[0] / "predictions.parquet").is_file()
 
 
-def test_damaged_records_are_named_and_left_out(runs: Path, tmp_path: Path) -> None:
+def test_damaged_records_are_reported(runs: Path, tmp_path: Path) -> None:
     (runs / "coop" / "seed-1" / "run.json").write_text("{}")
     found, problems = find_runs([zipped(runs, tmp_path / "grid.zip")])
     assert len(found) == 3
     assert len(problems) == 1 and "grid.zip/coop/seed-1/run.json cannot be read" in problems[0]
 
 
-def test_damaged_predictions_are_one_line(runs: Path, tmp_path: Path) -> None:
+def test_damaged_predictions_raise_a_one_line_error(runs: Path, tmp_path: Path) -> None:
     path = zipped(runs, tmp_path / "grid.zip")
     with zipfile.ZipFile(path) as file:
         info = file.getinfo("coop/seed-1/predictions.parquet")
@@ -88,26 +88,26 @@ def test_names_that_leave_the_archive_are_refused(name: str, tmp_path: Path) -> 
         find_records(tmp_path / "grid.zip")
 
 
-def test_what_would_unpack_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archive_exceeding_size_limits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "grid.zip", "w", zipfile.ZIP_DEFLATED) as file:
         for place in range(4):
             file.writestr(f"{place}/run.json", " " * 1000)
     monkeypatch.setattr(archive, "MAX_TOTAL", 3000)
-    with pytest.raises(VLPromptError, match=r"unpack to 4,000 bytes, at most 3,000"):
+    with pytest.raises(VLPromptError, match=r"unpack to 4,000 bytes, more than the limit of 3,000"):
         read_archive(tmp_path / "grid.zip")
     monkeypatch.setattr(archive, "MAX_FILE", 999)
-    with pytest.raises(VLPromptError, match=r"'0/run.json' would unpack to 1,000 bytes, at most 999"):
+    with pytest.raises(VLPromptError, match=r"'0/run.json' unpacks to 1,000 bytes, more than the limit of 999"):
         read_archive(tmp_path / "grid.zip")
 
 
 def test_other_compression_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "grid.zip", "w", zipfile.ZIP_LZMA) as file:
         file.writestr("run.json", "{}")
-    with pytest.raises(VLPromptError, match="must be stored or deflated"):
+    with pytest.raises(VLPromptError, match="must be stored or deflated, got compression method"):
         read_archive(tmp_path / "grid.zip")
 
 
-def test_encrypted_records_are_left_out(tmp_path: Path) -> None:
+def test_encrypted_records_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "grid.zip"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("run.json", "{}")
@@ -119,7 +119,7 @@ def test_encrypted_records_are_left_out(tmp_path: Path) -> None:
     assert runs == [] and len(problems) == 1 and "encrypted" in problems[0]
 
 
-def test_what_is_no_archive_is_one_line(tmp_path: Path) -> None:
+def test_file_that_is_not_an_archive_raises_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(VLPromptError, match=r"notes.txt cannot be read \(not a zip archive\)"):
         find_runs([tmp_path / "notes.txt"])

@@ -1,4 +1,4 @@
-"""Checkpoints of the papers' own programs: made here in their form from recorded parameters, and read."""
+"""Import of checkpoints, which are built here in the original format from recorded parameters."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from vlprompt.methods.base import Method
 from vlprompt.runs.importing import RENAMED, import_prompts, importable, read_names
 from vlprompt.runs.restore import restore
 
-# Recorded name (a pattern) to the name in the authors' file. Layers of what they keep apart are split.
+# Recorded name (a pattern) to the name in the original file, where some layers are separate tensors.
 LEARNER = {"coop": "", "cocoop": "", "dapt": "", "maple": "prompt_learner.", "promptsrc": "prompt_learner."}
 THEIRS: dict[str, dict[str, str]] = {
     "coop": {"text_context": "ctx"},
@@ -59,14 +59,14 @@ CASES = [name for name in NAMES if read_case(name).method in THEIRS]
 
 
 def their_names(name: str, case: Case) -> dict[str, Tensor]:
-    """The recorded parameters under the names, and in the pieces, of the authors' program."""
+    """Return the recorded parameters in the naming and splitting of the original code."""
     method, kind = case.method, name.split("-")[0]
     learner = LEARNER.get(method, f"{kind}_prompt_learner.")
     state: dict[str, Tensor] = OrderedDict()
     for ours, value in case.starting("param").items():
         pattern = next(pattern for pattern in THEIRS[method] if re.fullmatch(pattern, ours))
         theirs = re.sub(f"^{pattern}$", THEIRS[method][pattern], ours)
-        if kind == "umudpt" and ours == "text_deep":  # a list of parameters in this one of the three programs
+        if kind == "umudpt" and ours == "text_deep":  # a list of parameters in this program only
             theirs = "deep_prompts.{}"
         first = 1 if "resblocks" in theirs else 0
         theirs = theirs[1:] if theirs.startswith("/") else learner + theirs
@@ -86,7 +86,7 @@ def their_names(name: str, case: Case) -> dict[str, Tensor]:
 
 
 def token_suffix(name: str, case: Case) -> Tensor:
-    """What follows the context in every sentence, embedded, as the authors' programs keep it."""
+    """Return the embedded words after the context, as the original code stores them."""
     text = backbone(case.weights).text
     words = (case.options.get("ctx_init") or "").split()[2:] if name.startswith("maple-n2") else []
     rows = [text.words(" ".join([*words, class_name.replace("_", " ")]) + ".") for class_name in case.class_names]
@@ -94,7 +94,7 @@ def token_suffix(name: str, case: Case) -> Tensor:
 
 
 def save_as_dassl(state: Mapping[str, Tensor], file: Path) -> Path:
-    """A checkpoint as the toolbox writes it: its schedule holds another schedule, and that one the optimizer."""
+    """Write a checkpoint as Dassl does: its schedule contains another schedule, which contains the optimizer."""
     parameter = torch.nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.SGD([parameter], lr=0.002, momentum=0.9)
     inner = CosineAnnealingLR(optimizer, 50.0)
@@ -108,7 +108,7 @@ def save_as_dassl(state: Mapping[str, Tensor], file: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The recorded models as files with a whole vocabulary."""
+    """Write the recorded models as weights with a complete vocabulary."""
     folder, files = tmp_path_factory.mktemp("backbones"), {}
     for name in {read_case(case).weights for case in CASES}:
         state = load_file(GOLDEN / name)
@@ -126,7 +126,7 @@ def names_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_every_method_that_is_promised_is_tested() -> None:
+def test_every_importable_method_has_a_test_case() -> None:
     assert importable() == sorted(THEIRS) == sorted(RENAMED)
     assert {read_case(name).method for name in CASES} == set(THEIRS)
 
@@ -174,16 +174,16 @@ def maple(backbones: dict[str, str], names_file: Path, tmp_path: Path) -> Any:
     return run
 
 
-def test_words_behind_the_context_are_the_papers_unless_the_file_or_the_user_says_otherwise(maple: Any) -> None:
+def test_frozen_words_default_to_the_papers(maple: Any) -> None:
     silent = maple(lambda state: state.pop("prompt_learner.token_suffix"))
     assert silent.frozen_words == "of a"
 
 
-def test_words_behind_the_context_can_be_given(maple: Any) -> None:
+def test_frozen_words_can_be_set_with_ctx_init(maple: Any) -> None:
     assert maple(options={"ctx_init": "a picture of one"}).frozen_words == "of one"
 
 
-def test_names_that_are_unknown_or_missing_are_listed(maple: Any) -> None:
+def test_unknown_or_missing_tensors_are_listed(maple: Any) -> None:
     def add(state: dict[str, Tensor]) -> None:
         state["prompt_learner.adapter.weight"] = torch.zeros(2)
         state["prompt_learner.bias"] = torch.zeros(2)
@@ -203,12 +203,12 @@ def test_names_that_are_unknown_or_missing_are_listed(maple: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_values_that_are_no_finite_numbers_are_refused(maple: Any, value: float) -> None:
-    with pytest.raises(VLPromptError, match="holds non-finite values in what becomes text_context"):
+def test_non_finite_values_are_refused(maple: Any, value: float) -> None:
+    with pytest.raises(VLPromptError, match="has non-finite values for text_context"):
         maple(lambda state: state["prompt_learner.ctx"][0].fill_(value))
 
 
-def test_a_wrapper_for_several_devices_is_taken_off(maple: Any, tmp_path: Path) -> None:
+def test_data_parallel_prefix_is_removed(maple: Any, tmp_path: Path) -> None:
     expected = maple().state_dict()
 
     def wrap(state: dict[str, Tensor]) -> None:
@@ -219,17 +219,17 @@ def test_a_wrapper_for_several_devices_is_taken_off(maple: Any, tmp_path: Path) 
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_another_number_of_classes_is_refused(maple: Any, tmp_path: Path) -> None:
+def test_wrong_number_of_classes_is_refused(maple: Any, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("cat\ndog\n")
-    with pytest.raises(VLPromptError, match=r"`class_names` has 2 names, but .* was tuned on 7 classes; give each"):
+    with pytest.raises(VLPromptError, match=r"`class_names` has 2 names, but .* was tuned on 7 classes; list one"):
         maple(class_names=names)
     assert not (tmp_path / "run").exists()
     silent = maple(lambda state: state.pop("prompt_learner.token_prefix"), class_names=names)
     assert silent.class_names == ("cat", "dog")
 
 
-def test_prompts_inside_the_towers_are_not_taken_for_frozen_weights(
+def test_prompts_inside_towers_are_not_treated_as_frozen_weights(
     backbones: dict[str, str], names_file: Path, tmp_path: Path
 ) -> None:
     name = "promptsrc-4-4"
@@ -238,8 +238,8 @@ def test_prompts_inside_the_towers_are_not_taken_for_frozen_weights(
         import_prompts("coop", file, backbone="embedded", class_names=names_file, out=tmp_path / "run")
 
 
-def test_a_checkpoint_of_another_backbone_is_refused(maple: Any, backbones: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(VLPromptError, match=r"text_context must have shape \(2, 64\), got \(2, 128\); give the"):
+def test_checkpoint_of_another_backbone_is_refused(maple: Any, backbones: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(VLPromptError, match=r"text_context must have shape \(2, 64\), got \(2, 128\); pass the"):
         maple(backbone=backbones["clip_vit_square.safetensors"])
 
     def deepen(state: dict[str, Tensor]) -> None:
@@ -250,7 +250,7 @@ def test_a_checkpoint_of_another_backbone_is_refused(maple: Any, backbones: dict
     assert not (tmp_path / "run").exists()
 
 
-def test_class_specific_contexts_need_their_number_of_classes(backbones: dict[str, str], tmp_path: Path) -> None:
+def test_class_specific_context_checks_the_number_of_classes(backbones: dict[str, str], tmp_path: Path) -> None:
     case = read_case("coop-csc-vit")
     file = save_as_dassl(their_names("coop-csc-vit", case), tmp_path / "model.pth.tar-50")
     names = tmp_path / "names.txt"
@@ -260,13 +260,13 @@ def test_class_specific_contexts_need_their_number_of_classes(backbones: dict[st
 
 
 class Malicious:
-    """Runs code when it is read by a reader that is not restricted."""
+    """Object that runs code when it is unpickled without restrictions."""
 
     def __reduce__(self) -> Any:
         return Path.touch, (Path("touched"),)
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(
+def test_file_that_is_not_a_checkpoint_is_refused(
     names_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -275,8 +275,8 @@ def test_a_file_that_is_no_checkpoint_is_refused(
     torch.save([1, 2], tmp_path / "list.pth.tar")
     for file, message in {
         "absent.pth.tar": "cannot be read: No such file",
-        "text.pth.tar": "is damaged, or holds objects that are not safe",
-        "bad.pth.tar": "is damaged, or holds objects that are not safe",
+        "text.pth.tar": "is damaged, or contains objects that are not safe",
+        "bad.pth.tar": "is damaged, or contains objects that are not safe",
         "list.pth.tar": "has no state_dict",
     }.items():
         with pytest.raises(VLPromptError, match=message):
@@ -298,12 +298,12 @@ def test_a_file_that_is_no_checkpoint_is_refused(
         ("names.csv", "n1,red_apple\nn2,dog\n"),
     ],
 )
-def test_class_names_come_in_several_forms(name: str, content: str, tmp_path: Path) -> None:
+def test_class_names_file_formats(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     assert read_names(tmp_path / name) == ["red_apple", "dog"]
 
 
-def test_class_names_that_are_none(tmp_path: Path) -> None:
+def test_invalid_class_names_files(tmp_path: Path) -> None:
     for name, content in {"a.json": "3", "b.txt": " \n", "c.yaml": "a: [", "d.xml": "<a/>"}.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(VLPromptError, match="`class_names`"):
@@ -318,7 +318,7 @@ def test_class_names_that_are_none(tmp_path: Path) -> None:
         ("names.csv", "n1,cat\nn2,\n"),
     ],
 )
-def test_an_empty_name_does_not_move_the_labels(name: str, content: str, tmp_path: Path) -> None:
+def test_empty_class_name_is_an_error(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(VLPromptError, match="has an empty name for class 1, counted from 0"):
         read_names(tmp_path / name)
@@ -348,7 +348,7 @@ def test_the_command_line_imports_evaluates_and_predicts(
     code, _, err = call("evaluate", tmp_path / "run", "--device", "cpu")
     assert (code, "was imported without test images of its own" in err) == (2, True)
     code, _, err = call(*words, "--out", tmp_path / "run")
-    assert (code, "exists already; choose another folder" in err) == (2, True)
+    assert (code, "already exists; choose another folder" in err) == (2, True)
     code, _, err = call(*words, "--out", tmp_path / "other", "--set", "optim.lr=1")
     assert (code, err) == (2, "error: --set: an import takes options of the method only, as method.KEY=VALUE\n")
     code, _, err = call(*words, "--out", tmp_path / "other", "--set", "method.depth=2")

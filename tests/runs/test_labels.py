@@ -23,13 +23,11 @@ def make(method: str = "dapt", recipe: str = "paper", *settings: str, protocol: 
     ],
 )
 @pytest.mark.parametrize("recipe", ["paper", "unified"])
-def test_a_method_is_labeled_with_the_options_that_differ_from_its_recipe(
-    recipe: str, settings: list[str], label: str
-) -> None:
+def test_method_label_lists_overridden_options(recipe: str, settings: list[str], label: str) -> None:
     assert method_label(make("dapt", recipe, *settings)) == label
 
 
-def test_a_label_can_be_parsed_as_a_method() -> None:
+def test_method_label_round_trips_through_parse_method() -> None:
     settings = ["method.ctx_init=null", "method.class_specific=true", 'method.template=["a {}", "the {}, or so"]']
     config = make("coop", "paper", *settings, protocol="base-to-new")
     label = method_label(config)
@@ -39,7 +37,7 @@ def test_a_label_can_be_parsed_as_a_method() -> None:
     assert again == config
 
 
-def test_the_datasets_own_template_is_not_listed() -> None:
+def test_method_label_omits_the_default_template() -> None:
     own = make().with_template("an icon of a {}.")
     given = make("dapt", "paper", "method.template=an icon of a {}.")
     assert method_label(own) == method_label(own, "an icon of a {}.") == "dapt"
@@ -57,13 +55,11 @@ def test_the_datasets_own_template_is_not_listed() -> None:
         ("paper", ["data.crop_scale=[0.6, 1.0]"], "paper, data.crop_scale=[0.6, 1.0]"),
     ],
 )
-def test_a_recipe_is_labeled_with_the_settings_that_differ_from_it(
-    recipe: str, settings: list[str], label: str
-) -> None:
+def test_recipe_label_lists_overridden_settings(recipe: str, settings: list[str], label: str) -> None:
     assert recipe_label(make("dapt", recipe, *settings)) == label
 
 
-def test_without_a_recorded_recipe_different_runs_have_different_labels() -> None:
+def test_labels_without_recorded_recipe_list_all_options() -> None:
     runs = [make("coop", "paper", *settings) for settings in ([], ["method.n_ctx=4"], ["optim.lr=1"], ["data.views=1"])]
     old = [run.model_copy(update={"recipe": None, "overrides": {}}) for run in runs]
     assert recipe_label(old[0]) == "not recorded, optim.epochs=200"

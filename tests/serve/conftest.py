@@ -34,7 +34,7 @@ def classifier(run: Path, backbone: Backbone) -> Classifier:
 
 @pytest.fixture
 def serve(classifier: Classifier) -> Iterator[Serve]:
-    """A client of the application in this process; keywords are those of `create_app` and `Limits`."""
+    """Return an in-process client of the application; keywords are those of `create_app` and `Limits`."""
     with ExitStack() as stack:
 
         def start(

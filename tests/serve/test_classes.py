@@ -39,18 +39,18 @@ def test_add(client: TestClient) -> None:
     assert names == {*OURS, "a zebra", "night owl"}
 
 
-def test_a_class_that_a_request_had_named_can_be_added(client: TestClient) -> None:
+def test_class_from_a_request_can_be_added(client: TestClient) -> None:
     results(client, RED, classes="a zebra", compare="true")
     assert add(client, "a zebra")[0] == 200
     assert len(results(client, RED, top="9")[0]["top"]) == 5
 
 
-def test_only_with_allow_edit(serve: Serve) -> None:
+def test_adding_classes_requires_allow_edit(serve: Serve) -> None:
     status, found = add(serve(), "a zebra")
     assert status == 403 and "does not allow adding classes" in found["error"]
 
 
-def test_only_with_the_token(client: TestClient) -> None:
+def test_adding_classes_requires_the_token(client: TestClient) -> None:
     del client.headers["Authorization"]
     assert add(client, "a zebra")[0] == 401
 
@@ -82,14 +82,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("status", "names", "said"), BAD.values(), ids=BAD)
-def test_bad_names(client: TestClient, status: int, names: list[Any], said: str) -> None:
+def test_invalid_class_names_are_refused(client: TestClient, status: int, names: list[Any], said: str) -> None:
     found = add(client, *names)
     assert found[0] == status and said in found[1]["error"]
     assert client.get("/v1/classes").json()["classes"] == OURS
     assert len(results(client, RED, top="9")[0]["top"]) == 4
 
 
-def test_another_type(client: TestClient) -> None:
+def test_wrong_media_type_or_body_is_refused(client: TestClient) -> None:
     for body, kind in ((b'{"names": ["a"]}', "text/plain"), (b"names=a", "application/x-www-form-urlencoded")):
         assert client.post("/v1/classes", content=body, headers={"Content-Type": kind}).status_code == 415
     for body in (b"", b"[", b'{"names": "\xff"}', b'{"names": ["\\ud800"]}'):
@@ -97,7 +97,7 @@ def test_another_type(client: TestClient) -> None:
         assert response.status_code == 400
 
 
-def test_any_writing_can_be_a_name(client: TestClient) -> None:
+def test_class_names_may_use_any_script(client: TestClient) -> None:
     names = [
         "猫",
         "قطة",
@@ -118,7 +118,7 @@ def test_any_writing_can_be_a_name(client: TestClient) -> None:
     assert len(top["top"]) == len(top["zero_shot"]["top"]) == 4 + len(names) + 2
 
 
-def test_adding_many_blocks_neither_health_nor_anything_for_good(client: TestClient) -> None:
+def test_adding_many_classes_does_not_block_the_server(client: TestClient) -> None:
     done = Event()
 
     def fill() -> None:
@@ -135,7 +135,7 @@ def test_adding_many_blocks_neither_health_nor_anything_for_good(client: TestCli
     assert len(results(client, RED, top="100")[0]["top"]) == 100
 
 
-def test_there_is_a_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_classes_is_limited(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlprompt.serve.model_thread.CLASSES", 6)
     assert add(client, "a", "b", "c")[0] == 409
     assert add(client, "a", "b")[0] == 200

@@ -29,7 +29,7 @@ def connect(port: int) -> socket.socket:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """A whole answer: head and JSON."""
+    """Read a complete response: head and JSON."""
     read = b""
     while not read.endswith(b"}"):
         read += connection.recv(4096)
@@ -42,13 +42,13 @@ def closed_after(connection: socket.socket) -> float:
     return time.monotonic() - begun
 
 
-def test_silence(port: int) -> None:
+def test_idle_connection_is_closed(port: int) -> None:
     with connect(port) as connection:
         assert 0.2 < closed_after(connection) < 1.5
 
 
 @pytest.mark.parametrize("before", [b"", HEALTH], ids=["the first", "the next"])
-def test_a_head_that_comes_drop_by_drop(port: int, before: bytes) -> None:
+def test_slow_request_head_is_cut_off(port: int, before: bytes) -> None:
     with connect(port) as connection:
         if before:
             connection.sendall(before)
@@ -61,7 +61,7 @@ def test_a_head_that_comes_drop_by_drop(port: int, before: bytes) -> None:
         assert time.monotonic() - begun < 2
 
 
-def test_a_body_may_take_its_time(port: int) -> None:
+def test_slow_body_is_accepted_within_the_timeout(port: int) -> None:
     with connect(port) as connection:
         connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n")
         time.sleep(0.8)
@@ -82,7 +82,7 @@ def test_a_body_may_take_its_time(port: int) -> None:
     ],
     ids=["too large", "not editable", "of a foreign page", "no token"],
 )
-def test_a_refusal_reaches_one_who_sends_all_before_reading(
+def test_refusal_reaches_a_client_that_sends_first(
     run: Path, backbone: Backbone, path: str, headers: dict[str, str], status: int
 ) -> None:
     with server(vlprompt.load_classifier(run, backbone=backbone), token=TOKEN) as address:
@@ -92,7 +92,7 @@ def test_a_refusal_reaches_one_who_sends_all_before_reading(
     assert refused.value.code == status and set(json.load(refused.value)) == {"error"}
 
 
-def test_one_who_waits_to_be_told_to_send_is_refused_at_once(port: int) -> None:
+def test_expect_100_continue_is_refused_at_once(port: int) -> None:
     with connect(port) as connection:
         length = b"Content-Length: 60000000\r\nExpect: 100-continue\r\n\r\n"
         connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n" + length)

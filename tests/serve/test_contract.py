@@ -23,7 +23,9 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.mark.slow
-def test_it_conforms_to_its_openapi_document(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_conforms_to_its_openapi_document(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)  # in which schemathesis may leave files
     client = serve(token=TOKEN, editable=True, loopback=False)
     config = SchemathesisConfig.from_dict(SETTINGS)

@@ -31,7 +31,7 @@ def gate(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ev
     opened.set()
 
 
-def test_too_large(serve: Serve) -> None:
+def test_body_over_the_limit_is_refused(serve: Serve) -> None:
     client = serve(request_bytes=5_000)
     assert len(results(client, RED)) == 1
     response = ask(client, RED, bytes(5_000))
@@ -67,7 +67,7 @@ def send(client: TestClient, body: AsyncIterator[bytes]) -> tuple[int, str]:
     return answer[0]["status"], answer[1]["body"].decode()
 
 
-def test_too_large_without_saying_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_body_over_the_limit_is_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = []
     monkeypatch.setattr(middleware, "DROPPED_BYTES", 10_000)
 
@@ -80,7 +80,7 @@ def test_too_large_without_saying_so(serve: Serve, monkeypatch: pytest.MonkeyPat
     assert len(sent) == 6 + 10
 
 
-def test_a_refusal_does_not_wait_for_the_body_for_ever(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_waits_only_briefly_for_the_body(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     async def slow() -> AsyncIterator[bytes]:
         while True:
             yield b"-"
@@ -93,7 +93,7 @@ def test_a_refusal_does_not_wait_for_the_body_for_ever(serve: Serve, monkeypatch
     assert time.monotonic() - begun < 5
 
 
-def test_a_body_that_takes_too_long(serve: Serve) -> None:
+def test_slow_body_gets_408(serve: Serve) -> None:
     async def slow() -> AsyncIterator[bytes]:
         while True:
             yield b"-"
@@ -102,14 +102,14 @@ def test_a_body_that_takes_too_long(serve: Serve) -> None:
     assert send(serve(timeout=0.2), slow()) == (408, '{"error":"the body took longer than 0.2 s"}')
 
 
-def test_a_body_that_breaks_off(serve: Serve) -> None:
+def test_aborted_body_gets_400(serve: Serve) -> None:
     async def short() -> AsyncIterator[bytes]:
         yield b"--x"
 
     assert send(serve(), short())[0] == 400
 
 
-def test_too_many_at_a_time(serve: Serve, gate: Event) -> None:
+def test_too_many_requests_get_429(serve: Serve, gate: Event) -> None:
     client = serve(queue=3)
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(ask, client, RED) for _ in range(3)]
@@ -124,7 +124,7 @@ def test_too_many_at_a_time(serve: Serve, gate: Event) -> None:
     assert 'vlprompt_requests_total{method="POST",route="/v1/predict",status="429"} 1.0' in metrics(client)
 
 
-def test_a_request_that_would_wait_too_long_is_refused_at_once(serve: Serve, gate: Event) -> None:
+def test_request_with_a_long_wait_gets_429(serve: Serve, gate: Event) -> None:
     client = serve(timeout=20)
     gate.set()
     assert ask(client, RED).status_code == 200
@@ -139,7 +139,7 @@ def test_a_request_that_would_wait_too_long_is_refused_at_once(serve: Serve, gat
         assert [future.result().status_code for future in waiting] == [200] * 2
 
 
-def test_a_response_that_takes_too_long(serve: Serve, gate: Event) -> None:
+def test_slow_response_gets_504(serve: Serve, gate: Event) -> None:
     client = serve(timeout=0.2)
     first = ask(client, RED)
     assert first.status_code == 504 and first.json()["error"].startswith("no response within 0.2 s")
@@ -151,7 +151,7 @@ def test_a_response_that_takes_too_long(serve: Serve, gate: Event) -> None:
     assert "vlprompt_batch_images_count 1.0" in metrics(client), "canceled questions are not computed"
 
 
-def test_an_image_that_takes_too_long_to_decode(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_decoding_gets_504(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     release = Event()
     monkeypatch.setattr(service, "parse_image", lambda *_: release.wait(20))
     client = serve(timeout=0.2)

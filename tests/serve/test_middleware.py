@@ -38,7 +38,7 @@ def test_posts_of_foreign_origins_are_refused(client: TestClient) -> None:
     assert not [name for name in response.headers if name.startswith("access-control")]
 
 
-def test_token(serve: Serve) -> None:
+def test_requests_require_the_token(serve: Serve) -> None:
     client = serve(token=TOKEN)
     assert client.get("/v1/classes").status_code == client.get("/metrics").status_code == 200
     for wrong in (
@@ -98,7 +98,7 @@ def test_metrics(client: TestClient) -> None:
     assert not any("kind" in line or "BREW" in line for line in lines), "clients cannot create time series"
 
 
-def test_the_page_answers_head_requests(client: TestClient) -> None:
+def test_page_supports_head_requests(client: TestClient) -> None:
     asked = client.head("/")
     assert (asked.status_code, asked.headers["content-type"]) == (200, client.get("/").headers["content-type"])
 
@@ -128,7 +128,7 @@ def test_the_pages_load_nothing_from_other_hosts(client: TestClient) -> None:
     "path",
     ["/page/", "/page/nothing.js", "/page/..%2fapp.py", "/page/%2e%2e/app.py", "/page/x%00", "/docs/", "/v1/classes/"],
 )
-def test_nothing_else_is_served(client: TestClient, path: str) -> None:
+def test_unknown_paths_are_not_served(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 404 and set(response.json()) == {"error"}
 

@@ -78,7 +78,7 @@ def first(future: Future[model.Answer]) -> str:
     return future.result(WAIT).tuned[0][0]
 
 
-def test_what_waits_together_is_seen_together(fake: FakeClassifier) -> None:
+def test_waiting_questions_form_one_batch(fake: FakeClassifier) -> None:
     batches: list[int] = []
     thread = thread_of(fake, batches)
     fake.gate.clear()
@@ -92,7 +92,7 @@ def test_what_waits_together_is_seen_together(fake: FakeClassifier) -> None:
     assert batches == [1, 4, 2]
 
 
-def test_batches_of_a_slow_model_are_short(fake: FakeClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_model_gets_small_batches(fake: FakeClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
     thread = thread_of(fake, batches)
     first(thread.ask(question(0)))
@@ -114,7 +114,7 @@ def test_batches_of_a_slow_model_are_short(fake: FakeClassifier, monkeypatch: py
     thread.close()
 
 
-def test_one_by_one(fake: FakeClassifier) -> None:
+def test_batch_size_one(fake: FakeClassifier) -> None:
     batches: list[int] = []
     thread = thread_of(fake, batches, batch_size=1)
     for future in [thread.ask(question(0)) for _ in range(3)]:
@@ -123,7 +123,7 @@ def test_one_by_one(fake: FakeClassifier) -> None:
     assert batches == [1, 1, 1]
 
 
-def test_new_classes_keep_their_place_in_line(fake: FakeClassifier) -> None:
+def test_additions_keep_their_queue_position(fake: FakeClassifier) -> None:
     batches: list[int] = []
     thread = thread_of(fake, batches)
     fake.gate.clear()
@@ -138,7 +138,7 @@ def test_new_classes_keep_their_place_in_line(fake: FakeClassifier) -> None:
     assert batches == [1, 1, 1]
 
 
-def test_classes_that_cannot_be_added_change_nothing(fake: FakeClassifier) -> None:
+def test_failed_addition_changes_nothing(fake: FakeClassifier) -> None:
     thread = thread_of(fake)
     for names, error in ((["d", "a"], Conflict), (["d", "too long"], VLPromptError), (["d"] * 10_000, Conflict)):
         with pytest.raises(error):
@@ -148,7 +148,7 @@ def test_classes_that_cannot_be_added_change_nothing(fake: FakeClassifier) -> No
     thread.close()
 
 
-def test_a_class_that_cannot_be_fails_its_own_question_only(fake: FakeClassifier) -> None:
+def test_invalid_extra_class_fails_only_its_question(fake: FakeClassifier) -> None:
     thread = thread_of(fake)
     fake.gate.clear()
     thread.ask(question(0))
@@ -161,7 +161,7 @@ def test_a_class_that_cannot_be_fails_its_own_question_only(fake: FakeClassifier
     thread.close()
 
 
-def test_a_failure_is_told_and_survived(fake: FakeClassifier, caplog: pytest.LogCaptureFixture) -> None:
+def test_model_error_is_reported_and_survived(fake: FakeClassifier, caplog: pytest.LogCaptureFixture) -> None:
     thread = thread_of(fake)
     fake.fails = True
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -171,7 +171,7 @@ def test_a_failure_is_told_and_survived(fake: FakeClassifier, caplog: pytest.Log
     thread.close()
 
 
-def test_what_was_given_up_is_not_computed(fake: FakeClassifier) -> None:
+def test_canceled_questions_are_not_computed(fake: FakeClassifier) -> None:
     batches: list[int] = []
     thread = thread_of(fake, batches)
     fake.gate.clear()
@@ -185,7 +185,7 @@ def test_what_was_given_up_is_not_computed(fake: FakeClassifier) -> None:
     assert batches == [1, 1]
 
 
-def test_closing_answers_what_waits(fake: FakeClassifier) -> None:
+def test_close_answers_queued_questions(fake: FakeClassifier) -> None:
     thread = thread_of(fake, batch_size=2)
     fake.gate.clear()
     waiting = [thread.ask(question(number % 3)) for number in range(7)]
@@ -194,9 +194,7 @@ def test_closing_answers_what_waits(fake: FakeClassifier) -> None:
     assert [future.done() and first(future) for future in waiting] == list("abcabca")
 
 
-def test_extra_classes_are_encoded_once_and_only_so_many_are_kept(
-    fake: FakeClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_extra_classes_are_cached_up_to_a_limit(fake: FakeClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "CACHED_CLASSES", 3)
     thread = thread_of(fake)
     for _ in range(2):
@@ -208,7 +206,7 @@ def test_extra_classes_are_encoded_once_and_only_so_many_are_kept(
     assert fake.class_names == ("a", "b", "c", "e", "f", "g")
 
 
-def test_a_class_of_others_that_takes_all_the_probability_is_left_out(fake: FakeClassifier) -> None:
+def test_other_requests_classes_do_not_compete(fake: FakeClassifier) -> None:
     fake.sharp = 200.0
     thread = thread_of(fake)
     assert first(thread.ask(question(3, extra=("d",)))) == "d"

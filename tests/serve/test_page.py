@@ -50,7 +50,7 @@ def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def open_page(context: BrowserContext) -> Iterator[Open]:
-    """Opens a page that says nothing in the console, but for requests refused, and asks its own server only."""
+    """Open a page; fail on console messages other than refused requests, and on requests to other servers."""
     said: list[str] = []
     asked: list[str] = []
     homes: list[str] = []
@@ -76,7 +76,7 @@ def page(open_page: Open, address: str) -> Page:
 
 
 def transfer(page: Page, name: str, data: bytes) -> object:
-    """A browser's DataTransfer with a file."""
+    """Return a browser's DataTransfer with a file."""
     return page.evaluate_handle(
         """([name, data]) => {
           const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -89,7 +89,7 @@ def transfer(page: Page, name: str, data: bytes) -> object:
 
 
 def drop(page: Page, name: str, data: bytes) -> Locator:
-    """Drop a file anywhere; its card."""
+    """Drop a file on the page; return its card."""
     expect(page.locator("#main")).to_be_visible()
     page.dispatch_event("body", "drop", {"dataTransfer": transfer(page, name, data)})
     return page.locator("#cards > li").filter(has_text=name).first
@@ -111,7 +111,7 @@ def add_class(page: Page, name: str) -> None:
     page.keyboard.press("Enter")
 
 
-def test_a_dropped_image_gets_its_prediction(page: Page, run: Path, backbone: Backbone) -> None:
+def test_dropped_image_gets_a_prediction(page: Page, run: Path, backbone: Backbone) -> None:
     expect(page.get_by_text("No images yet.")).to_be_visible()
     card = drop(page, "red.png", RED)
     guess = vlprompt.load_classifier(run, backbone=backbone).predict(Image.open(BytesIO(RED)))[0]
@@ -139,7 +139,7 @@ def test_paste_and_choose(page: Page) -> None:
     expect(page.get_by_text("No images yet.")).to_be_visible()
 
 
-def test_add_a_class_and_watch_the_ranking(page: Page, address: str) -> None:
+def test_added_class_enters_the_ranking(page: Page, address: str) -> None:
     card = drop(page, "red.png", RED)
     before = labels(card.locator(".tuned .ranking"))
     add_class(page, "a_zebra")
@@ -148,7 +148,7 @@ def test_add_a_class_and_watch_the_ranking(page: Page, address: str) -> None:
     assert sorted(after) == sorted([*before, "a zebra"]) and [name for name in after if name != "a zebra"] == before
     expect(page.locator("#count")).to_have_text("5")
     add_class(page, "A Zebra")
-    expect(page.locator("#add-says")).to_have_text("Class “a zebra” exists already.")
+    expect(page.locator("#add-says")).to_have_text("Class “a zebra” already exists.")
     add_class(page, "水火" * 45)
     expect(page.locator("#add-says")).to_have_text("A class name is too long for the model; shorten it.")
     expect(page.locator("#own li")).to_have_count(1)
@@ -158,7 +158,7 @@ def test_add_a_class_and_watch_the_ranking(page: Page, address: str) -> None:
     assert page.request.get(f"{address}/v1/classes").json()["classes"] == sorted(before)
 
 
-def test_an_added_class_is_shown_wherever_it_stands(page: Page) -> None:
+def test_added_class_is_shown_at_any_rank(page: Page) -> None:
     for number in range(8):
         add_class(page, f"class {number}")
     ranking = drop(page, "red.png", RED).locator(".tuned .ranking")
@@ -209,7 +209,7 @@ def test_errors_are_shown_on_the_card(page: Page) -> None:
     expect(card.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_busy_server_is_asked_again(page: Page) -> None:
+def test_page_retries_after_429(page: Page) -> None:
     answers = iter([429, 200])
 
     def answer(route: object) -> None:
@@ -238,7 +238,7 @@ def test_names_are_never_html(page: Page) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 @pytest.mark.parametrize("name", ["red.png", 'it\'s "a", b; $(touch x).png'])
-def test_the_curl_command_works_as_copied(page: Page, tmp_path: Path, name: str) -> None:
+def test_copied_curl_command_works(page: Page, tmp_path: Path, name: str) -> None:
     for word in ("a cat's face", "@home", "=<x>"):
         add_class(page, word)
     page.get_by_role("switch").check()
@@ -256,7 +256,7 @@ def test_the_curl_command_works_as_copied(page: Page, tmp_path: Path, name: str)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_token_unlocks(open_page: Open, run: Path, backbone: Backbone) -> None:
+def test_token_unlocks_the_page(open_page: Open, run: Path, backbone: Backbone) -> None:
     with server(vlprompt.load_classifier(run, backbone=backbone), token=TOKEN, editable=True) as address:
         page = open_page(f"{address}/")
         field = page.get_by_label("Token")
@@ -281,7 +281,7 @@ def test_a_token_unlocks(open_page: Open, run: Path, backbone: Backbone) -> None
         expect(page.locator("#count")).to_have_text("5")
 
 
-def test_prompts_that_are_bound_to_their_classes(open_page: Open, run: Path, backbone: Backbone) -> None:
+def test_class_bound_prompts_disable_adding(open_page: Open, run: Path, backbone: Backbone) -> None:
     tuned = vlprompt.load_classifier(run, backbone=backbone)
     method = create_method("coop", backbone, tuned.class_names, class_specific=True, n_ctx=2)
     with server(Classifier(tuned.record, method)) as address:
@@ -333,7 +333,7 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_a_class_stays_if_the_first_image_is_unreadable(page: Page) -> None:
+def test_added_class_survives_an_unreadable_first_image(page: Page) -> None:
     def slow(route: Route) -> None:
         time.sleep(0.3)
         route.continue_()
@@ -347,7 +347,7 @@ def test_a_class_stays_if_the_first_image_is_unreadable(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_and_can_be_read(page: Page, scheme: str) -> None:
+def test_page_fits_and_has_contrast(page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     choose(page, ("a-rather-long-name-" * 8 + ".png", RED), ("notes.png", b"no image"))
     add_class(page, "donaudampfschifffahrtsgesellschaftskapitänsmütze")
@@ -363,7 +363,7 @@ def test_it_fits_and_can_be_read(page: Page, scheme: str) -> None:
     assert (background == "rgb(244, 245, 246)") is (scheme == "light")
 
 
-def test_the_page_of_the_api(page: Page, address: str) -> None:
+def test_api_reference_page(page: Page, address: str) -> None:
     page.get_by_role("link", name="API").click()
     expect(page.locator("article h3 .verb")).to_have_text(["GET", "POST", "POST", "GET", "GET"])
     expect(page.get_by_text("An image file; up to 16 fields of this name. (required)")).to_be_visible()

@@ -13,7 +13,7 @@ from tests.helpers.client import TOKEN, Serve, ask, bomb, noisy, png, results, t
 from vlprompt import Backbone, Classifier, create_method
 from vlprompt.serve import parsing
 
-# The service has a limit of its own.
+# The service has its own limit.
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 
 RED, BLUE, DARK = png((200, 20, 20)), png((20, 200, 20), (300, 20)), png((9, 9, 9), form="JPEG")
@@ -23,7 +23,7 @@ def shares(found: dict[str, Any]) -> dict[str, float]:
     return {rank["label"]: rank["probability"] for rank in found["top"]}
 
 
-def test_predictions_equal_the_classifiers(client: TestClient, classifier: Classifier) -> None:
+def test_predictions_match_the_classifier(client: TestClient, classifier: Classifier) -> None:
     files = [RED, BLUE, DARK]
     found = results(client, *files)
     expected = classifier.predict([Image.open(BytesIO(file)) for file in files])
@@ -34,7 +34,7 @@ def test_predictions_equal_the_classifiers(client: TestClient, classifier: Class
         assert set(each) == {"label", "probability", "top"}
 
 
-def test_base64_gets_the_same(client: TestClient) -> None:
+def test_base64_matches_the_form(client: TestClient) -> None:
     encoded = [base64.b64encode(file).decode() for file in (RED, BLUE)]
     several = client.post("/v1/predict", json={"image": encoded, "top": 2}).json()["results"]
     one = client.post("/v1/predict", json={"image": encoded[1], "top": 2}).json()["results"]
@@ -42,7 +42,7 @@ def test_base64_gets_the_same(client: TestClient) -> None:
         assert shares(found) == pytest.approx(shares(same), abs=1e-6) and len(shares(found)) == 2
 
 
-def test_base64_as_others_write_it(client: TestClient) -> None:
+def test_base64_variants(client: TestClient) -> None:
     file = noisy()
     images = [base64.encodebytes(file).decode(), f"data:image/jpeg;base64,{base64.b64encode(file).decode()}"]
     found = client.post("/v1/predict", json={"image": images}).json()["results"]
@@ -53,7 +53,7 @@ def test_base64_as_others_write_it(client: TestClient) -> None:
 def test_an_unreadable_image_gets_its_error_as_result(client: TestClient) -> None:
     found = results(client, RED, b"no image", BLUE, b"")
     assert [set(each) for each in found[::2]] == [{"label", "probability", "top"}] * 2
-    assert found[1::2] == [{"error": "not an image, or of an unknown format"}, {"error": "the file is empty"}]
+    assert found[1::2] == [{"error": "not an image, or in an unsupported format"}, {"error": "the file is empty"}]
     response = ask(client, b"no image", b"")
     assert response.status_code == 422
     assert response.json() == {"error": "image 1: not an image, or of an unknown format; image 2: the file is empty"}
@@ -79,7 +79,7 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize("file", BAD_IMAGES.values(), ids=BAD_IMAGES)
-def test_bad_image(client: TestClient, file: bytes) -> None:
+def test_unreadable_images_are_refused(client: TestClient, file: bytes) -> None:
     response = ask(client, file)
     assert response.status_code == 422 and response.json()["error"].startswith("image 1: ")
     assert results(client, file, RED)[1]["label"]
@@ -96,7 +96,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(client: TestClient, monke
     assert "tiles have no clear size" in ask(client, tiled(12_000, 12_000, kind=17)).json()["error"]
 
 
-def test_deep_values_have_a_lower_limit(serve: Serve) -> None:
+def test_images_with_32_bit_values_have_a_lower_limit(serve: Serve) -> None:
     client, deep = serve(pixels=8_000), BytesIO()
     Image.new("F", (40, 30)).save(deep, "TIFF")
     assert (
@@ -105,7 +105,7 @@ def test_deep_values_have_a_lower_limit(serve: Serve) -> None:
     assert results(client, png((9, 9, 9), (80, 90)))
 
 
-def test_a_strip_of_a_million_pixels(client: TestClient, serve: Serve) -> None:
+def test_extreme_aspect_ratio(client: TestClient, serve: Serve) -> None:
     for size in ((1_000_000, 1), (1, 1_000_000)):
         assert results(client, png((9, 9, 9), size))[0]["label"]
     assert ask(serve(pixels=999_999), png((9, 9, 9), (1_000_000, 1))).status_code == 422
@@ -186,7 +186,7 @@ BAD_BODIES: dict[str, tuple[int, tuple[str, bytes], str]] = {
 
 
 @pytest.mark.parametrize(("status", "sent", "said"), BAD_BODIES.values(), ids=BAD_BODIES)
-def test_bad_body(client: TestClient, status: int, sent: tuple[str, bytes], said: str) -> None:
+def test_malformed_bodies_are_refused(client: TestClient, status: int, sent: tuple[str, bytes], said: str) -> None:
     kind, body = sent
     response = client.post("/v1/predict", content=body, headers={"Content-Type": kind} if kind else {})
     assert response.status_code == status, response.text
@@ -194,7 +194,7 @@ def test_bad_body(client: TestClient, status: int, sent: tuple[str, bytes], said
     assert any(words in response.json()["error"] for words in said.split("|")), response.text
 
 
-def test_classes_of_a_request_compete_in_it_alone(client: TestClient, run: Path, backbone: Backbone) -> None:
+def test_request_classes_compete_only_in_their_request(client: TestClient, run: Path, backbone: Backbone) -> None:
     before = shares(results(client, RED, top="9")[0])
     found = shares(results(client, RED, top="9", classes=["a zebra", "blue_sky", "a zebra", "night owl"])[0])
     assert shares(results(client, RED, top="9")[0]) == pytest.approx(before, abs=1e-6)
@@ -205,7 +205,7 @@ def test_classes_of_a_request_compete_in_it_alone(client: TestClient, run: Path,
     assert found == pytest.approx(expected, abs=1e-6) and len(found) == 6
 
 
-def test_classes_of_a_request_are_in_its_answer_wherever_they_rank(client: TestClient) -> None:
+def test_request_classes_are_returned_at_any_rank(client: TestClient) -> None:
     classes = ["a zebra", "night owl", "red apple"]
     whole = results(client, RED, top="9", classes=classes, compare="true")[0]
     short = results(client, RED, top="1", classes=classes, compare="true")[0]
@@ -236,9 +236,7 @@ def test_a_zero_shot_run_refuses_compare(serve: Serve, classifier: Classifier) -
     assert not client.get("/v1/classes").json()["comparable"]
 
 
-def test_a_method_that_is_bound_to_its_classes_says_so(
-    serve: Serve, classifier: Classifier, backbone: Backbone
-) -> None:
+def test_class_bound_method_refuses_request_classes(serve: Serve, classifier: Classifier, backbone: Backbone) -> None:
     method = create_method("coop", backbone, classifier.class_names, class_specific=True, n_ctx=2)
     client = serve(served=Classifier(classifier.record, method), token=TOKEN, editable=True)
     assert not client.get("/v1/classes").json()["open_vocabulary"]

@@ -41,7 +41,7 @@ def port_of(process: subprocess.Popen[str]) -> int:
 
 
 @pytest.mark.slow
-def test_load_and_drain(process: subprocess.Popen[str]) -> None:
+def test_requests_in_flight_are_answered_on_sigterm(process: subprocess.Popen[str]) -> None:
     port = port_of(process)
     alone, crowd = (measure(port, clients, 0.5, 16) for clients in (1, 16))
     assert set(alone.statuses) == set(crowd.statuses) == {200}
@@ -105,7 +105,7 @@ def test_interrupt(call: Call, run: Path, times: int, code: int) -> None:
     assert ("stopped after 2 requests," in out) is (times == 1)
 
 
-def test_a_port_that_is_in_use(call: Call, run: Path) -> None:
+def test_port_in_use_is_an_error(call: Call, run: Path) -> None:
     with running.listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         code, out, error = call("serve", run, "--port", port)
@@ -116,10 +116,10 @@ def test_a_port_that_is_in_use(call: Call, run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--host", "0.0.0.0"], "lets other machines in, which needs a"),
-        (["--host", ""], "lets other machines in"),
-        (["--host", "example.org"], "lets other machines in"),
-        (["--allow-edit"], "needs a"),
+        (["--host", "0.0.0.0"], "is reachable from other machines, which needs a --token"),
+        (["--host", ""], "is reachable from other machines"),
+        (["--host", "example.org"], "is reachable from other machines"),
+        (["--allow-edit"], "--allow-edit needs a --token; set VLPROMPT_TOKEN"),
         (["--host", "0.0.0.0", "--token", "short"], "must have at least 16 printable ASCII"),
         (["--token", "sixteen letters and more"], "no spaces"),
         (["--host", "192.0.2.1", "--token", TOKEN], "must be an address of this machine"),
@@ -129,22 +129,22 @@ def test_a_port_that_is_in_use(call: Call, run: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_call(call: Call, run: Path, words: list[str], said: str) -> None:
+def test_wrong_options_are_one_line_errors(call: Call, run: Path, words: list[str], said: str) -> None:
     code, out, error = call("serve", run, *words)
     assert code == 2 and out == "" and said in error and error.count("\n") == 1
 
 
-def test_no_run_there(call: Call, tmp_path: Path) -> None:
+def test_missing_run_is_an_error(call: Call, tmp_path: Path) -> None:
     code, _, error = call("serve", tmp_path, "--port", 0)
     assert code == 2 and "is not a run" in error
 
 
-def test_without_the_extra(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_an_error(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith(("uvicorn", "vlprompt.serve."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     code, _, error = call("serve", run)
-    assert code == 2 and error == 'error: serve needs uvicorn: pip install "vlprompt[serve]"\n'
+    assert code == 2 and error == 'error: serve needs uvicorn; run `pip install "vlprompt[serve]"`\n'
 
 
 def test_help(call: Call) -> None:
@@ -152,7 +152,7 @@ def test_help(call: Call) -> None:
     assert code == 0 and "vlprompt serve runs/mine" in out and "VLPROMPT_TOKEN" in out
 
 
-def test_the_socket_answers_at_once() -> None:
+def test_socket_disables_nagles_algorithm() -> None:
     with running.listen("127.0.0.1", 0) as listening:
         # asyncio asks for this before it turns off Nagle's algorithm.
         assert listening.proto == socket.IPPROTO_TCP

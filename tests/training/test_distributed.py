@@ -1,4 +1,4 @@
-"""Several devices, as two processes on the CPU, against one that takes the whole batch."""
+"""Training on two CPU processes matches training on one."""
 
 import os
 import subprocess
@@ -24,20 +24,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """The largest of the tensors' relative differences."""
+    """Return the largest relative difference between tensors."""
     assert one.keys() == other.keys()
     norms = [(one[key].double(), other[key].double()) for key in one]
     return max(((a - b).norm() / a.norm().clamp(min=1e-9)).item() for a, b in norms)
 
 
 def agree(one: list[Epoch], other: list[Epoch]) -> bool:
-    """Whether two histories say the same."""
+    """Return whether two histories agree."""
     assert [epoch.accuracy for epoch in one] == [epoch.accuracy for epoch in other]
     return all(a.losses == pytest.approx(b.losses, rel=1e-5, abs=1e-5) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the two processes are forks")
-def test_two_devices_learn_what_one_learns_from_the_whole_batch(weights: Path, pictures: Path, tmp_path: Path) -> None:
+def test_two_devices_match_one_device(weights: Path, pictures: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.helpers.shares", str(weights), str(pictures), str(tmp_path / "two")]
     both = subprocess.Popen(command, cwd=ROOT)
     alone = [train(case, 1, str(weights), str(pictures), tmp_path / "one" / str(case)) for case in range(len(CASES))]
@@ -65,7 +65,7 @@ def config(weights: Path, pictures: Path) -> Any:
     return make
 
 
-def test_an_interrupted_run_goes_on_with_any_number_of_devices(config: Any, tmp_path: Path) -> None:
+def test_resume_with_another_number_of_devices(config: Any, tmp_path: Path) -> None:
     whole = run_experiment(config(1), tmp_path / "whole")
     folder = tmp_path / "cut"
     reporter = Impatient(after=1, when=(folder / "state.safetensors").exists)
@@ -85,18 +85,18 @@ def test_an_interrupted_run_goes_on_with_any_number_of_devices(config: Any, tmp_
 @pytest.mark.parametrize(
     ("devices", "changes", "message"),
     [
-        (3, {}, "runtime.devices=3: cannot share batches of 4 images equally; set optim.batch_size to a multiple"),
-        (2, {"device": "cpu:0"}, "runtime.devices=2: `device` must be cpu or cuda for several devices, got cpu:0"),
+        (3, {}, "runtime.devices=3 cannot share batches of 4 images equally; set optim.batch_size to a multiple of 3"),
+        (2, {"device": "cpu:0"}, "runtime.devices=2 needs `device` cpu or cuda, got cpu:0"),
     ],
 )
-def test_what_devices_cannot_share_is_an_error(devices: int, changes: Any, message: str, config: Any) -> None:
+def test_unequal_shares_raise(devices: int, changes: Any, message: str, config: Any) -> None:
     with pytest.raises(VLPromptError, match=message):
         check_devices(config(devices, **changes), 12, torch.device("cpu"))
 
 
-def test_devices_that_are_not_there_are_an_error(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_devices_raise(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(VLPromptError, match=r"runtime.devices=2: must be at most 1, the cuda devices here"):
+    with pytest.raises(VLPromptError, match=r"runtime.devices must be at most 1, the number of CUDA devices, got 2"):
         check_devices(config(2, device="cuda"), 12, torch.device("cuda", 0))
     with pytest.raises(VLPromptError, match="batches of 3 images"):
         check_devices(config(2), 3, torch.device("cpu"))

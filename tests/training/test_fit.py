@@ -1,4 +1,4 @@
-"""Batches, learning rates, and what TensorBoard finds beside a run."""
+"""Batches, learning rates and TensorBoard logs."""
 
 import json
 import re
@@ -21,7 +21,7 @@ SCHEDULES = json.loads((Path(__file__).parents[1] / "golden" / "lr_schedules.jso
 
 
 @given(count=st.integers(1, 200), size=st.integers(1, 64), seed=st.integers(0, 2**62))
-def test_batches_are_whole_and_no_image_comes_twice(count: int, size: int, seed: int) -> None:
+def test_batches_have_equal_size_and_distinct_images(count: int, size: int, seed: int) -> None:
     order = batches(count, size, seed)
     seen = [index for batch in order for index in batch]
     assert len(seen) == len(set(seen))
@@ -38,7 +38,7 @@ def test_seeds_depend_on_every_part() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_every_epoch_has_the_recorded_rate(name: str) -> None:
+def test_recorded_learning_rates_match_the_schedule(name: str) -> None:
     settings = {key: float(value) for key, value in re.findall(r"(\w+)=(\S+)", name)}
     epochs, warmup = int(settings["epochs"]), int(settings["warmup_epochs"])
     optim = OptimConfig(lr=settings["lr"], epochs=epochs, warmup_epochs=warmup, warmup_lr=settings["warmup_lr"])
@@ -59,7 +59,7 @@ def config(weights: Path, pictures: Path) -> RunConfig:
     )
 
 
-def test_every_epoch_is_there_once_after_an_interruption(config: RunConfig, tmp_path: Path) -> None:
+def test_resumed_run_logs_every_epoch_once(config: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_experiment(config, tmp_path / "run", reporter=Impatient(7))
     assert written(tmp_path / "run", "loss/total")
@@ -70,7 +70,7 @@ def test_every_epoch_is_there_once_after_an_interruption(config: RunConfig, tmp_
         assert values == pytest.approx(expected), name
 
 
-def test_it_changes_nothing_else(config: RunConfig, tmp_path: Path) -> None:
+def test_tensorboard_does_not_change_the_result(config: RunConfig, tmp_path: Path) -> None:
     plain = config.model_copy(update={"runtime": config.runtime.model_copy(update={"tensorboard": False})})
     records = [run_experiment(one, tmp_path / name) for one, name in ((config, "with"), (plain, "without"))]
     assert records[0].result_hash == records[1].result_hash
@@ -78,11 +78,13 @@ def test_it_changes_nothing_else(config: RunConfig, tmp_path: Path) -> None:
     assert not (tmp_path / "without" / "tensorboard").exists()
 
 
-def test_without_tensorboard_it_is_refused_before_work_starts(
+def test_missing_tensorboard_raises_before_training(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vlprompt.training.fit.find_spec", lambda name: None)
-    with pytest.raises(VLPromptError, match=r"runtime.tensorboard=true needs TensorBoard; pip install tensorboard"):
+    with pytest.raises(
+        VLPromptError, match=r"runtime.tensorboard=true needs TensorBoard; run `pip install tensorboard`"
+    ):
         run_experiment(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

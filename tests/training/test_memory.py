@@ -9,7 +9,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets a process's peak")
-def test_a_peak_is_that_of_the_run() -> None:
+def test_peak_memory_is_measured_since_reset() -> None:
     reset_peak_memory(CPU)
     before = peak_memory_mb(CPU)
     assert before is not None

@@ -1,1 +1,1 @@
-"""What prompts learned: nearest words, norms, attention, class and image features, confusions."""
+"""Analysis of learned prompts: nearest words, norms, attention, class and image features, confusions."""

@@ -1,4 +1,4 @@
-"""Attention on prompts: that of the token whose feature is read, at every layer."""
+"""Attention that the output token pays to prompts, at every layer."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ SENTENCES = 64  # per forward pass
 
 @dataclass(frozen=True)
 class Attention:
-    """Attention of the token whose feature is read, averaged over heads and over images or classes.
+    """Attention of the output token, averaged over heads and over images or classes.
 
     Attributes:
-        reader: The token that is read, "class token" or "end token".
-        to_prompts: Share of each of the n prompts at every layer (layers, n).
+        reader: Output token, "class token" or "end token".
+        to_prompts: Share of each of the n prompts at every layer, with shape (layers, n).
         shares: Share of each kind of token at every layer, prompts first; the shares of a layer add up to 1.
-        even: Share of the prompts under uniform attention.
-        own: Number of layers J with prompts of their own; later layers process the output of the last ones.
+        even: Share of all prompts under uniform attention.
+        own: Number J of layers that insert prompts; later layers process the outputs of the last ones.
     """
 
     reader: str

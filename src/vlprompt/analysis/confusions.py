@@ -27,15 +27,15 @@ class Answers:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classes that are confused.
+    """Pair of confused classes.
 
     Attributes:
-        first: Class that is taken for the other at least as often as the reverse.
+        first: Class that is predicted as the other at least as often as the reverse.
         second: The other class.
-        count: Images of either class that are predicted as the other.
-        first_as_second: Images of the first class that are predicted as the second.
-        before: Count of the frozen model with the hand-crafted template; None if it saw other images.
-        text_distance: Distance between the class embeddings.
+        count: Number of images of either class that are predicted as the other.
+        first_as_second: Number of images of the first class that are predicted as the second.
+        before: `count` of the frozen model with the hand-crafted template; None if its images differ.
+        text_distance: Distance between the class embeddings before and after tuning.
     """
 
     first: str
@@ -66,12 +66,12 @@ def recorded_answers(folder: Path, record: RunRecord) -> Answers | None:
 
 
 def confused_pairs(answers: Answers, before: Answers | None, classes: ClassFeatures, top: int) -> list[Pair]:
-    """Return the pairs of classes that are confused most, at most `top`; ties are in class order.
+    """Return the most confused pairs of classes, at most `top`; ties are in class order.
 
     Args:
         answers: Predictions of the tuned model.
         before: Predictions of the frozen model, used if they are for the same images.
-        classes: Classes of the labels.
+        classes: Features of the classes, in label order.
         top: Maximum number of pairs.
     """
     counts = confusion_counts(answers, len(classes.names))

@@ -16,9 +16,9 @@ from vlprompt.results.style import COLORS, INK, MARKERS, PAPER, ZERO_SHOT
 
 BEFORE, AFTER, OTHER = ZERO_SHOT[0], COLORS[0][0], "#c4c4c8"
 HEAT = LinearSegmentedColormap.from_list("heat", [PAPER, "#b7b4ee", AFTER, "#14124a"])
-KINDS = (AFTER, BEFORE, "#d9d9dc", COLORS[1][0])  # of tokens, prompts first
-BINS = 30  # at most, in a histogram
-ROOM = 8  # columns of a heat map that have room for numbers
+KINDS = (AFTER, BEFORE, "#d9d9dc", COLORS[1][0])  # colors of the kinds of tokens, prompts first
+BINS = 30  # maximum number of bins of a histogram
+ROOM = 8  # maximum number of columns of a heat map with numbers in its cells
 
 Values = NDArray[Any]
 
@@ -51,7 +51,7 @@ def draw_histograms(axes: Axes, before: Values, after: Values) -> None:
     axes.set_ylim(top=1.22 * axes.get_ylim()[1])
     taken: list[str] = []
     for mean, color in sorted((float(values.mean()), color) for values, color, _ in shown):
-        # Beside its line: the lower mean on the left and the higher one on the right, if the axes have room.
+        # The lower mean is labeled on the left of its line and the higher one on the right, if the axes have room.
         place = (mean - low) / (edges[-1] - low)
         if len(shown) == 1:
             side = "right" if place > 0.55 else "left"
@@ -146,7 +146,7 @@ def draw_shares(axes: Axes, attention: Attention) -> None:
         axes.barh(range(layers), share, 0.86, left, color=color, label=kind)
         left += share
     axes.axvline(
-        100 * attention.even, color=COLORS[2][0], linewidth=1.2, linestyle=(0, (3, 2)), label="prompts if even"
+        100 * attention.even, color=COLORS[2][0], linewidth=1.2, linestyle=(0, (3, 2)), label="prompts, if uniform"
     )
     axes.set_xlim(0, 100)
     _layers(axes, layers)

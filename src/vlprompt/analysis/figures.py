@@ -43,14 +43,25 @@ logger = logging.getLogger(__name__)
 
 
 def write_figures(found: Inspection, folder: Path) -> dict[str, Path]:
-    """Write a PNG for each part of an inspection that can be drawn, and return the files by part."""
+    """Write a PNG for each part of an inspection that can be drawn.
+
+    Args:
+        found: Inspection to draw.
+        folder: Folder to write into.
+
+    Returns:
+        Path of each file by part, such as "dispersion".
+
+    Examples:
+        >>> write_figures(inspect_run("runs/mine"), Path("figures"))  # doctest: +SKIP
+    """
     paths = {}
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
         drawable = get_font(findfont(FontProperties())).get_charmap()
         if lacking := sorted({sign for name in found.classes.names for sign in name if ord(sign) not in drawable}):
             warnings.filterwarnings("ignore", "Glyph .* missing")
             signs = "".join(lacking[:30])
-            logger.warning("the font of the figures lacks %s of the class names and shows boxes instead", signs)
+            logger.warning("the font of the figures lacks %s, so class names with them show boxes", signs)
         for draw in (dispersion, embedding, confusions, attention, norms):
             figure = draw(found)
             if figure is None:
@@ -87,7 +98,7 @@ def dispersion(found: Inspection) -> Figure | None:
 
 
 def embedding(found: Inspection) -> Figure | None:
-    """Draw images and classes on the same two axes before and after tuning; confused classes have colors."""
+    """Draw images and classes on the same two axes, before and after tuning, with confused classes in color."""
     if found.images is None:
         return None
     shown, gap, labels = project(found.classes, found.images), found.dispersion["modality_gap"], found.images.labels
@@ -118,7 +129,7 @@ def embedding(found: Inspection) -> Figure | None:
 
 
 def confusions(found: Inspection) -> Figure | None:
-    """Draw the pairs of classes that are confused most, before and after tuning."""
+    """Draw the most confused pairs of classes, before and after tuning."""
     pairs = found.pairs
     if not pairs:
         return None
@@ -134,7 +145,7 @@ def confusions(found: Inspection) -> Figure | None:
 
 
 def attention(found: Inspection) -> Figure | None:
-    """Draw the attention of the token that is read at every layer: on each prompt, and on all kinds of tokens."""
+    """Draw the attention of the output token at every layer: on each prompt, and on all kinds of tokens."""
     towers = found.attention
     if not towers:
         return None
@@ -147,7 +158,7 @@ def attention(found: Inspection) -> Figure | None:
         _name(left, f"{tower.capitalize()}: {attention.reader} on each prompt")
         _name(right, f"{tower.capitalize()}: {attention.reader} on all tokens")
     if any(attention.own < len(attention.to_prompts) for attention in towers.values()):
-        note = "Layers below the dashed line have no prompts of their own; they process those of the layers above."
+        note = "Layers below the dashed line insert no prompts; they process those of the layers above."
         figure.supxlabel(note, fontsize=8)
     return figure
 
@@ -184,7 +195,7 @@ def _limits(shown: Projection) -> tuple[Points, Points]:
 
 
 def _named(found: Inspection) -> list[int]:
-    """Return the labels of classes with a color: those confused most, then those with the most images."""
+    """Return the labels of the classes drawn in color: the most confused ones, then those with the most images."""
     assert found.images is not None
     names = [name for pair in found.pairs for name in (pair.first, pair.second)]
     often = [found.classes.names[label] for label, _ in Counter(found.images.labels.tolist()).most_common()]

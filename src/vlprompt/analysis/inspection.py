@@ -1,4 +1,4 @@
-"""Inspect a tuned run: everything that the other modules measure, with reasons for what is left out."""
+"""Inspect a tuned run: combine all measurements of this package, with reasons for those left out."""
 
 import logging
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from vlprompt.runs.restore import restore
 from vlprompt.utils.progress import Reporter
 
 LIMIT, LIMIT_PER_IMAGE = 1000, 100
-WATCHED, BATCH = 64, 16  # images whose attention is measured, and images per forward pass
+WATCHED, BATCH = 64, 16  # number of images whose attention is measured, and images per forward pass
 PAIRS = 10
 
 logger = logging.getLogger("vlprompt")
@@ -39,19 +39,19 @@ class Inspection:
     """Result of `inspect_run`.
 
     Attributes:
-        run: The run's folder.
-        record: Its record.
-        classes: Text features of its classes.
+        run: Run folder.
+        record: Record of the run.
+        classes: Text features of the classes.
         images: Features of the images; None without images.
-        looked_at: Description of the images.
-        accuracy: Accuracy on the images in %.
-        vocabulary: Scale of the vocabulary that contexts are compared with; None without contexts.
+        looked_at: Description of the images, such as "564 test images of openmoji".
+        accuracy: Accuracy on the images in %, before and after tuning.
+        vocabulary: Norms and distances within the vocabulary, for scale; None without contexts.
         contexts: Contexts with their nearest words.
         norms: Norms of prompts at each layer, by tower ("text" or "image").
         dispersion: Quantities before and after tuning, by name.
-        pairs: Pairs of classes that are confused most.
+        pairs: Most confused pairs of classes.
         attention: Attention on prompts, by tower.
-        left_out: Reasons for parts that are left out, by part.
+        left_out: Reason for each part that is left out, by part.
     """
 
     run: Path
@@ -95,19 +95,23 @@ def inspect_run(
     """Inspect what a run's prompts learned.
 
     Args:
-        run: Folder of the run.
-        data: Another dataset, whose classes are set on the prompts; None for the run's own test images of its training
-            classes. If these are gone, everything that needs no images is still inspected.
-        name_map: File that maps the dataset's folder names to words.
-        root: Folder of the datasets, if it differs from the run's.
+        run: Run folder.
+        data: Another dataset, to whose class names the prompts are applied; None for the run's own test images of its
+            training classes. If these are missing, everything that needs no images is still inspected.
+        name_map: File that maps folder names of the dataset to class names.
+        root: Folder of the named datasets; None for the recorded one.
         limit: Maximum number of test images and of shots, equally many per class; 0 for all. None: 1000, or 100 if
             text features depend on the image.
         device: Device, as in `load_backbone`.
         backbone: Location of the run's weights, if they have moved.
         reporter: Shows progress; None for no progress.
 
+    Returns:
+        All measurements, before and after tuning where both exist.
+
     Raises:
-        VLPromptError: There is no such run, the weights differ, or `data` cannot be read or named.
+        VLPromptError: The run does not exist, the weights differ, `data` cannot be read, or the method cannot name its
+            classes.
 
     Examples:
         >>> inspect_run("runs/mine").dispersion["class_distance"]  # doctest: +SKIP
@@ -159,7 +163,7 @@ def _read_contexts(
 ) -> None:
     """Find the nearest words of the context vectors."""
     if text is None:
-        found.left_out["text prompts"] = f"{method.name} with these options has none"
+        found.left_out["text prompts"] = f"{method.name} has none with these options"
         return
     embeddings = TokenEmbeddings(method.backbone.text)
     found.vocabulary = embeddings.scale()
@@ -171,21 +175,21 @@ def _read_contexts(
     if shifted is not None:
         found.contexts.append(embeddings.read(shifted.context, "all classes, shifted by the average image"))
     elif method.instance_conditional:
-        found.left_out["shifted context"] = "it depends on images, and there are none"
+        found.left_out["shifted context"] = "it depends on images, and none are available"
 
 
 def _measure(found: Inspection, method: Method[Any]) -> None:
-    """Measure dispersion and modality gap, and note what tuning did not change."""
+    """Measure dispersion and modality gap, and record which features tuning did not change."""
     classes, images = found.classes, found.images
     found.dispersion = text_dispersion(classes)
     if classes.after is None:
-        found.left_out["classes after"] = f"class embeddings of {method.name} depend on images, and there are none"
+        found.left_out["classes after"] = f"class embeddings of {method.name} depend on images, and none are available"
     elif not classes.changed:
-        found.left_out["classes after"] = f"{method.name} with these options does not change class embeddings"
+        found.left_out["classes after"] = f"{method.name} does not change class embeddings with these options"
     if images is None:
         return
     if not images.changed:
-        found.left_out["images after"] = f"{method.name} with these options does not change image features"
+        found.left_out["images after"] = f"{method.name} does not change image features with these options"
     found.dispersion |= image_dispersion(images) | {"modality_gap": modality_gap(classes, images)}
 
 
@@ -199,7 +203,7 @@ def _accuracy(images: ImageFeatures) -> Change:
 
 
 def _compare_answers(found: Inspection, recorded: Answers | None) -> None:
-    """Find the pairs that are confused most, from recorded predictions or else from those on the images."""
+    """Find the most confused pairs, from recorded predictions or else from predictions on the images."""
     images = found.images
     before, after = None, recorded
     if images is not None:
@@ -207,7 +211,7 @@ def _compare_answers(found: Inspection, recorded: Answers | None) -> None:
         before = Answers(images.paths, labels, images.guesses.before.numpy())
         after = recorded or Answers(images.paths, labels, images.guesses.after.numpy())
     if after is None:
-        found.left_out["confusions"] = "the run has no recorded predictions, and there are no images"
+        found.left_out["confusions"] = "the run has no recorded predictions, and no images are available"
     else:
         found.pairs = confused_pairs(after, before, found.classes, PAIRS)
 
@@ -226,11 +230,11 @@ def _look_at_images(
     """Measure norms of visual prompts and attention on them."""
     tower = method.backbone.vision
     if visual is None:
-        found.left_out["visual prompts"] = f"{method.name} with these options has none"
+        found.left_out["visual prompts"] = f"{method.name} has none with these options"
         return
     if images is None or not isinstance(tower, ViTTower):
         found.norms["image"] = prompt_norms(visual)
-        lacking = "there are no images" if images is None else f"the image tower ({tower.kind}) is not CLIP's ViT"
+        lacking = "no images are available" if images is None else f"the image tower ({tower.kind}) is not CLIP's ViT"
         found.left_out["image attention"] = lacking
         return
     found.norms["image"] = image_norms(tower, visual, next(_batches(method, images)))

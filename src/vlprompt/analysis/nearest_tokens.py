@@ -10,7 +10,7 @@ from vlprompt.analysis.norms import Spread
 from vlprompt.backbones.text import TextTower
 
 NEAREST = 5
-SAMPLE = 512  # tokens whose distance to their nearest token is measured
+SAMPLE = 512  # number of tokens whose distance to their nearest token is measured
 CHUNK = 256  # vectors per step; their distances to 49,408 tokens take 50 MB
 
 
@@ -33,7 +33,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Context:
-    """The n vectors of a context, and the classes `of` which it is the context."""
+    """Context of n vectors, and the classes that it belongs to, as text (`of`)."""
 
     of: str
     vectors: tuple[Vector, ...]
@@ -44,7 +44,7 @@ class VocabularyScale:
     """Norms and distances within the vocabulary, for comparison with those of vectors.
 
     Attributes:
-        tokens: Number of tokens with an embedding. Weights may be stored for some tokens only; others are zero.
+        tokens: Number of tokens with an embedding; some weights store only a part of the vocabulary.
         norms: Norms of their embeddings.
         nearest: Distances from a token to its nearest other token, over an even sample.
     """
@@ -55,7 +55,7 @@ class VocabularyScale:
 
 
 class TokenEmbeddings:
-    """Token embeddings of a text tower, which context vectors are compared with.
+    """Token embeddings of a text tower, for comparison with context vectors.
 
     Args:
         tower: Text tower.

@@ -1,4 +1,4 @@
-"""Norms of prompts at each layer, beside those of the frozen tower's tokens."""
+"""Norms of prompts at each layer, compared with those of the frozen tower's tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
-SENTENCES = 64  # at most, whose hidden states are measured
+SENTENCES = 64  # maximum number of sentences whose hidden states are measured
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class LayerNorms:
-    """Norms at a layer with prompts of its own.
+    """Norms at a layer that inserts prompts.
 
     Attributes:
         prompts: Norms of the prompts.
@@ -47,7 +47,7 @@ class LayerNorms:
 def text_norms(
     tower: TextTower, prompts: TextPrompts, template: str, names: Sequence[str], vocabulary: Spread
 ) -> list[LayerNorms]:
-    """Measure context vectors beside token embeddings, and deep prompts beside words of hand-crafted sentences.
+    """Measure norms of context vectors and token embeddings, and of deep prompts and hidden states of words.
 
     Args:
         tower: Text tower.
@@ -70,7 +70,7 @@ def text_norms(
 
 @torch.no_grad()
 def image_norms(tower: ViTTower, prompts: VisualPrompts, images: Tensor) -> list[LayerNorms]:
-    """Measure visual prompts beside the class token and patches of images (B, 3, S, S)."""
+    """Measure norms of visual prompts, and of the class token and patches of images (B, 3, S, S)."""
     steps = islice(vision_steps(tower, images, None), prompted_layers(prompts))
     there = [Spread.of(step.entering.float().norm(dim=-1).flatten()) for step in steps]
     if prompts.before_ln_pre:
@@ -79,12 +79,12 @@ def image_norms(tower: ViTTower, prompts: VisualPrompts, images: Tensor) -> list
 
 
 def prompt_norms(prompts: TextPrompts | VisualPrompts) -> list[LayerNorms]:
-    """Measure prompts alone."""
+    """Measure norms of prompts without tokens to compare with."""
     return _layers(prompts, [None] * prompted_layers(prompts))
 
 
 def prompted_layers(prompts: TextPrompts | VisualPrompts) -> int:
-    """Return J, the number of layers with prompts of their own."""
+    """Return J, the number of layers that insert prompts."""
     return 1 if prompts.deep is None else 1 + len(prompts.deep)
 
 

@@ -14,7 +14,7 @@ from vlprompt.utils.terminal import print_table
 
 Part = tuple[str, Sequence[str], list[Sequence[str]]]  # title, columns, rows
 
-SHOWN = 3  # contexts of classes; the JSON has all
+SHOWN = 3  # maximum number of contexts printed; the JSON has all
 QUANTITIES = {
     "class_distance": "distance of class to class",
     "nearest_class_distance": "distance of class to nearest class",

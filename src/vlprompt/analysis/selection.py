@@ -1,4 +1,4 @@
-"""Choose the images that a run is inspected on."""
+"""Select the images that a run is inspected on."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ class Images:
     """Images that a run is inspected on.
 
     Attributes:
-        dataset: Dataset with the chosen test images, and the shots of the prototypes as training images.
+        dataset: Dataset with the selected test images, and with the shots for prototypes as training images.
         count: Number of all test images of these classes.
-        config: Configuration of the run with this data.
+        config: Configuration of the run, with this dataset.
         changed: Whether the run's own data has changed since the run.
     """
 
@@ -31,25 +31,27 @@ class Images:
 
 
 def find_images(record: RunRecord, data: str | None, *, name_map: str | None, root: str | None, limit: int) -> Images:
-    """Choose test images of a run's training classes, or of other data.
+    """Select test images of a run's training classes, or of another dataset.
 
     Args:
         record: Record of the run.
         data: Name or path of a dataset; None for the run's own.
-        name_map: File that maps the dataset's folder names to words.
-        root: Folder of the datasets, if it differs from the run's.
+        name_map: File that maps folder names of the dataset to class names.
+        root: Folder of the named datasets; None for the recorded one.
         limit: Maximum number of test images and of shots, see `evenly`.
 
     Raises:
         VLPromptError: The data cannot be found, or the run has no data of its own.
     """
     if data is None and not record.has_data:
-        raise VLPromptError(f"the run was {record.status} without images of its own; pass some as `data`")
+        raise VLPromptError(f"the run was {record.status} without images; pass a dataset as `data`")
     config = on_data(record.config, data, name_map=name_map, root=root)
     pool = load_pool(config.data)
     learned = pool.few_shot(config.data.shots, config.seed).subset(PROTOCOLS[config.protocol].train)
     if not learned.test:
-        raise VLPromptError(f"dataset {pool.name!r} has no test images of these classes; pass other `data`")
+        raise VLPromptError(
+            f"dataset {pool.name!r} has no test images of these classes; pass another dataset as `data`"
+        )
     return Images(
         dataset=replace(learned, train=evenly(learned.train, limit), test=evenly(learned.test, limit)),
         count=len(learned.test),
@@ -59,9 +61,9 @@ def find_images(record: RunRecord, data: str | None, *, name_map: str | None, ro
 
 
 def evenly(items: Sequence[Item], limit: int) -> tuple[Item, ...]:
-    """Choose at most `limit` items (0: all) in order, equally many per class, but at least one.
+    """Select at most `limit` items (0: all) in order, equally many per class, but at least one.
 
-    The items of a class are spread evenly, since neighbors may be alike.
+    The items of a class are spread evenly, since neighbors may be similar.
     """
     if not limit or len(items) <= limit:
         return tuple(items)

@@ -26,7 +26,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Both(Generic[T]):
-    """Value for the frozen model with the hand-crafted template, and for the tuned model."""
+    """Value before tuning (frozen model, hand-crafted template) and after tuning."""
 
     before: T
     after: T
@@ -38,7 +38,7 @@ class Both(Generic[T]):
 
 @dataclass(frozen=True)
 class Change:
-    """Number for the frozen model with the hand-crafted template, and for the tuned model; None if it has none."""
+    """Number before tuning (frozen model, hand-crafted template) and after tuning, or None."""
 
     before: float
     after: float | None
@@ -52,7 +52,7 @@ class ClassFeatures:
         names: Class names.
         before: Features (C, D) of the hand-crafted template.
         after: Features (C, D) of the tuned method; if they depend on the image, their normalized mean over images.
-            None if that needs images and there are none.
+            None if they depend on images and none are available.
     """
 
     names: tuple[str, ...]
@@ -66,7 +66,7 @@ class ClassFeatures:
 
     @property
     def features(self) -> Both[Tensor]:
-        """Features before and after tuning; equal if nothing changed, or if the latter are unknown."""
+        """Features before and after tuning; the same if tuning changed nothing, or if `after` is None."""
         return Both(self.before, self.after if self.changed and self.after is not None else self.before)
 
 
@@ -79,8 +79,8 @@ class ImageFeatures:
         labels: Labels (N,).
         features: Features (N, D).
         guesses: Predicted labels (N,).
-        prototypes: Means (C, D) of the frozen features of each class's shots, not normalized again. Rows of classes
-            without a shot are NaN.
+        prototypes: Means (C, D) of the frozen features of each class's shots, not normalized. Rows of classes without
+            shots are NaN.
     """
 
     paths: tuple[str, ...]
@@ -102,7 +102,7 @@ class Projection:
     Attributes:
         images: Coordinates (N, 2) of the images.
         classes: Coordinates (C, 2) of the classes.
-        explained: Share of the variance along each axis.
+        explained: Fraction of the variance along each axis.
     """
 
     images: Both[Points]
@@ -121,7 +121,7 @@ def class_features(method: Method[Any]) -> ClassFeatures:
 def image_features(method: Method[Any], images: Images, reporter: Reporter) -> tuple[ClassFeatures, ImageFeatures]:
     """Compute the features of images and of their classes, in the order of their labels.
 
-    New classes are set on the method. Frozen features come from the cache if they are there.
+    New classes are set on the method. Frozen features are read from the cache, if present.
 
     Raises:
         VLPromptError: The method cannot name new classes.
@@ -192,5 +192,5 @@ def _labels(items: tuple[Item, ...]) -> Tensor:
 
 
 def _template_features(method: Method[Any]) -> Tensor:
-    """Return the features (C, D) of the plain template; a method may average more sentences."""
+    """Return the features (C, D) of the method's template."""
     return method.backbone.template_features(method.options.template, method.class_names).cpu()

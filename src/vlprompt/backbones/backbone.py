@@ -183,7 +183,10 @@ def _named_device(device: str | torch.device) -> torch.device:
         try:
             chosen = torch.device(device)
         except RuntimeError as error:
-            raise VLPromptError(f"`device` must be auto, cpu, cuda, cuda:N or mps, got {device!r}") from error
+            known = {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "mps": "mps"}
+            near = known.get(str(device).lower())
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise VLPromptError(f"`device` must be auto, cpu, cuda, cuda:N or mps, got {device!r}{hint}") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise VLPromptError(f"`device` {device} is not available here; use cpu or auto")
         return chosen

@@ -1,4 +1,4 @@
-"""The classifier: a tuned method that takes images and returns class names with probabilities."""
+"""Classifier: a tuned method that maps images to class names with probabilities."""
 
 import random
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,11 +37,11 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Guess:
-    """The prediction for one image.
+    """Prediction for one image.
 
     Attributes:
         label: the most likely class.
-        probability: its probability.
+        probability: its probability, from 0 to 1.
         top: the most likely classes with their probabilities, in descending order.
         probabilities: probabilities of all classes in the order of `Classifier.class_names`, float32 array with shape
             (C,).
@@ -59,15 +59,15 @@ class Guess:
 
 
 class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-classification", tags=["clip"]):
-    """A tuned method, ready to classify images; class features are computed once.
+    """Image classifier with tuned prompts; class features are computed once.
 
     `vlprompt.tune` and `vlprompt.load_classifier` return one. `save_pretrained`, `from_pretrained` and `push_to_hub`
     work as for every model of the Hugging Face hub; they save a run folder with a model card.
 
     Attributes:
-        record: the record of the run that tuned it.
-        method: the method with its prompts, in eval mode.
-        folder: the run folder it was loaded from; None if there is none.
+        record: record of the run that tuned it.
+        method: tuned method, in eval mode.
+        folder: run folder it was loaded from, or None.
 
     Examples:
         >>> classifier = vlprompt.load_classifier("runs/mine")
@@ -88,8 +88,8 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         self.folder = folder
         self._text_features = self._encode_classes()
         size = method.backbone.image_size
-        # One gray image finds broken visual prompts and probes. A class without training images has a logit of -inf in
-        # a linear probe, so only the largest logit has to be finite.
+        # One gray image detects broken visual prompts and probes. A linear probe has logits of -inf for classes
+        # without training images, so only the largest logit has to be finite.
         if not self.logits(torch.zeros(1, 3, size, size)).amax().isfinite():
             raise self._non_finite("logits")
 
@@ -128,6 +128,10 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
         Raises:
             ImageError: an image cannot be read. Use `predict_each` to continue with the others.
+
+        Examples:
+            >>> [guess.label for guess in classifier.predict(["my_images/night/00.png", "my_images/night/01.png"])]
+            ['night', 'night']
         """
         guesses = []
         for guess in self.predict_each(as_iterable(images), top=top, batch_size=batch_size):
@@ -139,7 +143,14 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
     def predict_each(
         self, images: Iterable[ImageLike], *, top: int = 5, batch_size: int = BATCH
     ) -> Iterator[Guess | ImageError]:
-        """Yield a guess for each image, or the ImageError of one that cannot be read. Arguments as in `predict`."""
+        """Yield a guess for each image, or the ImageError of one that cannot be read. Arguments as in `predict`.
+
+        Examples:
+            >>> for guess in classifier.predict_each(["my_images/night/00.png", "missing.png"]):
+            ...     print(getattr(guess, "label", guess))
+            night
+            missing.png does not exist
+        """
         if top < 1:
             raise VLPromptError(f"`top` must be at least 1, got {top}")
         for batch in read_ahead(images, self.pixels, batch_size):
@@ -156,11 +167,11 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         root: str | Path | None = None,
         quiet: bool = False,
     ) -> dict[str, Any]:
-        """Compute metrics on the test images of a dataset, whose classes compete for each image.
+        """Compute metrics on the test images of a dataset, with the classes of that dataset.
 
         Args:
             data: anything that `load_dataset` takes, or a `Dataset`.
-            name_map: words for the folder names of `data`, as in `load_dataset`.
+            name_map: class names for the folder names of `data`, as in `load_dataset`.
             root: folder of the named datasets, as in `load_dataset`.
             quiet: hide progress.
 
@@ -189,7 +200,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         return dict(metrics)
 
     def pixels(self, image: ImageLike) -> Tensor:
-        """Return one image as input of the image tower, a tensor with shape (3, S, S). Thread-safe.
+        """Preprocess one image for the image tower; return a tensor with shape (3, S, S). Thread-safe.
 
         Raises:
             ImageError: it cannot be read.
@@ -198,7 +209,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
     @torch.no_grad()
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return logits divided by the temperature, fp32 on the CPU with shape (B, C), of pixels (B, 3, S, S).
+        """Compute logits divided by the temperature, (B, C) in fp32 on the CPU, of pixels (B, 3, S, S).
 
         The logit of a class does not depend on the other classes, so a softmax over a subset of the columns is the
         prediction among those classes.
@@ -208,7 +219,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         return scaled
 
     def guess(self, pixels: Tensor, *, top: int = 5) -> list[Guess]:
-        """Classify pixels (B, 3, S, S), as `predict` does with images."""
+        """Classify preprocessed pixels (B, 3, S, S); see `predict`."""
         probabilities = self.logits(pixels).softmax(-1)  # (B, C)
         best = probabilities.topk(min(top, len(self.class_names)))
         guesses = []
@@ -219,10 +230,21 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
     @torch.no_grad()
     def features(self, images: ImageLike | Iterable[ImageLike], *, batch_size: int = BATCH) -> NDArray[np.float32]:
-        """Return unit image features with the learned prompts, an array with shape (N, D).
+        """Compute unit image features with the learned prompts.
+
+        Args:
+            images: as in `predict`.
+            batch_size: images per forward pass of the image tower.
+
+        Returns:
+            array with shape (N, D).
 
         Raises:
             ImageError: an image cannot be read.
+
+        Examples:
+            >>> classifier.features(["my_images/night/00.png"]).shape
+            (1, 128)
         """
         parts = [np.empty((0, self.method.backbone.embed_dim), np.float32)]
         for batch in read_ahead(as_iterable(images), self.pixels, batch_size):
@@ -238,8 +260,13 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         """Add classes by name, with the same prompts.
 
         Raises:
-            VLPromptError: a name is empty, present already or too long for the text tower, or the method learns
-                something for each class.
+            VLPromptError: a name is empty, already present or too long for the text tower, or the method is bound to
+                the classes it was tuned on.
+
+        Examples:
+            >>> classifier.add_classes(["white cloud"])
+            >>> classifier.class_names[-1]
+            'white cloud'
         """
         names = as_words(class_names)
         before, features = self.class_names, self._text_features
@@ -259,21 +286,28 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
         Raises:
             VLPromptError: a name is unknown, or no class would remain.
+
+        Examples:
+            >>> classifier.remove_classes(["white cloud"])
         """
         removed = as_words(class_names)
         if unknown := set(removed) - set(self.class_names):
             raise VLPromptError(
-                f"`class_names` holds unknown class {min(unknown)!r}; classes: {listed(self.class_names, 20)}"
+                f"`class_names` has unknown class {min(unknown)!r}; the classes are {listed(self.class_names, 20)}"
             )
         kept = [index for index, name in enumerate(self.class_names) if name not in removed]
         if not kept:
-            raise VLPromptError("`class_names` holds every class; at least one must remain")
+            raise VLPromptError("`class_names` has all classes; keep at least one")
         self.method.set_class_names([self.class_names[index] for index in kept])
         if self._text_features is not None:
             self._text_features = self._text_features[kept]
 
     def zero_shot(self) -> "Classifier":
-        """Return the frozen model with a hand-crafted prompt and the same classes, as a baseline."""
+        """Return a baseline: the frozen model with a hand-crafted prompt and the same classes.
+
+        Examples:
+            >>> classifier.zero_shot().evaluate("more_images", quiet=True)["accuracy"]  # doctest: +SKIP
+        """
         template = self.method.options.template
         method = create_method("zero-shot", self.method.backbone, self.class_names, template=template)
         config = self.record.config.model_copy(update={"method": MethodConfig(name="zero-shot", template=template)})
@@ -285,12 +319,16 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         The record names the backbone, but holds no paths of images.
 
         Raises:
-            VLPromptError: the folder holds anything but a saved classifier.
+            VLPromptError: the folder contains anything but a saved classifier.
+
+        Examples:
+            >>> classifier.save("classifiers/mine")
+            >>> classifier = vlprompt.load_classifier("classifiers/mine")
         """
         write_classifier(Path(folder), portable_record(self.record, self.class_names), self.method)
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> str | None:
-        """Save with a model card and without the folder of a weights file, for sharing.
+        """Save for sharing: with a model card, and without local paths of weights.
 
         Load it with `from_pretrained`, which takes the weights file as `backbone`. Arguments as in
         `huggingface_hub.ModelHubMixin.save_pretrained`.
@@ -302,10 +340,10 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         """Return the card that `save_pretrained` and `push_to_hub` write.
 
         Args:
-            *args: ignored; the mixin's signature.
+            *args: ignored; part of the mixin's signature.
             license: license of the prompts, in the hub's spelling ("apache-2.0"). `save_pretrained` and `push_to_hub`
                 take it as `model_card_kwargs={"license": ...}`.
-            **kwargs: ignored; the mixin's signature.
+            **kwargs: ignored; part of the mixin's signature.
         """
         return model_card(public_record(self.record, self.class_names), self.class_names, license)
 
@@ -360,11 +398,11 @@ def load_classifier(
 
     Args:
         run: the folder, as written by `tune`, `Classifier.save` or `Classifier.save_pretrained`.
-        device: as in `load_backbone`.
-        backbone: the backbone it was tuned with, loaded or by name or path; default: the one the record names.
+        device: device to load the backbone on, see `load_backbone`.
+        backbone: backbone that the prompts were tuned with, loaded or as name or path; None for the recorded one.
 
     Raises:
-        VLPromptError: the folder holds no run or no prompts yet, or `backbone` has different weights.
+        VLPromptError: the folder has no run or no prompts yet, or `backbone` has different weights.
 
     Examples:
         >>> classifier = vlprompt.load_classifier("runs/mine", device="cpu")

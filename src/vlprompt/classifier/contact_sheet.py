@@ -1,4 +1,4 @@
-"""Contact sheets: a grid of small images with their predictions below, as one PNG."""
+"""Contact sheets: thumbnails with their predictions, in one PNG."""
 
 import io
 import math
@@ -14,7 +14,7 @@ from vlprompt.data.images import ImageError, read_image
 from vlprompt.utils.files import atomic_write
 from vlprompt.utils.strings import visible
 
-# In pixels at scale 1, where a line holds about 24 characters.
+# Pixels at scale 1, where a line fits about 24 characters.
 SIDE, GAP, LINE = 176, 16, 18
 BOLD, PLAIN = 13, 11
 COLUMNS, LIMIT = 6, 300
@@ -33,10 +33,10 @@ class Line:
 
 
 class ContactSheet:
-    """Collects tiles, each a small image with lines of text; those beyond the first 300 are dropped.
+    """Contact sheet of tiles, each a thumbnail with lines of text; tiles after the first 300 are dropped.
 
     Attributes:
-        tiles: the tiles so far.
+        tiles: tiles added so far.
     """
 
     def __init__(self, *, columns: int = COLUMNS, scale: int = 1) -> None:
@@ -48,7 +48,7 @@ class ContactSheet:
         )
 
     def add_guess(self, path: str, guess: Guess | ImageError) -> None:
-        """Add an image with its prediction, or an empty tile with the reason why it cannot be read."""
+        """Add an image with its prediction, or an empty tile with the reason for an unreadable image."""
         name = Line(visible(Path(path).name), GRAY)
         if isinstance(guess, ImageError):
             self.add(None, [Line(guess.reason, RED, bold=True), Line(""), name])
@@ -64,7 +64,7 @@ class ContactSheet:
         self.add(path, [Line(label, bold=True), *marks])
 
     def add(self, path: str | Path | None, lines: Sequence[Line]) -> None:
-        """Add an image, or an empty tile, with lines below."""
+        """Add an image, or an empty tile, with lines of text below."""
         if len(self.tiles) == LIMIT:
             return
         side, line_height = self._scale * SIDE, self._scale * LINE
@@ -100,7 +100,7 @@ class ContactSheet:
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """Return the text, cut and with an ellipsis where it is wider than `width` pixels."""
+    """Return the text, shortened with an ellipsis if it is wider than `width` pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -21,22 +21,22 @@ from vlprompt.errors import VLPromptError
 
 
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Scikit-learn classifier of images: `X` is a sequence of paths, PIL images or arrays, `y` their labels.
+    """Scikit-learn classifier for images: `X` is a sequence of paths, PIL images or arrays, `y` their labels.
 
     Args:
-        method: one of `list_methods()`.
-        backbone: a name or path, loaded in every `fit`, or a loaded `Backbone`, which clones share.
-        name_map: words for the labels of `y`; default: the labels themselves.
+        method: name of the method, one of `list_methods()`.
+        backbone: name or path, loaded in every `fit`, or a loaded `Backbone`, which clones share.
+        name_map: class names for the labels of `y`; default: the labels themselves.
         template: one or several sentences with `{}` for the class name; default: "a photo of a {}.".
         shots: training images per class, drawn from `X`; default: all.
-        recipe: as in `tune`.
-        settings: further settings by dotted key, as in `tune`.
-        device: as in `load_backbone`.
-        random_state: seed of everything random.
+        recipe: settings to start from, as in `tune`.
+        settings: other settings by dotted key, as in `tune`.
+        device: device to load the backbone on, as in `load_backbone`.
+        random_state: seed of the shots, the initialization, the image order and the augmentation.
 
     Attributes:
-        classes_: labels, sorted, array with shape (C,).
-        classifier_: the `Classifier`; its classes are in the order of `classes_`.
+        classes_: sorted labels, array with shape (C,).
+        classifier_: fitted `Classifier`, whose classes are in the order of `classes_`.
 
     Examples:
         >>> estimator = vlprompt.PromptClassifier(method="linear-probe").fit(paths, labels)
@@ -68,7 +68,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Sequence[ImageLike] | NDArray[Any], y: ArrayLike) -> Self:
-        """Learn prompts from N images `X` and their labels `y` (N,).
+        """Learn prompts from N images and their labels (N,).
 
         Raises:
             VLPromptError: an argument is wrong, or there are fewer than two classes.
@@ -110,7 +110,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _check_several(X)
         if self.classifier_.class_names != tuple(self.classifier_.record.class_names):
             raise VLPromptError(
-                "the classes of `classifier_` were changed, but the estimator knows only those of `y`; call "
+                "the classes of classifier_ were changed, but the estimator knows only those of `y`; call "
                 "classifier_.predict instead"
             )
         guesses = self.classifier_.predict(list(X), top=1)
@@ -137,7 +137,9 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if names is None:
             return tuple(map(str, self.classes_))
         if not isinstance(names, Mapping):
-            raise VLPromptError("`name_map` must map labels to words, such as {0: 'cat', 1: 'dog'}")
+            raise VLPromptError(
+                f"`name_map` must map labels to class names, such as {{0: 'cat', 1: 'dog'}}, got {type(names).__name__}"
+            )
         if missing := [label for label in self.classes_ if label not in names]:
             raise VLPromptError(f"`name_map` has no entry for {missing[0]!r}; add one for every label of `y`")
         return tuple(names[label] for label in self.classes_)

@@ -1,4 +1,4 @@
-"""Images as users give them: files, folders, patterns, a list on stdin, PIL images, arrays."""
+"""Image inputs: files, folders, patterns, a list on stdin, PIL images and arrays."""
 
 import glob
 import os
@@ -32,12 +32,12 @@ EXPECTED = "a path, a PIL image or an array with shape (H, W), (H, W, 3) or (H, 
 def find_images(arguments: Sequence[str]) -> list[str]:
     """Return the image paths that command-line arguments stand for.
 
-    A folder stands for all images below it, a pattern that the shell left alone (`"**/*.png"`) for its matches, both
-    sorted; `-` stands for the lines of stdin. Any other argument is a path, whether the file exists or not: reading it
+    A folder stands for all images below it and a quoted pattern (`"**/*.png"`) for its matches, both sorted; `-` stands
+    for the lines of stdin. Any other argument is returned as a path, even if the file does not exist: reading it
     reports the error.
 
     Raises:
-        VLPromptError: a folder, pattern or list holds no images.
+        VLPromptError: a folder, pattern or list has no images.
     """
     paths: list[str] = []
     for argument in arguments:
@@ -55,14 +55,14 @@ def find_images(arguments: Sequence[str]) -> list[str]:
 
 
 def as_image(image: ImageLike) -> Image.Image:
-    """Return an image as PIL RGB image.
+    """Convert an image to a PIL image in RGB.
 
     Args:
-        image: a file path, a PIL image, or an array with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8
+        image: file path, PIL image, or array with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8
             values, or of floats from 0 to 1.
 
     Raises:
-        ImageError: it is anything else, or cannot be read.
+        ImageError: the type is not supported, or the image cannot be read.
     """
     match image:
         case str() | Path():
@@ -77,7 +77,7 @@ def as_image(image: ImageLike) -> Image.Image:
 
 
 def as_iterable(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
-    """Return one image as a list of one, and several unchanged."""
+    """Wrap a single image in a list; return several unchanged."""
     # Up to three dimensions are one image: an array with shape (3, H, W) is a mistake, not three gray images.
     array = isinstance(images, np.ndarray) and images.dtype != object and images.ndim <= 3
     single = array or isinstance(images, str | Path | Image.Image)
@@ -89,9 +89,9 @@ def as_iterable(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
 def read_ahead(
     images: Iterable[ImageLike], read: Callable[[ImageLike], Tensor], batch_size: int
 ) -> Iterator[list[Tensor | ImageError]]:
-    """Yield batches of `read(image)`, in order; the next batch is read while the caller works on this one.
+    """Yield batches of `read(image)` in order, reading the next batch while the caller processes the current one.
 
-    An image that cannot be read gives its ImageError instead.
+    An unreadable image yields its ImageError.
     """
 
     def attempt(image: ImageLike) -> Tensor | ImageError:
@@ -113,14 +113,14 @@ def read_ahead(
 
 
 def _path(line: bytes) -> str:
-    """Return the path on a line of a list; spaces are part of it, and it need not be UTF-8."""
+    """Return the path on a line; spaces are part of it, and it need not be UTF-8."""
     return os.fsdecode(line.rstrip(b"\r\n"))
 
 
 def _not_empty(argument: str, paths: Iterable[str]) -> list[str]:
     found = list(paths)
     if not found:
-        raise VLPromptError(f"`images`: {argument} holds no images; give files, folders, patterns, or - for stdin")
+        raise VLPromptError(f"`images`: {argument} has no images; give files, folders, patterns, or - for stdin")
     return found
 
 
@@ -133,8 +133,10 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
         raise ImageError(f"an array must have shape (H, W), (H, W, 3) or (H, W, 4), got {array.shape}")
     if np.issubdtype(array.dtype, np.floating):
         if not (array.min() >= 0 and array.max() <= 1):
-            raise ImageError("an array of floats must hold values from 0 to 1; scale it, or convert it to uint8")
+            raise ImageError(
+                f"a float array must have values from 0 to 1, got {array.min():g} to {array.max():g}; scale it"
+            )
         array = (array * 255).round().astype(np.uint8)
     if array.dtype != np.uint8:
-        raise ImageError(f"an array must hold uint8 values or floats from 0 to 1, got {array.dtype}")
+        raise ImageError(f"an array must have dtype uint8, or floats from 0 to 1, got {array.dtype}")
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)

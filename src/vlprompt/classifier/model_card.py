@@ -19,7 +19,7 @@ def model_card(record: RunRecord, class_names: Sequence[str], license: str | Non
     Args:
         record: record of the run.
         class_names: the classifier's current classes.
-        license: license of the prompts, in the hub's spelling.
+        license: license of the prompts, in the hub's spelling; None if not stated.
     """
     config = record.config
     data = ModelCardData(

@@ -1,4 +1,4 @@
-"""Tune a classifier in one call, from a folder of images."""
+"""Tune a classifier on a folder of images in one call."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,31 +38,31 @@ def tune(
 ) -> Classifier:
     """Learn prompts for the classes of a dataset.
 
-    An argument that is None keeps the recipe's value, and a recipe that has none keeps the default.
+    Arguments that are None fall back to the recipe, and then to the default.
 
     Args:
-        data: a folder with one sub-folder of images per class, anything else that `load_dataset` takes, or a `Dataset`.
-        method: one of `list_methods()`; default: the recipe's, else "dapt".
+        data: folder with one subfolder of images per class, anything else that `load_dataset` takes, or a `Dataset`.
+        method: name of the method, one of `list_methods()`; default: the recipe's, else "dapt".
         protocol: "few-shot", "base-to-new", "cross-dataset" or "domain-generalization"; default: the recipe's, else
             "few-shot".
-        backbone: anything that `load_backbone` takes by name or path, or a loaded `Backbone`; default: "embedded".
-        shots: training images per class, drawn at random; a class with fewer gives all it has. Default: 16.
-        seed: seed of the draw, the start, the order and the augmentation; default: 1.
+        backbone: name or path that `load_backbone` takes, or a loaded `Backbone`; default: "embedded".
+        shots: training images per class, drawn at random; a class with fewer uses all. Default: 16.
+        seed: seed of the shots, the initialization, the image order and the augmentation; default: 1.
         recipe: settings to start from: the name of a recipe or of a set of them, such as "unified" or "dapt/published",
             or a .yaml file. Default: the method's own ("paper").
-        targets: further datasets to test on, for the protocols that do; each as `data`, but no `Dataset`.
-        name_map: .json, .yaml or .csv file that maps folder names to words. For a mapping, pass
+        targets: names or paths of other datasets to test on, for protocols that do.
+        name_map: .json, .yaml or .csv file that maps folder names to class names. For a mapping, pass
             `data=load_dataset(folder, name_map=mapping)`.
         root: folder of the named datasets, or of the images of a .jsonl file.
         epochs: passes over the shots (`optim.epochs`).
         batch_size: images per step (`optim.batch_size`).
         lr: learning rate at the start of the schedule (`optim.lr`).
-        settings: further settings by dotted key, such as `{"method.beta_text": 0.1}`; they override the arguments
+        settings: other settings by dotted key, such as `{"method.beta_text": 0.1}`; they override the arguments
             above.
-        out: folder of the run, which keeps metrics, history and predictions. Default: a temporary folder that is
-            removed before the call returns; `Classifier.save` keeps the prompts.
+        out: run folder, which keeps metrics, history and predictions. Default: a temporary folder that is removed
+            before the call returns; `Classifier.save` keeps the prompts.
         resume: continue the unfinished run in `out`; a finished run is loaded unchanged.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps"; of no effect on a loaded `Backbone`. Default: "auto".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps"; ignored for a loaded `Backbone`. Default: "auto".
         quiet: hide progress.
 
     Returns:
@@ -99,7 +99,7 @@ def tune(
             **(settings or {}),
         },
     )
-    # Read the data before the weights: mistakes in it are found sooner.
+    # Read the data before the weights, so that errors in it show up sooner.
     pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data)}
     loaded = loaded or load_backbone(config.backbone.source, config.backbone.precision, config.runtime.device)
     with TemporaryDirectory(prefix="vlprompt-") as temporary:

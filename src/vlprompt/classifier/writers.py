@@ -1,4 +1,4 @@
-"""Predictions for a list of image files, written one by one as a table, JSON lines or CSV."""
+"""Write predictions for image files one by one, as a table, JSON lines or CSV."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from vlprompt.utils.strings import visible
 
 
 class Writer(Protocol):
-    """Writes the prediction for one image."""
+    """Function that writes the prediction for one image."""
 
     def __call__(self, path: str, guess: Guess | ImageError) -> None:
         """Write one line."""
@@ -35,14 +35,14 @@ def write_predictions(
     """Classify image files and write one line per image; an unreadable image gets its error.
 
     Args:
-        classifier: the classifier.
-        paths: image files.
-        out: stream for the lines.
+        classifier: classifier to use.
+        paths: paths of the images.
+        out: text stream to write to.
         reporter: shows progress and, at the end, images per second.
-        form: one of `FORMATS`.
-        top: classes per line.
+        form: "table", "jsonl" or "csv".
+        top: number of classes per image.
         batch_size: images per forward pass of the image tower.
-        sheet: PNG file for a contact sheet.
+        sheet: PNG file for a contact sheet; None for none.
 
     Returns:
         The number of images that could not be read.

@@ -11,20 +11,20 @@ FORMER_NAMES = {"class-names": "name-map"}
 
 
 def former_name(token: str) -> str:
-    """Map an option's former spelling to today's, on both sides of click's comparison.
+    """Map a former option name to the current one; click applies this to declared and to given names.
 
-    `import --class-names` is the option of that name still: its own name is mapped, too.
+    `import --class-names` therefore still works: its declared name is mapped, too.
     """
     return FORMER_NAMES.get(token, token)
 
 
 def _keep_examples(text: str | None) -> str | None:
-    """Mark the examples of a docstring as preformatted, which click does by a line with a backspace."""
+    """Mark the examples of a docstring as preformatted, with click's line of a single backspace."""
     return None if text is None else text.replace("\nExamples:\n", "\n\b\nExamples:\n")
 
 
 class Command(TyperCommand):
-    """A command whose library errors name its flags."""
+    """Command whose library errors name its flags."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -46,7 +46,7 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """A group of commands that suggests the nearest name for an unknown one."""
+    """Group of commands that suggests a similar name for an unknown one."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, or fail with a suggestion."""

@@ -17,7 +17,7 @@ def starting(names: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 def methods(incomplete: str) -> list[str]:
-    """Complete a method: one that has a recipe, or a plug-in's."""
+    """Complete a method that has a recipe or comes from a plug-in."""
     from importlib.metadata import entry_points
 
     from vlprompt.config.recipes import UNIFIED, list_recipes
@@ -28,14 +28,14 @@ def methods(incomplete: str) -> list[str]:
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Complete a recipe: one that ships, or a set of them."""
+    """Complete a bundled recipe or a set of recipes."""
     from vlprompt.config.recipes import PAPER, UNIFIED, list_recipes, recipe_sets
 
     return starting(sorted({PAPER, UNIFIED, *list_recipes(), *recipe_sets()}))(incomplete)
 
 
 def datasets(incomplete: str) -> list[str]:
-    """Complete a dataset; the shell itself completes paths."""
+    """Complete a dataset name; paths are left to the shell."""
     from vlprompt.data.loading import list_datasets
 
     return starting(list_datasets())(incomplete)

@@ -43,10 +43,10 @@ def list_(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the named datasets, and where their images are.
+    """List the named datasets and the location of their images.
 
     Shows the number of classes, the published sizes and the license of each. JSON also has the class names, which are
-    enough for zero-shot use.
+    enough for zero-shot classification.
 
     Examples:
         vlprompt data list
@@ -65,7 +65,7 @@ def list_(
         sizes = entry.get("sizes", {})
         counts = [entry.get("classes"), *(sizes.get(split) for split in SPLITS)]
         numbers = [("" if not count else str(count) if form == "csv" else f"{count:,}") for count in counts]
-        rows.append((entry["name"], *numbers, entry.get("license", ""), entry.get("where") or "not here"))
+        rows.append((entry["name"], *numbers, entry.get("license", ""), entry.get("where") or "not found"))
     print_rows(rows, ("name", "classes", *SPLITS, "license", "where"), form)
 
 
@@ -79,9 +79,9 @@ def check(
 ) -> None:
     """Check that a dataset is complete and readable.
 
-    Compares counts with the published ones, class names with ours, and all files with one another, and decodes every
-    image. For missing files it names what to download from where. Results are cached until a file changes. The exit
-    code is 1 if there are problems.
+    Compares counts with the published ones and class names with ours, finds duplicate files, and decodes every image.
+    For missing files it prints what to download from where. Results are cached until a file changes. The exit code is
+    1 if there are problems.
 
     Examples:
         vlprompt data check oxford-pets
@@ -108,7 +108,7 @@ def fetch(
     root: Root = None,
     quiet: Quiet = False,
 ) -> None:
-    """Download a dataset with torchvision, where it can.
+    """Download a dataset with torchvision, if supported.
 
     Examples:
         vlprompt data fetch dtd --root data
@@ -125,7 +125,7 @@ def fetch(
 @app.command(cls=Command)
 def split(
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, a .jsonl.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help=".jsonl file to write.")],
     shots: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Training images per class to draw.  [default: all]")
     ] = None,
@@ -146,7 +146,7 @@ def split(
     if out.suffix != ".jsonl":
         raise VLPromptError(f"--out must end in .jsonl, got {str(out)!r}")
     if out.exists():
-        raise VLPromptError(f"--out {out} exists; choose another file, or delete it")
+        raise VLPromptError(f"--out {out} already exists; choose another file, or delete it")
     with loading("reading", quiet):
         from vlprompt.data.loading import load_dataset
         from vlprompt.data.readers.split_file import write_split
@@ -155,7 +155,7 @@ def split(
     for items in dataset.splits().values():
         for item in items:
             if Path(item.path).is_absolute():
-                raise VLPromptError(f"{data} holds an absolute path, {item.path}; replace it with a relative one")
+                raise VLPromptError(f"{data} contains the absolute path {item.path}; replace it with a relative one")
     header = write_split(dataset if shots is None else dataset.few_shot(shots, seed), out)
     if not quiet:
         print(f"{out}: content {header.content}")
@@ -166,7 +166,7 @@ def split(
 def verify(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Split written by `vlprompt data split`, or split.jsonl of a run."),
+        typer.Argument(metavar="FILE", help="Split file from `vlprompt data split`, or split.jsonl of a run."),
     ],
     root: Root = None,
     form: Annotated[str, output_format("table", "json")] = "table",
@@ -193,7 +193,7 @@ def verify(
         for path, reason in wrong.items():
             print(f"{path} {reason}")
         if root is None and "is not there" in wrong.values() and not quiet:
-            print("images are looked for beside the file; give their folder as --root", file=sys.stderr)
+            print("images are expected beside the file; give their folder as --root", file=sys.stderr)
         if not wrong and not quiet:
             print(f"{file}: all images match", file=sys.stderr)
     if wrong:

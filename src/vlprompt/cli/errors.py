@@ -6,10 +6,10 @@ from typing import Any
 
 import typer
 
-# typer carries click inside or beside it, depending on its version; this is click's UsageError in both.
+# typer vendors click or depends on it, depending on its version; this is click's UsageError in both cases.
 UsageError: Any = typer.BadParameter.__base__
 
-# Python parameters whose option or argument has another name.
+# Python parameters whose option or argument has another name, with the names to try.
 ALIASES = {
     "settings": ("set_",),
     "options": ("set_",),
@@ -26,7 +26,7 @@ _QUOTED = re.compile(r"`([A-Za-z_][\w.]*)(?:=([^`]*))?`")
 
 
 def flags_of(command: Any) -> dict[str, str]:
-    """Return what each Python parameter is called in a command: `--out`, or `DATA` for an argument."""
+    """Return the flag of each Python parameter in a command, such as `--out`, or `DATA` for an argument."""
     flags = {}
     for param in command.params:
         is_option = param.param_type_name == "option"
@@ -44,7 +44,7 @@ def as_flags(message: str, flags: Mapping[str, str]) -> str:
     name without a flag loses its backticks; a shell command in backticks keeps them.
 
     Args:
-        message: of a VLPromptError.
+        message: message of a VLPromptError.
         flags: the flag or metavar of each parameter, as `flags_of` returns them.
     """
 
@@ -63,7 +63,7 @@ def as_flags(message: str, flags: Mapping[str, str]) -> str:
 
 
 def describe_usage_error(error: Any) -> str:
-    """Describe a wrong call in one line: the option, what was given, and what was expected."""
+    """Describe a usage error in one line: the option, what was given, and what was expected."""
     from vlprompt.utils.strings import describe_validation_error, did_you_mean
 
     context: Any = getattr(error, "ctx", None)

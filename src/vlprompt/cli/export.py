@@ -41,7 +41,7 @@ def export(
 ) -> None:
     """Export a run to one ONNX file.
 
-    The file needs neither torch nor vlprompt. Its answers are compared with PyTorch's before it is kept.
+    The file needs neither torch nor vlprompt. Its predictions are compared with PyTorch's before it is written.
 
     Examples:
         vlprompt export runs/mine

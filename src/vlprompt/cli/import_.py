@@ -37,7 +37,7 @@ def import_(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a checkpoint of a paper's own code into a run.
+    """Convert a checkpoint of a paper's original code to a run.
 
     The run folder works with `vlprompt evaluate`, `predict`, `serve` and `export`.
 
@@ -54,7 +54,7 @@ def import_(
 
     settings = parse_settings(set_ or [])
     if wrong := [key for key in settings if not key.startswith("method.")]:
-        raise VLPromptError(f"--set {wrong[0]}: an import takes only options of the method, as method.KEY=VALUE")
+        raise VLPromptError(f"--set must be method.KEY=VALUE for an import, got {wrong[0]}={settings[wrong[0]]}")
     options = {key.removeprefix("method."): value for key, value in settings.items()}
     record = import_prompts(
         method, file, backbone=backbone, class_names=class_names, out=out, options=options, device=device

@@ -53,7 +53,7 @@ def list_(
 
 
 def listing(what: str) -> list[dict[str, Any]]:
-    """Return the entries of a kind of `KINDS`: a name, a description, and a method's options."""
+    """Return the entries of one of `KINDS`, each with a name and optionally a description and options."""
     if what == "methods":
         from vlprompt.methods.base import METHODS
 
@@ -81,7 +81,7 @@ def _method(name: str, method: Any) -> dict[str, Any]:
 
 
 def _choices(annotation: Any) -> list[Any]:
-    """Return the values that an option is limited to, if it is."""
+    """Return the allowed values of an option with a fixed set of them, otherwise an empty list."""
     return list(get_args(annotation)) if get_origin(annotation) is Literal else []
 
 

@@ -1,4 +1,4 @@
-"""The `vlprompt` program: its commands, how it ends, and how it reports errors."""
+"""The `vlprompt` program: commands, exit codes and error reporting."""
 
 import io
 import os
@@ -13,8 +13,8 @@ from vlprompt.cli import data
 from vlprompt.cli.commands import Command, Commands, former_name
 from vlprompt.cli.errors import UsageError, describe_usage_error
 
-# In the order of --help. A command is the function of its name in the module of its name, with an underscore where
-# Python or a builtin has the name. No module imports torch at its top: that takes seconds, and --help is instant.
+# In the order of --help. Each command is a function in the module of the same name, with a trailing underscore if the
+# name is a keyword or builtin. No module imports torch at the top, which takes seconds and would slow down --help.
 COMMANDS = (
     "tune",
     "evaluate",
@@ -69,11 +69,11 @@ app.add_typer(data.app)
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, or the reader of stdout closed it; 1 some images or cells failed; 2 a wrong call; 130
+    Exit codes: 0 success, or stdout was closed by its reader; 1 some images or cells failed; 2 wrong usage; 130
     interrupted.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that no terminal can show
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may contain bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False, prog_name="vlprompt")
@@ -91,9 +91,9 @@ def main() -> None:
             raise
         sys.exit(0)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would flush the rest, and fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails when it flushes the rest
         sys.exit(0)
-    except OSError as error:  # a disk or folder that cannot be read or written
+    except OSError as error:  # a file or folder that cannot be read or written
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     if code == 130:  # some versions of typer turn an interrupt into an exit code
         print("interrupted", file=sys.stderr)

@@ -16,12 +16,12 @@ RECIPE = "[default: the recipe's]"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return "table, json or csv"."""
+    """Join names as in "table, json or csv"."""
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def one_of(*names: str, former: Sequence[str] = ()) -> Callable[[str | None], str | None]:
-    """Return a callback that accepts these values and their former names, and suggests the nearest for another one."""
+    """Return a callback that accepts these values and former names, and suggests a similar one otherwise."""
 
     def check(value: str | None) -> str | None:
         if value is None or value in names or value in former:
@@ -35,7 +35,7 @@ def one_of(*names: str, former: Sequence[str] = ()) -> Callable[[str | None], st
 
 
 def output_format(*names: str, former: Sequence[str] = ()) -> Any:
-    """Return the option `--format`: how a command prints its results on stdout.
+    """Return the `--format` option, the output format of a command's results.
 
     Args:
         names: the formats, the default first.
@@ -51,15 +51,15 @@ def output_format(*names: str, former: Sequence[str] = ()) -> Any:
 
 
 def chosen_format(form: str, as_json: bool) -> str:
-    """Return the format that `--format` and `--json` ask for."""
+    """Combine `--format` and `--json` into one format."""
     if as_json and form not in ("table", "json"):
-        raise VLPromptError(f"--json is --format json, and --format {form} was given, too; leave out one of the two")
+        raise VLPromptError(f"--json means --format json, but --format is {form}; leave one of them out")
     return "json" if as_json else form
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only: no progress, no summary.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more about what is read and done.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout: --format json.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print debug messages.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; same as --format json.")]
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as written by `vlprompt tune`.")]
 Runs = Annotated[
@@ -133,7 +133,7 @@ def loading(what: str, quiet: bool = False) -> Iterator[None]:
 
 
 def set_up_logging(quiet: bool, verbose: bool = False, usual: int = logging.INFO) -> None:
-    """Send the bare messages of the package's logger to stderr."""
+    """Print the messages of the package's logger to stderr, without prefixes."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("vlprompt")

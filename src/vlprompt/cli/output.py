@@ -1,4 +1,4 @@
-"""Results on stdout: rows, tables of runs and JSON, in the formats that commands share."""
+"""Print results on stdout: rows, tables of runs and JSON, in the formats that commands share."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vlprompt.results.tables import Table
 
 TABLE_FORMATS = ("table", "json", "csv", "markdown", "latex")
-TERMINAL = "terminal"  # what the format `table` was called formerly
+TERMINAL = "terminal"  # former name of the format `table`
 NAMES = {"protocol", "backbone", "weights", "precision", "recipe", "dataset", "method", "against", "quantity", "of"}
 
 
@@ -41,7 +41,7 @@ def print_rows(rows: Sequence[Sequence[str]], columns: Sequence[str], form: str,
 
 
 def find_runs_under(runs: Iterable[Path]) -> "list[Run]":
-    """Return all runs under the folders; a record that cannot be read gets a line on stderr."""
+    """Find all runs under the folders, and report unreadable records on stderr."""
     from vlprompt.results.collect import find_runs
 
     found, problems = find_runs(runs)
@@ -50,7 +50,7 @@ def find_runs_under(runs: Iterable[Path]) -> "list[Run]":
 
 
 def report_left_out(lines: Iterable[str]) -> None:
-    """Print what is not in a result, and why, on stderr."""
+    """Print on stderr what is left out of a result, and why."""
     for line in lines:
         print(f"left out: {line}", file=sys.stderr)
 
@@ -64,7 +64,7 @@ def print_tables(found: "list[Run]", form: str, *, intervals: bool = False) -> N
 
 
 def print_made(made: "list[Table] | list[Comparison]", as_csv: str, form: str) -> None:
-    """Print tables or comparisons in a format of `TABLE_FORMATS`; `as_csv` is what they are as CSV."""
+    """Print tables or comparisons in a format of `TABLE_FORMATS`; `as_csv` is their CSV."""
     from vlprompt.results import formats
 
     match form:
@@ -82,7 +82,7 @@ def print_made(made: "list[Table] | list[Comparison]", as_csv: str, form: str) -
 
 
 def _value(key: str, text: str) -> Any:
-    """Return a cell of the CSV as JSON has it: null where it is empty, a number where the column holds numbers."""
+    """Convert a CSV cell for JSON: empty to null, and numbers to numbers except in columns of names."""
     if text == "" or key in NAMES:
         return text or None
     try:

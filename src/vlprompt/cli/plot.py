@@ -30,7 +30,7 @@ def plot(
     """Plot all finished runs under some folders.
 
     Draws accuracy against shots, base against new classes, the gain over zero-shot, and training time. A method has
-    the same color and marker in every plot. Unfinished runs are left out, and named.
+    the same color and marker in every plot. Unfinished runs are left out and listed in the plot.
 
     Examples:
         vlprompt plot runs/grid

@@ -30,7 +30,7 @@ def predict(
     ],
     form: Annotated[str, output_format("table", "json", "jsonl", "csv")] = "table",
     as_json: Json = False,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="Classes per image, most probable first.")] = 1,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Number of classes per image, most likely first.")] = 1,
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet, a .png of labeled thumbnails.")
     ] = None,
@@ -81,7 +81,7 @@ def predict(
 
 
 class _JsonList(io.TextIOBase):
-    """Writes JSON lines to `out` as the elements of one list, as they come."""
+    """Text stream that writes incoming JSON lines to `out` as the elements of one list."""
 
     def __init__(self, out: TextIO) -> None:
         self._out, self._line, self._before = out, "", "[\n"

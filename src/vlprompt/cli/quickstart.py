@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DATA = "fontawesome"
 METHODS = ("zero-shot", "coop", "dapt")
 IMAGES = 12
-# The images are small drawings: the field's usual crops, from 8% of the area on, leave too little of them.
+# The images are small drawings, of which the usual crops of down to 8% of the area would leave too little.
 SETTINGS: dict[str, Any] = {"data.source": DATA, "data.crop_scale": [0.5, 1.0]}
 
 

@@ -24,9 +24,9 @@ def report(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write one HTML page about all runs under some folders.
+    """Write an HTML report of all runs under some folders.
 
-    The page holds tables, paired tests, plots, results by class, and the commands that repeat the runs. It needs no
+    The page has tables, paired tests, plots, results by class, and the commands that repeat the runs. It needs no
     other file and no network.
 
     Examples:

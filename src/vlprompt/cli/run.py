@@ -129,7 +129,7 @@ def run(
         {"--address": address, "--cpus-per-cell": cpus_per_cell, "--gpus-per-cell": gpus_per_cell},
     )
     with loading("loading PyTorch", quiet):
-        from vlprompt.config.resolve import parse_numbers, parse_settings, split_list
+        from vlprompt.config.resolve import parse_names, parse_numbers, parse_settings
         from vlprompt.experiments.plan import plan_grid
         from vlprompt.utils.progress import Reporter
 
@@ -146,13 +146,13 @@ def run(
     }
     planned = plan_grid(
         protocol,
-        split_list(methods),
-        split_list(datasets),
+        parse_names("methods", methods),
+        parse_names("datasets", datasets),
         shots=None if shots is None else parse_numbers("shots", shots),
         seeds=parse_numbers("seeds", seeds),
         out=out,
         recipe=recipe,
-        targets=None if targets is None else split_list(targets),
+        targets=None if targets is None else parse_names("targets", targets),
         settings=settings,
     )
     if dry_run:
@@ -164,10 +164,8 @@ def run(
     if dry_run:
         return
     try:
-        if engine == "ray":
-            chosen = _cluster(address, cpus_per_cell, gpus_per_cell)
-        else:
-            chosen = _processes(workers, planned)
+        is_ray = engine == "ray"
+        chosen = _cluster(address, cpus_per_cell, gpus_per_cell) if is_ray else _processes(workers, planned)
         failed = planned.run(reporter, chosen)
     except KeyboardInterrupt:
         print(f"interrupted; continue with the same command (--out {out})", file=sys.stderr)
@@ -207,8 +205,8 @@ def _processes(workers: int | None, planned: "Grid") -> "Engine | None":
 
 
 def _check_engine(engine: str, of_local: dict[str, Any], of_ray: dict[str, Any]) -> None:
-    """Raise VLPromptError for an option of the other engine."""
+    """Raise VLPromptError if an option of the other engine was given."""
     others, right = (of_local, "local") if engine == "ray" else (of_ray, "ray")
     for option, value in others.items():
         if value is not None:
-            raise VLPromptError(f"{option} {value} belongs to --engine {right}; add that, or leave {option} out")
+            raise VLPromptError(f"{option} {value} requires --engine {right}; add it, or leave {option} out")

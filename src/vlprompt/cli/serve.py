@@ -13,7 +13,7 @@ NEEDED = {"fastapi", "prometheus_client", "python_multipart", "starlette", "uvic
 def serve(
     run: Run,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; one that others can reach needs a token.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; a public one requires a token.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 chooses a free one.")
@@ -49,7 +49,7 @@ def serve(
 ) -> None:
     """Serve a run over HTTP, with a web page to try it.
 
-    Ctrl-C or SIGTERM stops it after the requests in flight are answered.
+    Ctrl-C or SIGTERM stops it after all requests in flight are answered.
 
     Examples:
         vlprompt serve runs/mine
@@ -67,7 +67,7 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise
-        raise VLPromptError(f'serve needs {error.name}: pip install "vlprompt[serve]"') from error
+        raise VLPromptError(f'serve needs {error.name}; run `pip install "vlprompt[serve]"`') from error
     from vlprompt.classifier.classifier import load_classifier
     from vlprompt.serve.limits import Limits
 

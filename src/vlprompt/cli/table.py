@@ -24,8 +24,8 @@ def table(
 ) -> None:
     """Print tables of all finished runs under some folders.
 
-    Runs with different protocols, recipes, splits or backbone weights never share a cell. A cell whose seeds are not
-    all finished shows how many are. Where a paper used the same backbone, its number is shown beside ours.
+    Runs with different protocols, recipes, splits or backbone weights never share a cell. A cell with unfinished seeds
+    shows the number of finished ones. Where a paper used the same backbone, its number is shown beside ours.
 
     Examples:
         vlprompt table runs/grid
@@ -35,15 +35,15 @@ def table(
     """
     form = chosen_format(form, as_json)
     if intervals and compare is not None:
-        raise VLPromptError("--intervals: leave it out with --compare, whose differences always have intervals")
+        raise VLPromptError("--intervals has no effect with --compare, which always has intervals; leave it out")
     with loading("reading runs", quiet):
         found = find_runs_under(runs)
     if compare is None:
         print_tables(found, form, intervals=intervals)
         return
-    from vlprompt.config.resolve import split_list
+    from vlprompt.config.resolve import parse_names
     from vlprompt.results import comparisons, formats
 
-    compared = comparisons.compare(found, split_list(compare))
+    compared = comparisons.compare(found, parse_names("compare", compare))
     report_left_out(line for comparison in compared for line in comparison.left_out)
     print_made(compared, formats.comparisons_to_csv(compared), form)

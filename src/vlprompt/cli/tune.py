@@ -109,14 +109,14 @@ def tune(
     set_up_logging(quiet, verbose)
     form = chosen_format(form, as_json)
     with loading("loading PyTorch", quiet):
-        from vlprompt.config.resolve import parse_settings, resolve_config, split_list
+        from vlprompt.config.resolve import parse_names, parse_settings, resolve_config
         from vlprompt.experiments.run import run_experiment
         from vlprompt.utils.progress import Reporter
 
     settings = {
         "backbone.source": backbone,
         "data.source": data,
-        "data.targets": None if targets is None else split_list(targets),
+        "data.targets": None if targets is None else parse_names("targets", targets),
         "data.shots": shots,
         "data.name_map": None if name_map is None else str(name_map),
         "data.root": root,
@@ -150,7 +150,7 @@ def tune(
 
 
 def _print_plan(config: "RunConfig", folder: Path, form: str, quiet: bool) -> None:
-    """Print the resolved settings, as YAML that `--recipe` takes or as JSON, after every check that a run makes."""
+    """Run all checks of a run, then print its resolved settings as JSON or as YAML for `--recipe`."""
     import yaml
 
     from vlprompt.experiments.task import open_task

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from vlprompt.data.sampling import ClassSubset, class_half
 from vlprompt.errors import VLPromptError
 
-if TYPE_CHECKING:  # reading a record takes this module, but neither NumPy nor images
+if TYPE_CHECKING:  # reading a record must not import NumPy or image libraries
     import numpy as np
     from numpy.typing import NDArray
 
     from vlprompt.data.dataset import Dataset
 
-# Name of the test on the dataset that is learned from, where there are other datasets.
+# Name of the test on the source dataset, in protocols that also test other datasets.
 SOURCE = "source"
 
 
@@ -61,12 +61,12 @@ class Protocol:
     Attributes:
         about: description in one line.
         train: classes to learn.
-        tests: tests on the dataset that is learned from, by name.
-        targets: further datasets, each a test under its own name. "own": they have classes of their own; "trained":
-            their classes are among the learned ones; None: there are none.
-        recipes: protocols whose recipes fit, best first.
+        tests: tests on the source dataset, by name.
+        targets: other datasets, each tested under its own name: "own" if their classes may differ from the learned
+            ones, "trained" if they must be among them; None if the protocol has no other datasets.
+        recipes: protocols whose recipes apply, in order of preference.
         means: harmonic means of two tests, by name.
-        shots: numbers of shots that a grid takes by default.
+        shots: default numbers of shots of a grid.
     """
 
     about: str
@@ -79,11 +79,11 @@ class Protocol:
 
     @property
     def names_new(self) -> bool:
-        """Whether classes are tested that were not learned, which a class-bound method cannot do."""
+        """Whether a test has classes that were not learned, which rules out class-bound methods."""
         return self.targets == "own" or any(test.classes != self.train for test in self.tests.values())
 
     def summary(self, metrics: dict[str, dict[str, Any]]) -> dict[str, float]:
-        """Return the numbers over several tests: harmonic means, and the mean accuracy on the targets."""
+        """Return the harmonic means of tests and the mean accuracy on the targets, in percent, by name."""
         numbers = {
             name: harmonic_mean(metrics[one]["accuracy"], metrics[other]["accuracy"])
             for name, (one, other) in self.means.items()
@@ -118,7 +118,7 @@ PROTOCOLS: dict[str, Protocol] = {
         means={"harmonic_mean": ("base", "new"), "open_harmonic_mean": ("open-base", "open-new")},
     ),
     "cross-dataset": Protocol(
-        about="learn all classes of one dataset; test it and other datasets with classes of their own",
+        about="learn all classes of one dataset; test it and other datasets, whose classes may differ",
         train="all",
         tests={SOURCE: Evaluation()},
         recipes=_ELSEWHERE,
@@ -139,6 +139,6 @@ def harmonic_mean(base: float, new: float) -> float: ...
 @overload
 def harmonic_mean(base: "NDArray[np.float64]", new: "NDArray[np.float64]") -> "NDArray[np.float64]": ...
 def harmonic_mean(base: Any, new: Any) -> Any:
-    """Return the harmonic mean of two non-negative accuracies, or of arrays of one shape; 0 if either is 0."""
+    """Return the harmonic mean of two non-negative accuracies, or of arrays of equal shape; 0 where either is 0."""
     total = base + new
     return 2 * (base * new) / (total + (total == 0))

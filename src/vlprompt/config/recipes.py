@@ -1,6 +1,6 @@
 """Recipes: YAML files with the settings of a run except its data.
 
-Those that ship are in the folder `recipes`: `<method>/<protocol>.yaml`, `unified/<protocol>.yaml`, and sets with one
+Bundled recipes are in the folder `recipes`: `<method>/<protocol>.yaml`, `unified/<protocol>.yaml`, and sets with one
 file per dataset, `<method>/<set>/<dataset>.yaml`.
 """
 
@@ -19,7 +19,12 @@ UNIFIED, PAPER = "unified", "paper"
 
 
 def list_recipes() -> list[str]:
-    """Return the names of the recipes that ship, such as "dapt/few-shot"."""
+    """Return the names of the bundled recipes, sorted.
+
+    Examples:
+        >>> "dapt/few-shot" in list_recipes()
+        True
+    """
     return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
 
 
@@ -33,7 +38,7 @@ def recipe_for(name: str, dataset: str) -> str:
     if datasets and dataset not in datasets:
         raise VLPromptError(
             f"`recipe` {name} has settings for {', '.join(datasets)}, but not for {dataset}; "
-            f"choose those of one dataset, such as `recipe` {name}/{datasets[0]}"
+            f"choose the recipe of one dataset, such as `recipe` {name}/{datasets[0]}"
         )
     return f"{name}/{dataset}" if datasets else name
 
@@ -48,10 +53,10 @@ def recipe_sets() -> dict[str, list[str]]:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """Return the settings of a recipe that ships, by its name, or of a user's .yaml file, by its path.
+    """Read the settings of a bundled recipe by name, or of a .yaml file by path.
 
     Raises:
-        VLPromptError: there is no such recipe or file, or it is not a mapping of sections.
+        VLPromptError: the recipe or file does not exist, or is not a mapping of sections.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
@@ -61,7 +66,7 @@ def read_recipe(name: str) -> dict[str, Any]:
         if name not in list_recipes():
             hint = did_you_mean(name, [UNIFIED, PAPER, *recipe_sets(), *list_recipes()])
             raise VLPromptError(
-                f"unknown `recipe` {name!r}; {hint or 'give a .yaml file, or a name of list_recipes()'}"
+                f"unknown `recipe` {name!r}; {hint or 'give a .yaml file, or a name from list_recipes()'}"
             )
         path = FOLDER / f"{name}.yaml"
     try:
@@ -71,5 +76,8 @@ def read_recipe(name: str) -> dict[str, Any]:
     except OSError as error:
         raise VLPromptError(f"`recipe` {name} cannot be read: {error.strerror}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise VLPromptError(f"`recipe` {name} must be a mapping of sections (backbone, method, data, optim, runtime)")
+        raise VLPromptError(
+            f"`recipe` {name} must be a YAML mapping of sections (backbone, method, data, optim, runtime), got "
+            f"{type(values).__name__}"
+        )
     return values

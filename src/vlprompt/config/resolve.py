@@ -1,7 +1,7 @@
 """Resolve a method, a protocol, a recipe and dotted settings to the configuration of a run.
 
-`resolve_config` is the one way from what a user says to a `RunConfig`: the command line, `vlprompt.tune` and grids call
-it. Reading settings from text needs no torch; only resolving them imports the methods.
+The command line, `vlprompt.tune` and grids all build their `RunConfig` with `resolve_config`. Parsing settings does not
+import torch; resolving them does, since it needs the methods.
 """
 
 import re
@@ -29,16 +29,16 @@ def resolve_config(
 ) -> RunConfig:
     """Resolve a recipe and settings to the configuration of a run.
 
-    Settings override the recipe. Options of the method are validated here, once, and its defaults filled in; only the
-    template stays open, for the dataset's own.
+    Settings override the recipe. Method options are validated and their defaults filled in, except for the template,
+    which defaults to the dataset's.
 
     Args:
         method: name of the method; by default the recipe's, else "dapt".
         protocol: name of the protocol; by default the recipe's, else "few-shot".
-        recipe: None or "paper" for the method's own recipe for the protocol, or the one that stands in for it (see
-            `Protocol.recipes`); "unified"; the name of another recipe or of a set with one per dataset, such as
-            "dapt/published"; or a .yaml file. A recipe without a method is laid over the method's own, section by
-            section: it replaces the whole section `optim`.
+        recipe: None or "paper" for the method's own recipe for the protocol, or its fallback (see `Protocol.recipes`);
+            "unified"; the name of another recipe or of a set with one per dataset, such as "dapt/published"; or a .yaml
+            file. A recipe without a method is merged into the method's own one whole section at a time, so its `optim`
+            replaces the method's `optim`.
         settings: values by dotted key, such as `{"data.source": "openmoji", "optim.epochs": 20}`. None means "not
             given", except for options of the method (`{"method.ctx_init": None}`).
 
@@ -65,14 +65,13 @@ def resolve_config(
 
 
 def with_method_defaults(config: RunConfig) -> RunConfig:
-    """Validate the method's options and fill in its defaults, except for the template, which is the dataset's own.
-
-    Does not change a configuration that was resolved before, so that a run has one hash, however it was configured.
+    """Validate the method's options and fill in its defaults, except for the template, which defaults to the
+    dataset's. Idempotent, so that a run has the same hash however it was configured.
 
     Raises:
         VLPromptError: an unknown method or option, or an invalid value.
     """
-    from vlprompt.methods.create import method_options  # here, so that reading settings from text takes no torch
+    from vlprompt.methods.create import method_options  # here, since it imports torch
 
     name, given = config.method.name, config.method.options
     validated = method_options(name, given)
@@ -85,7 +84,10 @@ def with_method_defaults(config: RunConfig) -> RunConfig:
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
     """Read settings written as KEY=VALUE, with values in YAML.
 
-    A value that is not YAML is taken as text, such as "{} texture." for a template.
+    A value that is not valid YAML is kept as text, such as "{} texture." for a template.
+
+    Raises:
+        VLPromptError: a text is not KEY=VALUE, or its value is empty.
 
     Examples:
         >>> parse_settings(["optim.epochs=20", "method.ctx_init=null"])
@@ -94,16 +96,21 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        if not equals:
-            raise VLPromptError(f"{text}: write settings as KEY=VALUE, such as optim.epochs=20")
-        settings[key] = read_value(value)
-        if settings[key] is None and not key.startswith("method."):
-            raise VLPromptError(f"{text}: give a value, or leave the setting out")
+        if not equals or not key.strip():
+            raise VLPromptError(f"`settings` must be KEY=VALUE, such as optim.epochs=20, got {text!r}")
+        settings[key] = parsed = read_value(value)
+        if parsed is None and not key.startswith("method."):
+            raise VLPromptError(f"`settings` {text} has no value; give one, or leave the setting out")
+        if isinstance(parsed, dict) and None in parsed.values():  # YAML reads {1:50} as {110: null}
+            raise VLPromptError(f"`settings` {text} needs a space after each colon, such as {{1: 50, 8: 200}}")
     return settings
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:
-    """Read a method with options in brackets; return its name, and the options as dotted settings.
+    """Parse a method with options in brackets into its name and the options as dotted settings.
+
+    Raises:
+        VLPromptError: the text is not NAME or NAME[KEY=VALUE,KEY=VALUE].
 
     Examples:
         >>> parse_method("dapt[beta_text=0,n_text=8]")
@@ -111,18 +118,21 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]]:
     """
     found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text, re.DOTALL)
     if found is None:
-        raise VLPromptError(f"`methods` {text}: write NAME or NAME[KEY=VALUE,KEY=VALUE]")
+        raise VLPromptError(f"`methods` must be NAME or NAME[KEY=VALUE,KEY=VALUE], got {text!r}")
     options = {}
     for option in split_list(found[2] or ""):
         key, equals, value = option.partition("=")
         if not equals:
-            raise VLPromptError(f"`methods` {text}: write options as NAME[KEY=VALUE,KEY=VALUE]")
+            raise VLPromptError(f"`methods` must be NAME or NAME[KEY=VALUE,KEY=VALUE], got {text!r}")
         options[f"method.{key.strip()}"] = read_value(value)
     return found[1].strip(), options
 
 
 def split_list(text: str) -> list[str]:
     """Split at commas, except those inside brackets or double quotes.
+
+    Raises:
+        VLPromptError: a bracket or quote is not closed.
 
     Examples:
         >>> split_list("coop,dapt[beta_text=0,n_text=8]")
@@ -137,30 +147,46 @@ def split_list(text: str) -> list[str]:
         else:
             parts[-1] += character
     if depth or quoted:
-        raise VLPromptError(f"{text}: a bracket or quote is not closed; write NAME[KEY=VALUE,KEY=VALUE]")
+        raise VLPromptError(f"unclosed bracket or quote in {text!r}; write NAME[KEY=VALUE,KEY=VALUE]")
     return [part.strip() for part in parts if part.strip()]
 
 
+def parse_names(parameter: str, text: str) -> list[str]:
+    """Parse names separated by commas, such as "coop,dapt[n_text=8]"; an error names the parameter.
+
+    Raises:
+        VLPromptError: there are no names, or a bracket or quote is not closed.
+    """
+    if names := split_list(text):
+        return names
+    raise VLPromptError(f"`{parameter}` must be one or more names separated by commas, got {text!r}")
+
+
 def parse_numbers(parameter: str, text: str) -> list[int]:
-    """Read a list of integers such as "1,4,16"; an error names the parameter."""
+    """Parse integers separated by commas, such as "1,4,16"; an error names the parameter.
+
+    Raises:
+        VLPromptError: there are no numbers, or one is not an integer.
+    """
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise VLPromptError(
-            f"`{parameter}` must be integers separated by commas, such as 1,4,16, got {text}"
-        ) from error
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise VLPromptError(f"`{parameter}` must be integers separated by commas, such as 1,4,16, got {text!r}")
+    return numbers
 
 
 def read_value(text: str) -> Any:
-    """Read a value as YAML, or return the text if it is not YAML."""
+    """Parse a value as YAML; return the text unchanged if it is not valid YAML."""
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # a date of month 13 is a ValueError
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2024-13-01
         return text
 
 
 def _recipe_values(method: str | None, protocol: str | None, recipe: str) -> dict[str, Any]:
-    """Return the nested settings of a recipe for the method and the protocol."""
+    """Return a recipe's nested settings for the method and protocol."""
     if recipe in (PAPER, UNIFIED):
         method, protocol = method or DEFAULT_METHOD, protocol or DEFAULT_PROTOCOL
         values = _own_recipe(method, protocol)
@@ -175,7 +201,7 @@ def _recipe_values(method: str | None, protocol: str | None, recipe: str) -> dic
         return {**_own_recipe(method or DEFAULT_METHOD, values.get("protocol", DEFAULT_PROTOCOL)), **values}
     named = values["method"].get("name") if isinstance(values["method"], dict) else None
     if named is None:
-        raise VLPromptError(f"`recipe` {recipe} has a section `method` without a `name`; add it, or drop the section")
+        raise VLPromptError(f"`recipe` {recipe} has a method section without a name; add method.name, or remove it")
     if method not in (None, named):
         raise VLPromptError(f"`recipe` {recipe} is for `method` {named}, got {method}; leave one of the two out")
     return values
@@ -187,13 +213,13 @@ def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
 
 
 def _closest_recipe(owner: str, protocol: str) -> str | None:
-    """Return the name of the owner's recipe for the protocol, or the first that stands in for it."""
+    """Return the name of the owner's recipe for the protocol, or its first fallback."""
     recipes, wanted = list_recipes(), PROTOCOLS[protocol].recipes if protocol in PROTOCOLS else ()
     return next((name for name in (f"{owner}/{part}" for part in wanted) if name in recipes), None)
 
 
 def _recipe_name(recipe: str, config: RunConfig) -> str:
-    """Return the name to record: one name for one recipe, however it was given, and a file's name without its path."""
+    """Return the canonical name of a recipe, for the record; a file loses its folder."""
     for name, owner in ((PAPER, config.method.name), (UNIFIED, UNIFIED)):
         if recipe == _closest_recipe(owner, config.protocol):
             return name
@@ -204,7 +230,7 @@ def _recipe_name(recipe: str, config: RunConfig) -> str:
 
 
 def _config(values: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
-    """Put settings over nested values and validate all of it."""
+    """Apply settings to nested values and validate the result."""
     values = deepcopy(values)
     for key, value in settings.items():
         _put(values, key, value)
@@ -212,7 +238,7 @@ def _config(values: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    """Put a value under a dotted key into nested values."""
+    """Set the value of a dotted key in nested values."""
     *sections, last = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})

@@ -1,7 +1,7 @@
-"""Configuration of a run as plain data: what is tuned, on which data, and how.
+"""Configuration schema of a run: backbone, method, data, optimizer and runtime.
 
-Recipes, dotted settings and `run.json` are this schema, written down. Importing it needs neither torch nor methods:
-options of a method are kept unvalidated here and are validated in `config.resolve`.
+Recipes, dotted settings and `run.json` all follow it. The module imports neither torch nor the methods: method options
+are stored unvalidated here, and `config.resolve` validates them.
 """
 
 import hashlib
@@ -15,12 +15,14 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import did_you_mean, error_location, error_reason
 
+# Fields that `config.resolve` fills in for the record, and error messages do not suggest.
+RECORDED = ("recipe", "overrides")
 # Keys of `config.protocols.PROTOCOLS`, repeated here so that a wrong one gets pydantic's list of choices.
 ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-generalization"]
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, and unknown keys are errors."""
+    """Base class of all sections: immutable, and strict about unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
@@ -37,7 +39,7 @@ class BackboneConfig(Section):
 
 
 class MethodConfig(BaseModel):
-    """Name of a method and its options, all on one level (`method.beta_text=0.1`).
+    """Name of a method and its options, on the same level (`method.beta_text=0.1`).
 
     Options are not validated here; `config.resolve.with_method_defaults` does that.
     """
@@ -53,11 +55,11 @@ class MethodConfig(BaseModel):
 
 
 class DataConfig(Section):
-    """The images, and how training sees them."""
+    """Dataset, split and augmentation."""
 
     source: str = Field(description="Name of a dataset, folder, or .csv, .parquet or .jsonl file.")
     targets: tuple[str, ...] = Field(
-        (), description="Further datasets to test on, if the protocol does; each one as in `source`."
+        (), description="Other datasets to test on, if the protocol has any; each as in `source`."
     )
     root: str | None = Field(None, description="Folder that holds the named datasets, or the images of a .jsonl file.")
     shots: int = Field(16, ge=1, description="Training images per class.")
@@ -68,7 +70,7 @@ class DataConfig(Section):
         description="File (.json, .yaml, .csv) that maps folder names to class names.",
     )
     crop_scale: tuple[float, float] = Field(
-        (0.08, 1.0), description="Smallest and largest share of the image's area that a training crop keeps."
+        (0.08, 1.0), description="Minimum and maximum fraction of the image's area that a training crop covers."
     )
     flip: bool = Field(True, description="Mirror training images horizontally with probability 0.5.")
     views: int = Field(
@@ -88,11 +90,11 @@ class DataConfig(Section):
     @classmethod
     def _bounds(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not 0 < value[0] <= value[1] <= 1:
-            raise ValueError("must be two shares with 0 < smallest <= largest <= 1")
+            raise ValueError("must be two fractions with 0 < minimum <= maximum <= 1")
         return value
 
 
-# Settings of `data` that a recipe decides on; the others say which images are used.
+# Settings of `data` that belong to a recipe; the others select the images.
 AUGMENTATION = ("crop_scale", "flip", "views")
 
 
@@ -104,7 +106,7 @@ class OptimConfig(Section):
     epochs: int = Field(
         50,
         ge=1,
-        description="Passes over the shots; the prompts of the last epoch are kept. A recipe may give them by number "
+        description="Passes over the shots; the prompts of the last epoch are kept. May be a mapping from numbers "
         "of shots: {1: 50, 2: 100, 8: 200} means 100 epochs for 2 to 7 shots.",
     )
     batch_size: int = Field(32, ge=1, description="Images per step. A smaller last batch is dropped.")
@@ -114,13 +116,21 @@ class OptimConfig(Section):
     warmup_epochs: int = Field(1, ge=0, description="First epochs, which run at the constant rate `warmup_lr`.")
     warmup_lr: float = Field(1e-5, gt=0, description="Learning rate during warm-up.")
 
+    @field_validator("epochs", mode="before")
+    @classmethod
+    def _is_no_mapping(cls, value: Any) -> Any:
+        """Explain the form of a mapping that `RunConfig` could not resolve."""
+        if isinstance(value, dict):
+            raise ValueError("must be an integer, or a mapping from shots to epochs such as {1: 50, 8: 200}")
+        return value
+
 
 class RuntimeConfig(Section):
-    """How a run is executed. Changes its speed, never its result."""
+    """Execution settings. They change the speed of a run, never its result."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     devices: int = Field(1, ge=1, description="Number of devices to train on; they share every batch.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; by default PyTorch's own choice.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; None for PyTorch's default.")
     workers: int = Field(0, ge=0, le=1024, description="Processes that load images; 0 loads them in the main process.")
     eval_batch_size: int = Field(100, ge=1, le=1_000_000, description="Images per batch in evaluation.")
     class_chunk: int = Field(
@@ -133,9 +143,9 @@ class RuntimeConfig(Section):
 
 
 class RunConfig(Section):
-    """Everything that a run depends on.
+    """Complete configuration of a run.
 
-    Made by `config.resolve.resolve_config`, which starts from a recipe and fills in the method's defaults.
+    Usually built by `config.resolve.resolve_config`, which starts from a recipe and fills in the method's defaults.
 
     Examples:
         >>> config = RunConfig(method={"name": "coop", "n_ctx": 4}, data={"source": "openmoji", "shots": 8})
@@ -144,18 +154,21 @@ class RunConfig(Section):
     """
 
     seed: int = Field(
-        1, ge=0, description="Seed of the drawn shots, the initial prompts, and the order and augmentation of images."
+        1,
+        ge=0,
+        le=2**63 - 1,
+        description="Seed of the drawn shots, the initial prompts, and the order and augmentation of images.",
     )
-    protocol: ProtocolName = Field("few-shot", description="Which classes are learned, and what is tested.")
+    protocol: ProtocolName = Field("few-shot", description="Classes to learn, and tests to run.")
     recipe: str | None = Field(
         None,
         description="Name of the recipe that the run started from: paper, unified, a set, or a file's name. Recorded "
-        "for tables; does not enter the hashes.",
+        "for tables; not part of the hashes.",
     )
     overrides: dict[str, Any] = Field(
         default={},
         description="Settings that differ from the recipe, by dotted key: options of the method, optim.*, and the "
-        "augmentation. Recorded for tables; does not enter the hashes.",
+        "augmentation. Recorded for tables; not part of the hashes.",
     )
     backbone: BackboneConfig = BackboneConfig()
     method: MethodConfig
@@ -166,24 +179,24 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _epochs_by_shots(cls, values: Any) -> Any:
-        """Pick the epochs of the largest listed number of shots that the run reaches."""
+        """Replace a mapping by the epochs of the largest number of shots in it that the run reaches."""
         match values:
             case {"optim": {"epochs": dict(by_shots)} as optim, "data": dict(data)} if by_shots:
                 shots = data.get("shots", DataConfig.model_fields["shots"].default)
-                if all(isinstance(count, int) for count in (shots, *by_shots)):
+                if all(isinstance(count, int) for count in (shots, *by_shots, *by_shots.values())):
                     reached = [count for count in by_shots if count <= shots] or [min(by_shots)]
                     return {**values, "optim": {**optim, "epochs": by_shots[max(reached)]}}
         return values
 
     def with_template(self, template: str) -> "RunConfig":
-        """Return the configuration with the dataset's template, unless the method was given its own."""
+        """Return the configuration with the dataset's template, unless the method sets one."""
         options = {"template": template, **self.method.options}
         return self.model_copy(update={"method": MethodConfig(name=self.method.name, **options)})
 
     def result_hash(self, weight_hash: str, shots_hash: str, tests: Mapping[str, str] | None = None) -> str:
-        """Return the SHA-256 over everything that the result depends on.
+        """Return a SHA-256 hash of everything that determines the result.
 
-        Runtime and paths do not enter; hashes of the contents stand in for paths.
+        Runtime settings are excluded, and paths are replaced by hashes of their contents.
 
         Args:
             weight_hash: hash of the backbone's weights.
@@ -194,9 +207,9 @@ class RunConfig(Section):
         return _hash({**self._content(), **content})
 
     def training_hash(self, weight_hash: str, shots_hash: str) -> str:
-        """Return the SHA-256 over everything that the learned prompts depend on.
+        """Return a SHA-256 hash of everything that determines the learned prompts.
 
-        Unlike `result_hash`, it leaves out the protocol: `shots_hash` covers the images that it learns from.
+        Unlike `result_hash` it excludes the protocol and the tests: `shots_hash` covers the training images.
         """
         content = {**self._content(), "weights": weight_hash, "shots": shots_hash}
         del content["protocol"], content["data"]["shots"], content["data"]["split_seed"]
@@ -213,7 +226,7 @@ def _hash(content: dict[str, Any]) -> str:
 
 
 def parse_config(values: dict[str, Any]) -> RunConfig:
-    """Validate nested values, all but the options of the method.
+    """Validate nested settings, except for the method options.
 
     Raises:
         VLPromptError: a setting is unknown, missing or invalid; the message names it by its dotted key.
@@ -240,11 +253,14 @@ def _setting_error(error: ValidationError) -> VLPromptError:
     where = error_location(error)
     if first["type"] == "extra_forbidden":
         known = _known_keys(sections)
-        hint = did_you_mean(key, known) or f"known: {', '.join(known)}"
+        dotted = [".".join([*sections, name]) for name in known]
+        hint = did_you_mean(".".join([*sections, key]), dotted) or f"known: {', '.join(known)}"
         return VLPromptError(f"unknown setting {where}; {hint}")
     if first["type"] == "missing":
-        return VLPromptError(f"setting {where} is missing")
-    return VLPromptError(f"{where}={first['input']!r}: {error_reason(error, quote_input=False)}")
+        return VLPromptError(f"setting {where} is missing; add it")
+    reason = error_reason(error)
+    got = "" if ", got " in reason else f", got {first['input']!r}"
+    return VLPromptError(f"{where} {reason}{got}")
 
 
 def _known_keys(sections: list[str]) -> list[str]:
@@ -254,4 +270,4 @@ def _known_keys(sections: list[str]) -> list[str]:
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             break
         model = annotation
-    return list(model.model_fields)
+    return [name for name in model.model_fields if name not in RECORDED]

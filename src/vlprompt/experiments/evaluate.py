@@ -1,4 +1,4 @@
-"""Evaluate a method on the tests of a protocol; every image is encoded once for all of them."""
+"""Evaluate a method on all tests of a protocol, encoding every image once."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from vlprompt.utils.progress import Reporter
 
 
 def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]) -> dict[str, EvaluationRecord]:
-    """Return what each test consists of, by its name.
+    """Return the dataset, the content hash and the size of each test, by name.
 
     Raises:
         VLPromptError: a test has no images.
@@ -35,16 +35,16 @@ def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Datase
 def run_tests(
     config: RunConfig, dataset: Dataset, targets: Mapping[str, Dataset], method: Method[Any], reporter: Reporter
 ) -> dict[str, Predictions]:
-    """Run all tests of the protocol. The method keeps the classes that it has.
+    """Run all tests of the protocol. The method's own classes are restored afterwards.
 
-    The images of a dataset are classified once, among all of its classes. A test among fewer classes leaves out columns
-    of these logits, since the features of a class do not depend on the other classes.
+    The images of a dataset are classified once, among all of its classes. A test with fewer classes uses a subset
+    of the columns of these logits, since the feature of a class does not depend on the other classes.
 
     Args:
-        config: configuration of the run.
+        config: complete configuration.
         dataset: dataset that the method was tuned on.
-        targets: further datasets, by the names of their tests.
-        method: the tuned method.
+        targets: other datasets, by the names of their tests.
+        method: tuned method.
         reporter: shows progress.
 
     Returns:
@@ -69,21 +69,21 @@ def run_tests(
 def summarize(
     protocol: str, predictions: dict[str, Predictions], calibration: Calibration | None = None
 ) -> dict[str, Any]:
-    """Return the metrics of every test by its name, and the protocol's numbers over several tests."""
+    """Return the metrics of every test by name, and the protocol's summaries over several tests, in percent."""
     temperature = calibration.temperature if calibration else None
     metrics = {test: found.metrics(temperature) for test, found in predictions.items()}
     return {**metrics, **PROTOCOLS[protocol].summary(metrics)}
 
 
 def new_names(method: Method[Any], dataset: Dataset) -> tuple[str, ...]:
-    """Return the dataset's class names if the method does not have all of them yet; empty otherwise."""
+    """Return the dataset's class names if the method lacks any of them, otherwise an empty tuple."""
     return () if set(dataset.class_names) <= set(method.class_names) else dataset.class_names
 
 
 def _by_dataset(
     protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]
 ) -> Iterator[tuple[Dataset, dict[str, Evaluation]]]:
-    if dataset.test or protocol != "few-shot":  # a user's few images may all be needed for training
+    if dataset.test or protocol != "few-shot":  # a small dataset may have no test split
         yield dataset, PROTOCOLS[protocol].tests
     for name, target in targets.items():
         yield target, {name: Evaluation()}

@@ -1,4 +1,4 @@
-"""A grid of runs, each in its own folder: run the unfinished ones, and estimate how long they take."""
+"""Grid of runs, each in its own folder: run the unfinished ones, and estimate the time they take."""
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -29,11 +29,11 @@ class Cell:
         label: name for messages, such as "openmoji, dapt, 16 shots, seed 1".
         dataset: name of the dataset.
         method: label of the method, with options that differ from its recipe, such as "dapt[beta_text=0]".
-        config: configuration of the run.
-        folder: folder of the run.
-        work: training images times epochs; the training time of a method is assumed to be proportional to it.
-        tested: test images; the test time is assumed to be proportional to it.
-        plan: record that marks the cell as planned.
+        config: resolved configuration.
+        folder: run folder.
+        work: training images times epochs, which training time is assumed to be proportional to.
+        tested: number of test images, which test time is assumed to be proportional to.
+        plan: record with status "planned".
         prompts_from: folder of a finished run with the same training, whose prompts can be copied.
     """
 
@@ -50,14 +50,14 @@ class Cell:
 
 @dataclass
 class Grid:
-    """Planned cells and what they share.
+    """Planned cells, with the backbone and datasets that they share.
 
     Attributes:
-        cells: in the order they are run: seed by seed, so that an interrupted grid holds complete seeds.
-        backbone: loaded once for all cells.
-        pools: datasets by their source, including targets, loaded once for all cells.
-        records: records of cells that have started, by folder. Unfinished ones will be continued.
-        paces: paces measured for methods without a finished cell, by their labels.
+        cells: cells in execution order: seed by seed, so that an interrupted grid has complete seeds.
+        backbone: backbone of all cells.
+        pools: datasets of all cells, including targets, by source.
+        records: records of cells that have started, by folder. Unfinished ones are continued.
+        paces: measured paces of methods without a finished cell, by method label.
     """
 
     cells: list[Cell]
@@ -68,12 +68,12 @@ class Grid:
 
     @property
     def finished(self) -> list[Cell]:
-        """The cells that are finished."""
+        """Finished cells."""
         return [cell for cell in self.cells if self._is_finished(cell)]
 
     @property
     def unfinished(self) -> list[Cell]:
-        """The cells that are still to run or to continue."""
+        """Cells that have to be run or continued."""
         return [cell for cell in self.cells if not self._is_finished(cell)]
 
     def state(self, cell: Cell) -> str:
@@ -81,16 +81,16 @@ class Grid:
         return self.records[cell.folder].status if cell.folder in self.records else "to run"
 
     def run(self, reporter: Reporter, engine: Engine | None = None) -> dict[Path, str]:
-        """Run the cells that are not finished. A cell that another process is running is left to it.
+        """Run the unfinished cells, except those that another process is running, which count as failures.
 
         Ctrl-C raises KeyboardInterrupt; planning and running the same grid again continues it.
 
         Args:
             reporter: shows progress.
-            engine: runs the cells; by default this process, one after another.
+            engine: engine that runs the cells; None runs them one after another in this process.
 
         Returns:
-            the reason of each failure, by the cell's folder.
+            the reason for each failure, by cell folder.
         """
         engine = engine or InProcess(Worker(self.backbone, self.pools))
         self._announce()
@@ -109,7 +109,7 @@ class Grid:
 
         def jobs() -> Iterator[Job]:
             waiting = list(left)
-            for _ in range(2):  # cells that another process holds are tried once more after all others
+            for _ in range(2):  # cells that another process is running are tried again after all others
                 held = []
                 for cell in waiting:
                     lock = try_lock(lock_file(cell))
@@ -145,7 +145,7 @@ class Grid:
         return failed
 
     def rehearse(self, reporter: Reporter) -> None:
-        """Measure the pace of each method without a finished cell, on a batch of its first cell."""
+        """Measure the pace of each method without a finished cell, on one batch of its first cell."""
         known = {cell.method for cell in self.finished}
         first: dict[str, Cell] = {}
         for cell in self.cells:
@@ -160,9 +160,9 @@ class Grid:
                 self.paces[method] = rehearse(task)
 
     def seconds_left(self, cells: list[Cell] | None = None) -> float | None:
-        """Estimate the seconds that unfinished cells take, from finished cells and rehearsals.
+        """Estimate the seconds that cells take, from finished cells and rehearsals; None if nothing was measured.
 
-        A method without either is assumed to be as fast as the average. None if nothing was measured.
+        A method without measurements is assumed to be as fast as the average. By default, all unfinished cells count.
         """
         cells = self.unfinished if cells is None else cells
         if not cells:
@@ -183,22 +183,22 @@ class Grid:
         return left
 
     def summary(self, parallel: int = 1) -> str:
-        """Describe in one line how many cells there are in which state, and how long the rest may take.
+        """Summarize in one line the number of cells in each state and the estimated time left.
 
         Args:
-            parallel: number of cells that run at the same time.
+            parallel: number of cells that run at a time.
         """
         done, begun = len(self.finished), len(self.records) - len(self.finished)
         states = [f"{done} finished"] + ([f"{begun} to continue"] if begun else [])
         states.append(f"{len(self.cells) - done - begun} to run")
         if learned := sum(cell.prompts_from is not None for cell in self.unfinished):
-            states.append(f"{learned} of them with the prompts of another run")
+            states.append(f"{learned} of them with prompts copied from another run")
         seconds = self.seconds_left()
         cells = "1 cell" if len(self.cells) == 1 else f"{len(self.cells)} cells"
         return f"{cells}: {', '.join(states)}" + (f"; {duration(seconds / parallel)}" if seconds else "")
 
     def short_classes(self) -> list[str]:
-        """Return a warning for each dataset and number of shots that some classes have too few training images for."""
+        """Return a warning for each dataset and number of shots with classes that have too few training images."""
         lines = []
         for cell in self.cells:
             short, shots = cell.plan.split.short, cell.config.data.shots
@@ -207,12 +207,12 @@ class Grid:
                 name, count = min(short.items(), key=lambda item: item[1])
                 lines.append(
                     f"{cell.dataset}: {classes} fewer than {shots} training images (fewest: {count} of {name!r}); all "
-                    "of them are used"
+                    "available ones are used"
                 )
         return list(dict.fromkeys(lines))
 
     def _announce(self) -> None:
-        """Write a planned record for every cell that has not started, so that tables of an aborted grid list them."""
+        """Write a planned record for every cell that has not started, so that tables of a partial grid list it."""
         for cell in self.cells:
             lock = None if cell.folder in self.records else try_lock(lock_file(cell))
             if lock is None:  # it has started, here or in another process
@@ -226,7 +226,7 @@ class Grid:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a rough duration in words, such as "about 2 h 10 min"."""
+    """Format seconds as a rough duration, such as "about 2 h 10 min"."""
     if seconds is None:
         return "unknown time"
     minutes = round(seconds / 60)
@@ -236,7 +236,7 @@ def duration(seconds: float | None) -> str:
 
 
 def lock_file(cell: Cell) -> Path:
-    """Return the file that a process locks while it runs the cell."""
+    """Return the path of the lock file that is held while the cell runs."""
     return cell.folder.parent / f".{cell.folder.name}.lock"
 
 

@@ -1,4 +1,4 @@
-"""Training part of a run: in this process, or in one process per device."""
+"""Training phase of a run, in this process or in one process per device."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 def train(
     task: Task, method: Method[Any], record: RunRecord, folder: Path, reporter: Reporter, *, resume: bool
 ) -> dict[str, float]:
-    """Train the method of a run, write its prompts into the folder, and fill in the record's history.
+    """Train a method, write its prompts into the run folder, and fill in the record's history.
 
     Returns:
         the seconds spent, by kind of work.
@@ -44,7 +44,7 @@ def train(
     optim = task.config.optim
     if optim.epochs <= optim.warmup_epochs:
         logger.warning(
-            "optim.epochs=%d and optim.warmup_epochs=%d: all of it is warm-up, at a learning rate of %g; change one",
+            "optim.epochs=%d does not exceed optim.warmup_epochs=%d: the learning rate stays at %g; change one of them",
             optim.epochs,
             optim.warmup_epochs,
             optim.warmup_lr,
@@ -63,7 +63,7 @@ def train(
 
 
 def held_out(task: Task, method: Method[Any], reporter: Reporter) -> Calibration | None:
-    """Fit a temperature to the held-out shots; None if there are none, or if training diverged."""
+    """Fit a temperature on the held-out images; None without held-out images, or if training diverged."""
     shots, runtime = task.shots, task.config.runtime
     if not shots.val:
         return None
@@ -114,7 +114,7 @@ def _learn(
 
 
 def _learn_on_devices(task: Task, folder: Path, reporter: Reporter, *, resume: bool) -> float | None:
-    """Train in one process per device; they write prompts and state into the folder. Return the first's peak in MB."""
+    """Train in one process per device, which write prompts and state; return the first one's peak memory in MB."""
     runtime, kind = task.config.runtime, task.backbone.device.type
     count = runtime.devices
     with socket.socket() as free:
@@ -137,8 +137,8 @@ def _learn_on_devices(task: Task, folder: Path, reporter: Reporter, *, resume: b
                 child, message = answers.get()
                 if message is None and child not in done:
                     raise VLPromptError(
-                        f"the process of device {children.index(child)} of {folder} ended too early: {child.end}; "
-                        "pass `resume=True` to continue"
+                        f"the training process of device {children.index(child)} ended early ({child.end}); pass "
+                        f"`resume=True` to continue {folder}"
                     )
                 match message:
                     case {"step": [title, at, total, note]}:
@@ -149,16 +149,16 @@ def _learn_on_devices(task: Task, folder: Path, reporter: Reporter, *, resume: b
                         done[child] = peak
     finally:
         for child in children:
-            child.kill()  # files are written atomically, so there is nothing to wait for
+            child.kill()  # safe, since files are written atomically
         for child in children:
             child.join()
     return done[children[0]]
 
 
 def learn_share(commands: Iterator[Message], answer: Callable[[Message], None]) -> None:
-    """Train on this device's share of every batch; runs in a process of its own."""
+    """Train on this device's share of every batch, in a child process."""
     for name in ("vlprompt", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # the parent has logged the rest
+        logging.getLogger(name).setLevel(logging.ERROR)  # the parent logs warnings
     command, rank = next(commands), int(os.environ["LOCAL_RANK"])
     folder, reporter = Path(command["folder"]), Relay(answer) if rank == 0 else Reporter(quiet=True)
     try:

@@ -1,4 +1,4 @@
-"""Plan a grid: methods x datasets x shots x seeds under one protocol, checked before any work starts."""
+"""Plan a grid: methods x datasets x shots x seeds under one protocol."""
 
 import hashlib
 import re
@@ -36,22 +36,29 @@ def plan_grid(
 
     Args:
         protocol: name of the protocol.
-        methods: names, with options in brackets that differ from the recipe: "dapt[beta_text=0,n_text=8]".
-        datasets: names or paths.
-        shots: numbers of training images per class; None for those of the protocol.
-        seeds: seeds, a run for each.
-        out: the grid's folder. A cell is PROTOCOL/DATASET/METHOD/shots-K/seed-S in it.
-        recipe: as in `resolve_config`.
-        targets: names or paths of further datasets to test on; None for the protocol's choice, which in cross-dataset
-            is the other datasets.
-        settings: settings of every cell by dotted key, as in `resolve_config`; they override everything else.
+        methods: method names, with options that override the recipe in brackets: "dapt[beta_text=0,n_text=8]".
+        datasets: names or paths of datasets.
+        shots: numbers of training images per class; None for the protocol's defaults.
+        seeds: seeds, one run each.
+        out: grid folder; the run folder of a cell is PROTOCOL/DATASET/METHOD/shots-K/seed-S in it.
+        recipe: recipe of all cells, as in `resolve_config`.
+        targets: names or paths of other datasets to test on; None for the protocol's default, which in cross-dataset
+            is all `datasets` but the one that is trained on.
+        settings: settings of all cells by dotted key, as in `resolve_config`; they override everything else.
 
     Raises:
         VLPromptError: a method, dataset, option or setting is invalid, a method cannot run the protocol's tests, or a
             cell's folder holds another run.
+
+    Examples:
+        >>> grid = plan_grid("few-shot", ["coop", "dapt"], ["openmoji"], shots=[1, 16], out="runs")  # doctest: +SKIP
+        >>> len(grid.cells)  # doctest: +SKIP
+        12
     """
     if shots is None:
-        shots = PROTOCOLS[protocol].shots if protocol in PROTOCOLS else (16,)  # resolving refuses unknown protocols
+        shots = (
+            PROTOCOLS[protocol].shots if protocol in PROTOCOLS else (16,)
+        )  # `resolve_config` raises for unknown protocols
     parsed = [parse_method(method) for method in methods]
     further = {source: _targets(protocol, source, datasets, targets) for source in datasets}
     configs = [
@@ -85,7 +92,7 @@ def plan_grid(
 
 
 def _grid(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset], out: Path) -> Grid:
-    """Return the grid with its cells, and with the records of those that have started."""
+    """Create the grid of all cells, with the records of those that have started."""
     grid, (records, _) = Grid([], backbone, pools), read_records(out)
     trained = {
         record.training_hash: folder
@@ -97,7 +104,7 @@ def _grid(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset
     for config, task in zip(configs, open_tasks(configs, backbone, pools), strict=True):
         cell = _cell(config, task, out, trained.get(task.training_hash))
         if cell.folder in folders:
-            raise VLPromptError(f"the grid has {cell.label} twice; leave one out")
+            raise VLPromptError(f"the grid contains {cell.label} twice; remove one of them")
         folders.add(cell.folder)
         grid.cells.append(cell)
         record = records.get(cell.folder)  # a damaged one is reported when the cell is run
@@ -111,14 +118,14 @@ def _grid(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset
 
 
 def _targets(protocol: str, source: str, datasets: Sequence[str], targets: Sequence[str] | None) -> list[str] | None:
-    """Return the further datasets that a run on `source` is tested on; None leaves it to the protocol."""
+    """Return the other datasets that a run on `source` is tested on, or None for the protocol's default."""
     if targets is None and protocol in PROTOCOLS and PROTOCOLS[protocol].targets == "own":
         targets = datasets
     return None if targets is None else [target for target in targets if target != source]
 
 
 def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> None:
-    """Create every method, so that options or class names that do not work fail now, all unfit methods in one error."""
+    """Create and check every method before any work starts; one error names all that cannot name new classes."""
     bound: list[str] = []
     for config, task in zip(configs, open_tasks(configs, backbone, pools), strict=True):
         method = task.method()
@@ -128,8 +135,8 @@ def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str
             task.check(method)
     if bound:
         raise VLPromptError(
-            f"`methods` {', '.join(dict.fromkeys(bound))}: with these options they cannot name new classes, which "
-            f"`protocol` {configs[0].protocol!r} tests; leave them out, or use few-shot or domain-generalization"
+            f"`methods` {', '.join(dict.fromkeys(bound))} cannot name new classes with these options, but `protocol` "
+            f"{configs[0].protocol!r} tests them; leave these methods out, or use few-shot or domain-generalization"
         )
 
 
@@ -143,7 +150,7 @@ def _cell(config: RunConfig, task: Task, out: Path, prompts_from: Path | None) -
 
 
 def _file_name(label: str) -> str:
-    """Return a label as a file name without spaces and brackets; a hash tells apart labels that lost characters."""
+    """Return a label as a file name without spaces and brackets; labels that lose characters get a hash."""
     plain = label.replace("[", ",").replace("]", "")
     safe = re.sub(r"[^\w.,=+-]+", "_", plain)[:80].lstrip(".")
     return safe if safe == plain else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"

@@ -1,4 +1,4 @@
-"""Measure on one batch how fast a method trains and is tested, before a grid begins."""
+"""Measure the training and test speed of a method on one batch, before a grid starts."""
 
 import tempfile
 import time
@@ -19,12 +19,12 @@ EPOCHS = 3  # the first one warms up
 
 @dataclass(frozen=True)
 class Pace:
-    """Measured speed of a method, in seconds.
+    """Measured speed of a method.
 
     Attributes:
-        train: per image and epoch of training.
-        test: per test image.
-        names: for encoding the class names of the tests.
+        train: seconds per training image and epoch.
+        test: seconds per test image.
+        names: seconds to encode the class names of the tests.
     """
 
     train: float
@@ -33,14 +33,14 @@ class Pace:
 
 
 def mean_pace(paces: list[Pace]) -> Pace:
-    """Return the mean of several paces."""
+    """Return the mean of paces, field by field."""
     return Pace(*(sum(getattr(pace, part.name) for pace in paces) / len(paces) for part in fields(Pace)))
 
 
 def rehearse(task: Task) -> Pace:
-    """Train on one batch for a few epochs and test one batch; discard the result and return the pace.
+    """Measure a method's pace: train on one batch for a few epochs, test one batch, and discard the result.
 
-    Encoding frozen features is not measured, since methods share the cached ones.
+    Encoding frozen features is excluded, since all methods share the cached ones.
     """
     config, reporter = task.config, Reporter(quiet=True)
     changes = {

@@ -1,4 +1,4 @@
-"""Run one experiment from its configuration to its folder, and evaluate such a folder again."""
+"""Run an experiment from its configuration, and evaluate the resulting run folder."""
 
 import io
 import os
@@ -28,7 +28,7 @@ from vlprompt.training.memory import peak_memory_mb, reset_peak_memory
 from vlprompt.utils.files import atomic_write, is_free, leftovers, remove_leftovers
 from vlprompt.utils.progress import Reporter
 
-# Files of a run's folder.
+# Files of a run folder.
 FILES = ("run.json", "split.jsonl", PROMPTS, FILE, PREDICTIONS)
 
 
@@ -42,18 +42,18 @@ def run_experiment(
     pools: Mapping[str, Dataset] | None = None,
     prompts_from: Path | None = None,
 ) -> RunRecord:
-    """Run an experiment: draw shots, tune the method, run the protocol's tests, and write all of it into a folder.
+    """Run an experiment: draw shots, tune the method, run the protocol's tests, and write a run folder.
 
     Ctrl-C raises KeyboardInterrupt and leaves an "interrupted" run, which `resume=True` continues.
 
     Args:
-        config: configuration of the run, see `resolve_config`.
-        out: the run's folder. One that holds a run is not overwritten.
-        resume: continue an unfinished run of the same configuration; the record of a finished one is returned.
-        reporter: shows progress; by default nothing is shown.
-        backbone: the run's backbone, if it is loaded already.
-        pools: datasets that are loaded already, by their source.
-        prompts_from: folder of another run, whose prompts are copied if it is finished and its training was the same.
+        config: complete configuration, see `resolve_config`.
+        out: run folder. An existing run is never overwritten.
+        resume: continue an unfinished run of the same configuration, or return the record of a finished one.
+        reporter: shows progress; None for no progress.
+        backbone: backbone of `config`, if already loaded.
+        pools: datasets that are already loaded, by source.
+        prompts_from: run folder to copy prompts from, if that run is finished and has the same training hash.
 
     Returns:
         the record of the finished run.
@@ -134,16 +134,16 @@ def evaluate(
     """Evaluate the prompts of a run.
 
     Args:
-        run: the run's folder.
-        data: another dataset, all of whose classes are tested; None for the run's own tests.
-        name_map: file that maps that dataset's folder names to class names.
-        root: folder that holds the datasets, if it is not the run's.
+        run: run folder.
+        data: another dataset to test on, with all of its classes; None for the run's own tests.
+        name_map: file that maps folder names of `data` to class names.
+        root: folder of the named datasets; None for the recorded one.
         device: device to load the backbone on, see `load_backbone`.
-        backbone: source of the run's weights, if they have moved.
-        reporter: shows progress; by default nothing is shown.
+        backbone: source of the backbone's weights, if they have moved.
+        reporter: shows progress; None for no progress.
 
     Returns:
-        run, dataset and method, and the metrics of each test by its name.
+        the names of `run`, `dataset` and `method`, and the metrics of each test in percent, by test name.
 
     Raises:
         VLPromptError: the folder holds no tuned prompts, or the data or the weights cannot be loaded.
@@ -157,14 +157,16 @@ def evaluate(
     reporter = reporter or Reporter(quiet=True)
     record, method = restore(run, device=device, backbone=backbone)
     if data is None and not record.has_data:
-        raise VLPromptError(f"{run} was {record.status} without test images of its own; give some as `data`")
+        raise VLPromptError(f"{run} was {record.status} without test images; pass a dataset as `data`")
     config = on_data(record.config, data, name_map=name_map, root=root)
     try:
         dataset = load_pool(config.data)
     except VLPromptError as error:
         if data is not None:
             raise
-        raise VLPromptError(f"the images of {run} cannot be loaded ({error}); give others as `data`") from error
+        raise VLPromptError(
+            f"the images of {run} cannot be loaded ({error}); pass another dataset as `data`"
+        ) from error
     found = run_tests(config, dataset, load_targets(config, dataset), method, reporter)
     if not found:
         raise VLPromptError(f"dataset {dataset.name!r} has no test images; add some to its test split")
@@ -173,7 +175,7 @@ def evaluate(
 
 
 def _same_training(folder: Path | None, training_hash: str) -> RunRecord | None:
-    """Return the record in the folder if its run is finished and has this training hash."""
+    """Return the folder's record if the run is finished and has the given training hash."""
     if folder is None or not (folder / "run.json").exists():
         return None
     record = read_record(folder)
@@ -183,7 +185,7 @@ def _same_training(folder: Path | None, training_hash: str) -> RunRecord | None:
 def _copy_prompts(
     other: Path, learned: RunRecord, method: Method[Any], record: RunRecord, folder: Path
 ) -> dict[str, float]:
-    """Copy the prompts of another run and the history of their training; return the seconds it took."""
+    """Copy the prompts and the training history of another run; return its seconds by kind of work."""
     load_prompts(other, method)
     save_prompts(folder, method)
     record.prompts_from = Path(os.path.relpath(other, folder)).as_posix()
@@ -192,18 +194,20 @@ def _copy_prompts(
 
 
 def _check_outside(folder: Path, source: str) -> None:
-    """Raise VLPromptError if the run's folder would be inside the data, where the next run takes it for a class."""
+    """Raise VLPromptError if the run folder is inside the data, where the next run would read it as a class."""
     data = Path(source).expanduser()
     if source not in DATASETS and data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
-        raise VLPromptError(f"`out` {folder} is inside {source}, whose folders are classes; choose a folder outside")
+        raise VLPromptError(
+            f"`out` {folder} is inside {source}, whose folders are classes; choose a folder outside of it"
+        )
 
 
 def _earlier(folder: Path, *, resume: bool) -> RunRecord | None:
-    """Return the record in the folder if there is one; VLPromptError if `resume` does not allow to continue it."""
+    """Return the folder's record, if any; raise VLPromptError if there is one and `resume` is False."""
     if not (folder / "run.json").exists():
-        # A run that was killed while writing its first record left only temporary files; it can start again.
+        # A run that was killed while writing its first record leaves only temporary files and can start again.
         if not is_free(folder, but=leftovers(folder, FILES)):
-            raise VLPromptError(f"`out` {folder} exists and is not a run; choose another folder")
+            raise VLPromptError(f"`out` {folder} exists and is not a run folder; choose another one")
         return None
     record = read_record(folder)
     if not resume:
@@ -215,14 +219,14 @@ def _earlier(folder: Path, *, resume: bool) -> RunRecord | None:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove the state from a finished run's folder, and temporary files that killed writers left."""
+    """Remove the state of a finished run, and temporary files that killed processes left."""
     with suppress(OSError):
         (folder / FILE).unlink(missing_ok=True)
     remove_leftovers(folder, FILES)
 
 
 def new_record(task: Task, status: Literal["planned", "running"] = "running", trainable: int = 0) -> RunRecord:
-    """Return the record of a run before its training."""
+    """Create the record of a run before its training."""
     backbone, shots = task.backbone, task.shots
     return RunRecord(
         status=status,

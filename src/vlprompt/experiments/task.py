@@ -1,4 +1,4 @@
-"""Everything that a run needs, loaded: backbone, training images, tests."""
+"""Task of a run: its loaded backbone, training images and tests."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,16 +24,16 @@ from vlprompt.utils.seeds import derived_seed
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that a run needs, loaded.
+    """Configuration of a run with its loaded backbone and datasets.
 
     Attributes:
-        config: configuration of the run, with template and targets filled in.
-        backbone: the frozen towers.
-        pool: all images, from which shots are drawn.
-        dataset: the drawn shots of all classes, and all test images.
-        shots: the part of `dataset` with the classes that are learned.
-        targets: further datasets to test on, by the names of their tests.
-        tests: what each test consists of, by its name.
+        config: complete configuration, with template and targets filled in.
+        backbone: frozen backbone.
+        pool: dataset before shots are drawn.
+        dataset: `pool` with the drawn shots as training images.
+        shots: part of `dataset` with the classes to learn.
+        targets: other datasets to test on, by the names of their tests.
+        tests: dataset, content hash and size of each test, by name.
     """
 
     config: RunConfig
@@ -45,24 +45,24 @@ class Task:
     tests: dict[str, EvaluationRecord]
 
     def with_config(self, config: RunConfig) -> "Task":
-        """Return the task for another configuration of the same images, such as another method's."""
+        """Return the task with another configuration for the same images, such as another method."""
         data = config.data.model_copy(update={"targets": self.config.data.targets})
         config = config.model_copy(update={"data": data})
         return replace(self, config=config.with_template(self.pool.template))
 
     @property
     def result_hash(self) -> str:
-        """Hash over everything that the result depends on."""
+        """Hash of everything that determines the result."""
         tests = {name: test.hash for name, test in self.tests.items()}
         return self.config.result_hash(self.backbone.weight_hash, self.shots.learned.content_hash, tests)
 
     @property
     def training_hash(self) -> str:
-        """Hash over everything that the learned prompts depend on."""
+        """Hash of everything that determines the learned prompts."""
         return self.config.training_hash(self.backbone.weight_hash, self.shots.learned.content_hash)
 
     def method(self) -> Method[Any]:
-        """Create the method for the learned classes, with parameters initialized from the run's seed."""
+        """Create the method for the classes to learn, initialized from the run's seed."""
         config = self.config
         torch.manual_seed(derived_seed("start", config.seed))
         method = create_method(config.method.name, self.backbone, self.shots.class_names, **config.method.options)
@@ -70,11 +70,11 @@ class Task:
         return method
 
     def cannot_name_new(self, method: Method[Any]) -> bool:
-        """Return whether the protocol tests new classes and the method is bound to those it has learned."""
+        """Return whether the protocol tests new classes that the class-bound method cannot name."""
         return method.class_bound and PROTOCOLS[self.config.protocol].names_new
 
     def check(self, method: Method[Any]) -> None:
-        """Raise VLPromptError if the method cannot run the protocol's tests, or cannot read their class names."""
+        """Raise VLPromptError if the method cannot run the protocol's tests or encode their class names."""
         if self.cannot_name_new(method):
             raise VLPromptError(
                 f"`method` {method.name!r} with these options cannot name new classes, which `protocol` "
@@ -88,15 +88,18 @@ class Task:
 
 
 def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mapping[str, Dataset] | None = None) -> Task:
-    """Load everything that a run needs.
+    """Load the backbone and the datasets of a configuration.
 
     Args:
-        config: configuration of the run, resolved.
-        backbone: the run's backbone, if it is loaded already.
-        pools: datasets that are loaded already, by their source.
+        config: resolved configuration (`resolve_config`).
+        backbone: backbone of `config`, if already loaded.
+        pools: datasets that are already loaded, by source.
+
+    Raises:
+        VLPromptError: the backbone or a dataset cannot be loaded, or a test has no images.
     """
     runtime, data = config.runtime, config.data
-    # First what can fail at once, before images are read and weights are loaded.
+    # Fast checks first, before images are read and weights are loaded.
     resolve_device(runtime.device, config.backbone.precision)
     check_tensorboard(runtime)
     if runtime.threads:
@@ -114,9 +117,9 @@ def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mappin
 
 
 def open_tasks(configs: Iterable[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> Iterator[Task]:
-    """Load what each cell of a grid needs; targets that had to be loaded are added to `pools`.
+    """Yield the task of each configuration of a grid, adding newly loaded targets to `pools`.
 
-    Consecutive configurations of the same images share one draw, which takes seconds for ImageNet.
+    Consecutive configurations with the same images share one draw, which takes seconds for ImageNet.
 
     Raises:
         VLPromptError: a dataset has no test images.
@@ -136,7 +139,7 @@ def open_tasks(configs: Iterable[RunConfig], backbone: Backbone, pools: dict[str
 
 
 def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
-    """Load the configured dataset, or another source with the same settings, before shots are drawn."""
+    """Load the configured dataset, or another source with the same settings, without drawing shots."""
     return load_dataset(
         source or data.source,
         split_seed=data.split_seed,
@@ -146,16 +149,16 @@ def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
 
 
 def load_targets(config: RunConfig, pool: Dataset, pools: Mapping[str, Dataset] | None = None) -> dict[str, Dataset]:
-    """Load the further datasets to test on, by their names, which are those of their tests.
+    """Load the other datasets to test on, by name, which is also the name of their test.
 
     Args:
-        config: configuration of the run. If it names no targets, `Dataset.shifted` stands in, if the protocol allows.
-        pool: dataset that is learned from.
-        pools: datasets that are loaded already, by their source.
+        config: configuration of the run. Without targets, `pool.shifted` is used if the protocol allows it.
+        pool: source dataset.
+        pools: datasets that are already loaded, by source.
 
     Raises:
-        VLPromptError: targets are missing or not allowed, have the name of another test or no test images, or have
-            classes that the protocol does not allow.
+        VLPromptError: targets are missing or not allowed, share the name of another test, or have classes that the
+            protocol does not allow.
     """
     protocol, given = PROTOCOLS[config.protocol], config.data.targets
     if protocol.targets is None:
@@ -168,17 +171,15 @@ def load_targets(config: RunConfig, pool: Dataset, pools: Mapping[str, Dataset] 
     sources = given or (pool.shifted if protocol.targets == "trained" else ())
     if not sources:
         raise VLPromptError(
-            f"`protocol` {config.protocol!r} tests other datasets than {pool.name!r}; name them as `targets`"
+            f"`protocol` {config.protocol!r} needs datasets to test on besides {pool.name!r}; pass them as `targets`"
         )
     targets: dict[str, Dataset] = {}
     for source in sources:
         if source == config.data.source:
-            raise VLPromptError(
-                f"`targets` {source}: this is the dataset that is learned from and is tested anyway; leave it out"
-            )
+            raise VLPromptError(f"`targets` {source} is the source dataset, which is always tested; leave it out")
         target = (pools or {}).get(source) or load_pool(config.data, source)
         if target.name in (*protocol.tests, *targets):
-            raise VLPromptError(f"`targets` {source}: two tests would be called {target.name!r}; rename a folder")
+            raise VLPromptError(f"`targets` {source}: another test is already named {target.name!r}; rename the folder")
         unknown = set(target.class_names) - set(pool.class_names)
         if protocol.targets == "trained" and unknown:
             raise VLPromptError(
@@ -190,13 +191,13 @@ def load_targets(config: RunConfig, pool: Dataset, pools: Mapping[str, Dataset] 
 
 
 def on_data(config: RunConfig, data: str | None, *, name_map: str | None, root: str | None) -> RunConfig:
-    """Return a run's configuration with other data, or with its own data in another place.
+    """Return a configuration with another dataset or another root folder.
 
     Args:
-        config: configuration of the run.
-        data: another dataset, all of whose classes are tested; None for the run's own.
-        name_map: file that maps that dataset's folder names to class names.
-        root: folder that holds the datasets, if it is not the run's.
+        config: complete configuration of a run.
+        data: another dataset to test on, with all of its classes; None for the run's own.
+        name_map: file that maps folder names of `data` to class names.
+        root: folder of the named datasets; None for the recorded one.
     """
     changes: dict[str, Any] = {} if root is None else {"root": root}
     if data is not None:

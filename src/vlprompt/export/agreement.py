@@ -31,15 +31,15 @@ class Agreement:
     """Differences between an exported model and PyTorch in fp32.
 
     Attributes:
-        pictures: number of images compared.
+        images: number of images compared.
         of: origin of the images.
         same_label: number of images with the same most likely class.
-        probability: largest absolute difference of a probability; NaN if one is not finite.
+        probability: largest absolute difference of a probability; NaN if a probability is not finite.
         logit: largest absolute difference of a logit.
         largest_logit: largest magnitude of PyTorch's logits.
     """
 
-    pictures: int
+    images: int
     of: str
     same_label: int
     probability: float
@@ -48,12 +48,12 @@ class Agreement:
 
     @property
     def exact(self) -> bool:
-        """Whether the two differ only by rounding."""
+        """Whether all differences are within rounding."""
         return self.probability <= EXACT and self.logit <= EXACT * max(1.0, self.largest_logit)
 
     def __str__(self) -> str:
         return (
-            f"top-1 agrees with PyTorch on {self.same_label} of {self.pictures} images ({self.of}); largest "
+            f"top-1 agrees with PyTorch on {self.same_label} of {self.images} images ({self.of}); largest "
             f"difference: {self.probability:.2g} of a probability, {self.logit:.2g} of a logit"
         )
 
@@ -62,19 +62,19 @@ def check_pixels(classifier: Classifier, images: Sequence[str]) -> tuple[str, Te
     """Return the origin of the images to compare on, and their pixels (N, 3, S, S).
 
     Args:
-        classifier: the classifier to compare.
+        classifier: classifier to compare.
         images: files, folders or patterns; default: the run's test images or, if they are not on this machine, the
             icons of the `pictures` extra.
 
     Raises:
-        VLPromptError: an image cannot be read, or there are none.
+        VLPromptError: an image cannot be read, or no images are found.
     """
     if images:
         paths = find_images(images)
         return "the given ones", _pixels(classifier, paths)
     own, icons = partial(load_pool, classifier.record.config.data), partial(load_dataset, "openmoji")
     tried = []
-    # A saved run no longer holds the path of its data; another dataset may have that name here.
+    # A saved run does not record the path of its data; another dataset may have the same name here.
     for load in (own, icons) if classifier.record.has_data else (icons,):
         try:
             dataset = load()
@@ -93,16 +93,16 @@ def _pixels(classifier: Classifier, paths: Sequence[str]) -> Tensor:
 def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) -> Agreement:
     """Run an exported model in onnxruntime and compare it with the expected logits.
 
-    The first image is a batch of its own, so that two batch sizes are tried.
+    The first image is a separate batch, so that two batch sizes are tested.
 
     Args:
-        file: the .onnx file.
-        pixels: tensor with shape (N, 3, S, S).
+        file: .onnx file.
+        pixels: preprocessed images, tensor with shape (N, 3, S, S).
         expected: PyTorch's logits, array with shape (N, C).
         of: origin of the images.
 
     Raises:
-        VLPromptError: onnxruntime cannot run it.
+        VLPromptError: onnxruntime cannot run the model.
     """
     import onnxruntime
 
@@ -117,7 +117,7 @@ def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) 
     logits, probabilities = (np.concatenate(part) for part in zip(*outputs, strict=True))
     finite = np.isfinite(expected)  # in a linear probe, classes without training images have -inf
     return Agreement(
-        pictures=len(pixels),
+        images=len(pixels),
         of=of,
         same_label=int((logits.argmax(-1) == expected.argmax(-1)).sum()),
         probability=_largest(probabilities - torch.from_numpy(expected).softmax(-1).numpy()),

@@ -13,20 +13,20 @@ from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.utils.strings import one_line
 
-# The lowest opset that torch's exporter writes, and its file version, so that older programs can read the file.
+# The lowest opset that torch's exporter supports, and the matching file version, for compatibility with older runtimes.
 OPSET, IR_VERSION = 18, 8
 PIXELS, LOGITS, PROBABILITIES = "pixels", "logits", "probabilities"
 
 
 class Deployed(nn.Module):
-    """The exported module: pixels in, logits and probabilities out, with classes and temperature folded in.
+    """Module to export: pixels in, logits and probabilities out, with classes and temperature folded in.
 
     Adapters and class features are computed here, once, and are constants of the graph. The text tower is part of the
     graph only if text depends on the image.
 
     Args:
-        method: the tuned method, in eval mode.
-        temperature: number that logits are divided by.
+        method: tuned method, in eval mode.
+        temperature: divisor of the logits.
     """
 
     class_features: Tensor | None
@@ -34,7 +34,7 @@ class Deployed(nn.Module):
     def __init__(self, method: Method[Any], temperature: float) -> None:
         super().__init__()
         self.method = method
-        # The method does not register the backbone's model, and the tracer must find the weights that it meets.
+        # Registered here because the method does not register the backbone's model, whose weights the tracer needs.
         self.model = method.backbone.model
         self.temperature = temperature
         with torch.no_grad():
@@ -57,7 +57,7 @@ def traced(deployed: Deployed) -> Any:
     Everything that does not depend on pixels is folded into constants, such as transposed weights.
 
     Raises:
-        VLPromptError: the method's computation cannot be written as a graph.
+        VLPromptError: the method's computation cannot be traced.
     """
     import onnxscript
     import onnxscript.optimizer
@@ -77,7 +77,7 @@ def traced(deployed: Deployed) -> Any:
                 optimize=False,
                 verbose=False,
             )
-        except Exception as error:  # foreign code can fail in any way
+        except Exception as error:  # torch and onnxscript can raise almost anything
             reason = one_line(error)[:300]
             by = f"torch {torch.__version__} and onnxscript {onnxscript.__version__}"
             raise VLPromptError(f"method {method.name!r} cannot be exported as a graph by {by}: {reason}") from error
@@ -89,7 +89,7 @@ def traced(deployed: Deployed) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's messages for its developers."""
+    """Silence the exporter's developer messages."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -101,7 +101,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _stripped(model: Any) -> Any:
-    """Remove the exporter's notes from the model, which name source files of this machine."""
+    """Remove the exporter's metadata from the model, which contains local paths of source files."""
     graph, model.ir_version = model.graph, IR_VERSION
     del graph.metadata_props[:], graph.value_info[:], model.metadata_props[:]
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):

@@ -1,4 +1,4 @@
-"""Export of a run as one .onnx file, compared with PyTorch before it is written."""
+"""Export a run as one .onnx file, which is compared with PyTorch before it is written."""
 
 import json
 import logging
@@ -29,19 +29,19 @@ LIMIT = 2**31 - 1
 PRECISIONS = {"fp32": 4, "fp16": 2, "int8": 4}
 # onnxruntime has no integer convolutions on CPUs.
 QUANTIZED = ["MatMul", "Gemm"]
-# Share of images with the same label below which a warning is logged.
+# Fraction of images with the same label below which a warning is logged.
 SAME = 0.95
 
 
 @dataclass(frozen=True)
 class Export:
-    """An exported file.
+    """Exported file and its agreement with PyTorch.
 
     Attributes:
-        file: the .onnx file.
-        size: its size in bytes.
+        file: .onnx file.
+        size: size of the file in bytes.
         precision: precision of the weights.
-        agreement: how far its predictions differ from PyTorch's in fp32.
+        agreement: differences between its predictions and PyTorch's in fp32.
     """
 
     file: Path
@@ -62,19 +62,19 @@ def export_onnx(
     """Write a run as one .onnx file, after comparing its predictions on real images with PyTorch's.
 
     Args:
-        run: the run folder.
-        out: the file; default: `model-PRECISION.onnx` in the run folder.
+        run: run folder.
+        out: file to write; default: `model-PRECISION.onnx` in the run folder.
         precision: precision of the image tower's weights: "fp32", "fp16" or "int8". The last is onnxruntime's dynamic
             quantization of matrix products with weights; convolutions stay in fp32.
         images: images to compare on, as files, folders or patterns; default: the run's test images.
         overwrite: replace an existing file.
-        backbone: the run's backbone by name or path; default: the one the record names.
+        backbone: name or path of the run's backbone; None for the recorded one.
 
     Returns:
         The file and its agreement with PyTorch.
 
     Raises:
-        VLPromptError: the extra is not installed, an argument is wrong, there are no images, the model exceeds 2 GB,
+        VLPromptError: the `export` extra is missing, an argument is wrong, there are no images, the model exceeds 2 GB,
             the method cannot be traced, or the predictions differ in fp32 or are not finite. No file is written then.
 
     Examples:
@@ -84,7 +84,7 @@ def export_onnx(
     """
     _check_installed()
     if precision not in PRECISIONS:
-        raise VLPromptError(f"`precision` must be one of {', '.join(PRECISIONS)}, got {precision}")
+        raise VLPromptError(f"`precision` must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     file = Path(run) / f"model-{precision}.onnx" if out is None else Path(out)
     if file.is_dir():
         raise VLPromptError(f"`out` {file} is a folder; name a file, such as {file / 'model.onnx'}")
@@ -112,13 +112,13 @@ def export_onnx(
             )
         if math.isnan(agreement.probability):
             raise VLPromptError(f"with `precision` {precision} the model's predictions are not finite; use fp32")
-    if agreement.same_label < SAME * agreement.pictures:
-        logger.warning("in %s the model often predicts another class: %s", precision, agreement)
+    if agreement.same_label < SAME * agreement.images:
+        logger.warning("in %s the exported model often predicts another class: %s", precision, agreement)
     return Export(file, len(content), precision, agreement)
 
 
 def metadata(classifier: Classifier, precision: str) -> dict[str, str]:
-    """Return the model's `metadata_props`, for programs without vlprompt; `class_names` and `preprocessing` are JSON.
+    """Return the model's `metadata_props`; `class_names` and `preprocessing` are JSON.
 
     `docs/export.md` describes each key.
     """
@@ -165,8 +165,8 @@ def _check_size(classifier: Classifier, precision: str) -> None:
         fits = PRECISIONS["fp16"] * values <= LIMIT
         fix = "use fp16" if fits else "it does not fit in any precision"
         raise VLPromptError(
-            f"`precision` {precision}: {method.backbone.name} takes {size / 1e9:.1f} GB during export, and an .onnx "
-            f"file holds at most 2 GB; {fix}"
+            f"`precision` {precision}: {method.backbone.name} takes {size / 1e9:.1f} GB during export, but an .onnx "
+            f"file is limited to 2 GB; {fix}"
         )
 
 

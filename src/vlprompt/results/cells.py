@@ -1,4 +1,4 @@
-"""Tables and comparisons as text: the cells that every output format shows, and the legend."""
+"""Convert tables and comparisons to text cells and legends, which all output formats share."""
 
 from dataclasses import dataclass
 
@@ -143,7 +143,7 @@ def _table_legend(table: Table) -> list[str]:
 
 
 def _best(table: Table) -> dict[tuple[str, Column], str]:
-    """Return the best displayed number of each column and dataset, unless all are equal."""
+    """Return the largest displayed number of each column and dataset, unless all are equal."""
     if table.metric in ("calibration_error", "calibrated_error"):
         return {}
     found: dict[tuple[str, Column], list[float]] = {}

@@ -1,4 +1,4 @@
-"""Find runs, label them, and decide which of them may share a table."""
+"""Find runs, label them, and group them by the conditions under which they are comparable."""
 
 import hashlib
 from collections.abc import Iterable
@@ -46,11 +46,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Run:
-    """Run with the labels that tables use for it.
+    """Run with its labels in tables.
 
     Attributes:
-        folder: The run's folder, on disk or in an archive.
-        record: Its record.
+        folder: Run folder, on disk or in an archive.
+        record: Record of the run.
         conditions: Conditions that it shares with the other runs of its table.
         dataset: Dataset name; splits of one dataset are told apart as "openmoji (split 1a2b3c4d)".
         method: Method name with the options that differ from its recipe's.
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is finished; only then it has metrics."""
+        """Whether the run is finished and so has metrics."""
         return self.record.status == "finished"
 
     @property
@@ -86,7 +86,7 @@ class Run:
 def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """Find all runs in folders and zip archives, unfinished ones included.
 
-    A run that is found more than once counts once.
+    Copies of the same run count once.
 
     Args:
         places: Folders, which are searched at any depth, or zip archives of run folders.
@@ -122,16 +122,16 @@ def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
 def tests_of(record: RunRecord) -> tuple[str, ...]:
     """Return the names of a record's tests.
 
-    Older records do not list them: theirs are the tests that have metrics, or else the protocol's.
+    Older records do not list them; fall back to the tests that have metrics, or else to the protocol's.
     """
     measured = [test for test, values in record.metrics.items() if isinstance(values, dict)]
     return tuple(record.tests or measured or PROTOCOLS[record.config.protocol].tests)
 
 
 def _strange(record: RunRecord) -> str:
-    """Return why a record that is valid JSON cannot be shown; empty if it can."""
+    """Return the reason why a valid record cannot be shown, or an empty string."""
     if max(record.trainable_parameters, record.config.data.shots, record.config.seed) > LARGE:
-        return f"it holds a number above {LARGE:g}"
+        return f"it contains a number above {LARGE:g}"
     if numbers := [test for test in record.tests if not isinstance(record.metrics.get(test, {}), dict)]:
         return f"metrics.{numbers[0]} must be a mapping, got {record.metrics[numbers[0]]}"
     return ""
@@ -174,7 +174,7 @@ def _splits(records: list[RunRecord]) -> list[str]:
 
 
 def _name(record: RunRecord) -> tuple[str, ...]:
-    """Return the name that different splits must not share: a dataset in tables of one kind."""
+    """Return the key under which different splits must be told apart: protocol, dataset and targets."""
     return record.config.protocol, _dataset(record), *_targets(record)
 
 

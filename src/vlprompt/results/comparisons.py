@@ -26,8 +26,8 @@ class Difference:
         sample: Difference in points, with its bootstrap replicates.
         p: P-value of `sign_flip_p`; None for quantities computed from several tests.
         corrected: P-value corrected by Holm's procedure for all tests of the comparison.
-        have: Number of seeds compared; of datasets in an average.
-        need: Number of seeds that either method has; of datasets in an average.
+        have: Number of seeds compared, or of datasets in an average.
+        need: Number of seeds that either method has, or of datasets in an average.
     """
 
     dataset: str
@@ -77,13 +77,14 @@ def compare(runs: Sequence[Run], methods: Sequence[str]) -> list[Comparison]:
     Examples:
         >>> comparisons = compare(find_runs([Path("results")])[0], ["coop", "dapt"])  # doctest: +SKIP
     """
+    if len(set(methods)) < 2:
+        got = ", ".join(methods) or "none"
+        raise VLPromptError(f"a comparison needs at least two methods, such as coop,dapt, got {got}")
     known = sorted({run.method for run in runs}, key=method_order)
     unknown = [method for method in methods if method not in known]
     if unknown:
         raise VLPromptError(f"no runs of {', '.join(unknown)}; methods with runs: {', '.join(known)}")
     against, *others = dict.fromkeys(methods)
-    if not others:
-        raise VLPromptError("a comparison needs at least two methods, such as coop,dapt")
     comparisons = []
     for conditions, found in by_conditions(runs).items():
         differences: list[Difference] = []
@@ -100,7 +101,7 @@ def compare(runs: Sequence[Run], methods: Sequence[str]) -> list[Comparison]:
 def _differences(
     conditions: Conditions, runs: list[Run], method: str, against: str
 ) -> tuple[list[Difference], list[str]]:
-    """Return one method's differences, with averages if it has all datasets, and a line for each run left out."""
+    """Return one method's differences, with averages if no dataset is missing, and a line for each run left out."""
     if {method, against} - {run.method for run in runs}:
         return [], []
     places = sorted({(run.dataset, run.shots) for run in runs if run.method in (method, against)})
@@ -152,7 +153,7 @@ def _paired(
     )
     differences = []
     for quantity in own:
-        if quantity == OF_AVERAGES:  # a single number without seeds; "average H" has one per seed
+        if quantity == OF_AVERAGES:  # a single number; "average H" has one per seed
             continue
         a, b = own[quantity], other[quantity]
         assert a.replicates is not None and b.replicates is not None

@@ -1,4 +1,4 @@
-"""Print tables and comparisons on the terminal, or write them as Markdown, LaTeX or CSV."""
+"""Print tables and comparisons on the terminal, or format them as Markdown, LaTeX or CSV."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ LATEX = {
     "±": r"$\pm$",
     "–": "--",
     "−": "$-$",
-    "[": "{[}",  # at the start of a row it would be an option of the line break before
+    "[": "{[}",  # at the start of a row it would be read as an argument of the preceding line break
     "]": "{]}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
@@ -31,7 +31,10 @@ CONDITIONS = ["protocol", "backbone", "weights", "precision", "recipe"]
 def print_tables(shown: Sequence[Table | Comparison]) -> None:
     """Print tables or comparisons on the terminal.
 
-    A table that is wider than the terminal is printed in several parts, each with the names of its rows.
+    A table that is wider than the terminal is printed in several parts, each with the row names.
+
+    Examples:
+        >>> print_tables(make_tables(find_runs([Path("results")])[0]))  # doctest: +SKIP
     """
     console = Console(markup=False, emoji=False, highlight=False)
     tables = _as_text(shown)
@@ -93,7 +96,7 @@ def to_latex(shown: Sequence[Table | Comparison]) -> str:
 
 
 def tables_to_csv(tables: Sequence[Table]) -> str:
-    """Return one line per number, with everything that identifies it; numbers are empty if seeds are missing."""
+    """Return CSV with one line per number and everything that identifies it; numbers are empty if seeds are missing."""
     names = ["shots", "quantity", "mean", "std", "low", "high", "have", "need", "of", "paper", "paper_source"]
     rows = []
     for table in tables:
@@ -108,7 +111,7 @@ def tables_to_csv(tables: Sequence[Table]) -> str:
 
 
 def comparisons_to_csv(comparisons: Sequence[Comparison]) -> str:
-    """Return one line per difference, with everything that identifies it."""
+    """Return CSV with one line per difference and everything that identifies it."""
     names = ["quantity", "accuracy", "against_accuracy", "difference", "low", "high", "p", "p_holm", "have", "need"]
     rows = []
     for comparison in comparisons:
@@ -121,12 +124,12 @@ def comparisons_to_csv(comparisons: Sequence[Comparison]) -> str:
 
 
 def _as_text(shown: Sequence[Table | Comparison]) -> list[TextTable]:
-    """Return all as text, without comparisons of runs that have nothing in common."""
+    """Return all as text, except comparisons without differences."""
     return [as_text(one) for one in shown if isinstance(one, Table) or one.differences]
 
 
 def _parts(table: TextTable, width: int) -> Iterator[list[int]]:
-    """Yield the columns of each part of a table that fits the width: its names, and some of its numbers."""
+    """Yield the columns of each part of a table: its names, and as many numbers as fit the width."""
     widths = [max(map(len, texts)) + 3 for texts in zip(table.columns, *(_texts(table)), strict=True)]
     names = list(range(table.words))
     used = start = 1 + sum(min(widths[place], NAME_WIDTH + 3) for place in names)
@@ -145,7 +148,7 @@ def _texts(table: TextTable) -> list[list[str]]:
 
 
 def _rows(table: TextTable) -> Iterator[tuple[bool, list[str]]]:
-    """Yield the texts of every row, and whether its dataset differs from the row above, where it is left blank."""
+    """Yield the texts of every row and whether it starts a dataset; a repeated dataset is left blank."""
     above = None
     for dataset, *others in _texts(table):
         yield dataset != above, [dataset if dataset != above else "", *others]

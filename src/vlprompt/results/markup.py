@@ -35,7 +35,7 @@ def rows_table(table: TextTable, styles: Styles, *, label: str, kind: str = "") 
         groups.setdefault(row[0].text, []).append(row)
     bodies = []
     for dataset, rows in groups.items():
-        # The span keeps the group's name in sight where the table is wider than the screen.
+        # The span keeps the group's name visible where the table is wider than the screen.
         name = f"<span>{escape(dataset)}</span>"
         lines = [f'<tr class="group"><th colspan="{len(table.columns) - 1}" scope="rowgroup">{name}</th></tr>']
         for row in rows:
@@ -82,7 +82,7 @@ def chips(styles: Styles) -> str:
 
 
 def more(summary: str, content: str, *, count: int) -> str:
-    """Return content that is folded away, with the number of its rows."""
+    """Return content in a closed `details` element, with its number of rows in the summary."""
     number = f'(<span class="count">{count}</span>)'
     return f'<details class="more"><summary>{escape(summary)} {number}</summary>{content}</details>'
 
@@ -93,7 +93,7 @@ def paragraph(text: str, kind: str) -> str:
 
 
 def notes(lines: Sequence[str]) -> str:
-    """Return a list of notes in small print; empty without notes."""
+    """Return a list of notes in small print, or an empty string without notes."""
     return f'<ul class="notes">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>' if lines else ""
 
 
@@ -127,7 +127,7 @@ def _cell(cell: TextCell, place: int, words: int, *, share: bool = False) -> str
 
 
 def _spread(text: str) -> str:
-    """Return a mean with its standard deviation and its interval in elements of their own."""
+    """Return a mean, its standard deviation and its interval in separate elements."""
     found = INTERVAL.fullmatch(text)
     if found is None or not (found["spread"] or found["interval"]):
         return escape(text)
@@ -147,7 +147,7 @@ def _wide(table: str, label: str) -> str:
 
 
 def _mark(method: str, styles: Styles, *, dashed: bool = False) -> str:
-    """Return a method's marker; for zero-shot its dashed line, if it is drawn so."""
+    """Return a method's marker, or the dashed line of zero-shot in plots that draw it as one."""
     style = styles[method]
     color = PAGE_COLORS[style.color]
     drawn = f'<path d="{marker_outline(style.marker)}" style="fill: {color}"/>'

@@ -14,13 +14,13 @@ from vlprompt.results.style import INK, PAPER, RULE, MethodStyle, Styles
 from vlprompt.results.tables import Value
 
 LEAST_SECONDS = 0.1
-LEAST_POINTS = 4.0  # smallest range of accuracy on an axis, so that noise does not style like a difference
+LEAST_POINTS = 4.0  # smallest range of accuracy on an axis, so that noise does not look like a difference
 WIDTH, HEIGHT = 3.4, 2.6  # size of a panel in inches
 
 
 @dataclass(frozen=True)
 class Point:
-    """Mean and standard deviation over seeds; the latter is 0 for a single seed."""
+    """Mean and standard deviation over seeds; the standard deviation is 0 for a single seed."""
 
     mean: float
     std: float
@@ -34,7 +34,7 @@ class Point:
 def draw_shots(axes: Axes, curves: Mapping[str, Mapping[int, Point | None]], styles: Styles) -> None:
     """Draw accuracy against shots: one line per method, interrupted where runs are missing.
 
-    Lines are shifted sideways a little, so that their error bars do not overlap. Zero-shot is dashed.
+    Lines are shifted sideways slightly, so that their error bars do not overlap. Zero-shot is dashed.
     """
     shots = sorted({count for curve in curves.values() for count in curve})
     methods = [method for method in curves if method != "zero-shot"]
@@ -120,7 +120,7 @@ def gains_height(gains: Mapping[str, Sequence[Difference]]) -> float:
 
 
 def draw_time(axes: Axes, points: Mapping[str, tuple[float, Point]], styles: Styles, quantity: str) -> None:
-    """Draw accuracy against seconds of training; zero-shot, which needs none, is a dashed line."""
+    """Draw accuracy against training time in seconds; zero-shot, which needs none, is a dashed line."""
     places = {
         method: (max(taken, LEAST_SECONDS), accuracy.mean)
         for method, (taken, accuracy) in points.items()
@@ -183,7 +183,7 @@ def _line(axes: Axes, x: list[float], points: list[Point | None], style: MethodS
 
 
 def _covered(places: Mapping[str, tuple[float, float]], least: tuple[float, float]) -> dict[str, int]:
-    """Return how many points, drawn later, cover each method's point.
+    """Return the number of later points that cover each method's point.
 
     Args:
         places: Coordinates of the points in drawing order.
@@ -198,7 +198,7 @@ def _covered(places: Mapping[str, tuple[float, float]], least: tuple[float, floa
 
 
 def _marked(axes: Axes, x: float, y: float, style: MethodStyle, *, across: float, up: float, around: int) -> None:
-    """Draw a point with its error bars, large enough to be seen around the points that cover it."""
+    """Draw a point with its error bars, large enough to be visible around the points that cover it."""
     bar: dict[str, Any] = {"color": style.color, "linewidth": 1.0, "alpha": 0.8, "zorder": 2}
     drawn = axes.plot([x - across, x + across], [y, y], **bar) if across else []
     drawn += axes.plot([x, x], [y - up, y + up], **bar) if up else []

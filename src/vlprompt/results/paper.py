@@ -14,7 +14,7 @@ from importlib.resources import files
 from vlprompt.results.collect import Conditions
 from vlprompt.results.quantities import TARGETS
 
-# Names under which the papers' weights are loaded. Numbers with other weights are not comparable.
+# Names of the papers' weights. Numbers with other weights are not comparable.
 BACKBONES = {
     "ViT-B/16": ("ViT-B-16/openai", "ViT-B-16-quickgelu/openai", "ViT-B-16", "clip-vit-base-patch16"),
     "RN50": ("RN50/openai", "RN50-quickgelu/openai", "RN50"),
@@ -46,7 +46,7 @@ def printed(
 
     Args:
         conditions: Conditions of the table.
-        datasets: Datasets of the table; averages are compared only over the papers' eleven.
+        datasets: Datasets of the table; averages are compared only if they are the papers' eleven.
         dataset: Dataset of the row; None for the average.
         method: Method label as in the table. A label with options has no counterpart in papers.
         shots: Training images per class.

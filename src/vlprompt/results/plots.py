@@ -1,4 +1,4 @@
-"""Which plots tables and comparisons have data for, and what each panel shows."""
+"""Select the plots that tables and comparisons have data for, and the content of each panel."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Plot:
         conditions: Conditions of the runs.
         about: Description in one sentence.
         panels: One panel for each dataset, and for their average.
-        left_out: Cells that are left out because they are not finished.
+        left_out: Descriptions of unfinished cells, which are left out.
         named: Whether the panels name the methods, so that no legend is needed.
     """
 
@@ -68,7 +68,7 @@ class Plot:
 
 
 def make_plots(tables: Sequence[Table], comparisons: Sequence[Comparison]) -> list[Plot]:
-    """Make all plots that the tables, and the comparisons with a baseline, have data for."""
+    """Make all plots that the tables and the comparisons with a baseline have data for."""
     gains = {comparison.conditions: comparison for comparison in comparisons}
     found = []
     for table in tables:
@@ -174,7 +174,7 @@ def _column(table: Table, quantity: str) -> Column | None:
 
 
 def _missing(row: MethodRow, column: Column) -> str:
-    """Describe an unfinished cell; averages are empty, since the cells that they lack are described."""
+    """Describe an unfinished cell; empty for averages, whose missing cells are described instead."""
     value = row.values[column]
     if row.dataset == AVERAGE:
         return ""

@@ -1,4 +1,4 @@
-"""Quantities in a table's cells: the accuracy of each test, and what is computed from several tests."""
+"""Quantities in a table's cells: the accuracy of each test, and summaries of several tests."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from vlprompt.runs.record import PREDICTIONS
 OF_AVERAGES, OF_HARMONICS, OPEN_HARMONICS = "H of averages", "average H", "average open H"
 TARGETS = "target average"
 
-# Names in tables of the numbers that a record has beside its tests.
+# Names in tables of a record's summaries over tests.
 MEANS = {"harmonic_mean": OF_HARMONICS, "open_harmonic_mean": OPEN_HARMONICS}
 
 
@@ -63,7 +63,7 @@ def quantities(
 
 
 def target_average(conditions: Conditions, found: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the mean over targets by its name; empty without targets, or if one of them is missing."""
+    """Return the mean over targets by name; empty without targets, or if one of them is missing."""
     if not conditions.targets or not found.keys() >= set(conditions.targets):
         return {}
     return {TARGETS: np.mean([found[target] for target in conditions.targets], axis=0)}
@@ -78,12 +78,12 @@ def of_averages(base: Sample, new: Sample) -> Sample:
 
 
 def have_predictions(runs: Sequence[Run]) -> bool:
-    """Return whether all finished runs have predictions; records can be kept without them."""
+    """Return whether all finished runs have predictions, which may have been deleted to save space."""
     return all((run.folder / PREDICTIONS).is_file() for run in runs if run.finished)
 
 
 def right_answers(runs: Sequence[Run], tests: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Return which of a test's N images each of S runs classified right (S, N), by test.
+    """Return whether each of S runs classified each of N images correctly (S, N), by test.
 
     Raises:
         VLPromptError: Predictions cannot be read, or the runs were tested on different images.
@@ -96,14 +96,16 @@ def right_answers(runs: Sequence[Run], tests: Sequence[str]) -> dict[str, NDArra
         try:
             content = io.BytesIO((run.folder / PREDICTIONS).read_bytes())
             table = polars.read_parquet(content).sort("test", "path")
-        except Exception as error:  # what a damaged file or archive raises depends on where the damage is
+        except Exception as error:  # a damaged file or archive can raise almost anything
             raise VLPromptError(
-                f"{run.folder / PREDICTIONS} cannot be read, but intervals and paired tests need its predictions"
+                f"{run.folder / PREDICTIONS} cannot be read, but intervals and paired tests need it"
             ) from error
         for test in tests:
             part = table.filter(polars.col("test") == test)
             found = part.select("path", "label").rows()
             if images.setdefault(test, found) != found:
-                raise VLPromptError(f"{run.folder} and {runs[0].folder} were tested on different images")
+                raise VLPromptError(
+                    f"{run.folder} and {runs[0].folder} were tested on different images; leave one of them out"
+                )
             right[test].append((part["label"] == part["prediction"]).to_numpy())
     return {test: np.stack(found) for test, found in right.items()}

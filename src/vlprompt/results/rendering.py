@@ -1,4 +1,4 @@
-"""Plots as files, and as SVG inside an HTML page."""
+"""Render plots to files, and panels to SVG inside an HTML page."""
 
 import io
 import math
@@ -23,7 +23,7 @@ from vlprompt.results.style import COLORS, INK, PAPER, RULE, SETTINGS, ZERO_SHOT
 from vlprompt.results.tables import make_tables, method_order
 from vlprompt.utils.files import atomic_write
 
-# CSS variables of the report that stand for the colors on light paper, so that plots follow the page's color scheme.
+# CSS variables of the report in place of the colors for light paper, so that plots follow the page's color scheme.
 PAGE_COLORS = {
     INK: "var(--ink)",
     PAPER: "var(--panel)",
@@ -31,9 +31,9 @@ PAGE_COLORS = {
     ZERO_SHOT[0]: "var(--zero-shot)",
     **{color: f"var(--color-{number})" for number, (color, _) in enumerate(COLORS)},
 }
-# What an SVG file has around its elements and a page must not have twice: prolog, comments, global styles, indentation.
+# Parts of an SVG file that do not belong inside a page: prolog, comments, global styles, indentation.
 FILE_ONLY = re.compile(r"^.*?(?=<svg )|<!--.*?-->|<style.*?</style>|(?<=>)\s+(?=<)", re.DOTALL)
-# In each tag: no namespaces and fonts, methods as classes, no ids that figures share, no more digits than can be seen.
+# Changes to each tag: no namespaces or fonts, methods as classes, no ids that figures share, only visible digits.
 IN_TAGS = (
     (re.compile(r' xmlns(:\w+)?="[^"]*"| version="1.1"|(?<= )font-family: [^;"]*; |(?<= )xlink:(?=href)'), ""),
     (re.compile(r' id="method-(\d+)"'), r' class="method-\1"'),
@@ -65,7 +65,7 @@ def write_plots(runs: Sequence[Run], out: Path, format_: str) -> list[tuple[Path
     gains = compare(runs, methods) if "zero-shot" in methods[:-1] and have_predictions(runs) else []
     plots = make_plots(tables, gains)
     if not plots:
-        raise VLPromptError("nothing to plot: no method is finished with all of its seeds")
+        raise VLPromptError("nothing to plot: no method has finished all of its seeds; finish the runs first")
     names = _file_names(plots)
     made = []
     for plot, name in zip(plots, names, strict=True):

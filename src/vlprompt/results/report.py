@@ -1,4 +1,4 @@
-"""Report of runs as one HTML page that needs no other file and no network."""
+"""Self-contained HTML report of runs, without external files or network access."""
 
 import base64
 import hashlib
@@ -46,7 +46,10 @@ def make_report(runs: Sequence[Run], baseline: str | None = None) -> str:
 
     Args:
         runs: Runs from `find_runs`.
-        baseline: Method that the others are compared with; None for zero-shot, if it was run.
+        baseline: Method that the others are compared with; None for zero-shot, if there are runs of it.
+
+    Returns:
+        The whole page.
 
     Raises:
         VLPromptError: The baseline has no runs, predictions cannot be read, or runs have different test images.
@@ -98,7 +101,7 @@ def make_report(runs: Sequence[Run], baseline: str | None = None) -> str:
 
 
 def _section_names(every: Sequence[Conditions]) -> dict[Conditions, str]:
-    """Return a heading for each section of the page: as short as is unique."""
+    """Return the shortest unique heading for each section of the page."""
     short = {conditions: conditions.title.split(", recipe ")[0] for conditions in every}
     several = {name for name, count in Counter(short.values()).items() if count > 1}
     names: dict[Conditions, str] = {}
@@ -166,7 +169,7 @@ def _section(
 
 
 def _counts(table: Table) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the numbers of finished and of expected runs, by method and dataset."""
+    """Return the number of finished and of expected runs, by method and dataset."""
     found = {}
     for row in table.rows:
         if row.dataset in table.datasets:
@@ -219,7 +222,7 @@ def _other_metrics(runs: Sequence[Run], name: str, styles: Styles) -> list[str]:
 
 
 def _classes(runs: Sequence[Run], table: Table, styles: Styles) -> list[str]:
-    """Return tables of the accuracy of each class with the most shots: one per dataset, one group of rows per test."""
+    """Return tables of per-class accuracy at the largest number of shots, one per dataset, grouped by test."""
     most = max(column.shots for column in table.columns)
     parts = []
     for dataset in table.datasets:
@@ -293,7 +296,7 @@ def _environment(runs: Sequence[Run]) -> str:
 
 
 def command(runs: Sequence[Run]) -> str:
-    """Return the `vlprompt run` commands that make runs with the same conditions, one option per line.
+    """Return the `vlprompt run` commands that reproduce runs with the same conditions, one option per line.
 
     Runs with different name maps or split seeds need separate commands. Absolute paths are reduced to their last part.
     """
@@ -313,7 +316,9 @@ def _command(runs: Sequence[Run]) -> str:
         "--targets": ",".join(dict.fromkeys(_public(target) for config in configs for target in config.data.targets)),
         "--shots": ",".join(map(str, sorted({run.shots for run in runs}))),
         "--seeds": ",".join(map(str, sorted({run.seed for run in runs}))),
-        "--recipe": recipe if configs[0].recipe else "",  # as older records have it: every option is a setting
+        "--recipe": recipe
+        if configs[0].recipe
+        else "",  # older records have no recipe, and list every option as a setting
         "--backbone": _public(configs[0].backbone.source),
     }
     if options["--backbone"] == BackboneConfig().source:
@@ -336,7 +341,7 @@ def _public(source: str) -> str:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    """Return a run's entry in the page's JSON: all but its predictions and the accuracy of each class."""
+    """Return a run's entry in the page's JSON, without predictions and per-class accuracy."""
     record = run.record
     metrics = {
         name: {key: value for key, value in values.items() if key != "class_accuracy"}
@@ -366,7 +371,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 
 def _listed(texts: Iterable[str]) -> str:
-    """Return each text once, in order; numbers by value."""
+    """Return the distinct texts in order, with numbers sorted by value."""
     return ", ".join(
         sorted(set(texts), key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text))
     )

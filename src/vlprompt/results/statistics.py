@@ -18,8 +18,8 @@ class Sample:
     """Values of a quantity over seeds.
 
     Attributes:
-        values: One value per seed (S,).
-        replicates: Their mean in every bootstrap replicate (R,); None without bootstrap.
+        values: One value per seed, array with shape (S,).
+        replicates: Mean over seeds in every bootstrap replicate, array with shape (R,); None without bootstrap.
     """
 
     values: Floats
@@ -77,9 +77,9 @@ def sign_flip_p(differences: NDArray[Any]) -> float:
     """Return the two-sided p-value of the paired sign-flip (permutation) test over images, exact to 1e-12.
 
     Null hypothesis: on every image the two methods' answers, of all seeds together, are exchangeable, so that the sign
-    of the image's difference is a fair coin flip. The test is about these tuned prompts on other images of the same
-    kind. It says nothing about other seeds, of which there are too few to permute; the bootstrap interval lets both
-    vary. With one seed it is McNemar's exact test.
+    of the image's difference is a fair coin flip. The test generalizes these tuned prompts to other images of the same
+    kind. It does not generalize to other seeds, of which there are too few to permute; the bootstrap interval covers
+    both. With one seed it is McNemar's exact test.
 
     Args:
         differences: 1, 0 or -1 by seed and image (S, N): right answers of one method minus those of the other.

@@ -1,4 +1,4 @@
-"""Style of plots: a color, a marker and a line for each method, and matplotlib's settings."""
+"""Style of plots: color, marker and line of each method, and matplotlib's settings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ DASHED = (0, (3, 3))
 ZERO_SHOT = ("#6b6b6b", "#a8a8a8")
 INK, PAPER, RULE = "#1b1b1e", "#fffffe", "#d2d2d4"
 
-# Fixed settings, so that a user's matplotlibrc changes nothing. A dollar sign in a class name starts no formula.
+# Fixed settings, so that a user's matplotlibrc has no effect. Math is off, since class names may have dollar signs.
 SETTINGS: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
@@ -60,10 +60,10 @@ class MethodStyle:
     """Style of a method in plots.
 
     Attributes:
-        number: Place among the methods, unique.
-        color: Color on light paper.
-        marker: Marker, as matplotlib names it.
-        line: Line style, as matplotlib takes it. Lines of one color differ.
+        number: Unique index of the method.
+        color: Color on light paper, as "#rrggbb".
+        marker: Marker of matplotlib.
+        line: Line style of matplotlib, unique among methods of the same color.
     """
 
     number: int
@@ -76,7 +76,7 @@ Styles = Mapping[str, MethodStyle]
 
 
 def method_styles(methods: Iterable[str]) -> dict[str, MethodStyle]:
-    """Return a style for each method, which depends on the set of methods only.
+    """Return a style for each method, which depends only on the set of methods.
 
     The first 66 styles are distinct. Zero-shot is gray.
     """

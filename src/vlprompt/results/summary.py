@@ -1,6 +1,8 @@
 """Print a run's record and metrics on the terminal."""
 
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Any
 
 from vlprompt.runs.record import RunRecord
@@ -28,7 +30,7 @@ def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
 
 
 def print_record(record: RunRecord, run: Path) -> None:
-    """Print what a run is and how far it got."""
+    """Print the settings, the status, the last epoch and the metrics of a run."""
     config, split = record.config, record.split
     method, data = config.method, config.data
     backbone = (
@@ -47,17 +49,24 @@ def print_record(record: RunRecord, run: Path) -> None:
     for path, reason in split.skipped:
         print(f"  left out {path}: {reason}")
     options = ", ".join(f"{key}={value}" for key, value in method.options.items())
-    print(f"  {options}")
+    _print_wrapped(options)
     if record.history:
         last = record.history[-1]
         losses = ", ".join(f"{name} {value:.4f}" for name, value in last.losses.items())
-        print(f"  last epoch: {losses}, training accuracy {last.accuracy:.1%}, {last.images_per_second:.0f} images/s")
+        speed = f"{last.images_per_second:.0f} images/s"
+        _print_wrapped(f"last epoch: {losses}, training accuracy {last.accuracy:.1%}, {speed}")
     if record.timings:
         print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in record.timings.items()))
     if found := record.calibration:
-        print(
-            f"  temperature {found.temperature:.2f}: calibration error of {found.images} held-out images "
+        _print_wrapped(
+            f"temperature {found.temperature:.2f}: calibration error of {found.images} held-out images "
             f"{found.error_before:.1f}% before, {found.error_after:.1f}% after"
         )
     if record.metrics:
         print_metrics(record.metrics, title="metrics")
+
+
+def _print_wrapped(text: str) -> None:
+    """Print an indented text, wrapped to the terminal's width."""
+    width = get_terminal_size().columns
+    print(fill(text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))

@@ -1,4 +1,4 @@
-"""Tables from run records: which runs share a cell, and its value."""
+"""Build tables from run records: group runs into cells, and compute their values."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ class Value:
     """Value of one cell of a table.
 
     Attributes:
-        sample: Values over seeds; None if runs are missing, since the others alone are never averaged.
-        have: Number of finished seeds; of datasets in an average.
-        need: Number of seeds that any run of the dataset has; of datasets in an average.
+        sample: Values over seeds; None if runs are missing, since incomplete seeds are never averaged.
+        have: Number of finished seeds, or of datasets in an average.
+        need: Number of seeds that any run of the dataset has, or of datasets in an average.
         of: "seeds" or "datasets".
         printed: Number that a paper printed for this cell.
     """
@@ -66,7 +66,7 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Table of runs that may be compared.
+    """Table of comparable runs.
 
     Attributes:
         conditions: Conditions that the runs share.
@@ -94,7 +94,7 @@ class Table:
 
 
 def make_tables(runs: Iterable[Run], *, intervals: bool = False, metric: str = "accuracy") -> list[Table]:
-    """Make one table for all runs that share conditions, with a row for each dataset and method, and averages.
+    """Make one table per set of conditions, with a row for each dataset and method, and averages over datasets.
 
     Args:
         runs: Runs from `find_runs`.
@@ -131,7 +131,7 @@ def finished_by_seed(runs: Iterable[Run]) -> dict[int, Run]:
     """Return the finished runs of a cell by seed, in order of the seeds.
 
     Raises:
-        VLPromptError: Two different runs have the same seed, so they must not be averaged.
+        VLPromptError: Two different runs have the same seed.
     """
     finished: dict[int, Run] = {}
     for run in sorted((run for run in runs if run.finished), key=lambda run: run.seed):
@@ -145,12 +145,12 @@ def finished_by_seed(runs: Iterable[Run]) -> dict[int, Run]:
 
 
 def may_average(datasets: Collection[str]) -> bool:
-    """Return whether there are several datasets, and no two are splits of the same one."""
+    """Return whether there are several datasets, none of them splits of the same one."""
     return len(datasets) > 1 and len({dataset.split(" (split ")[0] for dataset in datasets}) == len(datasets)
 
 
 def shots_title(shots: int) -> str:
-    """Return "1 shot", "16 shots" and so on."""
+    """Format a number of shots, such as "1 shot" or "16 shots"."""
     return f"{shots} shot{'s' * (shots > 1)}"
 
 

@@ -1,4 +1,4 @@
-"""Run folders on disk or zipped: find them and read their records."""
+"""Find run folders, on disk or in zip archives, and read their records."""
 
 import re
 import zipfile
@@ -12,14 +12,15 @@ from vlprompt.errors import VLPromptError
 from vlprompt.runs.record import RunRecord, read_records
 from vlprompt.utils.strings import describe_validation_error, printable
 
-# A run's folder on disk, or the same inside an archive: both have `/`, `name`, `is_file` and `read_bytes`.
+# Run folder on disk or inside an archive: both have `/`, `name`, `is_file` and `read_bytes`.
 RunFolder: TypeAlias = Path | zipfile.Path
 
-# Bounds on what an archive claims to unpack to. A committed grid of 324 runs has 10 MB, its largest file 50 kB.
+# Limits on the declared uncompressed size. For comparison, the committed grid of 324 runs takes 10 MB, its largest file
+# 50 kB.
 MAX_FILE = 256 * 2**20
 MAX_TOTAL = 4 * 2**30
 COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# What `zipfile` raises for damaged, encrypted or unsupported content.
+# Exceptions that `zipfile` raises for damaged, encrypted or unsupported content.
 DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError, ValueError)
 
 
@@ -41,7 +42,7 @@ def find_records(place: Path) -> tuple[list[tuple[RunFolder, RunRecord]], list[s
     if place.is_file():
         return read_archive(place)
     if not place.is_dir():
-        raise VLPromptError(f"{place} does not exist; give a folder that `vlprompt run` wrote into, or a zip of it")
+        raise VLPromptError(f"{place} does not exist; give a folder or zip archive that contains run folders")
     records, problems = read_records(place)
     found: list[tuple[RunFolder, RunRecord]] = [*records.items()]
     for path in sorted(path for path in place.rglob("*.zip") if path.is_file()):
@@ -85,7 +86,7 @@ def read_archive(path: Path) -> tuple[list[tuple[RunFolder, RunRecord]], list[st
         file = root.joinpath(name)
         try:
             record = RunRecord.model_validate_json(file.read_bytes())
-            found.append((cast(zipfile.Path, file.parent), record))  # which typeshed has as PathLike
+            found.append((cast(zipfile.Path, file.parent), record))  # typeshed declares `parent` as PathLike
         except ValidationError as error:
             problems.append(f"{file} cannot be read ({describe_validation_error(error)})")
         except (VLPromptError, *DAMAGED) as error:
@@ -101,9 +102,9 @@ def _check(archive: zipfile.ZipFile) -> None:
         if name.startswith("/") or ".." in re.split(r"[/\\]", name) or "\\" in name or ":" in name.split("/")[0]:
             raise ValueError(f"file name {name!r:.80} leaves the archive")
         if info.file_size > MAX_FILE:
-            raise ValueError(f"{name!r:.80} would unpack to {info.file_size:,} bytes, at most {MAX_FILE:,} are read")
+            raise ValueError(f"{name!r:.80} unpacks to {info.file_size:,} bytes, more than the limit of {MAX_FILE:,}")
         if info.compress_type not in COMPRESSION:
-            raise ValueError(f"{name!r:.80} must be stored or deflated")
+            raise ValueError(f"{name!r:.80} must be stored or deflated, got compression method {info.compress_type}")
         total += info.file_size
     if total > MAX_TOTAL:
-        raise ValueError(f"its files would unpack to {total:,} bytes, at most {MAX_TOTAL:,} are read")
+        raise ValueError(f"its files unpack to {total:,} bytes, more than the limit of {MAX_TOTAL:,}")

@@ -1,4 +1,4 @@
-"""Import checkpoints of the authors' own programs as run folders.
+"""Import checkpoints of the methods' original code as run folders.
 
 CoOp and its successors are built on the Dassl toolbox. Its checkpoints are dicts of `state_dict`, `epoch` and the
 states of optimizer and schedule, either for the prompts alone or for the whole model with its frozen weights.
@@ -62,11 +62,11 @@ RENAMED: dict[str, dict[str, str]] = {
     },
 }
 LEARNER = re.compile(r"(?:uu|u)?(?:mudpt_)?prompt_learner\.")
-# Embeddings of class names, and weights of CLIP except the prompts inside its towers: all come from the backbone.
+# Tensors that the backbone provides: embedded class names, and CLIP's weights except prompts inside its towers.
 FROZEN = re.compile(
     r"token_(prefix|suffix)|ZS_image_encoder\..+|logit_scale|(image|text)_encoder\.(?!.*(VPT|visual_ctx)).+"
 )
-# Methods whose context may be shorter than its initial words; the other words then follow it, frozen.
+# Methods whose context may be shorter than its initial words; the remaining words then follow it, frozen.
 WITH_FROZEN_WORDS = ("maple", "promptsrc")
 # Classes inside a checkpoint that are replaced by empty stand-ins: Dassl's saved schedule contains the optimizer.
 REPLACED = {
@@ -87,17 +87,18 @@ def import_prompts(
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> RunRecord:
-    """Import a checkpoint of the authors' own program as a run's folder.
+    """Import a checkpoint of a method's original code as a run folder.
 
     Args:
-        method: one of `importable()`.
+        method: name of the method, one of `importable()`.
         file: the checkpoint, such as `model.pth.tar-50`. It is read with `weights_only`.
         backbone: source of the weights that the prompts were tuned with, see `load_backbone`.
         class_names: file with the class names in the order of their labels: .txt with one per line, .json or .yaml with
-            a list, or a name map, whose order counts.
-        out: the run's folder, which must not exist yet.
+            a list, or a name map in label order.
+        out: run folder to create; must not exist yet.
         options: options of the method that the file does not determine, such as `class_token_position`, or a `ctx_init`
-            other than the paper's if its last words follow a shorter context. The others are read from the shapes.
+            other than the paper's if its last words follow a shorter context. The other options are inferred from the
+            shapes.
         device: device to load the backbone on, see `load_backbone`.
 
     Returns:
@@ -105,6 +106,11 @@ def import_prompts(
 
     Raises:
         VLPromptError: the file is not a checkpoint of the method, is incomplete, or was tuned with other weights.
+
+    Examples:
+        >>> record = import_prompts(  # doctest: +SKIP
+        ...     "coop", "model.pth.tar-50", backbone="ViT-B-16/openai", class_names="classes.txt", out="runs/theirs"
+        ... )
     """
     source, folder = Path(file), Path(out)
     if method not in RENAMED:
@@ -112,7 +118,7 @@ def import_prompts(
             f"checkpoints of `method` {method!r} cannot be imported; choose one of {', '.join(importable())}"
         )
     if not is_free(folder):
-        raise VLPromptError(f"`out` {folder} exists already; choose another folder")
+        raise VLPromptError(f"`out` {folder} already exists; choose another folder")
     names = as_words(read_names(Path(class_names)))
     theirs = read_checkpoint(source)
     learned = renamed(method, theirs, source)
@@ -128,7 +134,7 @@ def import_prompts(
     check_classes(theirs, names, source)
     state = tuned.state_dict()
     for name in state:
-        # Averages over epochs: the authors' program saves the averaged prompts under their plain names.
+        # The original code saves prompts averaged over epochs under the plain names.
         if name.removesuffix("_average") in learned:
             state[name] = learned[name.removesuffix("_average")]
     tuned.load_prompts(state)
@@ -148,7 +154,7 @@ def import_prompts(
 
 
 def importable() -> list[str]:
-    """Return the names of the methods whose authors' checkpoints can be imported."""
+    """Return the names of the methods whose checkpoints can be imported."""
     return sorted(RENAMED)
 
 
@@ -166,19 +172,19 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise VLPromptError(f"{file} cannot be read: {error.strerror}") from error
-    except Exception as error:  # a damaged file fails in many ways
-        raise VLPromptError(f"{file} is damaged, or holds objects that are not safe to read") from error
+    except Exception as error:  # a damaged file can raise almost anything
+        raise VLPromptError(f"{file} is damaged, or contains objects that are not safe to load") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(map(is_plain, state.values())):
-        raise VLPromptError(f"{file} has no state_dict; give the model.pth.tar file that the authors' program saved")
+        raise VLPromptError(f"{file} has no state_dict; give the model.pth.tar file that the original code saved")
     tensors = {str(name): value.float() for name, value in state.items()}
-    # Training on several devices may have saved the model with its wrapper.
+    # DataParallel saves its wrapper's prefix.
     wrapped = all(name.startswith("module.") for name in tensors)
     return {name.removeprefix("module."): value for name, value in tensors.items()} if wrapped else tensors
 
 
 class _StandIn:
-    """Stand-in for an object of the training loop, without its state and its code."""
+    """Stand-in for an object of the training loop, which discards its state and runs none of its code."""
 
     def __new__(cls, *args: object) -> "_StandIn":
         return super().__new__(cls)
@@ -188,7 +194,7 @@ class _StandIn:
 
 
 class _PlainDict:
-    """Stand-in for a defaultdict: the restricted reader fills only a plain dict."""
+    """Stand-in for a defaultdict, since the restricted unpickler fills only plain dicts."""
 
     def __new__(cls, *args: object) -> Any:
         return {}
@@ -230,7 +236,7 @@ def _ours(patterns: Mapping[str, str], name: str) -> str | None:
 
 
 def read_options(method: str, learned: Mapping[str, Tensor], file: Path) -> dict[str, Any]:
-    """Return the options that names and shapes determine."""
+    """Infer method options from the names and shapes of the learned tensors."""
     shapes = {name: tuple(value.shape) for name, value in learned.items()}
     for name, dimensions in (
         ("text_context", (2, 3)),
@@ -276,25 +282,25 @@ def check(method: Method[Any], learned: Mapping[str, Tensor], file: Path) -> Non
     missing, unused = sorted(needed.keys() - learned.keys()), sorted(learned.keys() - needed.keys())
     if missing or unused:
         problem = f"{', '.join(missing)} missing" if missing else f"{', '.join(unused)} unexpected"
-        raise VLPromptError(f"{file} does not match {method.name!r}: {problem} (under our names)")
+        raise VLPromptError(f"{file} does not match {method.name!r}: {problem} (vlprompt's names)")
     for name, value in learned.items():
         if not value.isfinite().all():
-            raise VLPromptError(f"{file} holds non-finite values in what becomes {name}")
+            raise VLPromptError(f"{file} has non-finite values for {name}")
         if tuple(value.shape) != needed[name]:
             given = f"backbone {method.backbone.name} and {len(method.class_names)} classes"
             raise VLPromptError(
                 f"{file} does not fit {given}: {name} must have shape {needed[name]}, got {tuple(value.shape)}; "
-                "give the `backbone` and `class_names` that it was tuned with"
+                "pass the `backbone` and `class_names` that it was tuned with"
             )
 
 
 def check_classes(theirs: Mapping[str, Tensor], names: Sequence[str], file: Path) -> None:
-    """Raise VLPromptError if the checkpoint holds embedded sentences of another number of classes."""
+    """Raise VLPromptError if the checkpoint was tuned on a different number of classes."""
     prefix = _saved_with(theirs, "token_prefix")
     if prefix is not None and prefix.ndim == 3 and len(prefix) != len(names):
         raise VLPromptError(
-            f"`class_names` has {len(names)} names, but {file} was tuned on {len(prefix)} classes; give each class a "
-            "name, in order"
+            f"`class_names` has {len(names)} names, but {file} was tuned on {len(prefix)} classes; list one name "
+            "per class, in label order"
         )
 
 
@@ -305,7 +311,7 @@ def _saved_with(theirs: Mapping[str, Tensor], name: str) -> Tensor | None:
 def name_follows(theirs: Mapping[str, Tensor], name: str, backbone: Backbone) -> bool:
     """Return whether the class name follows the context directly, without frozen words in between.
 
-    The embedded sentences in the checkpoint show it; False if there are none, or if they are of other classes.
+    Compares with the embedded sentences in the checkpoint; False if it has none, or if they belong to other classes.
     """
     suffix = _saved_with(theirs, "token_suffix")
     expected = backbone.text.words(f"{name}.").cpu()
@@ -315,7 +321,7 @@ def name_follows(theirs: Mapping[str, Tensor], name: str, backbone: Backbone) ->
 
 
 def read_names(file: Path) -> list[str]:
-    """Read class names in the order of their labels: lines of a .txt, a list in a .json or .yaml, or a name map."""
+    """Read class names in label order: lines of a .txt, a list in a .json or .yaml, or a name map."""
     suffix = file.suffix.lower()
     try:
         if suffix in (".txt", ".json", ".yaml", ".yml"):
@@ -336,8 +342,8 @@ def read_names(file: Path) -> list[str]:
     if suffix == ".txt":
         names = [name for name in names if name]
     if not names:
-        raise VLPromptError(f"`class_names` {file} must be a list of names, one per class, in order")
+        raise VLPromptError(f"`class_names` {file} must contain a list of names, one per class, in label order")
     if "" in names:
-        # Skipping it would shift the labels of all that follow.
+        # Skipping it would shift the labels of all later classes.
         raise VLPromptError(f"`class_names` {file} has an empty name for class {names.index('')}, counted from 0")
     return names

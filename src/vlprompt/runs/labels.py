@@ -1,4 +1,4 @@
-"""Labels of runs in tables, from the recipe and the overrides that their records name."""
+"""Labels of runs in tables, derived from the recorded recipe and overrides."""
 
 import json
 from typing import Any
@@ -13,7 +13,12 @@ def method_label(config: RunConfig, usual_template: str | list[str] | None = Non
 
     Args:
         config: configuration of the run.
-        usual_template: the dataset's own template, which is not listed.
+        usual_template: default template of the dataset, which is not listed.
+
+    Examples:
+        >>> settings = {"method": {"name": "coop", "n_ctx": 4}, "data": {"source": "openmoji"}}
+        >>> method_label(RunConfig(**settings, recipe="paper", overrides={"method.n_ctx": 4}))
+        'coop[n_ctx=4]'
     """
     options = {
         key: value
@@ -39,7 +44,7 @@ def recipe_label(config: RunConfig) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as settings are written: text bare where possible, the rest as JSON."""
+    """Format a value as in a setting: text unquoted where possible, everything else as JSON."""
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) and not set(value) & set(',[]"') else json.dumps(value)

@@ -1,6 +1,6 @@
-"""Record of a run, `run.json`: its configuration and its results as one validated document.
+"""Record of a run, `run.json`: its configuration and results as one validated document.
 
-Reading a record needs neither torch nor methods.
+Reading a record imports neither torch nor the methods.
 """
 
 import json
@@ -20,7 +20,7 @@ from vlprompt.utils.strings import describe_validation_error
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
 PREDICTIONS = "predictions.parquet"
 TEMPERATURE_LIMIT = 20.0
-LARGE = 1e300  # JSON integers are unbounded, but beyond a float's range they cannot be formatted
+LARGE = 1e300  # JSON integers are unbounded, but those beyond the range of a float cannot be formatted
 
 
 def now() -> str:
@@ -43,14 +43,14 @@ class BackboneRecord(BaseModel):
 
 
 class SplitRecord(BaseModel):
-    """The images of a run.
+    """Split of a run: hashes and numbers of its images.
 
     Attributes:
         hash: hash of the drawn split, by paths.
         pool: hash of all images that shots are drawn from, by paths; the same for all seeds and shots.
         content: hash of the training images themselves, as listed in the run's `split.jsonl`.
-        short: classes with fewer images than the requested shots, and how many they have.
-        template: the dataset's own template, from which the method's may differ.
+        short: number of training images of each class that has fewer than the requested shots.
+        template: default template of the dataset.
         train: number of training images.
         val: number of validation images.
         test: number of test images.
@@ -69,7 +69,7 @@ class SplitRecord(BaseModel):
 
 
 class EvaluationRecord(BaseModel):
-    """One test: the dataset's name, the hash of its images and classes, and how many there are."""
+    """Dataset, number of classes and images, and content hash of one test."""
 
     dataset: str
     hash: str
@@ -78,7 +78,7 @@ class EvaluationRecord(BaseModel):
 
 
 class Calibration(BaseModel):
-    """A temperature, and its effect on the held-out images it was fitted on.
+    """Fitted temperature, and its effect on the held-out images.
 
     Losses are mean cross-entropies, errors are expected calibration errors in percent.
     """
@@ -88,7 +88,7 @@ class Calibration(BaseModel):
     temperature: float = Field(
         ge=1 / TEMPERATURE_LIMIT,
         le=TEMPERATURE_LIMIT,
-        description="Divisor of the logits; above 1 the method was overconfident.",
+        description="Divisor of the logits; a value above 1 means that the method was overconfident.",
     )
     images: int = Field(ge=0, description="Number of held-out images.")
     loss_before: float
@@ -98,7 +98,7 @@ class Calibration(BaseModel):
 
 
 class Epoch(BaseModel):
-    """One epoch of a run's history. Losses and accuracy are means over the epoch's training images."""
+    """One epoch of a training history. Losses and accuracy (0 to 1) are means over the epoch's training images."""
 
     epoch: int
     lr: float
@@ -109,11 +109,11 @@ class Epoch(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """Everything that is known about a run.
+    """Record of a run: its configuration, the identity of its weights and images, and its results.
 
     `status` is "planned" for a grid's cell that has not started; "running", "interrupted" or "finished" for a run;
-    "imported" for prompts that another program learned; "saved" for a classifier. Metrics are there once a run is
-    finished, and in what a classifier saved from it.
+    "imported" for prompts that another program learned; "saved" for a classifier. Only finished runs, and classifiers
+    saved from them, have metrics.
     """
 
     status: Literal["planned", "running", "interrupted", "finished", "imported", "saved"] = "running"
@@ -121,12 +121,12 @@ class RunRecord(BaseModel):
     result_hash: str
     training_hash: str = Field("", description="Equal for runs that learn the same prompts.")
     prompts_from: str | None = Field(
-        None, description="Folder of the run that learned the prompts, relative to this run's; None: this one did."
+        None, description="Folder of the run that learned the prompts, relative to this one; None if this run did."
     )
     backbone: BackboneRecord
     class_names: list[str]
     classes_now: list[str] | None = Field(
-        None, description="Current classes of a saved classifier; None: those of `class_names`."
+        None, description="Current classes of a saved classifier; None if they are still `class_names`."
     )
     split: SplitRecord
     tests: dict[str, EvaluationRecord] = {}
@@ -135,10 +135,10 @@ class RunRecord(BaseModel):
     metrics: dict[str, Any] = {}
     calibration: Calibration | None = None
     prompts_hash: str | None = Field(
-        None, description="SHA-256 of the prompts file that a classifier saved; None for the prompts of a run."
+        None, description="SHA-256 of the prompts file of a saved classifier; None for other runs."
     )
     timings: dict[str, float] = Field(
-        default={}, description="Seconds of preparing, training and testing, summed over all sessions."
+        default={}, description="Seconds of preparation, training and testing, summed over all sessions."
     )
     peak_memory_mb: float | None = None
     versions: dict[str, str] = Field(default_factory=versions)
@@ -148,7 +148,7 @@ class RunRecord(BaseModel):
     @field_validator("metrics")
     @classmethod
     def _are_numbers(cls, metrics: dict[str, Any]) -> dict[str, Any]:
-        """Refuse values that cannot be shown: a test has named numbers, a summary over tests is one number."""
+        """Check that a test maps names to numbers, and that a summary over tests is one number."""
         for test, values in metrics.items():
             found = dict(values) if isinstance(values, dict) else {"accuracy": values, "images": 0}
             by_class = found.pop("class_accuracy", {})
@@ -160,12 +160,12 @@ class RunRecord(BaseModel):
 
     @property
     def has_data(self) -> bool:
-        """Whether the run was made here, from data that its configuration names, rather than imported or saved."""
+        """Whether the configuration names the data of the run; not so for imported and saved ones."""
         return self.status not in ("imported", "saved")
 
     @property
     def training_seconds(self) -> float:
-        """Seconds of preparing and training."""
+        """Seconds of preparation and training."""
         return sum(self.timings.get(part, 0.0) for part in ("prepare", "train"))
 
     def write(self, folder: Path) -> None:
@@ -182,13 +182,13 @@ def read_record(folder: Path) -> RunRecord:
     """Read the record in a run's folder.
 
     Raises:
-        VLPromptError: the folder has no record, or one that is damaged.
+        VLPromptError: the record is missing or damaged.
     """
     path = folder / "run.json"
     try:
         return RunRecord.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise VLPromptError(f"{folder} is not a run: it has no run.json") from error
+        raise VLPromptError(f"{folder} is not a run folder: run.json is missing") from error
     except ValidationError as error:
         raise VLPromptError(f"{path} cannot be read ({describe_validation_error(error)})") from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Restore the tuned method from a run's folder."""
+"""Restore a tuned method from its run folder."""
 
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,20 @@ def restore(
     backbone: Backbone | str | Path | None = None,
     precision: Precision | None = None,
 ) -> tuple[RunRecord, Method[Any]]:
-    """Restore the record and the tuned method, in eval mode, from a run's folder.
+    """Restore a record and its tuned method, in eval mode, from a run folder.
 
     Args:
-        run: the run's folder.
+        run: run folder.
         device: device to load the backbone on, see `load_backbone`.
         backbone: the run's backbone if it is loaded already, or the source of its weights if they have moved.
-        precision: precision of the backbone; None for the run's.
+        precision: precision of the backbone; None for the recorded one.
+
+    Returns:
+        the record and the method.
 
     Raises:
-        VLPromptError: no run or no prompts in the folder, options that the method does not take, or a backbone with
-            different weights.
+        VLPromptError: the folder has no record or no prompts, the method does not accept the recorded options, or the
+            backbone has different weights.
     """
     folder = Path(run)
     record = read_record(folder)

@@ -1,6 +1,6 @@
-"""Files of a run beside its record: the learned prompts, and the state that an unfinished run resumes from.
+"""Files of a run folder besides its record: the learned prompts, and the state to resume training from.
 
-The state is one file, so that a killed process never leaves parts that do not belong together.
+The state is a single file, so that a killed process cannot leave parts of different epochs.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ SLOTS = {"SGD": {"momentum_buffer"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}}
 
 
 class StateMetadata(BaseModel):
-    """Values that the state holds besides tensors."""
+    """Metadata of the state file: everything but tensors."""
 
     result_hash: str
     history: Json[list[Epoch]]
@@ -47,9 +47,9 @@ def save_state(
     seconds: dict[str, float],
     scaler: dict[str, Any],
 ) -> None:
-    """Write everything that is needed to resume after the last epoch of `history`.
+    """Write the state to resume from after the last epoch of `history`.
 
-    Random states are not part of it: shuffling, augmentation and dropout are seeded by (seed, epoch).
+    It contains no random states: shuffling, augmentation and dropout are seeded by (seed, epoch).
     """
     tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
@@ -66,7 +66,7 @@ def save_state(
 def load_state(
     folder: Path, method: Method[Any], optimizer: Optimizer, *, result_hash: str
 ) -> tuple[list[Epoch], dict[str, float], dict[str, Any]]:
-    """Load the saved state into a method and its optimizer.
+    """Load the state file into a method and its optimizer.
 
     Returns:
         the history, the seconds spent by kind of work, and the gradient scaler's state.
@@ -80,7 +80,7 @@ def load_state(
         if about.result_hash == result_hash:
             _put(method, {k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")})
             _put_optimizer(optimizer, {k: v for k, v in tensors.items() if not k.startswith("method.")})
-    except Exception as error:  # a damaged file fails in many ways
+    except Exception as error:  # a damaged file can raise almost anything
         raise _damaged(folder, error) from error
     if about.result_hash != result_hash:
         raise VLPromptError(
@@ -90,10 +90,14 @@ def load_state(
 
 
 def read_progress(folder: Path) -> tuple[list[Epoch], dict[str, float]]:
-    """Return the history and the seconds spent from the saved state; VLPromptError if it is damaged."""
+    """Read history and seconds from the state file.
+
+    Raises:
+        VLPromptError: the file is damaged.
+    """
     try:
         about = StateMetadata.model_validate(_read(folder / FILE)[0])
-    except Exception as error:  # a damaged file fails in many ways
+    except Exception as error:  # a damaged file can raise almost anything
         raise _damaged(folder, error) from error
     return about.history, about.seconds
 
@@ -106,7 +110,7 @@ def save_prompts(folder: Path, method: Method[Any]) -> None:
 def prompts_file(method: Method[Any]) -> bytes:
     """Return the bytes that `save_prompts` writes."""
     tensors = {name: value.contiguous().cpu() for name, value in method.state_dict().items()}
-    # A single entry: several would be written in arbitrary order, and equal prompts should be equal files.
+    # A single entry: safetensors writes several in arbitrary order, and equal prompts should give equal files.
     return save(tensors, {"owner": json.dumps(_owner(method))})
 
 
@@ -115,8 +119,8 @@ def load_prompts(folder: Path, method: Method[Any], prompts_hash: str | None = N
 
     Args:
         folder: the run's folder.
-        method: method that takes the prompts.
-        prompts_hash: SHA-256 of the file, if the record names it.
+        method: method to load the prompts into.
+        prompts_hash: SHA-256 of the file, if the record has it.
 
     Raises:
         VLPromptError: the file is missing or damaged, has another hash, or belongs to another method, other classes or
@@ -125,23 +129,23 @@ def load_prompts(folder: Path, method: Method[Any], prompts_hash: str | None = N
     path = folder / PROMPTS if prompts_hash is None else _saved_prompts(folder, prompts_hash)
     try:
         metadata, tensors = _read(path)
-        owner = json.loads(metadata.get("owner", "{}"))  # old files do not name one
+        owner = json.loads(metadata.get("owner", "{}"))  # older files have no owner
         for what, value in _owner(method).items():
             if owner.get(what, value) != value:
-                raise ValueError(f"it belongs to another {what}")
+                raise ValueError(f"it was saved for another {what}")
         _put(method, tensors)
     except FileNotFoundError as error:
         raise VLPromptError(f"{folder} has no {PROMPTS} yet; its run has not finished an epoch") from error
-    except Exception as error:  # a damaged file fails in many ways
+    except Exception as error:  # a damaged file can raise almost anything
         raise VLPromptError(f"{path} does not fit the run's method: {_reason(error)}") from error
 
 
 def _saved_prompts(folder: Path, prompts_hash: str) -> Path:
-    """Find the prompts with the hash, also under the temporary name that a kill during saving leaves them with."""
+    """Find the prompts file with the given hash; a kill during saving may have left its temporary name."""
     for path in (folder / PROMPTS, *leftovers(folder, (PROMPTS,))):
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == prompts_hash:
             return path
-    raise VLPromptError(f"{folder} lacks the {PROMPTS} that its record names; save the classifier again")
+    raise VLPromptError(f"{folder} has no {PROMPTS} with the recorded hash; save the classifier again")
 
 
 def backbone_record(backbone: Backbone) -> BackboneRecord:
@@ -155,7 +159,7 @@ def backbone_record(backbone: Backbone) -> BackboneRecord:
 
 
 def _owner(method: Method[Any]) -> dict[str, Any]:
-    """Return what prompts belong to; classes only if the method learns something for each."""
+    """Return what prompts belong to: method, backbone and, for class-bound methods, classes."""
     about = {"method": method.name, "backbone": method.backbone.weight_hash}
     return about | ({"list of classes": list(method.class_names)} if method.class_bound else {})
 
@@ -185,7 +189,7 @@ def _put_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     for index, kept in slots.items():
         needed = {slot: torch.Size() if slot == "step" else shapes[index] for slot in SLOTS[type(optimizer).__name__]}
         if {slot: value.shape for slot, value in kept.items()} != needed:
-            raise ValueError("it belongs to another optimizer")
+            raise ValueError("it was saved for another optimizer")
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -1,1 +1,1 @@
-"""Web service around a tuned classifier, with a page to try it in a browser."""
+"""Web service for a tuned classifier, with a page to try it in a browser."""

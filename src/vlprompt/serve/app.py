@@ -25,9 +25,9 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 REASONS = {
     400: "The body is malformed.",
     401: "The token is missing or wrong.",
-    403: "The request comes from another origin, or classes may not be added.",
+    403: "The request comes from another origin, or the server does not allow adding classes.",
     408: "The body took too long to arrive.",
-    409: "A class exists already, or the method can name no others.",
+    409: "A class already exists, or the method cannot name new classes.",
     413: "The body is too large.",
     415: "The body has an unsupported media type.",
     421: "The server accepts only requests to its own machine's names.",
@@ -42,8 +42,8 @@ def create_app(service: Service, *, token: str | None = None, loopback: bool = T
     """Create the application of a service.
 
     Args:
-        service: the service.
-        token: bearer token required by every route under /v1 and by /metrics; None: no token.
+        service: service to expose.
+        token: bearer token that every route under /v1 and /metrics requires; None for none.
         loopback: whether the server listens on the loopback interface; without a token it then accepts only loopback
             names in the Host header.
     """
@@ -65,7 +65,7 @@ def create_app(service: Service, *, token: str | None = None, loopback: bool = T
 
 
 def _add_api(app: FastAPI, service: Service, secured: list[Any]) -> None:
-    """Add the API. Handlers read bodies themselves: FastAPI would read them before it checks the token or a limit."""
+    """Add the API. Handlers read bodies themselves, since FastAPI would read them before checking token and limits."""
     refusals = (*((401,) if secured else ()), 421)
 
     @app.get("/v1/classes", dependencies=secured, responses=_refusals(*refusals))
@@ -86,7 +86,7 @@ def _add_api(app: FastAPI, service: Service, secured: list[Any]) -> None:
         if not service.editable:
             raise Problem(403, "this server does not allow adding classes")
         if media_type(request.headers.get("content-type", "")) != JSON:
-            raise Problem(415, f"send {JSON}")
+            raise Problem(415, f"unsupported media type; send {JSON}")
         async with service.slot():
             return await service.add(await _read_body(request, service.limits))
 
@@ -143,7 +143,7 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _token_check(token: str) -> Callable[[Request], Awaitable[None]]:
-    """Return a dependency that refuses requests without the token; it compares in constant time."""
+    """Return a dependency that refuses requests without the token, comparing in constant time."""
     expected = token.encode()
 
     async def check(request: Request) -> None:
@@ -156,10 +156,11 @@ def _token_check(token: str) -> Callable[[Request], Awaitable[None]]:
 
 
 async def _read_body(request: Request, limits: Limits) -> bytes:
-    """Read the body. Starlette limits neither its size nor its time, so that is done here.
+    """Read the body with limits on its size and time, which Starlette does not have.
 
     Raises:
-        Problem: 413 if it is too large, by its header or as it arrives; 408 if it is too slow; 400 if it breaks off.
+        Problem: 413 if it is too large, by its header or as it arrives; 408 if it is too slow; 400 if the client
+            disconnects.
     """
     limit, body = limits.request_bytes, bytearray()
     too_large = Problem(413, f"the body is larger than the limit of {limit / 1e6:g} MB; send less, or a smaller copy")

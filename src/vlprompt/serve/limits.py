@@ -1,23 +1,23 @@
-"""Limits of a request, and of all requests together."""
+"""Limits of a single request and of the server."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# Of one request.
+# Limits of one request.
 IMAGES = 16
 EXTRA_CLASSES = 20
 NEW_CLASSES = 256
 TOP = 100
 NAME_LENGTH = 100
-# Of a form: files or other fields, and bytes of a field that is not a file.
+# Limits of a form: number of fields of either kind, and bytes of a field that is not a file.
 FIELDS = IMAGES + EXTRA_CLASSES + 8
 FIELD_BYTES = 1024
-# Of the server: classes for all users, and cached features of single requests' classes.
+# Limits of the server: classes for all users, and cached classes of single requests.
 CLASSES = 10_000
 CACHED_CLASSES = 256
 
 
 class Limits(BaseModel):
-    """Limits that the server's options set."""
+    """Configurable limits of the server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -9,7 +9,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Metrics of one service, in a registry of their own.
+    """Prometheus metrics of one service, in a separate registry.
 
     Attributes:
         answered: number of requests answered so far.

@@ -15,9 +15,9 @@ from vlprompt.serve.schemas import Problem
 logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-# How much of a refused request's body is read before the response, in bytes and seconds.
+# Limits on reading the body of a refused request before the response, in bytes and seconds.
 DROPPED_BYTES, DROPPED_SECONDS = 200_000_000, 10.0
-# Scripts, styles and requests of the page's own origin only, no HTML from strings, no framing.
+# Allows scripts, styles and requests of the page's own origin only; forbids HTML from strings, and framing.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for "
@@ -39,7 +39,7 @@ def is_loopback(host: str) -> bool:
 
 
 class ServiceMiddleware:
-    """Refuses foreign hosts and origins, adds headers, counts requests, and responds if the application fails.
+    """Middleware that refuses foreign hosts and origins, adds headers, counts requests and handles internal errors.
 
     A page of another host can let its name resolve to 127.0.0.1 and then read the responses of a server there (DNS
     rebinding). So a server on the loopback interface accepts only loopback names in the Host header. Starlette's
@@ -85,7 +85,9 @@ class ServiceMiddleware:
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
         if self._loopback and not is_loopback(_host(headers.get("host", ""))):
-            return Problem(421, "this server is for its own machine only; use http://127.0.0.1 or http://localhost")
+            return Problem(
+                421, "this server accepts requests from its own machine only; use http://127.0.0.1 or http://localhost"
+            )
         if scope["method"] == "POST" and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return Problem(403, "pages of other origins may not use this server")
         return None
@@ -99,7 +101,7 @@ class ServiceMiddleware:
 
 
 class _Body:
-    """The body of a request while it arrives."""
+    """Body of a request while it arrives."""
 
     def __init__(self, receive: Receive, *, arriving: bool) -> None:
         self._receive, self._arriving = receive, arriving
@@ -111,7 +113,7 @@ class _Body:
         return message
 
     async def drop(self) -> None:
-        """Read the rest, within limits: a client that sends everything before it reads would only see a reset."""
+        """Read the rest, within limits: a client that sends everything before reading would otherwise see a reset."""
         dropped = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(DROPPED_SECONDS):

@@ -1,4 +1,4 @@
-"""The model's thread: images of all requests queue for it, and those that wait form the next batch."""
+"""Model thread: images of all requests are queued, and the waiting ones form the next batch."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ Ranking = tuple[tuple[str, float, int], ...]
 # Called after a batch with its size and seconds.
 OnBatch = Callable[[int, float], None]
 
-# Batches of a slow model are cut to about this time: larger ones would make requests wait for each other without gain.
+# Batches of a slow model are limited to about this time, since larger ones only make requests wait for each other.
 BATCH_SECONDS = 0.5
 # Weight of the latest batch in the moving average of seconds per image.
 LATEST = 0.3
@@ -31,17 +31,17 @@ logger = logging.getLogger(__name__)
 
 
 class Conflict(VLPromptError):
-    """A class that exists already, or one too many."""
+    """Error of adding a class that already exists, or too many classes."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """An image to rank classes for.
+    """Image to rank classes for.
 
     Attributes:
         pixels: tensor with shape (3, S, S).
         top: maximum number of classes in the answer, besides those in `extra`.
-        extra: further classes, as words, that compete for this image and are part of the answer.
+        extra: additional classes, as words, that compete for this image and are always part of the answer.
         compare: also rank the classes with the frozen model.
     """
 
@@ -60,9 +60,9 @@ class Answer:
 
 
 class Ranker:
-    """A classifier with further classes per question.
+    """Classifier that supports additional classes per question.
 
-    The feature of a class does not depend on the others. So classes of single questions are encoded once and stay in
+    The feature of a class does not depend on the others. So classes of single questions are encoded once and cached in
     the classifier (the newest `CACHED_CLASSES` of them), but compete only in questions that name them.
     """
 
@@ -70,7 +70,7 @@ class Ranker:
         self.classifier = classifier
 
     def add(self, names: Sequence[str]) -> None:
-        """Encode the new ones of some classes.
+        """Encode the classes that are not encoded yet.
 
         Raises:
             VLPromptError: the method or the text tower cannot encode one of them.
@@ -80,14 +80,14 @@ class Ranker:
             self.classifier.add_classes(new)
 
     def evict(self, classes: Sequence[str]) -> None:
-        """Remove classes that are not among `classes`, except for the newest `CACHED_CLASSES`."""
+        """Remove the oldest classes that are not in `classes`, until at most `CACHED_CLASSES` of them remain."""
         needed = set(classes)
         others = [name for name in self.classifier.class_names if name not in needed]
         if len(others) > CACHED_CLASSES:
             self.classifier.remove_classes(others[:-CACHED_CLASSES])
 
     def rank(self, questions: Sequence[Question], classes: tuple[str, ...]) -> list[Ranking]:
-        """Rank `classes` and each question's own; all of them must have been added."""
+        """Rank `classes` and each question's `extra` classes, all of which must have been added."""
         logits = self.classifier.logits(torch.stack([question.pixels for question in questions]))
         column = {name: number for number, name in enumerate(self.classifier.class_names)}
         rankings = []
@@ -103,18 +103,18 @@ class Ranker:
 
 @dataclass(frozen=True)
 class _Job:
-    """A queued job: a question, or names of classes to add."""
+    """Queued job: a question, or names of classes to add."""
 
     task: Question | tuple[str, ...]
     future: Future[Any]
 
 
 class ModelThread:
-    """A thread that owns a classifier; callers get futures, so that nothing needs a lock.
+    """Thread that owns a classifier; callers get futures, so that no locks are needed.
 
     Attributes:
-        classes: classes that compete for every image. Replaced as a whole, so that any thread may read it.
-        comparable: whether there is a frozen model to compare with.
+        classes: classes that compete for every image. The tuple is replaced as a whole, so any thread may read it.
+        comparable: whether the frozen model is available for comparison.
         pace: recent seconds per image; 0 before the first batch.
     """
 
@@ -129,7 +129,7 @@ class ModelThread:
         self._queue = deque[_Job]()
         self._changed = Condition()
         self._closing = False
-        # A daemon thread: a second Ctrl-C ends the process without waiting for it.
+        # A daemon thread, so that a second Ctrl-C ends the process without waiting for it.
         self._thread = Thread(target=self._run, name="vlprompt-model", daemon=True)
         self._thread.start()
 
@@ -139,7 +139,7 @@ class ModelThread:
         return len(self._queue)
 
     def ask(self, question: Question) -> Future[Answer]:
-        """Queue a question; its future may be canceled while it waits.
+        """Queue a question; the future can be canceled until the question is taken.
 
         The future's exception is a VLPromptError if a class cannot be encoded.
         """
@@ -148,13 +148,13 @@ class ModelThread:
     def add(self, names: Sequence[str]) -> Future[tuple[str, ...]]:
         """Queue an addition of classes, as words, that compete for every image: all of them or none.
 
-        The future's result is all classes. Its exception is a Conflict if one exists already or there would be too
-        many, another VLPromptError if one cannot be encoded.
+        The future's result is the tuple of all classes. Its exception is a Conflict if a class already exists or there
+        would be too many, or another VLPromptError if one cannot be encoded.
         """
         return self._put(tuple(names))
 
     def close(self) -> None:
-        """Answer what is queued, then end the thread."""
+        """Process the queue, then end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -222,9 +222,9 @@ class ModelThread:
 
     def _add(self, names: tuple[str, ...]) -> tuple[str, ...]:
         if known := set(names) & set(self.classes):
-            raise Conflict(f"class {min(known)!r} exists already")
+            raise Conflict(f"class {min(known)!r} already exists")
         if len(self.classes) + len(names) > CLASSES:
-            raise Conflict(f"the server is limited to {CLASSES:,} classes")
+            raise Conflict(f"the server is limited to {CLASSES:,} classes and has {len(self.classes):,}")
         for ranker in filter(None, (self._tuned, self._frozen)):
             ranker.add(names)
         self.classes = (*self.classes, *names)
@@ -232,7 +232,7 @@ class ModelThread:
 
 
 def _frozen(classifier: Classifier) -> Ranker | None:
-    """Return the frozen model; None if the run has no tuned prompts, or a name is too long for the hand-crafted one."""
+    """Return the frozen model, or None if the run is zero-shot or a name is too long for the hand-crafted prompt."""
     if classifier.method.name == "zero-shot":
         return None
     try:

@@ -27,18 +27,18 @@ from vlprompt.utils.strings import error_reason
 
 CURL = "with curl: -F image=@FILE"
 FORM, JSON = "multipart/form-data", "application/json"
-# More commas than any valid body has. Checked first, since validating millions of values takes long.
+# Upper bound on the commas of a valid body. Checked first, since validating millions of values takes long.
 COMMAS = (NEW_CLASSES + 1) * NAME_LENGTH
-# Bytes of a form that are parsed before other requests get their turn; 20 MB take 40 ms on the build machine.
+# Bytes of a form that are parsed before other requests get a turn; 20 MB take 40 ms on a 2-core build machine.
 CHUNK = 2**20
 # Zero width non-joiner and joiner: invisible, but part of words in some scripts, and of emoji.
 JOINERS = "\u200c\u200d"
-# Modes whose values are scaled as float64, which takes many times the memory of others.
+# Modes whose values are scaled in float64, which takes many times the memory of other modes.
 DEEP = ("I", "F")
 
 
 def _class_name(name: str) -> str:
-    """Return a class name as words in Unicode's composed form, so that equal names have equal characters."""
+    """Normalize a class name to words in Unicode's composed form, so that equal names have equal characters."""
     visible = html.unescape(html.unescape(name))  # as CLIP's tokenizer does
     if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in visible if letter not in JOINERS):
         raise ValueError("a class name must not contain control or invisible characters")
@@ -61,9 +61,9 @@ class PredictOptions(BaseModel):
     classes: list[ClassName] = Field(
         [],
         max_length=EXTRA_CLASSES,
-        description="Further classes, by name, that compete in this request only.",
+        description="Names of additional classes that compete in this request only.",
     )
-    top: int = Field(5, ge=1, le=TOP, description="Number of classes to return per image, besides `classes`.")
+    top: int = Field(5, ge=1, le=TOP, description="Number of classes to return per image, in addition to `classes`.")
     compare: StrictBool = Field(False, description="Also rank the classes with the frozen model (zero-shot).")
 
 
@@ -90,11 +90,11 @@ class AddClassesBody(BaseModel):
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A parsed request for predictions.
+    """Parsed request for predictions.
 
     Attributes:
-        images: contents of the image files; None for one that is not base64.
-        options: the options.
+        images: contents of the image files; None for an image that is not valid base64.
+        options: options that apply to all images.
     """
 
     images: Sequence[bytes | None]
@@ -163,7 +163,7 @@ async def parse_predict_form(content_type: str, body: bytes) -> PredictRequest:
 
 
 class _FormParser(MultiPartParser):
-    """Starlette's parser of forms, which also notices a form that ends too early and keeps files in memory."""
+    """Starlette's form parser, which also detects truncated forms and keeps files in memory."""
 
     # Never roll over to disk: `Limits.request_bytes` bounds the whole body, and images must not be stored.
     spool_max_size = 0
@@ -202,7 +202,7 @@ def _reason(error: ValidationError, model: type[BaseModel]) -> str:
     first = error.errors()[0]
     if not first["loc"]:
         return "the body must be a JSON object, {...}"
-    if first["loc"][0] == "image" and len(first["loc"]) > 1:  # pydantic speaks of only one of the two types
+    if first["loc"][0] == "image" and len(first["loc"]) > 1:  # pydantic's message covers only one of the two types
         return f"image: must be base64 as text, or a list of 1 to {IMAGES}"
     if first["type"] == "extra_forbidden":
         return f"unknown field; the fields are {', '.join(sorted(model.model_fields))}"
@@ -211,7 +211,7 @@ def _reason(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _decoded(text: str) -> bytes | None:
-    """Return the bytes of base64, which may have line breaks and may be a data: URL; None if it is neither."""
+    """Decode base64, with or without line breaks, or a data: URL; return None if it is invalid."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
@@ -221,11 +221,11 @@ def _decoded(text: str) -> bytes | None:
 
 
 def parse_image(data: bytes | None, classifier: Classifier, max_pixels: int) -> Tensor:
-    """Return an image file as pixels (3, S, S); None stands for a file that was not base64.
+    """Decode and preprocess an image file into pixels (3, S, S); None stands for invalid base64.
 
     Raises:
-        ImageError: it cannot be read, or it, or a tile of it, has more than `max_pixels` pixels (an eighth of them
-            where values have 32 bits), judged by its header before decoding.
+        ImageError: it cannot be read, or its header declares more than `max_pixels` pixels for the image or a tile, or
+            an eighth of that for images with 32-bit values.
     """
     if data is None:
         raise ImageError("not base64")
@@ -245,6 +245,6 @@ def _read_header(data: bytes) -> tuple[tuple[int, int], str]:
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError("far too many pixels; send a smaller copy") from error
-    except Exception as error:  # decoders raise all kinds of errors on broken files
-        raise ImageError("not an image, or of an unknown format") from error
+        raise ImageError("too many pixels; send a smaller copy") from error
+    except Exception as error:  # decoders can raise almost anything on damaged files
+        raise ImageError("not an image, or in an unsupported format") from error

@@ -1,4 +1,4 @@
-"""Responses of the service, as its OpenAPI document describes them."""
+"""Response models of the service, which its OpenAPI document describes."""
 
 from typing import Self
 
@@ -9,7 +9,7 @@ from vlprompt.serve.model_thread import Answer, Ranking
 
 
 class Problem(Exception):
-    """A refused request: an HTTP status, a sentence for the user, and headers."""
+    """Error response: HTTP status, message for the user, and headers."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -22,13 +22,13 @@ class Problem(Exception):
 
 
 class Refusal(BaseModel):
-    """Response to a refused request."""
+    """Error response."""
 
     error: str = Field(description="The reason, as a sentence.")
 
 
 class Ranked(BaseModel):
-    """A class with its probability and rank."""
+    """Class with its probability and rank."""
 
     label: str = Field(description="Name of the class.")
     probability: float = Field(ge=0, le=1, description="Its probability among all competing classes.")
@@ -36,7 +36,7 @@ class Ranked(BaseModel):
 
 
 class Ranks(BaseModel):
-    """The most likely classes of an image."""
+    """Most likely classes of an image."""
 
     label: str = Field(description="The most likely class.")
     probability: float = Field(ge=0, le=1, description="Its probability.")
@@ -44,13 +44,13 @@ class Ranks(BaseModel):
 
     @classmethod
     def of(cls, ranking: Ranking) -> Self:
-        """Make it from (class, probability, rank) triples."""
+        """Create from (class, probability, rank) triples."""
         ranked = [Ranked(label=label, probability=share, rank=rank) for label, share, rank in ranking]
         return cls(label=ranked[0].label, probability=ranked[0].probability, top=ranked)
 
 
 class Predicted(Ranks):
-    """The prediction for one image."""
+    """Prediction for one image."""
 
     zero_shot: Ranks | None = Field(
         None, description="With `compare`: the prediction of the frozen model with a hand-crafted prompt."
@@ -58,13 +58,13 @@ class Predicted(Ranks):
 
     @classmethod
     def from_answer(cls, answer: Answer) -> Self:
-        """Make it from the model's answer."""
+        """Create from the model's answer."""
         zero_shot = None if answer.zero_shot is None else Ranks.of(answer.zero_shot)
         return cls(**Ranks.of(answer.tuned).model_dump(), zero_shot=zero_shot)
 
 
 class Unreadable(BaseModel):
-    """Stands for the prediction of an image that cannot be read."""
+    """Error in place of a prediction, for an image that cannot be read."""
 
     error: str = Field(description="The reason.")
 
@@ -72,18 +72,18 @@ class Unreadable(BaseModel):
 class PredictResponse(BaseModel):
     """Predictions for the images of a request."""
 
-    results: list[Predicted | Unreadable] = Field(description="One per image, in order.")
+    results: list[Predicted | Unreadable] = Field(description="One result per image, in order.")
     milliseconds: float = Field(description="Time from the last byte of the request to this response.")
 
 
 class Classes(BaseModel):
-    """The classes and capabilities of the server."""
+    """Classes and capabilities of the server."""
 
     classes: list[str] = Field(description="Classes that compete for every image.")
     method: str = Field(description="Method that tuned the prompts.")
     backbone: str = Field(description="Frozen model that the prompts were tuned for.")
-    open_vocabulary: bool = Field(description="Whether a request may name further classes.")
-    editable: bool = Field(description="Whether POST adds classes for all users.")
+    open_vocabulary: bool = Field(description="Whether a request may name additional classes.")
+    editable: bool = Field(description="Whether POST may add classes for all users.")
     comparable: bool = Field(description="Whether `compare` is available.")
 
 

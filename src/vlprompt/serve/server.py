@@ -1,4 +1,4 @@
-"""The service as a process: the socket it listens on, its connections, and how it stops."""
+"""Server process: listening socket, connections and shutdown."""
 
 import asyncio
 import errno
@@ -27,25 +27,27 @@ HOW = f'set {TOKEN}, for example to $(python -c "import secrets; print(secrets.t
 
 
 def check_access(host: str, token: str | None, *, allow_edit: bool) -> None:
-    """Check that a server open to others, or to editing, has a token that is hard to guess.
+    """Check that a server has a strong token if it is reachable from other machines or editable.
 
     Raises:
-        VLPromptError: it has none, or a weak one.
+        VLPromptError: the token is missing or weak.
     """
     if token is None:
         if not is_loopback(host):
-            raise VLPromptError(f"`host` {host} lets other machines in, which needs a `token`: {HOW}")
+            raise VLPromptError(f"`host` {host} is reachable from other machines, which needs a `token`; {HOW}")
         if allow_edit:
-            raise VLPromptError(f"`allow_edit` needs a `token`: {HOW}")
+            raise VLPromptError(f"`allow_edit` needs a `token`; {HOW}")
     elif len(token) < TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
-        raise VLPromptError(f"`token` must have at least {TOKEN_LENGTH} printable ASCII characters, no spaces; {HOW}")
+        raise VLPromptError(
+            f"`token` must have at least {TOKEN_LENGTH} printable ASCII characters and no spaces; {HOW}"
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 is any free port.
+    """Open a listening socket; port 0 stands for any free port.
 
     Raises:
-        VLPromptError: the address or the port cannot be used.
+        VLPromptError: the address or port cannot be used.
     """
     listening = None
     try:
@@ -78,20 +80,20 @@ def address_of(listening: socket.socket, host: str) -> str:
 
 
 def run(service: Service, listening: socket.socket, *, token: str | None, loopback: bool) -> bool:
-    """Serve until SIGTERM or Ctrl-C; then accept nothing new, answer every accepted request, and return.
+    """Serve until SIGTERM or Ctrl-C, then answer all accepted requests and return.
 
     Args:
-        service: the service.
-        listening: the socket.
-        token: as in `create_app`.
-        loopback: as in `create_app`.
+        service: service to run.
+        listening: listening socket.
+        token: bearer token, see `create_app`.
+        loopback: whether the socket is on the loopback interface, see `create_app`.
 
     Returns:
-        True if every accepted request was answered; False if a second Ctrl-C ended it at once.
+        True if all accepted requests were answered; False if a second Ctrl-C stopped the server at once.
     """
     config = uvicorn.Config(
         create_app(service, token=token, loopback=loopback),
-        http=ImpatientProtocol,
+        http=HeadTimeoutProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -100,11 +102,11 @@ def run(service: Service, listening: socket.socket, *, token: str | None, loopba
         server_header=False,
         proxy_headers=False,
         limit_concurrency=CONNECTIONS,
-        # By then every accepted request has a response, if only a timeout's.
+        # By then every accepted request has a response, at the latest by its timeout.
         timeout_graceful_shutdown=math.ceil(2 * service.limits.timeout) + 1,
     )
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit refuses such images
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the response reports a broken form
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `Limits.pixels` refuses such images
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the response reports a malformed form
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has finished
         server.run(sockets=[listening])
@@ -114,23 +116,23 @@ def run(service: Service, listening: socket.socket, *, token: str | None, loopba
     return True
 
 
-class ImpatientProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol, which also closes a connection if the head of a request takes too long."""
+class HeadTimeoutProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 protocol with a time limit for the head of a request."""
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start waiting for a head."""
+        """Start the time limit for a head."""
         super().connection_made(transport)
         self._update_deadline()
 
     def data_received(self, data: bytes) -> None:
-        """Keep waiting, or stop if the head is complete."""
+        """Cancel the time limit if the head is complete."""
         super().data_received(data)
         self._update_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Cancel the time limit."""
         super().connection_lost(exc)
         if self._deadline:
             self._deadline.cancel()

@@ -1,4 +1,4 @@
-"""The service: predictions and new classes, independent of HTTP routing."""
+"""Service behind the HTTP routes: predictions and new classes."""
 
 import asyncio
 import logging
@@ -40,13 +40,13 @@ Result = TypeVar("Result")
 
 
 class Service:
-    """A classifier for many concurrent requests.
+    """Classifier for many concurrent requests.
 
-    Threads parse JSON and decode images, the model's thread predicts, and the event loop never waits for either. The
-    service owns the classifier from now on.
+    Reader threads parse JSON and decode images, the model thread predicts, and the event loop never waits for either.
+    The service takes ownership of the classifier.
 
     Attributes:
-        limits: limits of requests.
+        limits: limits of requests and of the server.
         editable: whether requests may add classes for all users.
         metrics: Prometheus metrics.
     """
@@ -99,7 +99,7 @@ class Service:
         """Classify the images of a request body.
 
         Raises:
-            Problem: 4xx if it cannot be parsed, or none of its images can be read; 504 if it takes too long.
+            Problem: 4xx if the body cannot be parsed or none of its images can be read; 504 if it takes too long.
         """
         begun = time.perf_counter()
         async with self._in_time():
@@ -120,7 +120,7 @@ class Service:
         """Add the classes of a request body for all users: all of them or, if one is refused, none.
 
         Raises:
-            Problem: 4xx if it cannot be parsed or a class is refused; 504 if it takes too long.
+            Problem: 4xx if the body cannot be parsed or a class is refused; 504 if it takes too long.
         """
         async with self._in_time():
             names = (await self._in_thread(partial(parse_json, AddClassesBody, body))).names
@@ -133,7 +133,7 @@ class Service:
         return self.classes
 
     def close(self) -> None:
-        """Answer what waits, then end the threads."""
+        """Process queued requests, then end the threads."""
         self._readers.shutdown(cancel_futures=True)
         self._model.close()
 
@@ -143,7 +143,9 @@ class Service:
             return await parse_predict_form(content_type, body)
         if kind == JSON:
             return await self._in_thread(partial(parse_predict_json, body))
-        raise Problem(415, f"send {FORM} with files as `image`, or {JSON} with base64 as `image`")
+        raise Problem(
+            415, f"unsupported media type; send {FORM} with files as `image`, or {JSON} with base64 as `image`"
+        )
 
     async def _results(self, request: PredictRequest) -> list[Predicted | Unreadable]:
         options = request.options
@@ -173,11 +175,11 @@ class Service:
         """Return 409 for classes that conflict with the server's or the method, and 422 for names that are too long."""
         if isinstance(error, Conflict) or self._classifier.method.class_bound:
             return Problem(409, str(error))
-        logger.debug("%s", error)  # it names options that clients do not have
+        logger.debug("%s", error)  # the message names options that clients do not have
         return Problem(422, "a class name is too long for the model; shorten it")
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run work in a reader thread; it does not start if the request is given up before."""
+        """Run work in a reader thread, unless the request is abandoned before it starts."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
     @asynccontextmanager

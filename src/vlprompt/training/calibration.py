@@ -1,4 +1,4 @@
-"""Calibration of probabilities: one temperature, fitted on held-out images."""
+"""Temperature scaling of probabilities, fitted on held-out images."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -9,8 +9,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from vlprompt.runs.record import TEMPERATURE_LIMIT, Calibration
 
 BINS = 15
-# Standard deviation of the prior on log T. On a few images that are all correct, the likeliest temperature would be 0
-# and every prediction certain; the prior says that CLIP was trained at temperature 1, and many images outweigh it.
+# Standard deviation of the prior on log T. Without a prior, a few images that are all correct would give a temperature
+# of 0 and certain predictions. It is centered on 1, CLIP's own temperature, and many images outweigh it.
 PRIOR_STD = 0.5
 
 
@@ -20,8 +20,8 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
     The fit is maximum a posteriori with the prior log T ~ N(0, 0.5^2).
 
     Args:
-        logits: logits of images that were not trained on, tensor with shape (N, C).
-        labels: labels, tensor with shape (N,).
+        logits: logits of held-out images, tensor with shape (N, C).
+        labels: class indices, tensor with shape (N,).
 
     Returns:
         the temperature, with loss and calibration error before and after.
@@ -53,7 +53,7 @@ def expected_error(probabilities: Tensor, labels: Tensor) -> float:
     """Return the expected calibration error in percent, over 15 bins.
 
     Args:
-        probabilities: tensor with shape (N, C).
-        labels: tensor with shape (N,).
+        probabilities: class probabilities, tensor with shape (N, C).
+        labels: class indices, tensor with shape (N,).
     """
     return 100 * multiclass_calibration_error(probabilities, labels, probabilities.shape[1], n_bins=BINS).item()

@@ -29,28 +29,26 @@ class MeanGradients(DDPStrategy):
 
 
 def check_devices(config: RunConfig, images: int, device: torch.device) -> None:
-    """Raise VLPromptError if a run on `images` training images cannot be shared by its `runtime.devices`."""
+    """Raise VLPromptError unless `runtime.devices` are available and share each batch of `images` images equally."""
     devices = config.runtime.devices
     if devices == 1:
         return
     if device.type not in ("cpu", "cuda") or ":" in config.runtime.device:
-        raise VLPromptError(
-            f"runtime.devices={devices}: `device` must be cpu or cuda for several devices, got {config.runtime.device}"
-        )
+        raise VLPromptError(f"runtime.devices={devices} needs `device` cpu or cuda, got {config.runtime.device}")
     if device.type == "cuda" and devices > torch.cuda.device_count():
         raise VLPromptError(
-            f"runtime.devices={devices}: must be at most {torch.cuda.device_count()}, the cuda devices here"
+            f"runtime.devices must be at most {torch.cuda.device_count()}, the number of CUDA devices, got {devices}"
         )
     size = min(config.optim.batch_size, images)
     if size % devices:
         raise VLPromptError(
-            f"runtime.devices={devices}: cannot share batches of {size} images equally; "
-            "set optim.batch_size to a multiple of it, no larger than the number of training images"
+            f"runtime.devices={devices} cannot share batches of {size} images equally; "
+            f"set optim.batch_size to a multiple of {devices}, at most {images} (the training images)"
         )
 
 
 def own_share(batches: list[list[int]], fabric: Fabric) -> list[list[int]]:
-    """Return this device's images of every batch, in order."""
+    """Return this device's share of every batch, as indices of images."""
     count, rank = fabric.world_size, fabric.global_rank
     return [batch[rank * len(batch) // count : (rank + 1) * len(batch) // count] for batch in batches]
 
@@ -58,11 +56,11 @@ def own_share(batches: list[list[int]], fabric: Fabric) -> list[list[int]]:
 def gather_batch(
     method: Method[Any], prediction: Prediction, labels: Tensor, fabric: Fabric
 ) -> tuple[Prediction, Tensor]:
-    """Gather prediction and labels of the whole batch from all devices, for a loss that needs the images together."""
+    """Gather prediction and labels of the whole batch from all devices, for losses that compare images."""
     own, count = prediction.image_features, fabric.world_size
     if own.requires_grad:
         # Every device computes the whole batch's loss but has gradients only through its own images. Averaging over
-        # devices divides them by their number, so they are multiplied by it here.
+        # devices divides by their number, so multiply by it here.
         own.register_hook(lambda gradient: count * gradient)
     features, index, labels = (_gathered(part, count) for part in (own.detach(), prediction.extras["index"], labels))
     begin = fabric.global_rank * len(own)
@@ -71,7 +69,7 @@ def gather_batch(
 
 
 def average_gradients(method: Method[Any], fabric: Fabric) -> None:
-    """Average every gradient over all devices. A parameter that one device's loss does not reach counts as 0 there."""
+    """Average every gradient over all devices. A parameter without a gradient on one device counts as 0 there."""
     if fabric.world_size == 1:
         return
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]

@@ -36,7 +36,7 @@ class Predictions:
         """Compute metrics in percent.
 
         Args:
-            temperature: also compute the calibration error with logits divided by it.
+            temperature: divisor of the logits for an additional calibration error; None for none.
 
         Returns:
             top-1 accuracy, mean of per-class accuracies, expected calibration error, the number of images, and the
@@ -52,7 +52,7 @@ class Predictions:
             scaled = (self.probabilities.double().log() / temperature).softmax(-1)
             errors["calibrated_error"] = expected_error(scaled, self.labels)
         return {
-            "accuracy": round(100 * top1.item(), 4),  # single precision has no more digits
+            "accuracy": round(100 * top1.item(), 4),  # fp32 has no more digits
             "macro_accuracy": round(per_class[tested].mean().item(), 4),
             **{name: round(error, 4) for name, error in errors.items()},
             "images": len(self.labels),
@@ -60,7 +60,7 @@ class Predictions:
         }
 
     def table(self, test: str) -> polars.DataFrame:
-        """Return one row per image: test, path, label, prediction, probability of the true class."""
+        """Return a data frame with one row per image: test, path, label, prediction, probability of the true class."""
         true = self.probabilities.gather(1, self.labels[:, None])[:, 0]
         columns = {
             "test": [test] * len(self.labels),
@@ -76,10 +76,10 @@ class Predictions:
 def predict_logits(
     method: Method[Any], test_set: ImageSet | FeatureSet, *, batch_size: int, workers: int, bar: Bar
 ) -> Tensor:
-    """Compute the logits of all items of a test set; the classes are encoded once.
+    """Compute the logits of a test set. Classes are encoded once.
 
     Args:
-        method: the method, set to eval mode.
+        method: method to evaluate; set to eval mode.
         test_set: N items (image or frozen feature, label, index).
         batch_size: images per batch.
         workers: processes that load images.

@@ -26,11 +26,11 @@ from vlprompt.training.distributed import MeanGradients, average_gradients, gath
 from vlprompt.utils.progress import Bar
 from vlprompt.utils.seeds import derived_seed
 
-TENSORBOARD = "tensorboard"  # folder of the events, in the run's folder
+TENSORBOARD = "tensorboard"  # subfolder of the run folder for event files
 
 
 def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:
-    """Return the optimizer of the method's trainable parameters."""
+    """Create the optimizer for the method's trainable parameters."""
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
     if optim.optimizer == "sgd":
         return SGD(parameters, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
@@ -38,10 +38,10 @@ def make_optimizer(method: Method[Any], optim: OptimConfig) -> Optimizer:
 
 
 def learning_rate(optim: OptimConfig, epoch: int) -> float:
-    """Return the learning rate in epoch `epoch`, counted from 0.
+    """Return the learning rate of an epoch, counted from 0.
 
-    A constant warm-up is followed by a cosine over `epochs` that starts at `lr`. As in Dassl, the cosine starts after
-    the warm-up but is not shortened by it, so that it ends that many epochs before reaching zero.
+    A constant warm-up is followed by a cosine schedule that starts at `lr`. As in Dassl, its period is all of `epochs`
+    although it starts after the warm-up, so training ends before the rate reaches zero.
     """
     if epoch < optim.warmup_epochs:
         return optim.warmup_lr
@@ -50,22 +50,24 @@ def learning_rate(optim: OptimConfig, epoch: int) -> float:
 
 
 def check_tensorboard(runtime: RuntimeConfig) -> None:
-    """Raise VLPromptError if the run should log to TensorBoard and it is not installed."""
+    """Raise VLPromptError if TensorBoard is requested but not installed."""
     if runtime.tensorboard and find_spec("tensorboard") is None:
-        raise VLPromptError("runtime.tensorboard=true needs TensorBoard; pip install tensorboard, or leave it out")
+        raise VLPromptError(
+            "runtime.tensorboard=true needs TensorBoard; run `pip install tensorboard`, or leave it out"
+        )
 
 
 def make_fabric(config: RunConfig, device: torch.device, folder: Path) -> Fabric:
-    """Return Fabric for the backbone's device, or for this process's share of several devices.
+    """Create a Fabric for the backbone's device, or for this process's device of several.
 
-    fp16 runs under AMP with loss scaling; the other precisions need neither.
+    Only fp16 uses AMP with loss scaling.
     """
     precision: Literal["16-mixed", "32-true"] = "16-mixed" if config.backbone.precision == "fp16" else "32-true"
     loggers: list[Logger] = []
     if config.runtime.tensorboard:
         loggers.append(TensorBoardLogger(folder, name="", version=TENSORBOARD))
     if config.runtime.devices > 1:
-        # Ignore the variables of a cluster's scheduler: they describe its job, not our processes.
+        # Ignores the environment variables of a cluster's scheduler, which describe its job and not our processes.
         fabric = Fabric(
             accelerator=device.type,
             strategy=MeanGradients(),
@@ -95,14 +97,14 @@ def fit(
     """Train the method, and write its prompts and the run's state after every epoch.
 
     Args:
-        method: the method, prepared.
-        train_set: items (image or frozen feature, label, index), which change with `set_epoch`.
-        config: configuration of the run.
-        folder: the run's folder, which exists.
-        result_hash: hash of the run; a state with another hash is refused.
-        resume: continue from the folder's state, if there is one. The result is the same, bit for bit.
-        history: filled with one entry per epoch as epochs end, so that an interrupted run keeps what it has.
-        seconds: seconds spent so far by kind of work; "train" is updated, and restored when resuming.
+        method: prepared method, trained in place.
+        train_set: items (image or frozen feature, label, index); `set_epoch` changes the augmentation.
+        config: complete configuration.
+        folder: existing run folder.
+        result_hash: hash of the configuration and its inputs; a state with another hash is refused.
+        resume: continue from the state in the folder, if there is one. The result is bitwise the same.
+        history: list that gets an entry after each epoch, so that an interrupted run keeps its history.
+        seconds: seconds spent so far by kind of work; "train" is updated in place, and restored when resuming.
         bar: progress bar, updated after every step.
     """
     fabric = make_fabric(config, method.backbone.device, folder)
@@ -196,7 +198,7 @@ def _epoch(
 
 
 def _scalars(epoch: Epoch) -> dict[str, float]:
-    """Return the numbers of an epoch under their names in TensorBoard."""
+    """Return the metrics of an epoch by their TensorBoard tags."""
     losses = {f"loss/{name}": value for name, value in epoch.losses.items()}
     return {"accuracy": epoch.accuracy, "lr": epoch.lr, "images_per_second": epoch.images_per_second, **losses}
 

@@ -1,4 +1,4 @@
-"""Inputs of a method: images, or cached frozen features if it does not change the image tower."""
+"""Inputs of a method: images, or cached frozen features if the method does not change the image tower."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,10 +33,10 @@ def evaluation_inputs(
     """Return images under the evaluation transform, or their cached frozen features.
 
     Args:
-        method: the method that takes them.
-        items: the images.
+        method: method to evaluate.
+        items: images with labels.
         root: folder that the items' paths are relative to.
-        config: configuration of the run.
+        config: complete configuration.
         reporter: shows progress.
         frozen: return frozen features even if the method changes the image tower.
     """

@@ -1,4 +1,4 @@
-"""Peak memory of a run."""
+"""Peak memory of the device or the process."""
 
 import re
 import sys
@@ -11,13 +11,13 @@ import torch
 def peak_memory_mb(device: torch.device) -> float | None:
     """Return the peak memory in MB since `reset_peak_memory`, or None if it is unknown.
 
-    On CUDA it is that of the device, otherwise that of this process. Outside Linux a process's peak cannot be reset, so
-    it covers the whole life of the process.
+    On CUDA this is device memory, otherwise the memory of this process. Outside Linux the latter cannot be reset and
+    covers the whole life of the process.
     """
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     with suppress(OSError):
-        # Not getrusage: its peak includes that of the parent process before exec.
+        # getrusage would include the peak of the parent process before exec.
         found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
         if found is not None:
             return round(int(found[1]) * 1024 / 1e6, 1)

@@ -166,13 +166,13 @@ def _expected(error: Mapping[str, Any]) -> str:
     limits: dict[str, Any] = error.get("ctx", {})
     match error["type"]:
         case "greater_than":
-            return f"must be greater than {limits['gt']:g}"
+            return f"must be greater than {_number(limits['gt'])}"
         case "greater_than_equal":
-            return f"must be at least {limits['ge']:g}"
+            return f"must be at least {_number(limits['ge'])}"
         case "less_than":
-            return f"must be less than {limits['lt']:g}"
+            return f"must be less than {_number(limits['lt'])}"
         case "less_than_equal":
-            return f"must be at most {limits['le']:g}"
+            return f"must be at most {_number(limits['le'])}"
         case "literal_error" | "enum":
             return f"must be {limits['expected']}"
         case "string_too_short" if limits["min_length"] == 1:
@@ -191,6 +191,10 @@ def _expected(error: Mapping[str, Any]) -> str:
             return f"must be {EXPECTED[kind]}"
     message = str(error["msg"])
     return message[:1].lower() + message[1:]
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _either(reasons: Sequence[str]) -> str:

@@ -82,7 +82,8 @@ def split_source(source: str) -> tuple[str, str]:
     """
     known = _known_name(source)
     if known is None:
-        hint = did_you_mean(source.partition("/")[0], ["embedded", *open_clip.list_models()])
+        hint = did_you_mean(source, list_pretrained()) if "/" in source else ""
+        hint = hint or did_you_mean(source.partition("/")[0], ["embedded", *open_clip.list_models()])
         raise VLPromptError(
             f"`backbone` {source!r} is neither a file nor an open_clip name; {hint or 'see vlprompt.list_backbones()'}"
         )

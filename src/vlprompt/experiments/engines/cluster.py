@@ -1,4 +1,4 @@
-"""Engine that runs cells on a Ray cluster. Their folders are on storage that all its machines share."""
+"""Engine that runs cells on a Ray cluster, whose machines share the storage of the run folders."""
 
 import os
 import signal
@@ -18,15 +18,15 @@ from vlprompt.utils.strings import one_line
 
 # Seconds between checks for machines that have joined.
 POLL = 10.0
-# Bytes of the object store of a cluster that we start: tasks exchange a few lines only.
+# Bytes of the object store of a cluster that we start; tasks exchange only a few lines.
 STORE = 100_000_000
 
 
 class Cluster:
-    """Runs cells as tasks of Ray, which assigns CPUs and GPUs to each.
+    """Engine that runs cells as Ray tasks; Ray assigns CPUs and GPUs to each.
 
-    If a worker is lost, its cell is started again, on another machine if needed. Ray's own retries are off, so that
-    every loss is reported.
+    If a worker is lost, its cell is restarted, on another machine if needed. Ray's own retries are off, so that every
+    loss is reported.
 
     Args:
         address: address of a running cluster, HOST:PORT or "auto"; None starts one on this machine, which listens
@@ -42,7 +42,7 @@ class Cluster:
 
     @property
     def parallel(self) -> int:
-        """Number of cells that the cluster has room for now."""
+        """Number of cells that the cluster can run at the moment."""
         shares = [(kind, share) for kind, share in self._shares.items() if share]
         return sum(
             min(int(node["Resources"].get(kind, 0) // share) for kind, share in shares)
@@ -54,7 +54,7 @@ class Cluster:
         """Run the jobs, see `Engine.run`. Connect or start with the first job, disconnect after the last.
 
         Raises:
-            VLPromptError: Ray is not installed, no cluster answers, or none of its machines has room for a cell.
+            VLPromptError: Ray is not installed, the cluster does not respond, or none of its machines can run a cell.
         """
         first = next(jobs, None)
         if first is None:
@@ -103,9 +103,9 @@ class Cluster:
             except ray.exceptions.RayError as error:
                 lost = f"its worker was lost ({type(error).__name__})"
                 if attempt > RETRIES:
-                    yield job, f"{lost}, after {attempt} attempts; see the logs of Ray"
+                    yield job, f"{lost}, after {attempt} attempts; see Ray's logs"
                 else:
-                    reporter.warn(f"{job['label']}: {lost}; another one continues it")
+                    reporter.warn(f"{job['label']}: {lost}; restarting it")
                     begin(job, attempt + 1)
             else:
                 for line in {warning["warn"] for warning in warnings} - reported:
@@ -123,7 +123,7 @@ def _start(address: str | None) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise VLPromptError("`engine` ray needs Ray; pip install 'vlprompt[sweep]'") from error
+        raise VLPromptError("`engine` ray needs Ray; run `pip install 'vlprompt[sweep]'`") from error
     handler = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     try:
@@ -133,9 +133,11 @@ def _start(address: str | None) -> Any:
             _check_reachable(address)
             ray.init(address, **quiet)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        raise VLPromptError(
-            f"`address` {address}: no Ray cluster answers ({one_line(error)}); check it with ray status"
-        ) from error
+        reason = one_line(error)
+        problem = "no Ray cluster could be started on this machine"
+        if address is not None:
+            problem = f"no Ray cluster responds at `address` {address}"
+        raise VLPromptError(f"{problem} ({reason}); check it with `ray status`") from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray installs its own
@@ -143,7 +145,7 @@ def _start(address: str | None) -> Any:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise OSError or ValueError if nobody listens at HOST:PORT; Ray itself would retry for minutes."""
+    """Raise OSError or ValueError if nothing listens at HOST:PORT, where Ray itself would retry for minutes."""
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", address)
     if address != "auto":

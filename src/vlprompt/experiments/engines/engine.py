@@ -1,11 +1,11 @@
-"""Interface of the engines. Cells are handed over as plain data."""
+"""Interface of the engines that run the cells of a grid."""
 
 from collections.abc import Generator, Iterator
 from typing import Protocol, TypedDict
 
 from vlprompt.utils.progress import Reporter
 
-# How often a cell is started again after its process was lost.
+# Maximum number of restarts of a cell whose process was lost.
 RETRIES = 2
 
 
@@ -14,9 +14,9 @@ class Job(TypedDict):
 
     Attributes:
         label: name for messages.
-        config: configuration of the run as JSON.
-        folder: folder of the run.
-        prompts_from: folder of a run with the same training, or None.
+        config: resolved configuration as JSON.
+        folder: run folder.
+        prompts_from: folder of a finished run with the same training, or None.
     """
 
     label: str
@@ -26,15 +26,15 @@ class Job(TypedDict):
 
 
 class Engine(Protocol):
-    """Runs jobs, one or several at a time."""
+    """Engine that runs jobs, one or several at a time."""
 
     @property
     def parallel(self) -> int:
-        """Number of cells that run at the same time."""
+        """Number of cells that run at a time."""
 
     def run(self, jobs: Iterator[Job], reporter: Reporter) -> Generator[tuple[Job, str | None]]:
-        """Run the jobs and yield each one as it ends, with the reason of its failure or None.
+        """Run the jobs and yield each one as it ends, with the reason for its failure or None.
 
         A job is taken from the iterator when it can start. Interrupting or closing this generator interrupts the
-        running jobs; each leaves a run that can be continued.
+        running jobs, which can be continued later.
         """

@@ -15,12 +15,12 @@ from vlprompt.experiments.engines.worker import Worker
 from vlprompt.utils.processes import Child, Message
 from vlprompt.utils.progress import Bar, Reporter
 
-# Seconds for interrupted processes to write their records; the state on disk can be continued in any case.
+# Seconds that interrupted processes get to write their records; their state on disk can be continued in any case.
 PATIENCE = 30.0
 
 
 class InProcess:
-    """Runs one cell after another in this process."""
+    """Engine that runs one cell after another in this process."""
 
     parallel = 1
 
@@ -35,7 +35,7 @@ class InProcess:
 
 @dataclass
 class _Slot:
-    """Slot for one cell at a time: its progress bar, its process, its job, and how often that job was started."""
+    """Slot for one cell at a time: its progress bar, process, job, and the number of attempts at the job."""
 
     bar: Bar
     environment: dict[str, str]
@@ -45,14 +45,14 @@ class _Slot:
 
 
 class Processes:
-    """Runs cells in several processes.
+    """Engine that runs cells in several processes.
 
     A process that is lost (killed, out of memory) is replaced, and the new one continues its cell.
 
     Args:
         workers: number of processes.
-        runtime: runtime settings of the cells. Unless they set `threads`, the processes share those of this process;
-            unless they choose a device, the processes are spread over the CUDA devices.
+        runtime: runtime settings of the cells. Without `threads`, the processes share those of this process; without
+            a specific device, they are spread over the CUDA devices.
     """
 
     def __init__(self, workers: int, runtime: RuntimeConfig) -> None:
@@ -92,10 +92,13 @@ class Processes:
                             slot.child = None
                             lost = f"its process was lost ({child.end})"
                             if slot.attempt <= RETRIES:
-                                reporter.warn(f"{job['label']}: {lost}; another one continues it")
+                                reporter.warn(f"{job['label']}: {lost}; restarting it")
                                 self._begin(slot, job, slot.attempt + 1)
                             else:
-                                yield job, f"{lost}, after {slot.attempt} attempts; fewer `workers` leave more memory"
+                                yield (
+                                    job,
+                                    f"{lost}, after {slot.attempt} attempts; use fewer `workers` if memory ran out",
+                                )
                                 self._begin(slot, next(jobs, None))
             finally:
                 _end(slots)

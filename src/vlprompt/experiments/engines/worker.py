@@ -1,4 +1,4 @@
-"""Worker that runs one cell after another and keeps the backbone and the datasets that they share."""
+"""Worker that runs one cell after another and reuses their backbone and datasets."""
 
 import logging
 import os
@@ -21,11 +21,11 @@ logger = logging.getLogger("vlprompt")
 
 
 class Worker:
-    """Runs the cells of one grid.
+    """Runner for the cells of one grid.
 
     Args:
-        backbone: backbone of all cells, if it is loaded already.
-        pools: datasets that are loaded already, by their source.
+        backbone: backbone of all cells, if already loaded.
+        pools: datasets that are already loaded, by source.
     """
 
     def __init__(self, backbone: Backbone | None = None, pools: dict[str, Dataset] | None = None) -> None:
@@ -33,7 +33,7 @@ class Worker:
         self._pools = {} if pools is None else pools
 
     def run(self, job: Job, reporter: Reporter) -> str | None:
-        """Run or continue a cell; return the reason of its failure, or None."""
+        """Run or continue a cell; return the reason for its failure, or None."""
         try:
             config = RunConfig.model_validate_json(job["config"])
             if self._backbone is None or not {config.data.source, *config.data.targets} <= self._pools.keys():
@@ -59,7 +59,7 @@ class Worker:
 
 
 def work(jobs: Iterator[Message], answer: Callable[[Message], None]) -> None:
-    """Run every job that arrives and report how it ended; runs in a process of its own."""
+    """Run every job that arrives and report how it ended, in a child process."""
     _forward_warnings(answer)
     worker, reporter = Worker(), Relay(answer)
     for job in jobs:
@@ -74,7 +74,7 @@ def run_remotely(job: Job, folder: str, threads: int) -> list[Message]:
     """Run a job on a cluster, in the working directory `folder`.
 
     Returns:
-        warnings, and at the end how the job ended.
+        the warnings, followed by how the job ended.
     """
     messages: list[Message] = []
     _forward_warnings(messages.append)

@@ -128,7 +128,7 @@ async function addOwn(event) {
   const problem = !name
     ? "Enter a name."
     : known
-      ? `Class “${known}” exists already.`
+      ? `Class “${known}” already exists.`
       : own.length === MAX_OWN
         ? `At most ${MAX_OWN} classes can be added; remove one first.`
         : "";

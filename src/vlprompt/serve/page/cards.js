@@ -37,7 +37,7 @@ export class Card {
     const image = this.part("img");
     image.addEventListener("error", () => {
       image.hidden = true;
-      this.part(".no-picture").hidden = false;
+      this.part(".no-preview").hidden = false;
     });
     image.src = this.url;
     this.part(".remove").setAttribute("aria-label", `Remove ${file.name}`);
