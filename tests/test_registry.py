@@ -45,19 +45,19 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
     return add
 
 
-def test_a_name_is_taken_once() -> None:
+def test_duplicate_names_are_rejected() -> None:
     things: Registry[int] = Registry("thing")
     things.register("one")(1)
     assert things.get("one") == 1
     assert things.names() == ["one"]
     assert "one" in things
     assert "two" not in things
-    with pytest.raises(VLPromptError, match="thing 'one' is registered twice"):
+    with pytest.raises(VLPromptError, match="thing 'one' is already registered"):
         things.register("one")(2)
     things.register("one")(1)  # as plug-ins are, by their decorator and by their entry point
 
 
-def test_a_class_gets_its_name_when_it_is_registered() -> None:
+def test_registering_sets_the_class_name() -> None:
     methods: Registry[type[Method[Any]]] = Registry("method", Method)
 
     @methods.register("unnamed")
@@ -71,7 +71,7 @@ def test_a_class_gets_its_name_when_it_is_registered() -> None:
     assert (Unnamed.name, Named.name, CoOp.name) == ("unnamed", "of-its-own", "coop")
 
 
-def test_an_unknown_name_gets_the_nearest() -> None:
+def test_unknown_name_suggests_the_nearest() -> None:
     things: Registry[int] = Registry("thing")
     things.register("coop")(1)
     with pytest.raises(VLPromptError, match=r"unknown thing 'cop'; did you mean 'coop'\?$"):
@@ -82,7 +82,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         things.get("xyz")
 
 
-def test_plug_ins_come_through_entry_points(packages: Callable[..., None]) -> None:
+def test_plug_ins_are_loaded_from_entry_points(packages: Callable[..., None]) -> None:
     packages("circles", "vlprompt.things", pi="math:pi")
     packages("others", "vlprompt.gadgets", e="math:e")
     things: Registry[float] = Registry("thing")
@@ -90,9 +90,7 @@ def test_plug_ins_come_through_entry_points(packages: Callable[..., None]) -> No
     assert things.get("pi") == math.pi
 
 
-def test_a_broken_plug_in_leaves_the_others_alone(
-    packages: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_broken_plug_in_does_not_affect_others(packages: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
     packages("circles", "vlprompt.things", pi="math:pi", tau="math:no_such_number")
     packages("torn", "vlprompt.things", broken="no_such_module:thing")
     things: Registry[float] = Registry("thing")
@@ -107,7 +105,7 @@ def test_a_broken_plug_in_leaves_the_others_alone(
         things.get("broken")
 
 
-def test_a_name_of_two_packages_is_an_error_whoever_asks(packages: Callable[..., None]) -> None:
+def test_name_claimed_by_two_packages_is_rejected(packages: Callable[..., None]) -> None:
     packages("circles", "vlprompt.things", pi="math:pi", e="math:e")
     packages("pies", "vlprompt.things", pi="math:tau")
     things: Registry[float] = Registry("thing")
@@ -119,7 +117,7 @@ def test_a_name_of_two_packages_is_an_error_whoever_asks(packages: Callable[...,
             ask()
 
 
-def test_a_plug_in_cannot_take_a_name_of_ours(packages: Callable[..., None]) -> None:
+def test_plug_in_cannot_override_a_built_in_name(packages: Callable[..., None]) -> None:
     packages("rival", "vlprompt.methods", coop="vlprompt.methods.dapt:DAPT")
     methods: Registry[type[Method[Any]]] = Registry("method", Method)
     methods.register("coop")(CoOp)
@@ -127,7 +125,7 @@ def test_a_plug_in_cannot_take_a_name_of_ours(packages: Callable[..., None]) -> 
         methods.get("coop")
 
 
-def test_entries_that_are_not_methods_are_left_out(
+def test_entries_that_are_not_methods_are_ignored(
     packages: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     packages("circles", "vlprompt.methods", pi="math:pi", json="json:JSONDecoder", module="math")
@@ -138,7 +136,7 @@ def test_entries_that_are_not_methods_are_left_out(
     assert len(caplog.messages) == 3
 
 
-def test_an_installed_package_adds_a_method(tmp_path: Path, weights: Path, pictures: Path) -> None:
+def test_installed_package_adds_a_method(tmp_path: Path, weights: Path, pictures: Path) -> None:
     site = tmp_path / "site"
     install(tmp_path / "vlprompt-tiny", site, 'tiny = "vlprompt_tiny:Tiny"', TINY)
     install(tmp_path / "vlprompt-torn", site, 'torn = "vlprompt_torn:Torn"', "import no_such_module\n")

@@ -1,8 +1,8 @@
-"""The exception for mistakes that a user can fix."""
+"""`VLPromptError`, the base class of errors that users can fix."""
 
 
 class VLPromptError(Exception):
-    """A mistake that the user can fix: one line that names the parameter, what was given and what is expected.
+    """Error that the user can fix. Its one-line message names the parameter, what was expected and what was given.
 
-    Parameters are in backticks (`shots`); the command line shows them as its own options (--shots).
+    Parameters are in backticks (`shots`); the command line shows them as options (--shots).
     """

@@ -1,4 +1,4 @@
-"""Prompts and low-rank updates as plain data, and `Adapters`, which hold those of both towers."""
+"""Prompts and low-rank updates as plain data, and `Adapters`, which groups them for both towers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,19 +10,19 @@ from vlprompt.errors import VLPromptError
 
 @dataclass(frozen=True)
 class TextPrompts:
-    """Learned vectors for the text tower, in the sentence `[SOS] context frozen_words name . [EOT]`.
+    """Learned context vectors for the text tower, in the sentence `[SOS] context frozen_words name . [EOT]`.
 
     Attributes:
         context: tensor with shape (n, d_t), (C, n, d_t) or (B, n, d_t), depending on `per`; d_t is the tower's width.
-        per: "shared" for one context for all classes, "class" for one for each class, "image" for one for each image.
+        per: "shared" for one context for all classes, "class" for one per class, "image" for one per image.
         deep: tensor with shape (J - 1, n, d_t) that replaces the n context positions at layers 1..J-1; None for
             prompts at the first layer only.
-        position: position of the class name: behind the context ("end"), after its first n // 2 vectors ("middle"),
-            or in front of it ("front").
-        frozen_words: words between context and name that are not learned; only for position "end".
+        position: position of the class name: after the context ("end"), after its first n // 2 vectors ("middle"),
+            or before it ("front").
+        frozen_words: fixed words between context and name; only with position "end".
 
     Raises:
-        VLPromptError: the shapes do not fit each other or `per`.
+        VLPromptError: the shapes do not match each other or `per`, or `frozen_words` has the wrong `position`.
 
     Examples:
         >>> import torch
@@ -49,7 +49,7 @@ class TextPrompts:
                 f"{tuple(self.context.shape)}, got {tuple(self.deep.shape)}"
             )
         if self.frozen_words and self.position != "end":
-            raise VLPromptError(f"`frozen_words` need position='end', got {self.position!r}")
+            raise VLPromptError(f"`position` must be 'end' with `frozen_words`, got {self.position!r}")
 
     @property
     def length(self) -> int:
@@ -59,17 +59,17 @@ class TextPrompts:
 
 @dataclass(frozen=True)
 class VisualPrompts:
-    """Learned tokens for the image tower.
+    """Learned prompt tokens for the image tower.
 
     Attributes:
         context: tensor with shape (n, d_v), the prompt tokens of the first layer; d_v is the tower's width.
         deep: tensor with shape (J - 1, n, d_v) that replaces the n prompt tokens at layers 1..J-1; None for prompts at
             the first layer only.
-        position: behind the patch tokens ("append") or between class token and patch tokens ("after_class").
-        before_ln_pre: whether the tokens pass the layer norm in front of the first block.
+        position: after the patch tokens ("append") or between class token and patch tokens ("after_class").
+        before_ln_pre: whether to insert the prompts before the layer norm that precedes the first block.
 
     Raises:
-        VLPromptError: the shapes do not fit each other.
+        VLPromptError: the shapes do not match each other.
 
     Examples:
         >>> import torch
@@ -101,18 +101,18 @@ class VisualPrompts:
 
 @dataclass(frozen=True)
 class LowRankUpdates:
-    """Learned additions to the query, key and value projections of a tower, at every layer.
+    """Learned low-rank updates of the query, key and value projections at every layer of a tower.
 
     A projection x W^T becomes x W^T + scale * dropout(x) A^T B^T.
 
     Attributes:
         down: A, tensor with shape (layers, 3, r, d) for query, key and value of every layer; d is the tower's width.
         up: B, tensor with shape (layers, 3, d, r).
-        scale: factor of the addition.
-        dropout: probability of zeroing an entry of x in the addition; methods set it to 0 outside training.
+        scale: factor of the update.
+        dropout: probability of zeroing an entry of x in the update; methods set it to 0 outside training.
 
     Raises:
-        VLPromptError: the shapes do not fit each other.
+        VLPromptError: the shapes do not match each other.
 
     Examples:
         >>> import torch
@@ -133,16 +133,17 @@ class LowRankUpdates:
             )
 
     def check(self, depth: int, width: int) -> None:
-        """Raise VLPromptError if the updates were made for a tower of another depth or width."""
+        """Raise VLPromptError if the updates do not match a tower of this depth and width."""
         if (self.down.shape[0], self.down.shape[3]) != (depth, width):
             raise VLPromptError(
-                f"low-rank updates {tuple(self.down.shape)} do not fit a tower of {depth} layers and width {width}"
+                f"`down` of low-rank updates must have shape ({depth}, 3, r, {width}) for this tower, "
+                f"got {tuple(self.down.shape)}"
             )
 
 
 @dataclass(frozen=True)
 class Adapters:
-    """Everything that a method adds to the two frozen towers. `Adapters()` leaves both as they are.
+    """Prompts and updates that a method adds to the frozen towers. `Adapters()` adds nothing.
 
     Attributes:
         text: prompts for the text tower; None for a hand-crafted template.

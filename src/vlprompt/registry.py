@@ -1,4 +1,4 @@
-"""The registry of methods and that of datasets: objects by name, from this package or from plug-ins."""
+"""`Registry`, which holds methods or datasets by name, from this package and from plug-ins."""
 
 import logging
 from collections.abc import Callable
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Objects of one kind ("method", "dataset", ...) by name.
+    """Objects of one kind ("method", "dataset", ...), registered by name.
 
     Plug-ins add objects through the entry point group `vlprompt.<kind>s`: the entry's name is the registered name, its
     value is the object. A plug-in that cannot be loaded is logged and left out.
 
     Args:
-        kind: kind of the objects, for messages and the entry point group.
-        base: class that every entry must be a subclass of; None for entries that are not classes. A class without a
-            `name` of its own gets the registered name as its `name`.
+        kind: kind of object, used in messages and in the entry point group.
+        base: class that every entry must be a subclass of; None for entries that are not classes. A class that
+            does not define `name` gets the registered name as its `name`.
 
     Examples:
         >>> numbers = Registry("number")
@@ -46,12 +46,12 @@ class Registry(Generic[T]):
         """Return a decorator that registers an object under `name`.
 
         Raises:
-            VLPromptError: another object has this name.
+            VLPromptError: another object is registered under `name`.
         """
 
         def add(entry: T) -> T:
             if self._entries.get(name, entry) is not entry:
-                raise VLPromptError(f"{self.kind} {name!r} is registered twice; give one of them another name")
+                raise VLPromptError(f"{self.kind} {name!r} is already registered; choose another name")
             self._entries[name] = entry
             if self.base is not None and "name" not in vars(entry):
                 named: Any = entry
@@ -64,7 +64,7 @@ class Registry(Generic[T]):
         """Return the object that is registered under `name`.
 
         Raises:
-            VLPromptError: the name is unknown, and a similar one is suggested; or its plug-in cannot be loaded.
+            VLPromptError: the name is unknown (the message suggests a similar one), or its plug-in cannot be loaded.
         """
         self._load_plugins()
         if name in self._broken:
@@ -75,7 +75,7 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def names(self) -> list[str]:
-        """Return all names, sorted."""
+        """Return all registered names, sorted."""
         self._load_plugins()
         return sorted(self._entries)
 
@@ -88,7 +88,7 @@ class Registry(Generic[T]):
             return
         points = sorted(entry_points(group=f"vlprompt.{self.kind}s"), key=lambda point: (point.name, _package(point)))
         owners = {name: "vlprompt" for name, entry in self._entries.items() if _is_ours(entry)}
-        # Checked before anything is loaded, so that every caller gets the error for a name of two packages.
+        # Check before loading anything, so that every call reports a name claimed by two packages.
         for point in points:
             owner = owners.setdefault(point.name, _package(point))
             if owner != _package(point):
@@ -106,7 +106,7 @@ class Registry(Generic[T]):
             if self.base is not None and not (isinstance(entry, type) and issubclass(entry, self.base)):
                 raise TypeError(f"{point.value} is not a subclass of {self.base.__name__}")
             self.register(point.name)(entry)
-        except Exception as error:  # a foreign package can raise anything, and must not break the others
+        except Exception as error:  # third-party code can raise anything; one bad plug-in must not break the rest
             reason = f"{self.kind} {point.name!r} of package {_package(point)} cannot be loaded: {one_line(error)}"
             self._broken[point.name] = reason
             logger.warning(reason)

@@ -7,14 +7,14 @@ import pytest
 from vlprompt import VLPromptError, list_backbones, load_backbone
 
 
-def test_names_are_those_that_load() -> None:
+def test_listed_backbones_are_loadable() -> None:
     names = list_backbones()
     assert names[0] == "embedded"
     assert "ViT-B-16/openai" in names
     assert not any(name.startswith("coca") for name in names)
 
 
-def test_repr_says_what_it_is(weights: Path) -> None:
+def test_repr(weights: Path) -> None:
     assert repr(load_backbone(weights, device="cpu")) == "Backbone('tiny', precision='fp32', device='cpu')"
 
 
@@ -25,6 +25,6 @@ def test_repr_says_what_it_is(weights: Path) -> None:
         ({"precision": "fp8"}, "`precision` must be one of fp32, bf16, fp16, got 'fp8'"),
     ],
 )
-def test_devices_and_precisions_are_checked(options: dict[str, str], message: str) -> None:
+def test_invalid_devices_and_precisions(options: dict[str, str], message: str) -> None:
     with pytest.raises(VLPromptError, match=message):
         load_backbone("embedded", **options)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""Features of each family of models, with random weights, against open_clip's own encoders.
+"""Features of each model family, with random weights, against open_clip's encoders.
 
-The settings are those that open_clip's configurations use, at small sizes.
+Settings are taken from open_clip's configurations, at small sizes.
 """
 
 from dataclasses import dataclass, field
@@ -146,7 +146,7 @@ def test_text_features(case: Case) -> None:
 
 
 @torch.no_grad()
-def test_words_as_context_are_the_sentence(case: Case) -> None:
+def test_context_from_words_matches_the_sentence(case: Case) -> None:
     """Prompts that are the embeddings of words give the same features as the words."""
     text = case.backbone.text
     prompts = TextPrompts(text.words("a photo of a"))
@@ -154,16 +154,16 @@ def test_words_as_context_are_the_sentence(case: Case) -> None:
 
 
 @torch.no_grad()
-def test_visual_prompts_of_no_tokens_change_nothing(case: Case) -> None:
+def test_empty_visual_prompts_change_nothing(case: Case) -> None:
     if case.backbone.vision.width is not None:
         prompts = VisualPrompts(torch.zeros(0, case.backbone.vision.width))
         assert_close(case.backbone.vision(case.images, prompts), case.image_features)
 
 
-def test_visual_prompts_reach_the_feature_or_are_refused(case: Case) -> None:
+def test_visual_prompts_change_features_or_are_rejected(case: Case) -> None:
     vision = case.backbone.vision
     if not case.family.visual_prompts:
-        with pytest.raises(VLPromptError, match="does not take visual prompts"):
+        with pytest.raises(VLPromptError, match="does not support visual prompts"):
             vision(case.images, VisualPrompts(torch.zeros(2, 8)))
         return
     assert vision.width is not None
@@ -175,12 +175,12 @@ def test_visual_prompts_reach_the_feature_or_are_refused(case: Case) -> None:
         assert prompt.grad.abs().sum() > 0
 
 
-def test_gradients_never_reach_the_weights(case: Case) -> None:
+def test_weights_receive_no_gradients(case: Case) -> None:
     assert not any(value.requires_grad for value in case.backbone.model.parameters())
 
 
 @torch.no_grad()
-def test_a_model_at_its_real_size() -> None:
+def test_full_size_model() -> None:
     backbone = load_backbone("ViT-S-32/random", device="cpu")
     reference = backbone.model
     images, tokens = torch.randn(1, 3, 224, 224), backbone.tokenize(TEXTS)

@@ -86,7 +86,7 @@ def assert_same(actual: Tensor, expected: Tensor, updates: LowRankUpdates) -> No
     chunk=st.sampled_from([1, 3, 256]),
     seed=st.integers(0, 1000),
 )
-def test_text_tower_equals_the_plain_one_with_merged_weights(
+def test_text_tower_matches_merged_weights(
     names: list[str], words: str, rank: int, chunk: int, seed: int, causal: bool
 ) -> None:
     updates = random_updates(TEXT_DEPTH, TEXT_WIDTH, rank, seed)
@@ -101,7 +101,7 @@ def test_text_tower_equals_the_plain_one_with_merged_weights(
 @pytest.mark.parametrize("tokens", [True, False])
 @settings(max_examples=10, deadline=None)
 @given(rank=st.integers(1, 4), seed=st.integers(0, 1000))
-def test_image_tower_equals_the_plain_one_with_merged_weights(rank: int, seed: int, tokens: bool) -> None:
+def test_image_tower_matches_merged_weights(rank: int, seed: int, tokens: bool) -> None:
     updates = random_updates(VISUAL_DEPTH, VISUAL_WIDTH, rank, seed)
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     ours, (theirs, current) = backbone(tokens=tokens), merged("visual", tokens=tokens)
@@ -109,7 +109,7 @@ def test_image_tower_equals_the_plain_one_with_merged_weights(rank: int, seed: i
     assert_same(ours.vision(images, updates=updates), theirs.model.encode_image(images), updates)
 
 
-def test_the_merged_oracle_is_what_the_weights_say() -> None:
+def test_merged_weights_are_correct() -> None:
     updates = random_updates(TEXT_DEPTH, TEXT_WIDTH, 2, 0)
     changed, current = merged("text")
     current[:] = [updates]
@@ -119,7 +119,7 @@ def test_the_merged_oracle_is_what_the_weights_say() -> None:
     torch.testing.assert_close(changed.in_proj_weight[key], expected)
 
 
-def test_dropout_leaves_the_expectation() -> None:
+def test_dropout_preserves_the_mean() -> None:
     tower = backbone().text
     tokens = backbone().tokenize(["a photo of a dog.", "a photo of a dog.", "a photo of a cat."])
     whole = random_updates(TEXT_DEPTH, TEXT_WIDTH, 2, 0)
@@ -134,7 +134,7 @@ def test_dropout_leaves_the_expectation() -> None:
     assert not torch.equal(noisy[0, 0], noisy[0, 1])  # behind the shared start, each sentence has its own
 
 
-def test_chunks_are_computed_again_under_the_same_mask() -> None:
+def test_recomputed_chunks_use_the_same_mask() -> None:
     tower = backbone().text
     tokens = backbone().tokenize([f"a {word}." for word in WORDS])
     updates = random_updates(TEXT_DEPTH, TEXT_WIDTH, 2, 0, dropout=0.5)
@@ -152,7 +152,7 @@ def test_chunks_are_computed_again_under_the_same_mask() -> None:
     assert (values[0] - values[1]) / 2e-3 == pytest.approx(again.norm().item(), rel=0.02)
 
 
-def test_bf16_towers_take_fp32_updates() -> None:
+def test_bf16_towers_accept_fp32_updates() -> None:
     frozen = vlprompt.load_backbone(deepcopy(model()), precision="bf16", device="cpu")
     text, visual = random_updates(TEXT_DEPTH, TEXT_WIDTH, 2, 0), random_updates(VISUAL_DEPTH, VISUAL_WIDTH, 2, 0)
     features = frozen.text(frozen.tokenize(["a dog."]), text) + frozen.vision(torch.randn(1, 3, 32, 32), updates=visual)
@@ -161,12 +161,12 @@ def test_bf16_towers_take_fp32_updates() -> None:
     assert text.up.grad is not None and visual.down.grad is not None
 
 
-def test_updates_of_the_wrong_shape_are_named() -> None:
+def test_updates_of_the_wrong_shape_are_rejected() -> None:
     ours = backbone()
     updates = random_updates(TEXT_DEPTH, TEXT_WIDTH, 2, 0)
-    with pytest.raises(VLPromptError, match=r"\(3, 3, 2, 64\) do not fit a tower of 2 layers and width 96"):
+    with pytest.raises(VLPromptError, match=r"must have shape \(2, 3, r, 96\) for this tower, got \(3, 3, 2, 64\)"):
         ours.vision(torch.randn(1, 3, 32, 32), updates=updates)
-    with pytest.raises(VLPromptError, match="do not fit a tower of 3 layers and width 64"):
+    with pytest.raises(VLPromptError, match=r"must have shape \(3, 3, r, 64\) for this tower"):
         ours.text(ours.tokenize(["a dog."]), random_updates(VISUAL_DEPTH, VISUAL_WIDTH, 2, 0))
     with pytest.raises(VLPromptError, match=r"must have shapes \(layers, 3, r, d\) and \(layers, 3, d, r\)"):
         LowRankUpdates(updates.down, updates.down)

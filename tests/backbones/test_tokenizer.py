@@ -1,4 +1,4 @@
-"""Tokens equal open_clip's, and texts that are too long are errors."""
+"""Tokens against open_clip's, and texts that are too long."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -17,7 +17,7 @@ CLIP = clip_tokenizer(77)
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=3))
-def test_tokens_are_those_of_open_clip(texts: list[str]) -> None:
+def test_tokens_match_open_clip(texts: list[str]) -> None:
     assert torch.equal(CLIP(texts), open_clip.tokenize(texts))
 
 
@@ -29,32 +29,32 @@ def test_special_tokens_and_padding() -> None:
     assert (CLIP.sos, CLIP.eot, CLIP.pad) == (49406, 49407, 0)
 
 
-def test_encode_has_no_special_tokens_and_leaves_underscores() -> None:
+def test_encode_without_special_tokens() -> None:
     assert CLIP.encode("red apple") == [736, 3055]
     assert CLIP.encode("red_apple") != CLIP.encode("red apple")
     CLIP.encode("red apple").append(0)
     assert CLIP.encode("red apple") == [736, 3055], "the cached tokens are the tokenizer's own"
 
 
-def test_no_texts_are_no_rows() -> None:
+def test_empty_list_of_texts() -> None:
     assert CLIP([]).shape == (0, 77)
 
 
-def test_context_length_is_the_models() -> None:
+def test_context_length_of_the_model() -> None:
     assert clip_tokenizer(16)(["a cat", "a dog"]).shape == (2, 16)
 
 
-def test_a_text_that_just_fits() -> None:
+def test_longest_text_that_fits() -> None:
     short = clip_tokenizer(5)
     assert short("a red apple")[0, -1] == short.eot
 
 
-def test_too_long_a_text_is_named_with_its_token_count() -> None:
+def test_too_long_text_is_reported_with_its_token_count() -> None:
     with pytest.raises(VLPromptError, match=r"'a red apple' has 5 tokens .* reads 4"):
         clip_tokenizer(4)(["a cat", "a red apple"])
 
 
-def test_a_long_text_is_shortened_in_the_message() -> None:
+def test_long_text_is_shortened_in_the_message() -> None:
     with pytest.raises(VLPromptError) as caught:
         CLIP("apple " * 90)
     assert "has 92 tokens" in str(caught.value)
@@ -62,7 +62,7 @@ def test_a_long_text_is_shortened_in_the_message() -> None:
 
 
 def fake_transformers(monkeypatch: pytest.MonkeyPatch, special: tuple[list[int], list[int]], pad: int) -> None:
-    """Install a fake `transformers` whose tokenizer makes one token of each letter."""
+    """Install a fake `transformers` whose tokenizer has one token per letter."""
     front, back = special
 
     class Letters:
@@ -88,14 +88,14 @@ def test_sentencepiece_without_a_start_token(monkeypatch: pytest.MonkeyPatch) ->
     assert siglip("Ab.").tolist() == [[97, 98, 1, 1, 1, 1, 1, 1]]
 
 
-def test_a_separator_that_open_clip_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stripped_separator_token(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_transformers(monkeypatch, ([101], [102]), pad=0)
     bert = hub_tokenizer("some/bert", 6, strip_sep_token=True)
     assert (bert.sos, bert.eot, bert.pad) == (101, 0, 0)
     assert bert("ab").tolist() == [[101, 97, 98, 0, 0, 0]]
 
 
-def test_a_tokenizer_that_cannot_be_had_says_so_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_tokenizer_fails_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     siglip = hub_tokenizer("some/siglip", 64)
     with pytest.raises(VLPromptError, match=r"'some/siglip' cannot be loaded .*pip install transformers"):

@@ -48,7 +48,7 @@ def named(draw: st.DrawFn) -> str:
 
 @st.composite
 def prompted(draw: st.DrawFn) -> tuple[TextPrompts, list[str], int]:
-    """Draw prompts, names, and the number of layers of their tower."""
+    """Draw prompts, names, and the depth of their tower."""
     names = draw(st.lists(named(), min_size=1, max_size=5))
     per = draw(st.sampled_from(["shared", "class", "image"]))
     position = draw(st.sampled_from(["end", "middle", "front"]))
@@ -65,7 +65,7 @@ def prompted(draw: st.DrawFn) -> tuple[TextPrompts, list[str], int]:
 @pytest.mark.parametrize("causal", [True, False])
 @settings(max_examples=40, deadline=None)
 @given(case=prompted(), chunk=st.sampled_from([1, 3, 256]))
-def test_fast_tower_equals_plain_tower(case: tuple[TextPrompts, list[str], int], chunk: int, causal: bool) -> None:
+def test_packed_tower_matches_reference(case: tuple[TextPrompts, list[str], int], chunk: int, causal: bool) -> None:
     prompts, names, layers = case
     tower = tiny(no_causal_mask=not causal, layers=layers).text
     tower.chunk_size = chunk
@@ -83,7 +83,7 @@ def test_fast_tower_equals_plain_tower(case: tuple[TextPrompts, list[str], int],
 
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
 @pytest.mark.parametrize(("per", "contexts"), [("shared", ()), ("class", (2,)), ("image", (3,))])
-def test_longest_name_fits_and_one_token_more_is_named(per: Any, contexts: tuple[int, ...], position: Any) -> None:
+def test_longest_class_name_that_fits(per: Any, contexts: tuple[int, ...], position: Any) -> None:
     tower = tiny().text
     prompts = TextPrompts(torch.randn(*contexts, 4, WIDTH), per, position=position)
     names = ["cat", " ".join(["dog"] * 70)]  # start, 4 vectors, 70 words, full stop, end: 77
@@ -95,7 +95,7 @@ def test_longest_name_fits_and_one_token_more_is_named(per: Any, contexts: tuple
 
 
 @pytest.mark.parametrize("pool", ["first", "last", "argmax"])
-def test_every_pooling_reads_the_token_that_open_clip_reads(pool: str) -> None:
+def test_pooling_matches_open_clip(pool: str) -> None:
     backbone = tiny(pool_type=pool)
     tokens = backbone.tokenize(["a photo of a dog.", "cat", "a large satellite photo of crop land."])
     assert relative(backbone.encode_text(tokens), backbone.model.encode_text(tokens)) < 1e-5
@@ -105,8 +105,8 @@ def test_every_pooling_reads_the_token_that_open_clip_reads(pool: str) -> None:
     assert relative(backbone.text.encode_prompts(prompts, names), plain) < 1e-5
 
 
-def test_memory_stays_bounded_with_many_classes() -> None:
-    """Chunks are computed again in the backward pass, so that saved tensors do not grow with the classes."""
+def test_memory_is_bounded_with_many_classes() -> None:
+    """Chunks are recomputed in the backward pass, so saved tensors do not grow with the number of classes."""
     tower = tiny().text
     names = [f"{first} {second}" for first in WORDS for second in WORDS]
     context = torch.randn(4, WIDTH, requires_grad=True)
@@ -128,7 +128,7 @@ def test_memory_stays_bounded_with_many_classes() -> None:
 
 @pytest.mark.parametrize("position", ["append", "after_class"])
 @pytest.mark.parametrize("before", [True, False])
-def test_visual_prompts_are_tokens_like_others(position: str, before: bool) -> None:
+def test_visual_prompts_match_blocks_on_all_tokens(position: str, before: bool) -> None:
     """Compare with the loaded blocks run on all tokens."""
     backbone = tiny()
     vit = backbone.model.visual
@@ -163,7 +163,7 @@ def test_visual_prompts_are_tokens_like_others(position: str, before: bool) -> N
         assert relative(one, other) < 1e-4
 
 
-def test_bf16_towers_take_and_give_fp32() -> None:
+def test_bf16_towers_accept_and_return_fp32() -> None:
     torch.manual_seed(0)
     model = open_clip.CLIP(
         32,
@@ -185,12 +185,12 @@ def test_bf16_towers_take_and_give_fp32() -> None:
     assert context.grad is not None and context.grad.dtype == torch.float32
 
 
-def test_fp16_on_a_cpu_is_an_error() -> None:
-    with pytest.raises(VLPromptError, match="`precision` fp16 does not run on a CPU; use bf16"):
+def test_fp16_on_a_cpu_is_rejected() -> None:
+    with pytest.raises(VLPromptError, match="`precision` fp16 is not supported on a CPU; use bf16"):
         vlprompt.load_backbone(tiny().model, "fp16", "cpu")
 
 
-def test_prompts_of_the_wrong_shape_are_named() -> None:
+def test_prompts_of_the_wrong_shape_are_rejected() -> None:
     with pytest.raises(VLPromptError, match=r"must have shape \(C, n, d_t\) for per='class', got \(4, 64\)"):
         TextPrompts(torch.zeros(4, WIDTH), "class")
     with pytest.raises(VLPromptError, match="`deep` of text prompts must have shape"):

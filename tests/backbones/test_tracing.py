@@ -1,4 +1,4 @@
-"""Traced layers end in the towers' features, with the weights of PyTorch's own attention."""
+"""Traced layers against the towers' features and PyTorch's attention weights."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def leaving(transformer: Any, step: Step, mask: Tensor | None = None) -> Tensor:
 
 @pytest.mark.parametrize("kind", TEXT)
 @torch.no_grad()
-def test_text_ends_where_the_tower_does(kind: str) -> None:
+def test_text_steps_match_tower_features(kind: str) -> None:
     model, tower, prompts = uneven().model, uneven().text, TEXT[kind]
     steps, tokens, _ = walk_text(uneven(), prompts)
     read = tower.read_position(tokens)
@@ -46,7 +46,7 @@ def test_text_ends_where_the_tower_does(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", TEXT)
 @torch.no_grad()
-def test_text_weights_are_those_of_the_modules(kind: str) -> None:
+def test_text_attention_weights_match_modules(kind: str) -> None:
     tower, prompts = uneven().text, TEXT[kind]
     module = uneven().model.transformer
     steps, tokens, slots = walk_text(uneven(), prompts)
@@ -64,7 +64,7 @@ def test_text_weights_are_those_of_the_modules(kind: str) -> None:
 
 
 @torch.no_grad()
-def test_frozen_sentences_are_walked_too() -> None:
+def test_text_steps_without_prompts() -> None:
     tower = uneven().text
     tokens = tower.tokenizer(["a photo of a cat.", "tree"])
     last = list(text_steps(tower, tokens, torch.full_like(tokens, -1), None))[-1]
@@ -74,7 +74,7 @@ def test_frozen_sentences_are_walked_too() -> None:
 
 
 @torch.no_grad()
-def test_a_text_tower_that_looks_both_ways() -> None:
+def test_text_steps_of_a_bidirectional_tower() -> None:
     torch.manual_seed(0)
     image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 1}
     text = {"width": 64, "heads": 2, "layers": 2, "no_causal_mask": True, "pool_type": "last"}
@@ -91,7 +91,7 @@ def test_a_text_tower_that_looks_both_ways() -> None:
 
 @pytest.mark.parametrize("kind", VISUAL)
 @torch.no_grad()
-def test_images_end_where_the_tower_does(kind: str) -> None:
+def test_vision_steps_match_tower_features(kind: str) -> None:
     tower, prompts, images = uneven().vision, VISUAL[kind], batch()[0]
     assert isinstance(tower, ViTTower)
     assert tower.reads_class_token
@@ -104,7 +104,7 @@ def test_images_end_where_the_tower_does(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", VISUAL)
 @torch.no_grad()
-def test_image_weights_are_those_of_the_modules(kind: str) -> None:
+def test_vision_attention_weights_match_modules(kind: str) -> None:
     """Compare with the loaded modules, layer by layer."""
     visual, prompts, images = uneven().model.visual, VISUAL[kind], batch()[0]
     tower = uneven().vision
@@ -129,7 +129,7 @@ def test_image_weights_are_those_of_the_modules(kind: str) -> None:
         x = block(x)
 
 
-def test_a_tower_that_reads_the_mean_says_so() -> None:
+def test_tower_with_mean_pooling() -> None:
     image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 1, "pool_type": "avg"}
     tower = load_backbone(open_clip.CLIP(32, image, {"width": 64, "heads": 1, "layers": 1}), device="cpu").vision
     assert isinstance(tower, ViTTower)

@@ -64,7 +64,8 @@ def test_data_check_of_missing_data(call: Call, tmp_path: Path) -> None:
     code, _, err = call("check", "oxford-pet")
     assert (code, err) == (
         2,
-        "error: DATA oxford-pet is neither a folder or file here nor a dataset; did you mean 'oxford-pets'?\n",
+        "error: DATA oxford-pet is neither an existing folder or file nor a named dataset; "
+        "did you mean 'oxford-pets'?\n",
     )
 
 
@@ -89,4 +90,4 @@ def test_fetch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert out == f"{tmp_path / 'dtd/dtd'}: the first official split   next: vlprompt data check dtd\n"
     code, _, err = call("fetch", "ucf101", "--root", tmp_path)
     assert code == 2
-    assert err.startswith("error: ucf101 cannot be downloaded automatically; a data check says what")
+    assert err.startswith("error: ucf101 cannot be downloaded automatically; vlprompt data check ucf101 shows where")

@@ -9,7 +9,7 @@ Draw = Callable[[Path], Path]
 
 @pytest.fixture
 def draw() -> Draw:
-    """Writes a small image whose color depends on its path."""
+    """Function that writes a small image whose color depends on its path."""
 
     def write(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def draw() -> Draw:
 
 @pytest.fixture
 def tree(tmp_path: Path, draw: Draw) -> Path:
-    """A plain folder of three classes with ten images each."""
+    """A folder of three classes with ten images each."""
     root = tmp_path / "tree"
     for name in ("sea_lion", "ant", "oak"):
         for number in range(10):
@@ -32,7 +32,7 @@ def tree(tmp_path: Path, draw: Draw) -> Path:
 
 @pytest.fixture
 def split_tree(tmp_path: Path, draw: Draw) -> Path:
-    """A folder with train/ and test/, two classes each."""
+    """A folder with train/ and test/ of two classes each."""
     root = tmp_path / "split_tree"
     for split, count in (("train", 3), ("test", 2)):
         for name in ("cat", "dog"):

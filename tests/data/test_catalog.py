@@ -1,4 +1,4 @@
-"""Downloads through torchvision, with a torchvision that makes folders instead."""
+"""Downloads through a fake torchvision that only creates folders."""
 
 import inspect
 from pathlib import Path
@@ -14,7 +14,7 @@ from vlprompt.errors import VLPromptError
 
 
 @pytest.mark.parametrize("name", ["caltech101", "oxford-pets", "flowers102", "food101", "sun397", "dtd", "eurosat"])
-def test_what_torchvision_leaves_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvision_downloads_are_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = next(known for known in ON_DISK if known.name == name)
     asked: list[tuple[Path, bool]] = []
 
@@ -31,8 +31,10 @@ def test_what_torchvision_leaves_is_found(name: str, tmp_path: Path, monkeypatch
     assert len(asked) == 1, "what is there is not fetched again"
 
 
-def test_what_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(VLPromptError, match="stanford-cars cannot be downloaded automatically; a data check"):
+def test_fetch_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        VLPromptError, match="stanford-cars cannot be downloaded automatically; vlprompt data check stanford-cars"
+    ):
         fetch("stanford-cars", tmp_path)
     with pytest.raises(VLPromptError, match="openmoji needs no download"):
         fetch("openmoji", tmp_path)
@@ -43,16 +45,16 @@ def test_what_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(datasets, "DTD", fail)
-    with pytest.raises(VLPromptError, match="dtd was not downloaded: no route to host; a data check"):
+    with pytest.raises(VLPromptError, match="dtd could not be downloaded: no route to host; vlprompt data check dtd"):
         fetch("dtd", tmp_path)
     monkeypatch.setattr(datasets, "DTD", lambda root, download: None)
     with pytest.raises(
-        VLPromptError, match=r"dtd was downloaded, but its folder is not as expected: .* does not exist"
+        VLPromptError, match=r"dtd was downloaded, but its files are not in an expected folder: .* does not exist"
     ):
         fetch("dtd", tmp_path)
 
 
-def test_every_download_is_a_real_one() -> None:
+def test_torchvision_downloaders_exist() -> None:
     for known in ON_DISK:
         if known.torchvision is not None:
             parameters = inspect.signature(getattr(datasets, known.torchvision)).parameters

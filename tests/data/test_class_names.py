@@ -21,14 +21,14 @@ def test_files(tmp_path: Path, name: str, content: str) -> None:
     assert words_for(["2", "n01"], tmp_path / name) == ("gold fish", "tench")
 
 
-def test_a_csv_may_have_a_header(tmp_path: Path) -> None:
+def test_csv_with_header(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('folder,words\nn01,"tench, the fish"\n')
     assert words_for(["n01"], tmp_path / "a.csv") == ("tench, the fish",)
 
 
 BROKEN = {
-    "a.json": ('{"a": ', "is broken"),
-    "b.yaml": ("a: [", "is broken"),
+    "a.json": ('{"a": ', "cannot be parsed"),
+    "b.yaml": ("a: [", "cannot be parsed"),
     "c.json": ('["a", "b"]', "must map each class folder"),
     "d.csv": ("a,b,c\n", "must have two columns, folder and words; got 'a,b,c'"),
     "e.txt": ("a b", r"must be a \.json, \.yaml or \.csv file, got '\.txt'"),
@@ -47,7 +47,7 @@ def test_broken_files(tmp_path: Path, name: str, case: tuple[str, str]) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match="cannot be read: No such file"):
         read_name_map(tmp_path / "none.json")
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\xfa")
@@ -55,26 +55,26 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_name_map(tmp_path / "a.csv")
 
 
-def test_missing_words_are_named() -> None:
+def test_missing_words_are_reported() -> None:
     with pytest.raises(VLPromptError, match="no words for 'b', 'c'; add"):
         words_for(["a", "b", "c"], {"a": "ant", "b": "  "})
     with pytest.raises(VLPromptError, match="'4' and 5 more"):
         words_for([str(number) for number in range(10)], {})
 
 
-def test_without_a_mapping_underscores_are_spaces() -> None:
+def test_underscores_become_spaces_without_a_mapping() -> None:
     assert words_for(["sea_lion", "_a__b_", "Great Dane", "x-ray"], None) == ("sea lion", "a b", "Great Dane", "x-ray")
 
 
-def test_a_mapping_may_be_of_names_as_words() -> None:
-    """A dataset's names are words already, and its users may know either form."""
+def test_mapping_keys_as_words() -> None:
+    """Dataset names are already words, but users may know either form."""
     for classes in (["sea lion"], ["sea_lion"]):
         for key in ("sea lion", "sea_lion"):
             assert words_for(classes, {key: "Sea_lion, the  animal"}) == ("Sea lion, the animal",)
 
 
-def test_twins_are_named_by_their_folders() -> None:
-    with pytest.raises(VLPromptError, match="classes 'a' and 'c' are both called 'crane'; give each its own"):
+def test_duplicate_names_are_reported_by_folder() -> None:
+    with pytest.raises(VLPromptError, match="classes 'a' and 'c' are both called 'crane'; give them different words"):
         words_for(["a", "b", "c"], {"a": "crane", "b": "ant", "c": "crane"})
     with pytest.raises(VLPromptError, match="classes 'sea_lion' and 'sea lion' are both called 'sea lion'"):
         words_for(["sea_lion", "sea lion"])
@@ -82,14 +82,14 @@ def test_twins_are_named_by_their_folders() -> None:
         words_for(["a", "__"])
 
 
-def test_numbers_are_in_order_of_their_values() -> None:
+def test_numeric_names_are_sorted_by_value() -> None:
     assert in_order(["10", "9", "-1", "2.5"]) == ["-1", "2.5", "9", "10"]
     assert in_order(["10", "9", "09"]) == ["09", "10", "9"]
     assert in_order(["b", "a", "10", "9"]) == ["10", "9", "a", "b"]
 
 
 @given(st.lists(st.text("ab_ ", min_size=1), min_size=1))
-def test_words_have_no_underscore_and_no_loose_space(names: list[str]) -> None:
+def test_words_have_no_underscores_or_extra_spaces(names: list[str]) -> None:
     try:
         words = words_for(names)
     except VLPromptError:

@@ -22,19 +22,19 @@ def test_few_shot_counts(dataset: Dataset, shots: int, val: int) -> None:
     assert (len(sample.train), len(sample.val), sample.test) == (5 * shots, 5 * val, dataset.test)
 
 
-def test_seeds_differ_and_repeat(dataset: Dataset) -> None:
+def test_few_shot_depends_on_the_seed(dataset: Dataset) -> None:
     assert dataset.few_shot(4, 1) == dataset.few_shot(4, 1)
     assert dataset.few_shot(4, 1) != dataset.few_shot(4, 2)
 
 
-def test_a_class_with_fewer_images_gives_all_and_is_named(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+def test_class_with_fewer_images_than_shots(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
     poor = replace(
         dataset, train=tuple(item for item in dataset.train if item.label != 2 or item.path.endswith("/1.png"))
     )
     with caplog.at_level(logging.INFO, logger="vlprompt"):
         sample = poor.few_shot(8, 1)
     assert [item.path for item in sample.train if item.label == 2] == ["train/2/1.png"]
-    assert caplog.messages == ["class 'c' has 1 training image; all of them are its 8 shots"]
+    assert caplog.messages == ["class 'c' has only 1 training image for 8 shots; using all"]
 
 
 @pytest.mark.parametrize("shots", [0, -1])
@@ -63,7 +63,7 @@ def test_subset_errors(dataset: Dataset) -> None:
         replace(dataset, class_names=("a",)).subset("new")
 
 
-def test_class_names_become_words_that_all_differ(dataset: Dataset) -> None:
+def test_class_names_are_normalized_and_distinct(dataset: Dataset) -> None:
     assert replace(dataset, class_names=("sea_lion", " b", "c", "d", "e")).class_names == (
         "sea lion",
         "b",
@@ -76,7 +76,7 @@ def test_class_names_become_words_that_all_differ(dataset: Dataset) -> None:
             replace(dataset, class_names=names)
 
 
-def test_the_hash_sees_names_splits_paths_labels_and_order(dataset: Dataset) -> None:
+def test_split_hash_covers_names_splits_paths_labels_and_order(dataset: Dataset) -> None:
     variants = [
         dataset,
         replace(dataset, class_names=tuple("abcdf")),

@@ -19,7 +19,7 @@ HALF = (0.5, 0.5, 0.5)
 
 
 class Encoder:
-    """The mean color, and how many images it was computed for."""
+    """Encoder that returns the mean color and counts its images."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -45,12 +45,12 @@ def shards() -> list[Path]:
 
 
 def colors(root: Path, paths: list[str]) -> ImageSet:
-    """The images under a transform without randomness."""
+    """The images under a deterministic transform."""
     items = [Item(path, label) for label, path in enumerate(paths)]
     return ImageSet(items, root, transforms.eval_transform(8, HALF, HALF))
 
 
-def test_each_view_is_the_image_set_in_that_epoch(image_set: ImageSet) -> None:
+def test_views_match_image_set_epochs(image_set: ImageSet) -> None:
     image_set.set_epoch(9)
     done: list[tuple[int, int]] = []
     features = encode_features(
@@ -65,7 +65,7 @@ def test_each_view_is_the_image_set_in_that_epoch(image_set: ImageSet) -> None:
     assert torch.equal(features.features[7, 2], image_set[7][0].mean(dim=(1, 2)).bfloat16().float())
 
 
-def test_the_cache_is_read_the_second_time(image_set: ImageSet) -> None:
+def test_features_are_read_from_the_cache(image_set: ImageSet) -> None:
     encoder = Encoder()
     first = encode_features(image_set, encoder, views=2, batch_size=4, key="x")
     second = encode_features(image_set, encoder, views=2, batch_size=3, key="x")
@@ -76,7 +76,7 @@ def test_the_cache_is_read_the_second_time(image_set: ImageSet) -> None:
     assert load_file(shard)["features"].shape == (20, 3)
 
 
-def test_an_image_is_encoded_once_whatever_its_path(tree: Path, tmp_path: Path) -> None:
+def test_duplicate_images_are_encoded_once(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "copy.png").write_bytes((tree / "oak/1.png").read_bytes())
     encoder = Encoder()
@@ -98,7 +98,7 @@ def test_an_image_is_encoded_once_whatever_its_path(tree: Path, tmp_path: Path) 
     assert torch.equal(both.features[0], both.features[2])
 
 
-def test_other_weights_transforms_seeds_and_contents_are_told_apart(image_set: ImageSet, tree: Path) -> None:
+def test_cache_key_covers_weights_transforms_seeds_and_contents(image_set: ImageSet, tree: Path) -> None:
     encoder = Encoder()
     encode_features(image_set, encoder, views=1, batch_size=4, key="x")
     encode_features(image_set, encoder, views=1, batch_size=4, key="y")
@@ -114,7 +114,7 @@ def test_other_weights_transforms_seeds_and_contents_are_told_apart(image_set: I
     assert torch.equal(features[0], features[1])
 
 
-def test_without_a_key_nothing_is_kept(image_set: ImageSet) -> None:
+def test_no_key_disables_the_cache(image_set: ImageSet) -> None:
     encoder = Encoder()
     for _ in range(2):
         encode_features(image_set, encoder, views=1, batch_size=4)
@@ -122,7 +122,7 @@ def test_without_a_key_nothing_is_kept(image_set: ImageSet) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", b"\x08\0\0\0\0\0\0\0{}      ", None])
-def test_a_damaged_shard_is_computed_again(
+def test_damaged_shard_is_recomputed(
     image_set: ImageSet, damage: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = encode_features(image_set, Encoder(), views=1, batch_size=4, key="x")
@@ -138,7 +138,7 @@ def test_a_damaged_shard_is_computed_again(
     assert [path.read_bytes() for path in shards()] == [content]
 
 
-def test_a_cache_that_cannot_be_written_is_one_warning(
+def test_unwritable_cache_warns_once(
     image_set: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
@@ -149,7 +149,7 @@ def test_a_cache_that_cannot_be_written_is_one_warning(
     assert [record.getMessage()[:24] for record in caplog.records] == ["features are not cached:"]
 
 
-def test_what_was_not_used_for_longest_goes_first(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eviction_of_least_recently_used_shards(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("a", "b"):
         encode_features(image_set, Encoder(), views=1, batch_size=4, key=key)
     a, b = sorted(shards(), key=lambda path: path.stat().st_mtime_ns)
@@ -166,13 +166,15 @@ def test_what_was_not_used_for_longest_goes_first(image_set: ImageSet, monkeypat
 
 
 @pytest.mark.parametrize("text", ["20GB", "-1", "nan"])
-def test_a_bound_that_is_no_number_is_an_error(text: str, image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_cache_limit_is_rejected(text: str, image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLPROMPT_CACHE_GB", text)
-    with pytest.raises(VLPromptError, match=f"VLPROMPT_CACHE_GB must be a number of gigabytes, such as 20, got {text}"):
+    with pytest.raises(
+        VLPromptError, match=f"VLPROMPT_CACHE_GB must be a non-negative number of gigabytes, such as 20, got {text}"
+    ):
         encode_features(image_set, Encoder(), views=1, batch_size=4, key="x")
 
 
-def test_an_interrupted_encoding_goes_on_where_it_was(image_set: ImageSet) -> None:
+def test_interrupted_encoding_resumes(image_set: ImageSet) -> None:
     class Interrupted(Encoder):
         def __call__(self, images: Tensor) -> Tensor:
             if self.images == 8:
@@ -211,7 +213,7 @@ print(count, features.sum().item())
 """
 
 
-def test_writers_at_the_same_time_share_the_work(tree: Path) -> None:
+def test_concurrent_writers_share_the_work(tree: Path) -> None:
     paths = [f"{name}/{number}.png" for name in ("ant", "oak") for number in range(5)]
     command = [sys.executable, "-c", SLOW, str(tree), *paths]
     writers = [
@@ -228,7 +230,7 @@ def test_writers_at_the_same_time_share_the_work(tree: Path) -> None:
     assert not list((cache_dir() / "features").rglob("*.lock"))
 
 
-def test_a_failing_encoder_leaves_the_epoch_as_it_was(image_set: ImageSet) -> None:
+def test_failing_encoder_restores_the_epoch(image_set: ImageSet) -> None:
     image_set.set_epoch(5)
 
     def fail(images: Tensor) -> Tensor:
@@ -239,7 +241,7 @@ def test_a_failing_encoder_leaves_the_epoch_as_it_was(image_set: ImageSet) -> No
     assert image_set.epoch == 5
 
 
-def test_one_view_an_epoch_by_seed_epoch_and_image() -> None:
+def test_view_depends_on_seed_epoch_and_index() -> None:
     features = torch.arange(40.0).view(10, 4, 1)
     labels = torch.arange(10)
 

@@ -14,21 +14,21 @@ from vlprompt.utils.files import cache_dir
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were decoded."""
+    """Files that were decoded."""
     seen: list[Path] = []
-    look_at = file_facts._look_at
+    look_at = file_facts._inspect_file
 
     def record(path: Path) -> tuple[str, str]:
         seen.append(path)
         return look_at(path)
 
-    monkeypatch.setattr(file_facts, "_look_at", record)
+    monkeypatch.setattr(file_facts, "_inspect_file", record)
     return seen
 
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were read for their hash only."""
+    """Files that were read only for their hash."""
     seen: list[Path] = []
     hash_ = file_facts._hash
 
@@ -44,7 +44,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_bad_files_are_named_with_their_reasons(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_files_are_reported_with_reasons(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tree / "ant/3.png").write_bytes(b"")
     (tree / "oak/1.png").write_bytes((tree / "oak/2.png").read_bytes()[:40])
     (tree / "oak/folder.png").mkdir()
@@ -60,7 +60,7 @@ def test_bad_files_are_named_with_their_reasons(tree: Path, caplog: pytest.LogCa
     ]
 
 
-def test_facts_are_kept_until_a_file_changes(tree: Path, looked_at: list[Path]) -> None:
+def test_facts_are_cached_until_a_file_changes(tree: Path, looked_at: list[Path]) -> None:
     paths = ["ant/0.png", "ant/1.png"]
     assert unreadable(tree, paths) == {}
     assert unreadable(tree, paths) == {}
@@ -73,7 +73,7 @@ def test_facts_are_kept_until_a_file_changes(tree: Path, looked_at: list[Path]) 
     assert len(looked_at) == 4
 
 
-def test_hashes_are_kept_until_a_file_changes(tree: Path, hashed: list[Path]) -> None:
+def test_hashes_are_cached_until_a_file_changes(tree: Path, hashed: list[Path]) -> None:
     first = content_hashes(tree, ["ant/0.png", "oak/0.png", "ant/0.png"])
     assert first[0] == first[2] == sha256(tree / "ant/0.png")
     assert content_hashes(tree, ["oak/0.png"]) == first[1:2]
@@ -84,7 +84,7 @@ def test_hashes_are_kept_until_a_file_changes(tree: Path, hashed: list[Path]) ->
     assert len(hashed) == 4
 
 
-def test_one_pass_finds_out_both(tree: Path, hashed: list[Path]) -> None:
+def test_one_pass_decodes_and_hashes(tree: Path, hashed: list[Path]) -> None:
     (tree / "ant/1.png").write_bytes(b"broken")
     assert list(find_unreadable(tree, ["ant/0.png", "ant/1.png"])) == ["ant/1.png"]
     assert content_hashes(tree, ["ant/0.png"]) == [sha256(tree / "ant/0.png")]
@@ -92,22 +92,20 @@ def test_one_pass_finds_out_both(tree: Path, hashed: list[Path]) -> None:
     assert content_hashes(tree, ["ant/1.png"]) == [sha256(tree / "ant/1.png")], "only of readable images"
 
 
-def test_a_large_file_is_hashed_when_it_is_asked_for(
-    tree: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_files_are_hashed_on_request(tree: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_facts, "LARGE", 10)
     assert find_unreadable(tree, ["ant/0.png"]) == {}
     assert content_hashes(tree, ["ant/0.png"]) == [sha256(tree / "ant/0.png")]
     assert hashed == [tree / "ant/0.png"]
 
 
-def test_a_file_that_cannot_be_hashed_is_an_error(tree: Path) -> None:
+def test_unreadable_file_cannot_be_hashed(tree: Path) -> None:
     with pytest.raises(ImageError, match=r"gone.png: no such file"):
         content_hashes(tree, ["ant/0.png", "ant/gone.png"])
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"ant/0.png": 3}', "{", "null"])
-def test_a_damaged_cache_is_forgotten(tree: Path, looked_at: list[Path], content: str) -> None:
+def test_damaged_cache_is_ignored(tree: Path, looked_at: list[Path], content: str) -> None:
     unreadable(tree, ["ant/0.png"])
     for path in (cache_dir() / "checks").glob("*.json"):
         path.write_text(content)
@@ -115,27 +113,23 @@ def test_a_damaged_cache_is_forgotten(tree: Path, looked_at: list[Path], content
     assert len(looked_at) == 2
 
 
-def test_a_cache_that_cannot_be_written_does_not_matter(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_cache_is_ignored(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "file"))
     assert unreadable(tree, ["ant/0.png"]) == {}
     assert content_hashes(tree, ["ant/0.png"]) == [sha256(tree / "ant/0.png")]
 
 
-def test_an_interrupted_check_goes_on_where_it_was(
-    tree: Path, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_check_resumes(tree: Path, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     paths = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.png"))
 
     def interrupted(root: Path, fresh: list[str]) -> Iterator[tuple[str, str]]:
         for path in fresh[:10]:
-            yield file_facts._look_at(root / path)
+            yield file_facts._inspect_file(root / path)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(file_facts, "_look_at_all", interrupted)
+        patch.setattr(file_facts, "_inspect_files", interrupted)
         with pytest.raises(KeyboardInterrupt):
             unreadable(tree, paths)
     assert unreadable(tree, paths) == {}

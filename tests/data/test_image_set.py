@@ -31,7 +31,7 @@ def test_samples(image_set: ImageSet) -> None:
     assert image_set.labels.tolist() == [0] * 4 + [1] * 4
 
 
-def test_randomness_is_of_seed_epoch_and_index(image_set: ImageSet) -> None:
+def test_randomness_depends_on_seed_epoch_and_index(image_set: ImageSet) -> None:
     def numbers(seed: int, epoch: int) -> list[float]:
         numbered = ImageSet(image_set.items, image_set.root, draw_number, seed)
         numbered.set_epoch(epoch)
@@ -42,7 +42,7 @@ def test_randomness_is_of_seed_epoch_and_index(image_set: ImageSet) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_epochs_reach_workers_that_persist(image_set: ImageSet, workers: int) -> None:
+def test_set_epoch_reaches_persistent_workers(image_set: ImageSet, workers: int) -> None:
     numbered = ImageSet(image_set.items, image_set.root, draw_number, 1)
     loader = DataLoader(numbered, batch_size=3, num_workers=workers, persistent_workers=workers > 0)
     for epoch in (4, 0):
@@ -52,7 +52,7 @@ def test_epochs_reach_workers_that_persist(image_set: ImageSet, workers: int) ->
         assert seen == [numbered.rng(index).random() for index in range(8)]
 
 
-def test_a_file_that_broke_since_is_an_image_error(image_set: ImageSet, tree: Path) -> None:
+def test_damaged_file_raises_image_error(image_set: ImageSet, tree: Path) -> None:
     (tree / "ant/0.png").write_bytes(b"")
     with pytest.raises(ImageError, match=r"ant/0\.png: the file is empty"):
         image_set[0]

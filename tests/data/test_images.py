@@ -62,7 +62,7 @@ def test_deep_tiff_is_stretched_to_its_own_range(tmp_path: Path, kind: type) -> 
     assert pixel(path, 1, 0) == (128, 128, 128)
 
 
-def test_a_float_tiff_with_holes_and_a_flat_one(tmp_path: Path) -> None:
+def test_float_tiff_with_nan_and_constant_values(tmp_path: Path) -> None:
     Image.fromarray(np.array([[np.nan, 1.0]], dtype=np.float32)).save(holes := tmp_path / "a.tif")
     assert pixel(holes) == (0, 0, 0)
     Image.fromarray(np.full((2, 2), 7.0, dtype=np.float32)).save(flat := tmp_path / "b.tif")
@@ -77,7 +77,7 @@ def test_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
     assert red > 240 and green < 15 and blue < 15
 
 
-def test_transparency_is_white(tmp_path: Path) -> None:
+def test_transparency_becomes_white(tmp_path: Path) -> None:
     Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(path := tmp_path / "rgba.png")
     assert pixel(path) == (255, 255, 255)
     Image.new("LA", (4, 4), (0, 128)).save(path := tmp_path / "la.png")
@@ -109,12 +109,12 @@ def test_exif_rotation(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("content", [b"MM\0*" + b"\xff" * 40, b"garbage, not TIFF", b"MM\0*\0\0\0\x08\0\x01"])
-def test_broken_exif_does_not_break_the_image(tmp_path: Path, content: bytes) -> None:
+def test_broken_exif_is_ignored(tmp_path: Path, content: bytes) -> None:
     Image.new("RGB", (20, 10)).save(path := tmp_path / "a.jpg", exif=b"Exif\0\0" + content)
     assert read_image(path).size == (20, 10)
 
 
-def test_metadata_that_pillow_chokes_on_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unparsable_metadata_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def choke(image: Image.Image) -> Image.Image:
         raise struct.error("unpack requires a buffer of 2 bytes")
 
@@ -123,7 +123,7 @@ def test_metadata_that_pillow_chokes_on_do_not_matter(tmp_path: Path, monkeypatc
     assert read_image(path).size == (20, 10)
 
 
-def test_a_huge_jpeg_is_decoded_smaller(tmp_path: Path) -> None:
+def test_huge_jpeg_is_decoded_at_lower_resolution(tmp_path: Path) -> None:
     Image.new("L", (3 * DRAFT_SIDE, 2 * DRAFT_SIDE)).save(path := tmp_path / "a.jpg")
     assert read_image(path).size == (1.5 * DRAFT_SIDE, DRAFT_SIDE)
 
@@ -135,7 +135,7 @@ def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         read_image(path)
 
 
-def test_a_tile_may_be_larger_than_its_image_but_not_too_large(tmp_path: Path) -> None:
+def test_oversized_tiff_tiles(tmp_path: Path) -> None:
     (small := tmp_path / "small.tif").write_bytes(tiled(512, 512))
     assert read_image(small).size == (64, 64)
     (large := tmp_path / "large.tif").write_bytes(tiled(46_000, 46_000))
@@ -162,7 +162,7 @@ REASONS = {
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """A folder of files that are not images, or not any more."""
+    """A folder of files that are not images, or damaged ones."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     for suffix in ("jpg", "png", "gif", "webp"):
         Image.fromarray(noise).save(whole := tmp_path / f"whole.{suffix}")
@@ -178,7 +178,7 @@ def broken(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("name", "reason"), REASONS.items())
-def test_what_cannot_be_read_is_an_image_error_with_a_short_reason(broken: Path, name: str, reason: str) -> None:
+def test_unreadable_image_raises_image_error_with_a_short_reason(broken: Path, name: str, reason: str) -> None:
     path = broken / name
     with pytest.raises(ImageError, match=reason) as caught:
         read_image(path)
@@ -189,7 +189,7 @@ def test_what_cannot_be_read_is_an_image_error_with_a_short_reason(broken: Path,
     assert len(caught.value.reason) < 120
 
 
-def test_an_open_file(tmp_path: Path) -> None:
+def test_read_open_file(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (5, 6), "red").save(buffer, "png")
     buffer.seek(0)

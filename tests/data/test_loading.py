@@ -21,7 +21,7 @@ def test_names() -> None:
     assert {"fontawesome", "openmoji", "openmoji-line"} <= set(list_datasets())
 
 
-def test_a_name_a_folder_and_a_table(registered: Dataset, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_by_name_folder_and_table(registered: Dataset, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_dataset("toy") is registered
     assert load_dataset("toy", name_map={"a_b": "first", "c": "second"}).class_names == ("first", "second")
     assert load_dataset(str(tree)).class_names == load_dataset(tree).class_names == ("ant", "oak", "sea lion")
@@ -37,7 +37,7 @@ def test_a_name_a_folder_and_a_table(registered: Dataset, tree: Path, monkeypatc
     assert load_dataset("./toy", split_seed=2).name == "toy"
 
 
-def test_the_data_folder_reaches_an_entry(monkeypatch: pytest.MonkeyPatch, registered: Dataset) -> None:
+def test_root_is_passed_to_registered_datasets(monkeypatch: pytest.MonkeyPatch, registered: Dataset) -> None:
     asked: list[Path | None] = []
 
     def load(root: Path | None) -> Dataset:
@@ -51,24 +51,25 @@ def test_the_data_folder_reaches_an_entry(monkeypatch: pytest.MonkeyPatch, regis
     assert asked == [None, Path("data"), Path("somewhere/data")]
 
 
-def test_a_split_file(tree: Path) -> None:
+def test_load_split_file(tree: Path) -> None:
     rows = [{"path": f"{name}/{n}.png", "class_name": name} for name in ("ant", "oak") for n in range(4)]
     (tree.parent / "mine.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     assert load_dataset(tree.parent / "mine.jsonl", root=tree).class_names == ("ant", "oak")
 
 
-def test_nothing_of_that_name(tree: Path) -> None:
+def test_unknown_source(tree: Path) -> None:
     with pytest.raises(
-        VLPromptError, match=r"`data` nowhere is neither a folder or file here nor a dataset; datasets: .*openmoji"
+        VLPromptError,
+        match=r"`data` nowhere is neither an existing folder or file nor a named dataset; datasets: .*openmoji",
     ):
         load_dataset("nowhere")
-    with pytest.raises(VLPromptError, match="nor a dataset; did you mean 'oxford-pets'"):
+    with pytest.raises(VLPromptError, match="nor a named dataset; did you mean 'oxford-pets'"):
         load_dataset("OxfordPets")
     with pytest.raises(VLPromptError, match=r"must be a folder, or a \.csv, \.parquet or \.jsonl file"):
         load_dataset(tree / "ant/0.png")
 
 
-def test_datasets_need_no_torch() -> None:
-    """Records and protocols read them, and torch takes seconds to import."""
+def test_datasets_do_not_import_torch() -> None:
+    """Records and protocols read datasets, and importing torch takes seconds."""
     code = "import sys, vlprompt.data.catalog, vlprompt.data.check; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

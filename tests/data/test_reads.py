@@ -1,4 +1,4 @@
-"""How often image files are read on the way to the first training step."""
+"""How often image files are read before the first training step."""
 
 import builtins
 import io
@@ -16,12 +16,12 @@ from vlprompt.experiments.run import run_experiment
 
 
 class FirstStep(BaseException):
-    """Stops a run where training begins."""
+    """Raised at the start of training, to stop a run."""
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each file was opened, by its path."""
+    """Number of times each file was opened, by path."""
     counts: Counter[str] = Counter()
 
     def counting(original: Any) -> Any:
@@ -31,14 +31,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return open_
 
-    # What `open`, `Path.open` and Pillow call.
+    # Functions that `open`, `Path.open` and Pillow use.
     monkeypatch.setattr(builtins, "open", counting(builtins.open))
     monkeypatch.setattr(io, "open", counting(io.open))
     return counts
 
 
 @pytest.mark.parametrize("method", ["coop", "vpt", "dapt"])
-def test_an_image_is_read_at_most_twice_before_training(
+def test_images_are_read_at_most_twice_before_training(
     method: str, weights: Path, tmp_path: Path, opened: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))

@@ -37,7 +37,7 @@ def recorded() -> Dataset:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['shots']} shots, seed {case['seed']}" for case in CASES])
-def test_draws_what_the_common_toolbox_draws(recorded: Dataset, case: dict[str, Any]) -> None:
+def test_sampling_matches_dassl(recorded: Dataset, case: dict[str, Any]) -> None:
     dataset = recorded.few_shot(case["shots"], case["seed"])
     assert [item.path for item in dataset.train] == case["train"]
     assert [item.path for item in dataset.val] == case["val"]
@@ -49,14 +49,12 @@ def test_draws_what_the_common_toolbox_draws(recorded: Dataset, case: dict[str, 
         assert [item.label for item in part.test[:20]] == expected["test_labels_first20"]
 
 
-def test_recorded_cases_are_all_there() -> None:
+def test_recorded_cases_are_complete() -> None:
     assert {(case["shots"], case["seed"]) for case in CASES} == {(n, s) for n in (1, 2, 4, 8, 16) for s in (1, 2, 3)}
 
 
 @given(labeled, st.integers(1, 12), st.integers())
-def test_a_sample_has_min_of_shots_and_all_of_each_label_without_repeats(
-    things: list[Thing], shots: int, seed: int
-) -> None:
+def test_sample_size_per_label_without_repeats(things: list[Thing], shots: int, seed: int) -> None:
     sample = sample_shots(things, shots, random.Random(seed))
     have, drawn = Counter(thing.label for thing in things), Counter(thing.label for thing in sample)
     assert drawn == {label: min(count, shots) for label, count in have.items()}
@@ -66,7 +64,7 @@ def test_a_sample_has_min_of_shots_and_all_of_each_label_without_repeats(
 
 
 @given(labeled)
-def test_groups_keep_all_items_in_order(things: list[Thing]) -> None:
+def test_grouping_preserves_items_and_order(things: list[Thing]) -> None:
     groups = group_by_label(things)
     assert list(groups) == list(dict.fromkeys(thing.label for thing in things))
     for label, group in groups.items():
@@ -74,14 +72,14 @@ def test_groups_keep_all_items_in_order(things: list[Thing]) -> None:
 
 
 @given(st.integers(1, 2000))
-def test_base_and_new_are_the_halves_and_base_the_larger(count: int) -> None:
+def test_base_and_new_classes_are_halves(count: int) -> None:
     base, new = class_half(count, "base"), class_half(count, "new")
     assert [*base, *new] == list(class_half(count, "all")) == list(range(count))
     assert len(base) - len(new) in (0, 1)
 
 
 @given(st.integers(0, 10_000))
-def test_a_split_uses_every_image_and_tests_where_it_can(count: int) -> None:
+def test_split_sizes_cover_all_images(count: int) -> None:
     train, val, test = split_sizes(count)
     assert train + val + test == count
     assert min(train, val, test) >= 0
@@ -97,29 +95,29 @@ def test_a_split_uses_every_image_and_tests_where_it_can(count: int) -> None:
 @pytest.mark.parametrize(
     ("count", "sizes"), [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (2, 0, 1)), (4, (2, 1, 1)), (10, (5, 2, 3))]
 )
-def test_small_splits(count: int, sizes: tuple[int, int, int]) -> None:
+def test_split_sizes_of_small_classes(count: int, sizes: tuple[int, int, int]) -> None:
     assert split_sizes(count) == sizes
 
 
 @given(st.sets(st.text(min_size=1), min_size=1), st.text(min_size=1), st.integers())
-def test_a_new_file_swaps_no_two_others(paths: set[str], new: str, seed: int) -> None:
+def test_adding_a_file_keeps_the_split_order(paths: set[str], new: str, seed: int) -> None:
     before = split_order(sorted(paths - {new}), seed)
     after = split_order(sorted(paths | {new}), seed)
     assert [path for path in after if path != new] == before
 
 
-def test_the_order_depends_on_the_seed() -> None:
+def test_split_order_depends_on_the_seed() -> None:
     paths = [f"{number}.png" for number in range(50)]
     assert split_order(paths, 1) != split_order(paths, 2)
     assert split_order(paths, 1) == split_order(paths[::-1], 1)
 
 
-def test_an_image_rng_is_the_same_everywhere() -> None:
+def test_image_rng_is_reproducible() -> None:
     assert [image_rng(1, 2, 3).random(), image_rng(0, 0, 0).random()] == [0.7910137503955594, 0.5013997148167615]
 
 
 @given(st.tuples(*[st.integers(0, 10**6)] * 3), st.tuples(*[st.integers(0, 10**6)] * 3))
-def test_an_image_rng_is_its_own(one: tuple[int, int, int], other: tuple[int, int, int]) -> None:
+def test_image_rngs_are_independent(one: tuple[int, int, int], other: tuple[int, int, int]) -> None:
     assert (image_rng(*one).random() == image_rng(*other).random()) == (one == other)
 
 

@@ -29,7 +29,7 @@ def pixels(normalized: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("case", range(4))
-def test_evaluation_transform_is_the_recorded_one(case: int) -> None:
+def test_eval_transform_matches_recorded_outputs(case: int) -> None:
     image = Image.fromarray(RECORDED[f"image{case}"].numpy())
     result = transforms.eval_transform(64, MEAN, STD)(image, random.Random(0))
     assert (pixels(result) - pixels(RECORDED[f"output{case}"])).abs().max() < 2 / 255
@@ -37,7 +37,7 @@ def test_evaluation_transform_is_the_recorded_one(case: int) -> None:
 
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(4, 48))
 @settings(max_examples=60, deadline=None)
-def test_evaluation_transform_is_torchvisions(width: int, height: int, size: int) -> None:
+def test_eval_transform_matches_torchvision(width: int, height: int, size: int) -> None:
     image = random_image(width, height)
     resized = tv.resize(image, [size], tv.InterpolationMode.BICUBIC)
     expected = tv.normalize(tv.to_tensor(tv.center_crop(resized, [size, size])), list(MEAN), list(STD))
@@ -50,7 +50,7 @@ def test_evaluation_transform_is_torchvisions(width: int, height: int, size: int
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 64), st.integers())
 @settings(max_examples=60, deadline=None)
-def test_any_shape_of_image_works(width: int, height: int, size: int, seed: int) -> None:
+def test_extreme_image_shapes(width: int, height: int, size: int, seed: int) -> None:
     image = Image.new("RGB", (width, height), "white")
     for transform in (transforms.eval_transform(size, MEAN, STD), transforms.train_transform(size, MEAN, STD)):
         result = transform(image, random.Random(seed))
@@ -59,12 +59,12 @@ def test_any_shape_of_image_works(width: int, height: int, size: int, seed: int)
         assert torch.allclose(pixels(result), torch.ones(()), atol=1e-5)
 
 
-def test_a_thread_of_an_image_does_not_fill_the_memory() -> None:
+def test_very_thin_image_uses_little_memory() -> None:
     result = transforms.eval_transform(224, MEAN, STD)(Image.new("RGB", (60_000, 1)), random.Random(0))
     assert result.shape == (3, 224, 224)
 
 
-def test_training_transform_depends_on_its_rng_alone() -> None:
+def test_train_transform_depends_only_on_its_rng() -> None:
     transform, image = transforms.train_transform(32, MEAN, STD), random_image(60, 50)
     one = transform(image, random.Random(1))
     random.seed(5)
@@ -73,16 +73,14 @@ def test_training_transform_depends_on_its_rng_alone() -> None:
     assert not torch.equal(one, transform(image, random.Random(2)))
 
 
-def test_where_no_crop_fits_the_largest_central_one_is_taken() -> None:
+def test_fallback_to_largest_central_crop() -> None:
     rng = random.Random(0)
     assert transforms._random_box(400, 10, (1.0, 1.0), rng) == (193, 0, 206, 10)
     assert transforms._random_box(10, 400, (1.0, 1.0), rng) == (0, 193, 10, 206)
 
 
 @given(st.integers(8, 400), st.integers(8, 400), st.integers(), st.floats(0.05, 1), st.floats(0.05, 1))
-def test_crops_lie_inside_and_have_the_asked_area_and_ratio(
-    width: int, height: int, seed: int, one: float, other: float
-) -> None:
+def test_crop_area_and_ratio(width: int, height: int, seed: int, one: float, other: float) -> None:
     scale = (min(one, other), max(one, other))
     left, top, right, bottom = transforms._random_box(width, height, scale, random.Random(seed))
     assert 0 <= left < right <= width
@@ -104,14 +102,14 @@ def test_half_of_the_images_are_flipped() -> None:
     assert math.isclose(flipped, 200, abs_tol=50)
 
 
-def test_means_are_per_channel() -> None:
+def test_normalization_is_per_channel() -> None:
     result = transforms.eval_transform(2, (0, 0.5, 1), (1, 2, 4))(Image.new("RGB", (2, 2), "white"), random.Random(0))
     assert result[:, 0, 0].tolist() == [1.0, 0.25, 0.0]
     with pytest.raises(ValueError, match="unpack"):
         transforms.eval_transform(2, (0, 0), (1, 1))
 
 
-def test_squashing_keeps_the_edges_that_a_crop_loses() -> None:
+def test_squash_keeps_the_edges() -> None:
     image = Image.new("RGB", (60, 20), "white")
     image.paste("black", (0, 0, 10, 20))
     squashed = transforms.eval_transform(8, (0, 0, 0), (1, 1, 1), squash=True, interpolation="bilinear")(image)

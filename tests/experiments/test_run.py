@@ -267,7 +267,7 @@ def test_targets_default_to_the_datasets_shifted_domains(
         ("domain-generalization", ["foreign"], "'pictures0' has no class 'wet sand', .*; use cross-dataset"),
         ("cross-dataset", ["shifted", "shifted"], "another test is already named 'shifted'"),
         ("cross-dataset", ["pictures"], "is the source dataset, which is always tested"),
-        ("cross-dataset", ["no-such"], "no-such is neither a folder"),
+        ("cross-dataset", ["no-such"], "no-such is neither an existing folder"),
     ],
 )
 def test_invalid_targets_raise(

@@ -21,7 +21,7 @@ def ask(client: TestClient, *files: bytes, **fields: Any) -> Any:
 
 
 def results(client: TestClient, *files: bytes, **fields: Any) -> list[dict[str, Any]]:
-    """Send images as a form; returns the results."""
+    """Send images as a form and return the results."""
     response = ask(client, *files, **fields)
     assert response.status_code == 200, response.text
     found: list[dict[str, Any]] = response.json()["results"]
@@ -47,7 +47,7 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def tiled(width: int, length: int, kind: int = 4) -> bytes:
-    """A small TIFF, 64 pixels a side, whose one tile says that it is huge; `kind` is the type of the tile's tags."""
+    """A 64 x 64 TIFF with a tile that claims to be huge; `kind` is the type of the tile's tags."""
     data, about = zlib.compress(bytes(min(width * length, 10**6)), 9), [(256, 4, 64), (257, 4, 64), (258, 4, 8)]
     entries = [*about, (259, 4, 8), (262, 4, 1), (322, kind, width), (323, kind, length), (324, 4, 400)]
     directory, values = b"", b""
@@ -61,7 +61,7 @@ def tiled(width: int, length: int, kind: int = 4) -> bytes:
 
 
 def noisy(side: int = 64) -> bytes:
-    """A JPEG long enough to be cut."""
+    """A JPEG long enough to be truncated."""
     file = BytesIO()
     Image.effect_noise((side, side), 90).convert("RGB").save(file, "JPEG")
     return file.getvalue()

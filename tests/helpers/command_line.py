@@ -1,4 +1,4 @@
-"""The command line, called in this process, and its commands."""
+"""Call the command line in this process, and list its commands."""
 
 import signal
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import typer.main
 
 from vlprompt.cli.main import app, main
 
-# From the words of a command to its exit code, stdout and stderr.
+# Maps the arguments of a command to its exit code, stdout and stderr.
 Call = Callable[..., tuple[int, str, str]]
 
 
 def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Return the fixture `call`: run a command, and return its exit code, stdout and stderr."""
+    """Fixture `call`: run a command and return its exit code, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["vlprompt", *map(str, words)])
@@ -34,7 +34,7 @@ def group() -> Any:
 
 
 def commands() -> dict[str, Any]:
-    """Return every command by its words, those of a group included."""
+    """Return every command by its full name, including commands in groups."""
     found: dict[str, Any] = {}
     for name, command in group().commands.items():
         below = getattr(command, "commands", {})

@@ -1,4 +1,4 @@
-"""Small data folders in the true layouts: real names of files and folders, real annotation formats, few images."""
+"""Small data folders in the original layouts: real file names and annotation formats, few images."""
 
 import io
 import json
@@ -21,7 +21,7 @@ Split = dict[str, list[tuple[str, int, str]]]
 
 
 def write_images(root: Path, paths: Iterable[str]) -> None:
-    """Images that no two of are the same; what follows a JPEG's end mark is not read."""
+    """Write distinct images: bytes after a JPEG's end marker are not decoded."""
     for path in paths:
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -34,14 +34,14 @@ def lines(file: Path, content: Iterable[str]) -> None:
 
 
 def split_json(file: Path, images: Path, rows: Split) -> None:
-    """A split as CoOp wrote it, and its images."""
+    """Write a split in CoOp's format, with its images."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows))
     write_images(images, [path for split in rows.values() for path, _, _ in split])
 
 
 def field_split(name: str, path: Callable[[str, int], str], words: Callable[[str], str] = lambda word: word) -> Split:
-    """Of each class two images to train on, one to validate and one to test; the last classes come first."""
+    """Write two train, one val and one test image per class, last classes first."""
     classes = read_classes(name)
     rows: Split = {"train": [], "val": [], "test": []}
     for label in reversed(range(len(classes.keys))):
@@ -52,7 +52,7 @@ def field_split(name: str, path: Callable[[str, int], str], words: Callable[[str
 
 
 def caltech101(root: Path) -> None:
-    """Ten images of each class, the two folders that are left out, and torchvision's annotations."""
+    """Write ten images per class, the two ignored folders, and torchvision's annotations."""
     keys = [*read_classes("caltech101").keys, "BACKGROUND_Google", "Faces_easy"]
     folder = root / "caltech101"
     write_images(folder, [f"101_ObjectCategories/{key}/image_{n:04}.jpg" for key in keys for n in range(1, 11)])
@@ -60,7 +60,7 @@ def caltech101(root: Path) -> None:
 
 
 def oxford_pets(root: Path) -> None:
-    """Five trainval images and one test image of each class."""
+    """Write five trainval images and one test image per class."""
     folder, keys = root / "oxford-iiit-pet", read_classes("oxford-pets").keys
     rows = {
         "trainval": [(f"{key}_{n}", label) for label, key in enumerate(keys, start=1) for n in (100, 12, 3, 7, 81)],
@@ -73,7 +73,7 @@ def oxford_pets(root: Path) -> None:
 
 
 def stanford_cars(root: Path) -> None:
-    """Five training images and one test image of each class, in the devkit's MATLAB structures."""
+    """Write five training images and one test image per class, in the devkit's MATLAB structures."""
     folder, keys = root / "stanford_cars", read_classes("stanford-cars").keys
     (folder / "devkit").mkdir(parents=True)
     names = np.empty((1, len(keys)), dtype=object)
@@ -98,7 +98,7 @@ def car_annotations(rows: list[tuple[str, int]]) -> Any:
 
 
 def flowers102(root: Path) -> None:
-    """Four images of each class, those of a class not in one piece: one trains, one validates, two test."""
+    """Write four interleaved images per class: one for train, one for val and two for test."""
     folder, count = root / "flowers-102", 102
     labels = [label for _ in range(4) for label in range(1, count + 1)]
     write_images(folder, [f"jpg/image_{number:05}.jpg" for number in range(1, len(labels) + 1)])
@@ -133,7 +133,7 @@ def fgvc_aircraft(root: Path, folder: str = "fgvc-aircraft-2013b/data") -> None:
 
 
 def sun397(root: Path, partition: bool = True) -> None:
-    """The archive, and the first partition beside it."""
+    """Write the archive and the first partition next to it."""
     keys = read_classes("sun397").keys
     write_images(root / "SUN397", [f"{key}/sun_{name}.jpg" for key in keys for name in "abcdef"])
     lines(root / "SUN397/ClassName.txt", [f"/{key}" for key in keys])
@@ -171,7 +171,7 @@ def ucf101(root: Path) -> None:
 
 
 def synsets(folder: Path, keys: Iterable[str], images: int = 1) -> None:
-    """Class folders as ImageNet's archives have them."""
+    """Write class folders like those in ImageNet's archives."""
     write_images(folder, [f"{key}/{key}_{number}.JPEG" for key in keys for number in range(images)])
 
 

@@ -1,4 +1,4 @@
-"""Faults in the middle of writing a file: the death of the process, or an error of the disk."""
+"""Faults while writing files: a killed process or a disk error."""
 
 import os
 from collections.abc import Callable
@@ -9,19 +9,19 @@ import pytest
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL. What comes after it in the same process must not reach the disk any more."""
+    """Stand-in for SIGKILL. Later writes of the same process must not reach the disk."""
 
 
 class Disk:
-    """Counts the steps by which files get into a folder or out of it, and goes wrong at one of them.
+    """Counts the file operations in a folder, and fails at one of them.
 
-    A step is that a file is created, synced, renamed or removed.
+    A step creates, syncs, renames or removes a file.
 
     Args:
-        patch: undoes it all.
-        folder: other folders work as always.
-        at: the step that goes wrong, from 1; 0 for none.
-        error: what it is then; None for a kill, which leaves half of a file that was to be synced.
+        patch: monkeypatch that undoes everything.
+        folder: folder in which steps can fail.
+        at: number of the failing step, from 1; 0 for none.
+        error: the error to raise; None for a kill, which leaves half of a file to be synced.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, folder: Path, at: int = 0, error: int | None = None) -> None:

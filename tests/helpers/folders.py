@@ -1,4 +1,4 @@
-"""What a run's folder holds: whether all of it can be read, and what of it has to be the same in another's."""
+"""Check the folder of a run, and extract the content that must be reproducible."""
 
 import json
 from pathlib import Path
@@ -13,13 +13,13 @@ from vlprompt.runs.record import RunRecord, read_record
 from vlprompt.runs.state import read_progress
 from vlprompt.utils.files import leftovers
 
-# What depends on the clock and on the machine.
+# Entries that depend on the clock and the machine.
 TIMES = {"timings", "peak_memory_mb", "started", "ended"}
 TIMES_OF_EPOCHS = {"seconds", "images_per_second"}
 
 
 def check(folder: Path, images: Path) -> RunRecord | None:
-    """Its record, if there is one. Fails where anything in it cannot be read, or does not belong there."""
+    """Return the record of a run, if there is one; fail if any file is unreadable or unexpected."""
     if not folder.exists():
         return None
     names = {path.name for path in set(folder.iterdir()) - leftovers(folder, FILES)}
@@ -44,7 +44,7 @@ def check(folder: Path, images: Path) -> RunRecord | None:
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """What of a finished run must not depend on its interruptions, and that nothing else is there."""
+    """Return the content of a finished run that must not depend on interruptions; fail on other files."""
     found: dict[str, Any] = {path.name: path.read_bytes() for path in folder.iterdir()}
     record = json.loads(found["run.json"])
     record["history"] = [_without(epoch, TIMES_OF_EPOCHS) for epoch in record["history"]]

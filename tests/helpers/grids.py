@@ -1,4 +1,4 @@
-"""A small grid of made-up runs with everything that plots and reports show."""
+"""A small grid of synthetic runs that covers all plots and reports."""
 
 from pathlib import Path
 
@@ -6,18 +6,23 @@ import numpy as np
 
 from tests.helpers.records import write_run
 
-METHODS = {"zero-shot": 0, "coop": 4, "dapt": 6, "maple": 5}  # with the number of images that each gains
+METHODS = {
+    "zero-shot": 0,
+    "coop": 4,
+    "dapt": 6,
+    "maple": 5,
+}  # with the number of images that each gets right beyond zero-shot
 HOSTILE = '<script>alert("x")</script> & $a_b$'
 
 
 def some_right(count: int, seed: int, images: int = 40) -> list[bool]:
-    """Which images are right: a fixed number of them, different ones for each seed."""
+    """Return which images are correct: a fixed number, different ones per seed."""
     chosen = np.random.default_rng(seed).permutation(images)[:count]
     return [number in chosen for number in range(images)]
 
 
 def write_grid(folder: Path, datasets: tuple[str, ...] = ("openmoji", "fontawesome")) -> None:
-    """Write few-shot, base-to-new and cross-dataset runs; one few-shot run of maple is not finished."""
+    """Write few-shot, base-to-new and cross-dataset runs; one few-shot run of maple is unfinished."""
     class_names = (HOSTILE, "b", "c")
     for dataset in datasets:
         for method, gain in METHODS.items():

@@ -1,4 +1,4 @@
-"""A reporter that interrupts a run in the middle of its training."""
+"""Reporter that interrupts a run during training."""
 
 from collections.abc import Callable
 from contextlib import contextmanager

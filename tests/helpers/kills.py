@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments, gone on with, and compared with one that nobody disturbed."""
+"""Kill and resume runs at random moments, and compare them with an undisturbed run."""
 
 import random
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ SETTINGS += ("--set", f"optim.epochs={EPOCHS}", "--set", "optim.batch_size=3")
 
 
 def draw(root: Path) -> Path:
-    """A folder with three classes of six colored images each."""
+    """Write a folder of three classes with six colored images each."""
     for shade, name in enumerate(["red_apple", "blue_sky", "green_leaf"]):
         (root / name).mkdir(parents=True)
         for number in range(6):
@@ -28,20 +28,20 @@ def draw(root: Path) -> Path:
 
 
 def kill(root: Path, nursery: Nursery, method: str, kills: int, rng: random.Random) -> Iterator[str]:
-    """Begin a run, kill it and go on with it, again and again; at which point of it, by what it left.
+    """Start, kill and resume a run repeatedly; count the states in which it was killed.
 
-    A run that is finished in spite of all is followed by another. Moments are drawn from the time that a whole run
-    takes. Every run has a cache of its own, so that it is killed while it checks and encodes images, too.
+    A finished run is followed by another one. Moments are drawn from the duration of a full run. Every run has its own
+    cache, so that it is also killed while checking and encoding images.
 
     Args:
         root: an empty folder.
         nursery: runs the commands.
         method: by name.
-        kills: how many; afterwards the last run is let alone.
+        kills: number of kills; afterwards the last run may finish.
         rng: draws the moments.
 
     Raises:
-        AssertionError: something in a folder could not be read, or a run did not arrive where undisturbed ones do.
+        AssertionError: a file is unreadable, or the result of a run differs from an undisturbed one.
     """
     images, weights, log = draw(root / "images"), write_weights(root / "weights.safetensors", layers=1), root / "log"
     words = ("tune", images, "--method", method, "--backbone", weights, *SETTINGS)

@@ -1,7 +1,7 @@
-"""Processes of the command line that start at once, so that a hundred of them can be killed.
+"""Fast-starting command-line processes, so that hundreds of them can be killed.
 
-A nursery is a process that has imported what the command line needs. For each command it forks a child, which runs
-`vlprompt.cli.main.main` as the script `vlprompt` does.
+A nursery is a process that has already imported the command line. For each command it forks a child, which runs
+`vlprompt.cli.main.main` like the `vlprompt` script.
 """
 
 import json
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class End:
-    """How a command ended: its exit code, or None where it was killed; its seconds, and what it printed."""
+    """Result of a command: exit code (None if killed), duration in seconds, and output."""
 
     code: int | None
     seconds: float
@@ -27,7 +27,7 @@ class End:
 
 
 class Nursery:
-    """Runs commands in processes of their own, one at a time."""
+    """Runs commands in separate processes, one at a time."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -39,7 +39,7 @@ class Nursery:
         )
 
     def run(self, *words: object, cache: Path, log: Path, kill_after: float | None = None) -> End:
-        """Run `vlprompt WORDS` and wait for its end; SIGKILL comes after so many seconds, if it is not over then."""
+        """Run `vlprompt WORDS` and wait for it; send SIGKILL after the given seconds if it is still running."""
         assert self._process.stdin is not None and self._process.stdout is not None
         job = {"words": list(map(str, words)), "cache": str(cache), "log": str(log), "kill_after": kill_after}
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -54,7 +54,7 @@ class Nursery:
 
 
 def serve() -> None:
-    """In the nursery: do what comes on standard input."""
+    """Serve commands from standard input (runs in the nursery)."""
     import torch
 
     torch.set_num_threads(1)
@@ -74,7 +74,7 @@ def serve() -> None:
 
 
 def _run(job: dict[str, Any]) -> None:
-    """In a child: the command, whose output goes to its log."""
+    """Run a command with its output in a log (runs in a child)."""
     import vlprompt.cli.main
 
     code: Any = 1
@@ -93,7 +93,7 @@ def _run(job: dict[str, Any]) -> None:
 
 
 def _wait(child: int, begun: float, kill_after: float | None) -> int | None:
-    """The exit code of a child, or None where it had to be killed."""
+    """Return the exit code of a child, or None if it had to be killed."""
     if kill_after is None:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     while time.monotonic() - begun < kill_after:

@@ -1,4 +1,4 @@
-"""Install plug-in packages offline into a folder that only child processes see."""
+"""Install plug-in packages offline, into a folder visible only to child processes."""
 
 import os
 import subprocess

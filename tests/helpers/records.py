@@ -1,4 +1,4 @@
-"""Made-up records, as runs leave them."""
+"""Synthetic run records."""
 
 import hashlib
 from collections.abc import Sequence
@@ -39,9 +39,9 @@ def write_run(
     seconds: float = 4.0,
     **right: int | Sequence[bool],
 ) -> RunRecord:
-    """Write a run with the given tests: which images are right, or how many of 20 are, the first ones.
+    """Write a run with the given tests: correct images, or how many of the first of 20 images are correct.
 
-    Labels cycle through the classes. Tests that are not the protocol's are targets.
+    Labels cycle through the classes. Tests outside the protocol are targets.
     """
     answers = {
         test: [number < found for number in range(IMAGES)] if isinstance(found, int) else list(found)

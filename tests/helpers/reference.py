@@ -1,4 +1,4 @@
-"""Reference text tower: every sentence at full length, nothing shared, nothing skipped, as published code runs it.
+"""Reference text tower: every sentence at full length, nothing shared or skipped, as in published code.
 
 Tests compare `TextTower.encode_prompts` with it. It runs the loaded open_clip blocks as modules.
 """

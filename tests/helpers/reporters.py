@@ -4,7 +4,7 @@ from vlprompt.utils.progress import Reporter
 
 
 class Written(Reporter):
-    """Keeps the lines that it is told."""
+    """Reporter that records its lines."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)

@@ -30,5 +30,5 @@ def run_of(tuned: Tuned, kind: str) -> Path:
 
 @cache
 def inspected(tuned: Tuned, kind: str) -> Inspection:
-    """Inspection of a run, made once; do not change it."""
+    """Return the cached inspection of a run; do not modify it."""
     return inspect_run(run_of(tuned, kind), device="cpu")

@@ -1,4 +1,4 @@
-"""Training on one device, and on two: `python -m tests.helpers.shares WEIGHTS PICTURES OUT`."""
+"""Train on one device and on two: `python -m tests.helpers.shares WEIGHTS IMAGES OUT`."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ from vlprompt.training.fit import fit
 
 @METHODS.register("gathering")
 class Gathering(IndependentPrompts[IVLPOptions]):
-    """Pulls all images of a batch together, by prompts in both towers."""
+    """Method that pulls all images of a batch together, with prompts in both towers."""
 
     Options = IVLPOptions
     name = "gathering"
@@ -40,7 +40,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("dapt", {"n_text": 2, "n_visual": 2}),
     ("prograd", {"n_ctx": 2}),
     ("e2mim", {"n_ctx": 2}),
-    # Its critic is reached only where a class of the batch has other shots than those in it.
+    # Its critic is used only if a class of the batch has further shots.
     ("e2mim", {"n_ctx": 2, "lambda_mi": 0.0}),
     ("gathering", {}),
 ]

@@ -1,4 +1,4 @@
-"""Invalid input for every method: one clear error, before images are encoded or anything is trained."""
+"""Invalid input for every method: one clear error before encoding or training."""
 
 import json
 import math
@@ -26,13 +26,13 @@ METHOD_NAMES = vlprompt.list_methods()
 OPTIONS = [(name, key) for name in METHOD_NAMES for key in METHODS.get(name).Options.model_fields]
 DEPTHS = [(name, key) for name, key in OPTIONS if "depth" in key]
 CLASS_SPECIFIC = [name for name, key in OPTIONS if key == "class_specific"]
-BESIDE = {"ge": -1, "gt": 0, "le": 1, "lt": 0}  # added to a bound, gives a value outside of it
+BESIDE = {"ge": -1, "gt": 0, "le": 1, "lt": 0}  # offset from a bound to a value outside of it
 
 Call = Callable[..., str]
 
 
 def bounds(name: str, key: str) -> list[float]:
-    """Return values just outside of the option's bounds."""
+    """Return values just outside the bounds of an option."""
     beside = []
     for bound in METHODS.get(name).Options.model_fields[key].metadata:
         for kind, attribute in ((Ge, "ge"), (Gt, "gt"), (Le, "le"), (Lt, "lt")):
@@ -51,7 +51,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, tmp_path: Path) -> Call:
-    """Run `tune`, and with `--dry-run`, and return their common line of error; starting to train is an error, too."""
+    """Run `tune` with and without `--dry-run` and return their common error line; fail if training starts."""
 
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work has started")
@@ -81,7 +81,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], p
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_an_option_that_is_not_there(name: str, fails: Call) -> None:
+def test_unknown_option(name: str, fails: Call) -> None:
     expected = f"method {name!r} has no option 'color'; its options are template"
     with pytest.raises(VLPromptError, match=expected):
         vlprompt.create_method(name, uneven(), NAMES, color="red")
@@ -89,7 +89,7 @@ def test_an_option_that_is_not_there(name: str, fails: Call) -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), OPTIONS)
-def test_a_value_out_of_bounds(name: str, key: str) -> None:
+def test_option_out_of_bounds(name: str, key: str) -> None:
     for value in ({"of": "another kind"}, math.nan, math.inf, -math.inf, *bounds(name, key)):
         with pytest.raises(VLPromptError, match=rf"^method\.{key}: must be .*, got {re.escape(repr(value))}$"):
             vlprompt.create_method(name, uneven(), NAMES, **{key: value})
@@ -97,15 +97,15 @@ def test_a_value_out_of_bounds(name: str, key: str) -> None:
 
 @pytest.mark.parametrize("blank", ["", "  ", "_"])
 @pytest.mark.parametrize("name", [name for name, key in OPTIONS if key == "ctx_init"])
-def test_blank_words_are_read_as_none(name: str, blank: str) -> None:
+def test_blank_ctx_init_is_none(name: str, blank: str) -> None:
     lengths = {key: 3 for key in ("n_ctx", "n_text") if (name, key) in OPTIONS}
     method = vlprompt.create_method(name, uneven(), NAMES, ctx_init=blank, **lengths)
     assert method.options.ctx_init is None
     assert method.text_context.shape == (3, TEXT_WIDTH)
 
 
-def test_every_number_has_bounds() -> None:
-    """PromptSRC's mean is the exception: it may be before the first or after the last epoch."""
+def test_numeric_options_have_bounds() -> None:
+    """PromptSRC's mean is exempt: it may be before the first or after the last epoch."""
     numbers = [
         (name, key)
         for name, key in OPTIONS
@@ -115,12 +115,14 @@ def test_every_number_has_bounds() -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), DEPTHS)
-def test_a_depth_over_the_towers_layers(name: str, key: str, fails: Call, weights: Path) -> None:
+def test_depth_above_the_number_of_layers(name: str, key: str, fails: Call, weights: Path) -> None:
     depth = max(TEXT_DEPTH, VISUAL_DEPTH) + 1
-    with pytest.raises(VLPromptError, match=rf"{key}={depth}: the tower has \d layers; use 1 to \d"):
+    with pytest.raises(
+        VLPromptError, match=rf"{key} must be at most \d, the number of layers of the tower, got {depth}"
+    ):
         vlprompt.create_method(name, uneven(), NAMES, **{key: depth})
     error = fails("--method", name, "--set", f"method.{key}=3", "--backbone", weights)
-    assert f"{key}=3: the tower has 2 layers; use 1 to 2" in error
+    assert f"{key} must be at most 2, the number of layers of the tower, got 3" in error
 
 
 def test_methods_with_deep_prompts_are_tested() -> None:
@@ -129,20 +131,18 @@ def test_methods_with_deep_prompts_are_tested() -> None:
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_resnet_takes_text_methods_only(name: str, fails: Call, resnet: Path) -> None:
+def test_resnet_supports_only_text_methods(name: str, fails: Call, resnet: Path) -> None:
     backbone = recorded("clip_rn.safetensors")
     if name in text_only_methods():
         vlprompt.create_method(name, backbone, NAMES)
         return
-    with pytest.raises(
-        VLPromptError, match=rf"'{name}' .*ModifiedResNet.*; methods that work: .*\bcoop, .*\bzero-shot"
-    ):
+    with pytest.raises(VLPromptError, match=rf"'{name}' .*ModifiedResNet.*; use one of .*\bcoop, .*\bzero-shot"):
         vlprompt.create_method(name, backbone, NAMES)
     assert f"method {name!r} with these options adapts the image tower" in fails("--method", name, "--backbone", resnet)
 
 
 @pytest.mark.parametrize("name", CLASS_SPECIFIC)
-def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, weights: Path) -> None:
+def test_class_specific_context_cannot_name_new_classes(name: str, fails: Call, weights: Path) -> None:
     method = vlprompt.create_method(name, uneven(), NAMES, class_specific=True)
     with pytest.raises(
         VLPromptError, match=f"'{name}' .* learns something for each class .* share the prompts among classes"
@@ -160,10 +160,13 @@ def test_a_context_of_a_class_has_nothing_for_new_ones(name: str, fails: Call, w
         ([], "`class_names` is empty"),
         (["dog", ""], "holds an empty name"),
         (["dog", "_ "], "holds an empty name"),
-        (["dog", "cat", "dog"], "`class_names` holds 'dog' twice; give each class a name of its own"),
-        (["red_apple", "dog", "red apple"], "`class_names` holds 'red_apple' and 'red apple', which are one name"),
-        (["dog", "&nbsp;"], "`class_names` holds '&nbsp;', of which the model reads nothing; use other words"),
-        (["\x00"], "of which the model reads nothing"),
+        (["dog", "cat", "dog"], "`class_names` holds 'dog' twice; give each class a different name"),
+        (
+            ["red_apple", "dog", "red apple"],
+            "`class_names` holds 'red_apple' and 'red apple', which become the same name",
+        ),
+        (["dog", "&nbsp;"], "`class_names` holds '&nbsp;', which has no tokens for the model; use other words"),
+        (["\x00"], "which has no tokens for the model"),
     ],
 )
 def test_unusable_class_names(name: str, names: list[str], expected: str) -> None:
@@ -173,7 +176,7 @@ def test_unusable_class_names(name: str, names: list[str], expected: str) -> Non
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 @pytest.mark.parametrize("names", [["cat", "Dog", "dog"], ["hot dog", "hot DOG"]])
-def test_names_that_read_the_same(name: str, names: list[str]) -> None:
+def test_names_with_equal_tokens(name: str, names: list[str]) -> None:
     """Methods that learn something for each class accept such names."""
     if vlprompt.create_method(name, uneven(), NAMES).class_bound:
         assert vlprompt.create_method(name, uneven(), names).class_names == tuple(names)
@@ -187,18 +190,18 @@ def test_names_that_read_the_same(name: str, names: list[str]) -> None:
     [
         ("dog", "`class_names` must be a list of names, got 'dog'"),
         (None, "`class_names` must be a list of names, got None"),
-        ([0, 1], "`class_names` holds 0, which is not text"),
-        (["dog", None], "`class_names` holds None, which is not text"),
+        ([0, 1], "`class_names` must hold strings, got 0"),
+        (["dog", None], "`class_names` must hold strings, got None"),
     ],
 )
-def test_class_names_of_another_kind(names: Any, expected: str) -> None:
+def test_class_names_of_the_wrong_type(names: Any, expected: str) -> None:
     with pytest.raises(VLPromptError, match=expected):
         vlprompt.create_method("coop", uneven(), names)
     with pytest.raises(VLPromptError, match=expected):
         vlprompt.create_method("coop", uneven(), NAMES).set_class_names(names)
 
 
-def test_class_names_can_be_read_once() -> None:
+def test_class_names_from_an_iterator() -> None:
     method = vlprompt.create_method("coop", uneven(), (name for name in NAMES))  # type: ignore[arg-type]
     assert method.class_names == ("red apple", "dog", "forget me not")
     method.set_class_names(name for name in ["a_cat", "cow"])  # type: ignore[arg-type]
@@ -212,14 +215,14 @@ def test_class_names_can_be_read_once() -> None:
         (["apple", "sky", " ", "leaf"], "has no words for 'night'"),
     ],
 )
-def test_class_names_of_a_file(words: list[str], expected: str, fails: Call, weights: Path, tmp_path: Path) -> None:
+def test_class_names_from_a_file(words: list[str], expected: str, fails: Call, weights: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.json"
     names.write_text(json.dumps(dict(zip(["red_apple", "blue_sky", "night", "green_leaf"], words, strict=True))))
     assert expected in fails("--class-names", names, "--backbone", weights)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_a_name_that_is_too_long_is_named(name: str) -> None:
+def test_too_long_class_name_is_reported(name: str) -> None:
     expected = r"^class name '(dog ){19}d\.\.\.' is too long: 9[01] tokens, room for [5-7]\d .*; shorten the name"
     long = ["cat", " ".join(["dog"] * 90)]
     with pytest.raises(VLPromptError, match=expected):
@@ -241,7 +244,7 @@ def test_a_name_that_is_too_long_is_named(name: str) -> None:
         ("prograd", "template"),
     ],
 )
-def test_a_name_has_to_fit_templates_beside_the_prompts(name: str, option: str, fails: Call, weights: Path) -> None:
+def test_class_name_must_fit_templates(name: str, option: str, fails: Call, weights: Path) -> None:
     template = "an " + "old " * 67 + "{}."
     options = {option: [template]}
     method = vlprompt.create_method(name, uneven(), ["cat", "dog " * 5], **options)

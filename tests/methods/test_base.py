@@ -1,4 +1,4 @@
-"""The contract of every registered method."""
+"""Interface of every registered method."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def method(request: pytest.FixtureRequest, backbone: Backbone) -> Method[Any]:
     return vlprompt.create_method(request.param, backbone, NAMES)
 
 
-def test_parameters_are_the_methods_own(method: Method[Any]) -> None:
+def test_parameters_exclude_the_backbone(method: Method[Any]) -> None:
     learned = dict(method.named_parameters())
     assert all(parameter.requires_grad for parameter in learned.values())
     if type(method).trainable is Method.trainable:
@@ -35,7 +35,7 @@ def test_parameters_are_the_methods_own(method: Method[Any]) -> None:
     assert not any(parameter.requires_grad for parameter in method.backbone.model.parameters())
 
 
-def test_prediction_has_the_promised_shapes(method: Method[Any]) -> None:
+def test_prediction_shapes(method: Method[Any]) -> None:
     images, labels = torch.randn(5, 3, 32, 32), torch.tensor([0, 1, 2, 0, 1])
     method.prepare(TensorDataset(images, labels), None)
     prediction = method(images)
@@ -55,7 +55,7 @@ def test_prediction_has_the_promised_shapes(method: Method[Any]) -> None:
         assert all(parameter.grad is not None for parameter in method.parameters())
 
 
-def test_new_classes_need_their_names_only(method: Method[Any]) -> None:
+def test_new_classes_require_only_names(method: Method[Any]) -> None:
     if method.class_bound:
         with pytest.raises(VLPromptError, match="cannot name new ones"):
             method.set_class_names(["cat", *NAMES])
@@ -70,23 +70,23 @@ def test_new_classes_need_their_names_only(method: Method[Any]) -> None:
     torch.testing.assert_close(method(images).logits, before)
 
 
-def test_frozen_features_stand_for_images(method: Method[Any]) -> None:
+def test_frozen_features_match_images(method: Method[Any]) -> None:
     images = torch.randn(2, 3, 32, 32)
     features = method.backbone.encode_image(images)
     if method.adapts_images:
-        with pytest.raises(VLPromptError, match="needs images, not frozen features"):
+        with pytest.raises(VLPromptError, match="requires images, got frozen features"):
             method(features)
     else:
         torch.testing.assert_close(method(features).logits, method(images).logits)
 
 
-def test_names_are_checked(backbone: Backbone) -> None:
+def test_invalid_class_names(backbone: Backbone) -> None:
     for names in ([], ["dog", " "]):
         with pytest.raises(VLPromptError, match="`class_names` is empty or holds an empty name"):
             vlprompt.create_method("coop", backbone, names)
 
 
-def test_options_are_checked(backbone: Backbone) -> None:
+def test_invalid_options(backbone: Backbone) -> None:
     with pytest.raises(VLPromptError, match="method 'coop' has no option 'nctx'; did you mean 'n_ctx'"):
         vlprompt.create_method("coop", backbone, NAMES, nctx=4)
     with pytest.raises(VLPromptError, match=r"method.n_ctx: must be at least 1, got 0"):
@@ -95,11 +95,11 @@ def test_options_are_checked(backbone: Backbone) -> None:
         vlprompt.create_method("copo", backbone, NAMES)
 
 
-def test_a_name_is_written_once() -> None:
+def test_registered_name_becomes_the_method_name() -> None:
     assert all(METHODS.get(name).name == name for name in vlprompt.list_methods())
 
 
-def test_ctx_init_starts_from_the_words(backbone: Backbone) -> None:
+def test_ctx_init_initializes_the_context(backbone: Backbone) -> None:
     method = vlprompt.create_method("coop", backbone, NAMES, ctx_init="a photo of a")
     assert method.text_context.shape == (4, 64)
     torch.testing.assert_close(
@@ -107,7 +107,7 @@ def test_ctx_init_starts_from_the_words(backbone: Backbone) -> None:
     )
 
 
-def test_class_specific_contexts_differ_and_cannot_move(backbone: Backbone) -> None:
+def test_class_specific_contexts(backbone: Backbone) -> None:
     method = vlprompt.create_method("coop", backbone, NAMES, n_ctx=2, class_specific=True)
     assert method.text_context.shape == (3, 2, 64)
     assert not torch.equal(method.text_context[0], method.text_context[1])
@@ -126,7 +126,7 @@ def test_dapt_without_one_tower(backbone: Backbone) -> None:
         vlprompt.create_method("dapt", backbone, NAMES, n_text=0, n_visual=0)
 
 
-def test_dapt_starts_from_words_as_far_as_they_go(backbone: Backbone) -> None:
+def test_dapt_initializes_from_available_words(backbone: Backbone) -> None:
     words = backbone.text.words("a photo of a")
     few = vlprompt.create_method("dapt", backbone, NAMES, n_text=2, ctx_init="a photo of a")
     many = vlprompt.create_method("dapt", backbone, NAMES, n_text=6, ctx_init="a photo of a")
@@ -141,9 +141,9 @@ def test_dapt_with_one_class_has_no_dispersion(backbone: Backbone) -> None:
     assert terms["inter_dispersion"] == 0
 
 
-def test_a_resnet_says_which_methods_work() -> None:
+def test_resnet_error_lists_supported_methods() -> None:
     resnet = recorded("clip_rn.safetensors")
-    with pytest.raises(VLPromptError, match=r"ModifiedResNet.*takes no prompts; methods that work: .*coop, .*"):
+    with pytest.raises(VLPromptError, match=r"ModifiedResNet.*does not support prompts; use one of .*coop, .*"):
         vlprompt.create_method("dapt", resnet, NAMES)
     assert vlprompt.create_method("dapt", resnet, NAMES, n_visual=0).trainable == 16 * resnet.text.width
 
@@ -159,6 +159,6 @@ def test_a_resnet_says_which_methods_work() -> None:
         {"templates": ["a photo."]},
     ],
 )
-def test_a_template_without_a_place_for_the_name_is_refused(backbone: Backbone, options: dict[str, Any]) -> None:
-    with pytest.raises(VLPromptError, match=r"^method\.templates?: a template needs {} once"):
+def test_template_without_placeholder_is_rejected(backbone: Backbone, options: dict[str, Any]) -> None:
+    with pytest.raises(VLPromptError, match=r"^method\.templates?: a template must contain {} exactly once"):
         vlprompt.create_method("promptsrc", backbone, NAMES, **options)

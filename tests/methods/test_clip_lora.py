@@ -1,4 +1,4 @@
-"""CLIP-LoRA's updates. What towers do with them is tested in tests/backbones/test_low_rank.py."""
+"""CLIP-LoRA's updates. The towers' side is tested in tests/backbones/test_low_rank.py."""
 
 import math
 
@@ -13,7 +13,7 @@ from tests.helpers.shapes import NAMES, TEXT_DEPTH, TEXT_WIDTH, VISUAL_DEPTH, VI
 from vlprompt import VLPromptError
 
 
-def test_it_starts_as_the_frozen_towers() -> None:
+def test_initial_features_match_the_frozen_towers() -> None:
     method = vlprompt.create_method("clip-lora", uneven(), NAMES)
     assert {name: tuple(value.shape) for name, value in method.named_parameters()} == {
         "text_down": (TEXT_DEPTH, 3, 2, TEXT_WIDTH),
@@ -26,7 +26,7 @@ def test_it_starts_as_the_frozen_towers() -> None:
     assert_close(method(batch()[0]).logits, zero_shot(batch()[0]).logits, atol=1e-4, rtol=0)
 
 
-def test_scale_is_alpha_over_the_root_of_the_rank() -> None:
+def test_scale_is_alpha_over_sqrt_rank() -> None:
     method = vlprompt.create_method("clip-lora", uneven(), NAMES, rank=4, alpha=3)
     adapters = method.adapters()
     assert adapters.text is adapters.visual is None
@@ -34,7 +34,7 @@ def test_scale_is_alpha_over_the_root_of_the_rank() -> None:
     assert (adapters.text_updates.scale, adapters.visual_updates.scale) == (1.5, 1.5)
 
 
-def test_dropout_is_for_training_only() -> None:
+def test_dropout_only_in_training() -> None:
     method = vlprompt.create_method("clip-lora", uneven(), NAMES)
     torch.nn.init.normal_(method.text_up)
     torch.nn.init.normal_(method.visual_up)
@@ -48,7 +48,7 @@ def test_dropout_is_for_training_only() -> None:
     assert_close(bare(images).logits, method(images).logits)
 
 
-def test_templates_are_an_ensemble_of_updated_features() -> None:
+def test_template_ensemble_uses_updated_features() -> None:
     templates = ["a photo of a {}.", "itap of my {}."]
     methods = [vlprompt.create_method("clip-lora", uneven(), NAMES, template=t).eval() for t in (*templates, templates)]
     torch.nn.init.normal_(methods[0].text_up)
@@ -65,7 +65,7 @@ def test_training_lowers_the_loss() -> None:
     assert seen[-1] < 0.5 * seen[0]
 
 
-def test_every_projection_learns() -> None:
+def test_every_projection_receives_gradients() -> None:
     method = vlprompt.create_method("clip-lora", uneven(), NAMES)
     images, labels = batch()
     method.backward(method.loss(method(images), labels))
@@ -74,13 +74,13 @@ def test_every_projection_learns() -> None:
         assert (up.grad.flatten(2).norm(dim=2) > 0).all()
 
 
-def test_frozen_features_are_no_substitute_for_images() -> None:
+def test_frozen_features_are_rejected() -> None:
     method = vlprompt.create_method("clip-lora", uneven(), NAMES)
-    with pytest.raises(VLPromptError, match="adapts the image tower and needs images, not frozen features"):
+    with pytest.raises(VLPromptError, match="adapts the image tower and requires images, got frozen features"):
         method(torch.randn(2, uneven().embed_dim))
 
 
-def test_towers_that_are_not_clips_are_an_error() -> None:
+def test_other_towers_are_rejected() -> None:
     with pytest.raises(VLPromptError, match="ModifiedResNet"):
         vlprompt.create_method("clip-lora", recorded("clip_rn.safetensors"), NAMES)
     timm = open_clip.CLIP(

@@ -8,7 +8,7 @@ from tests.helpers.shapes import JOINT, NAMES, TEXT_WIDTH, batch, losses, uneven
 from vlprompt import VLPromptError
 
 
-def test_the_meta_net_goes_from_the_joint_dimension_to_the_text_towers_width() -> None:
+def test_meta_net_shapes() -> None:
     method = vlprompt.create_method("cocoop", uneven(), NAMES)
     assert {name: tuple(value.shape) for name, value in method.named_parameters()} == {
         "text_context": (4, TEXT_WIDTH),
@@ -19,7 +19,7 @@ def test_the_meta_net_goes_from_the_joint_dimension_to_the_text_towers_width() -
     }
 
 
-def test_a_batch_is_what_coop_is_image_by_image() -> None:
+def test_batch_matches_coop_image_by_image() -> None:
     torch.manual_seed(0)
     method = vlprompt.create_method("cocoop", uneven(), NAMES)
     coop = vlprompt.create_method("coop", uneven(), NAMES, n_ctx=4)
@@ -35,7 +35,7 @@ def test_a_batch_is_what_coop_is_image_by_image() -> None:
     assert not torch.allclose(prediction.text_features[0], prediction.text_features[1])
 
 
-def test_cached_features_and_chunks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_features_and_chunks_give_equal_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     method = vlprompt.create_method("cocoop", uneven(), NAMES)
     images, labels = batch()
 
@@ -50,14 +50,14 @@ def test_cached_features_and_chunks_give_the_same(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(gradients(images), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_there_are_no_text_features_without_images() -> None:
+def test_text_features_require_images() -> None:
     method = vlprompt.create_method("cocoop", uneven(), NAMES)
-    with pytest.raises(VLPromptError, match="text features of method 'cocoop' need images"):
+    with pytest.raises(VLPromptError, match="text features of method 'cocoop' depend on images"):
         method.text_features()
     assert method.class_features() is None
 
 
-def test_new_classes_need_their_names_only() -> None:
+def test_new_classes_require_only_names() -> None:
     method = vlprompt.create_method("cocoop", uneven(), NAMES)
     images, _ = batch()
     before = method(images)
@@ -65,7 +65,7 @@ def test_new_classes_need_their_names_only() -> None:
     torch.testing.assert_close(method(images).logits[:, 1:], before.logits)
 
 
-def test_a_length_of_ones_own_starts_at_random() -> None:
+def test_explicit_length_is_initialized_randomly() -> None:
     torch.manual_seed(0)
     words = vlprompt.create_method("cocoop", uneven(), NAMES)
     torch.testing.assert_close(words.text_context.detach(), uneven().text.words("a photo of a"))

@@ -1,4 +1,4 @@
-"""E2MIM part by part, since no recorded case of it exists."""
+"""E2MIM term by term, since it has no recorded cases."""
 
 import math
 from itertools import product
@@ -48,7 +48,7 @@ def predicted(method: Method[Any], index: Tensor) -> tuple[Prediction, Tensor]:
     return prediction, labels[index]
 
 
-def test_the_loss_is_the_sum_of_its_parts() -> None:
+def test_loss_is_the_weighted_sum_of_terms() -> None:
     method = e2mim(lambda_mi=3.0, lambda_aug=0.25)
     terms = method.loss(*predicted(method, torch.tensor([0, 5, 9])))
     assert list(terms) == ["total", "cross_entropy", "augmentation", "mutual_information"]
@@ -58,7 +58,7 @@ def test_the_loss_is_the_sum_of_its_parts() -> None:
 
 
 @pytest.mark.parametrize(("estimator", "critic"), list(product(ESTIMATORS, CRITICS)))
-def test_context_and_critic_learn(estimator: str, critic: str) -> None:
+def test_context_and_critic_receive_gradients(estimator: str, critic: str) -> None:
     method = e2mim(estimator=estimator, critic=critic)
     prediction, labels = predicted(method, torch.tensor([0, 5, 9]))
     terms = method.loss(prediction, labels)
@@ -72,7 +72,7 @@ def test_context_and_critic_learn(estimator: str, critic: str) -> None:
         assert max(gradients[key].norm() for key in gradients if "critic" in key) > 0  # type: ignore[union-attr]
 
 
-def test_information_grows_with_training() -> None:
+def test_training_increases_mutual_information() -> None:
     method = e2mim(lambda_aug=0, critic="bilinear", ctx_init=None)
     optimizer = torch.optim.Adam(method.parameters(), lr=0.02)
     seen = []
@@ -85,7 +85,7 @@ def test_information_grows_with_training() -> None:
     assert seen[0] < 0.5 < seen[-1] <= math.log(3)
 
 
-def test_virtual_images_are_mixtures_of_the_other_shots_of_their_class() -> None:
+def test_virtual_images_mix_other_shots_of_their_class() -> None:
     method = e2mim()
     index = torch.tensor([0, 1, 2, 5])  # three of the four shots of class 0, one of class 1, none of class 2
     classes, virtual = method.virtual_images(*predicted(method, index))
@@ -98,7 +98,7 @@ def test_virtual_images_are_mixtures_of_the_other_shots_of_their_class() -> None
     torch.testing.assert_close(virtual.norm(dim=1), torch.ones(2))
 
 
-def test_alpha_says_how_much_shots_are_mixed() -> None:
+def test_alpha_controls_mixing() -> None:
     def nearest(alpha: float) -> Tensor:
         method = e2mim(alpha=alpha)
         prediction = predicted(method, torch.tensor([0, 4, 8]))
@@ -110,7 +110,7 @@ def test_alpha_says_how_much_shots_are_mixed() -> None:
     assert nearest(100.0).max() < 0.99
 
 
-def test_without_an_index_the_nearest_shot_is_the_image_itself() -> None:
+def test_nearest_shot_is_excluded_without_an_index() -> None:
     method = e2mim()
     index = torch.tensor([2, 6, 7, 11])
     prediction, labels = predicted(method, index)
@@ -119,7 +119,7 @@ def test_without_an_index_the_nearest_shot_is_the_image_itself() -> None:
     assert method._in_batch(prediction, labels).tolist() == index.tolist()
 
 
-def test_a_gate_opens_for_images_that_the_critic_finds_with_their_class() -> None:
+def test_gate_opens_for_images_that_match_their_class() -> None:
     method = e2mim(gate_max=0.8)
     text = F.normalize(torch.randn(3, JOINT), dim=-1)
     fitting, foreign = F.normalize(text[[0]] + 0.5 * text[[2]], dim=-1), -text[[0]]
@@ -132,7 +132,7 @@ def test_a_gate_opens_for_images_that_the_critic_finds_with_their_class() -> Non
 
 
 def gain(method: Method[Any], *, honest: bool) -> float:
-    """Return by how much explored views lower the cross-entropy, mean over many batches."""
+    """Return the mean decrease of the cross-entropy by explored views, over many batches."""
     drawn = torch.Generator().manual_seed(1)
     total = 0.0
     for _ in range(60):
@@ -148,7 +148,7 @@ def gain(method: Method[Any], *, honest: bool) -> float:
 
 
 @torch.no_grad()
-def test_images_that_say_nothing_of_their_class_gain_nothing() -> None:
+def test_uninformative_images_give_no_gain() -> None:
     method = e2mim(gate_max=1.0)
     method.shots = F.normalize(torch.randn(30, JOINT, generator=torch.Generator().manual_seed(2)), dim=-1)
     method.shot_labels = torch.arange(3).repeat(10)
@@ -164,7 +164,7 @@ def test_without_prepare_there_are_no_virtual_images() -> None:
     torch.testing.assert_close(terms["augmentation"], 2 * terms["cross_entropy"])
 
 
-def test_one_shot_has_no_virtual_images() -> None:
+def test_single_shot_has_no_virtual_images() -> None:
     method = e2mim(per_class=1)
     prediction, labels = predicted(method, torch.tensor([0, 2]))
     classes, virtual = method.virtual_images(prediction, labels)
@@ -176,7 +176,7 @@ def test_one_shot_has_no_virtual_images() -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_a_single_class_has_nothing_to_be_told_from(estimator: str) -> None:
+def test_single_class_has_no_mutual_information(estimator: str) -> None:
     method = vlprompt.create_method("e2mim", uneven(), ["dog"], estimator=estimator)
     method.prepare(TensorDataset(shots()[0][:4], torch.zeros(4, dtype=torch.int64)), None)
     terms = method.loss(*predicted(method, torch.tensor([0, 1])))
@@ -184,7 +184,7 @@ def test_a_single_class_has_nothing_to_be_told_from(estimator: str) -> None:
     assert "mutual_information" not in terms
 
 
-def test_the_ensemble_is_for_evaluation() -> None:
+def test_ensemble_only_in_evaluation() -> None:
     soft, method = e2mim(r=0.0), e2mim(r=0.25)
     torch.testing.assert_close(method.text_features(), soft.text_features())
     soft.eval()
@@ -197,7 +197,7 @@ def test_the_ensemble_is_for_evaluation() -> None:
     torch.testing.assert_close(hand.text_features(), hand.template_features)
 
 
-def test_the_second_view_is_an_ensemble_of_all_templates() -> None:
+def test_second_view_averages_all_templates() -> None:
     alone = e2mim(templates=[], template="an icon of a {}.")
     frozen = vlprompt.create_method("zero-shot", uneven(), NAMES, template="an icon of a {}.")
     torch.testing.assert_close(alone.template_features, frozen.text_features())
@@ -206,7 +206,7 @@ def test_the_second_view_is_an_ensemble_of_all_templates() -> None:
     torch.testing.assert_close(two.template_features, frozen.text_features())
 
 
-def test_shots_stay_out_of_the_saved_prompts() -> None:
+def test_state_dict_excludes_shots() -> None:
     assert e2mim().state_dict().keys() == {"text_context", "critic.log_scale"}
     assert e2mim(lambda_mi=0, lambda_aug=0).state_dict().keys() == {"text_context"}
     assert e2mim(lambda_mi=0, gate_max=0).state_dict().keys() == {"text_context"}
@@ -224,7 +224,7 @@ def tuned(name: str, folder: Path, weights: Path, pictures: Path, lr: float = 0.
     return run_experiment(config, folder)
 
 
-def test_without_its_parts_it_is_coop_bit_for_bit(weights: Path, pictures: Path, tmp_path: Path) -> None:
+def test_zero_weights_are_exactly_coop(weights: Path, pictures: Path, tmp_path: Path) -> None:
     none = {"lambda_mi": 0, "lambda_aug": 0, "r": 0}
     ours = tuned("e2mim", tmp_path / "ours", weights, pictures, **none)
     theirs = tuned("coop", tmp_path / "coop", weights, pictures)
@@ -234,7 +234,7 @@ def test_without_its_parts_it_is_coop_bit_for_bit(weights: Path, pictures: Path,
     assert torch.equal(*contexts)
 
 
-def test_a_whole_run_lowers_the_loss_and_is_read_again(weights: Path, pictures: Path, tmp_path: Path) -> None:
+def test_run_lowers_the_loss_and_can_be_reloaded(weights: Path, pictures: Path, tmp_path: Path) -> None:
     record = tuned("e2mim", tmp_path / "run", weights, pictures, lr=5e-4)
     assert record.history[-1].losses["total"] < record.history[0].losses["total"] - 0.05
     assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]

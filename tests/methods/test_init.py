@@ -28,7 +28,7 @@ def test_words_are_split_into_learned_and_frozen(length: int, words: str, left: 
     assert tower.tokenizer.encode(frozen) == tower.tokenizer.encode(words.replace("_", " "))[length:]
 
 
-def test_more_vectors_than_words_start_from_noise() -> None:
+def test_vectors_beyond_the_words_are_random() -> None:
     torch.manual_seed(0)
     context, frozen = context_and_words(uneven(), 40, "a photo")
     assert (context.shape, frozen) == ((40, TEXT_WIDTH), "")
@@ -37,20 +37,20 @@ def test_more_vectors_than_words_start_from_noise() -> None:
 
 
 @pytest.mark.parametrize("words", [None, ""])
-def test_no_words_are_noise(words: str | None) -> None:
+def test_context_without_words_is_random(words: str | None) -> None:
     context, frozen = context_and_words(uneven(), 40, words)
     assert frozen == ""
     assert 0.018 < context.std() < 0.022
 
 
-def test_a_cut_through_a_character_is_an_error() -> None:
+def test_cut_through_a_character_is_rejected() -> None:
     with pytest.raises(VLPromptError, match="3 context vectors end inside a word of ctx_init='日本語'"):
         context_and_words(uneven(), 3, "日本語")
 
 
-def test_usual_depths_stop_at_the_tower_and_own_ones_do_not() -> None:
+def test_default_depth_is_limited_by_the_tower() -> None:
     assert prompt_depth("depth", None, 9, 12) == 9
     assert prompt_depth("depth", None, 9, 3) == 3
     assert prompt_depth("depth", 3, 9, 3) == 3
-    with pytest.raises(VLPromptError, match="depth_text=4: the tower has 3 layers; use 1 to 3"):
+    with pytest.raises(VLPromptError, match="depth_text must be at most 3, the number of layers of the tower, got 4"):
         prompt_depth("depth_text", 4, 9, 3)

@@ -21,7 +21,7 @@ def test_each_tower_has_its_own_depth_and_length() -> None:
 
 
 @pytest.mark.parametrize("words", ["a photo of a", "a drawing with"])
-def test_shallow_words_are_the_template_whatever_is_learned_of_them(words: str) -> None:
+def test_frozen_words_complete_the_template(words: str) -> None:
     expected = vlprompt.create_method("zero-shot", uneven(), NAMES, template=words + " {}.").text_features()
     for length in (1, 3):
         method = vlprompt.create_method("ivlp", uneven(), NAMES, n_text=length, depth_text=1, ctx_init=words)
@@ -37,7 +37,7 @@ def test_training_lowers_the_loss() -> None:
 @pytest.mark.parametrize(
     ("option", "layers"), [("depth_text", TEXT_DEPTH), ("depth_visual", VISUAL_DEPTH)], ids=["text", "visual"]
 )
-def test_a_depth_over_the_towers_is_an_error(option: str, layers: int) -> None:
+def test_depth_above_the_towers_is_rejected(option: str, layers: int) -> None:
     vlprompt.create_method("ivlp", uneven(), NAMES, **{option: layers})
-    with pytest.raises(VLPromptError, match=f"{option}={layers + 1}: the tower has {layers} layers"):
+    with pytest.raises(VLPromptError, match=f"{option} must be at most {layers}, .* got {layers + 1}"):
         vlprompt.create_method("ivlp", uneven(), NAMES, **{option: layers + 1})

@@ -6,7 +6,7 @@ import vlprompt
 from tests.helpers.shapes import NAMES, TEXT_WIDTH, batch, losses, uneven
 
 
-def test_words_of_the_template_have_no_distance_to_it() -> None:
+def test_context_from_template_words_has_zero_distance() -> None:
     method = vlprompt.create_method("kgcoop", uneven(), NAMES, template="a photo of a {}.")
     images, labels = batch()
     assert method.text_context.shape == (4, TEXT_WIDTH)
@@ -15,7 +15,7 @@ def test_words_of_the_template_have_no_distance_to_it() -> None:
     torch.testing.assert_close(terms.total, terms["cross_entropy"])
 
 
-def test_without_its_weight_it_is_coop() -> None:
+def test_zero_weight_is_coop() -> None:
     torch.manual_seed(0)
     coop = vlprompt.create_method("coop", uneven(), NAMES, n_ctx=3)
     method = vlprompt.create_method("kgcoop", uneven(), NAMES, n_ctx=3, weight=0.0)
@@ -27,7 +27,7 @@ def test_without_its_weight_it_is_coop() -> None:
     torch.testing.assert_close(method.text_context.grad, coop.text_context.grad)
 
 
-def test_the_knowledge_is_of_the_classes_named_now() -> None:
+def test_knowledge_follows_the_class_names() -> None:
     templates = ["a {}.", "a drawing of a {}."]
     method = vlprompt.create_method("kgcoop", uneven(), NAMES, template=templates)
     method.set_class_names(["cat", "dog"])
@@ -36,7 +36,7 @@ def test_the_knowledge_is_of_the_classes_named_now() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_its_weight_keeps_the_text_features_near() -> None:
+def test_weight_keeps_text_features_close() -> None:
     distances = []
     for weight in (0.0, 8.0):
         method = vlprompt.create_method("kgcoop", uneven(), NAMES, weight=weight)

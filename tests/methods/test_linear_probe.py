@@ -1,4 +1,4 @@
-"""The linear probe against scikit-learn's own answers."""
+"""The linear probe against scikit-learn's predictions."""
 
 import numpy
 import pytest
@@ -22,7 +22,7 @@ def shots(per_class: int, classes: int = 3, seed: int = 0, noise: float = 1.0) -
 
 
 @pytest.mark.parametrize("names", [NAMES, NAMES[:2]])
-def test_probabilities_are_scikit_learns(names: list[str]) -> None:
+def test_probabilities_match_scikit_learn(names: list[str]) -> None:
     features, labels = shots(4, len(names))
     method = vlprompt.create_method("linear-probe", uneven(), names)
     method.prepare(TensorDataset(features, labels), None)
@@ -35,7 +35,7 @@ def test_probabilities_are_scikit_learns(names: list[str]) -> None:
     assert not list(method.parameters())
 
 
-def test_validation_images_choose_the_strength() -> None:
+def test_regularization_is_selected_on_validation_images() -> None:
     features, labels = shots(2, noise=2.5)
     val_features, val_labels = shots(6, seed=1, noise=2.5)
     method = vlprompt.create_method("linear-probe", uneven(), NAMES)
@@ -51,7 +51,7 @@ def test_validation_images_choose_the_strength() -> None:
     assert best != pytest.approx(CLIP_C)
 
 
-def test_a_class_without_shots_is_never_the_answer() -> None:
+def test_class_without_shots_is_never_predicted() -> None:
     features, labels = shots(3)
     kept = labels != 1
     method = vlprompt.create_method("linear-probe", uneven(), NAMES)
@@ -61,13 +61,13 @@ def test_a_class_without_shots_is_never_the_answer() -> None:
     assert (probabilities[kept].argmax(-1) == labels[kept]).all()
 
 
-def test_one_class_is_the_answer() -> None:
+def test_single_class_is_always_predicted() -> None:
     features, labels = shots(3, classes=1)
     method = vlprompt.create_method("linear-probe", uneven(), ["dog"])
     method.prepare(TensorDataset(features, labels), None)
     assert (method(features).logits.softmax(-1) == 1).all()
 
 
-def test_its_rows_cannot_name_new_classes() -> None:
+def test_new_classes_are_rejected() -> None:
     with pytest.raises(VLPromptError, match="cannot name new ones"):
         vlprompt.create_method("linear-probe", uneven(), NAMES).set_class_names(["cat"])

@@ -8,7 +8,7 @@ from tests.helpers.shapes import NAMES, TEXT_WIDTH, VISUAL_DEPTH, VISUAL_WIDTH, 
 from vlprompt import VisualPrompts, VLPromptError
 
 
-def test_projections_go_from_one_width_to_the_other() -> None:
+def test_projection_shapes() -> None:
     method = vlprompt.create_method("maple", uneven(), NAMES, n_ctx=3)
     assert method.text_deep.shape == (VISUAL_DEPTH - 1, 3, TEXT_WIDTH)  # as many layers as both towers have
     assert len(method.text_to_visual.deep_projections) == VISUAL_DEPTH - 1
@@ -31,7 +31,7 @@ def test_shallow_prompts_have_one_projection() -> None:
     assert visual is not None and visual.deep is None
 
 
-def test_images_teach_the_text_prompts() -> None:
+def test_image_loss_updates_text_prompts() -> None:
     method = vlprompt.create_method("maple", uneven(), NAMES)
     images = torch.randn(2, 3, 32, 32)
     method.image_features(images).sum().backward()
@@ -45,6 +45,6 @@ def test_training_lowers_the_loss() -> None:
     assert seen[-1] < 0.9 * seen[0]
 
 
-def test_a_depth_over_either_tower_is_an_error() -> None:
-    with pytest.raises(VLPromptError, match=f"depth={VISUAL_DEPTH + 1}: the tower has {VISUAL_DEPTH} layers"):
+def test_depth_above_either_tower_is_rejected() -> None:
+    with pytest.raises(VLPromptError, match=f"depth must be at most {VISUAL_DEPTH}, .* got {VISUAL_DEPTH + 1}"):
         vlprompt.create_method("maple", uneven(), NAMES, depth=VISUAL_DEPTH + 1)

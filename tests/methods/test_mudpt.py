@@ -20,7 +20,7 @@ def mudpt(**options: Any) -> Method[Any]:
 
 
 @pytest.mark.parametrize("fusion", ["transformer", "linear"])
-def test_each_side_is_sent_prompts_of_its_own_width(fusion: str) -> None:
+def test_prompts_have_the_width_of_their_tower(fusion: str) -> None:
     assert len({TEXT_WIDTH, VISUAL_WIDTH, JOINT}) == 3
     method = mudpt(n_ctx=2, fusion=fusion)
     adapters = method.adapters()
@@ -37,7 +37,7 @@ def test_each_side_is_sent_prompts_of_its_own_width(fusion: str) -> None:
     assert text.context is method.text_context
 
 
-def test_linear_fusion_has_one_layer_for_the_first_and_one_for_all_others() -> None:
+def test_linear_fusion_layers() -> None:
     method = mudpt(n_ctx=2, fusion="linear")
     carried = {name for name, _ in method.named_parameters() if "projection" in name and name.endswith("weight")}
     assert carried == {
@@ -50,7 +50,7 @@ def test_linear_fusion_has_one_layer_for_the_first_and_one_for_all_others() -> N
     torch.testing.assert_close(sent[2], method.text_deep[1] @ shared.weight.T + shared.bias)
 
 
-def test_the_injection_model_sees_the_prompts_of_one_layer_at_a_time() -> None:
+def test_injection_model_processes_layers_separately() -> None:
     torch.manual_seed(0)
     model = InjectionModel(192, 64)
     assert model.block.attn.num_heads == 3
@@ -63,7 +63,7 @@ def test_the_injection_model_sees_the_prompts_of_one_layer_at_a_time() -> None:
     torch.testing.assert_close(model(changed)[[0, 1, 3]], sent[[0, 1, 3]])
 
 
-def test_text_to_visual_has_no_prompts_of_the_image_tower() -> None:
+def test_text_to_visual_has_no_learned_visual_prompts() -> None:
     for fusion in ("transformer", "linear"):
         method = mudpt(direction="text-to-visual", fusion=fusion)
         names = {name.split(".")[0] for name, _ in method.named_parameters()}
@@ -74,7 +74,7 @@ def test_text_to_visual_has_no_prompts_of_the_image_tower() -> None:
 
 @pytest.mark.parametrize("fusion", ["transformer", "linear"])
 @pytest.mark.parametrize("direction", ["both", "text-to-visual"])
-def test_one_layer_has_nothing_deep(fusion: str, direction: str) -> None:
+def test_depth_one_has_no_deep_prompts(fusion: str, direction: str) -> None:
     method = mudpt(depth=1, fusion=fusion, direction=direction)
     adapters = method.adapters()
     text, visual = adapters.text, adapters.visual
@@ -86,7 +86,7 @@ def test_one_layer_has_nothing_deep(fusion: str, direction: str) -> None:
     assert not any("deep" in name or "visual_to_text" in name for name, _ in method.named_parameters())
 
 
-def test_what_each_tower_shows_teaches_the_other_ones_prompts() -> None:
+def test_gradients_flow_between_towers() -> None:
     method = mudpt()
     images, _ = batch()
     method.image_features(images).sum().backward()
@@ -98,7 +98,7 @@ def test_what_each_tower_shows_teaches_the_other_ones_prompts() -> None:
     assert method.visual_context.grad is None  # the first layer is fused one way
 
 
-def test_words_behind_the_context_are_dropped() -> None:
+def test_words_after_the_context_are_dropped() -> None:
     short, exact = mudpt(n_ctx=2), mudpt(n_ctx=2, ctx_init="a photo")
     torch.testing.assert_close(short.text_context, exact.text_context)
     torch.testing.assert_close(short.text_features(), exact.text_features())
@@ -110,8 +110,8 @@ def test_training_lowers_the_loss(fusion: str) -> None:
     assert seen[-1] < 0.9 * seen[0]
 
 
-def test_bad_options_are_errors() -> None:
-    with pytest.raises(VLPromptError, match=f"depth={LAYERS + 1}: the tower has {LAYERS} layers"):
+def test_invalid_options_are_rejected() -> None:
+    with pytest.raises(VLPromptError, match=f"depth must be at most {LAYERS}, .* got {LAYERS + 1}"):
         mudpt(depth=LAYERS + 1)
     with pytest.raises(VLPromptError, match=r"method.direction: must be .* got 'visual-to-text'"):
         mudpt(direction="visual-to-text")

@@ -26,14 +26,14 @@ def log_ratio(x: Tensor, y: Tensor, correlation: float) -> Tensor:
 
 @pytest.mark.parametrize("correlation", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("estimator", [infonce, dv])
-def test_the_best_critic_gives_the_information(estimator: Callable[[Tensor], Tensor], correlation: float) -> None:
+def test_optimal_critic_gives_the_mutual_information(estimator: Callable[[Tensor], Tensor], correlation: float) -> None:
     x, y = pairs(3000, correlation)
     estimate = estimator(log_ratio(x[:, None], y[None], correlation))
     assert estimate.item() == pytest.approx(-math.log(1 - correlation**2) / 2, abs=0.03)
 
 
 @pytest.mark.parametrize("correlation", [0.3, 0.6, 0.9])
-def test_jsd_is_the_integral_that_it_stands_for(correlation: float) -> None:
+def test_jsd_matches_its_integral(correlation: float) -> None:
     grid = torch.linspace(-8, 8, 801, dtype=torch.float64)
     u, v = grid[:, None], grid[None]
     ratio = log_ratio(u, v, correlation)
@@ -50,7 +50,7 @@ def test_jsd_is_the_integral_that_it_stands_for(correlation: float) -> None:
     assert jsd(log_ratio(x[:, None], y[None], correlation)).item() == pytest.approx(expected, abs=0.03)
 
 
-def test_infonce_never_exceeds_the_logarithm_of_the_number_of_pairs() -> None:
+def test_infonce_is_at_most_log_of_pairs() -> None:
     for count in (2, 7, 50):
         assert infonce(1000 * torch.eye(count)).item() == pytest.approx(math.log(count))
         generator = torch.Generator().manual_seed(count)
@@ -61,7 +61,7 @@ def test_infonce_never_exceeds_the_logarithm_of_the_number_of_pairs() -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS.values())
-def test_an_estimate_grows_as_the_pairs_stand_out(estimator: Callable[[Tensor], Tensor]) -> None:
+def test_estimate_increases_with_contrast(estimator: Callable[[Tensor], Tensor]) -> None:
     values = [estimator(scale * (torch.eye(6) - 0.5)).item() for scale in (0.0, 1.0, 3.0)]
     assert values == sorted(set(values))
     uninformed = {"infonce": 0.0, "dv": 0.0, "jsd": -math.log(4)}
@@ -70,7 +70,7 @@ def test_an_estimate_grows_as_the_pairs_stand_out(estimator: Callable[[Tensor], 
 
 
 @pytest.mark.parametrize("critic", CRITICS)
-def test_a_critic_scores_every_pair_by_itself(critic: str) -> None:
+def test_critic_scores_pairs_independently(critic: str) -> None:
     torch.manual_seed(0)
     score = CRITICS[critic](16)
     u, v = torch.nn.functional.normalize(torch.randn(2, 5, 16), dim=-1)
@@ -80,13 +80,13 @@ def test_a_critic_scores_every_pair_by_itself(critic: str) -> None:
         torch.testing.assert_close(score(u[i : i + 1], v[j : j + 1])[0, 0], together[i, j])
 
 
-def test_the_bilinear_critic_starts_as_the_cosine_one() -> None:
+def test_bilinear_critic_initially_matches_cosine() -> None:
     u, v = torch.nn.functional.normalize(torch.randn(2, 5, 16), dim=-1)
     torch.testing.assert_close(CRITICS["bilinear"](16)(u, v), CRITICS["cosine"](16)(u, v))
 
 
 @pytest.mark.parametrize(("critic", "estimator"), list(product(CRITICS, ESTIMATORS)))
-def test_training_a_critic_finds_the_pairs(critic: str, estimator: str) -> None:
+def test_trained_critic_identifies_pairs(critic: str, estimator: str) -> None:
     torch.manual_seed(0)
     u = torch.nn.functional.normalize(torch.randn(12, 16), dim=-1)
     v = torch.nn.functional.normalize(u + 0.5 * torch.randn(12, 16) / 4, dim=-1)

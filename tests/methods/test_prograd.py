@@ -73,7 +73,7 @@ def gradient(method: Method[Any], fabric: Any = None) -> Tensor:
 
 
 @given(seed=st.integers(0, 2**32), strength=st.floats(0, 2))
-def test_the_projection_takes_off_a_share_of_the_conflict(seed: int, strength: float) -> None:
+def test_projection_removes_a_share_of_the_conflict(seed: int, strength: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     g, k = torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
     dot = (g * k).sum()
@@ -86,14 +86,14 @@ def test_the_projection_takes_off_a_share_of_the_conflict(seed: int, strength: f
         torch.testing.assert_close(result - (result * k).sum() / k.square().sum() * k, across)
 
 
-def test_no_knowledge_leaves_the_gradient_and_an_overflow_is_not_hidden() -> None:
+def test_projection_with_zero_and_overflowing_knowledge() -> None:
     g = torch.tensor([1.0, -2.0])
     assert torch.equal(projected(g, torch.zeros(2), 1.0), g)
     for bad in (float("inf"), float("nan")):
         assert not projected(g, torch.tensor([bad, 1.0]), 1.0).isfinite().all()
 
 
-def test_strength_is_what_it_says_it_is() -> None:
+def test_strength_scales_the_projection() -> None:
     method = conflicting()
     images, labels = batch()
     terms = method.loss(method(images), labels)
@@ -105,12 +105,12 @@ def test_strength_is_what_it_says_it_is() -> None:
     assert abs((whole * k).sum()) < 1e-4 * g.norm() * k.norm()
 
 
-def test_a_loss_scale_scales_the_result() -> None:
+def test_gradient_is_linear_in_the_loss_scale() -> None:
     expected = gradient(conflicting())
     torch.testing.assert_close(gradient(conflicting(), Scaling(2.0**16)) / 2**16, expected)
 
 
-def test_a_step_under_the_real_loss_scaler_is_the_plain_one() -> None:
+def test_step_under_the_grad_scaler_matches_fp32() -> None:
     steps = []
     for plugins in ([], [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]):
         fabric = Fabric(accelerator="cpu", devices=1, plugins=plugins)
@@ -126,12 +126,12 @@ def test_a_step_under_the_real_loss_scaler_is_the_plain_one() -> None:
     assert (scaled - plain).norm() < 0.1 * plain.norm()
 
 
-def test_gradients_of_an_earlier_step_do_not_count() -> None:
+def test_earlier_gradients_are_discarded() -> None:
     method = conflicting()
     torch.testing.assert_close(gradient(method), gradient(method))
 
 
-def test_fabric_and_class_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fabric_and_class_chunks_do_not_change_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = gradient(conflicting())
     torch.testing.assert_close(gradient(conflicting(), Fabric(accelerator="cpu", devices=1)), expected)
     monkeypatch.setattr(uneven().text, "chunk_size", 2)  # the two passes go through one checkpointed graph
@@ -140,7 +140,7 @@ def test_fabric_and_class_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.skipif(not torch.distributed.is_available() or sys.platform == "win32", reason="forks processes")
-def test_two_devices_are_one_batch() -> None:
+def test_two_devices_match_one_batch() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", TWO_DEVICES], cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -149,7 +149,7 @@ def test_two_devices_are_one_batch() -> None:
     assert float(distance) < 1e-5
 
 
-def test_words_end_the_context_behind_zeros() -> None:
+def test_context_is_zeros_followed_by_words() -> None:
     method = vlprompt.create_method("prograd", uneven(), NAMES, n_ctx=6, ctx_init="a photo of a")
     assert method.text_context.shape == (6, TEXT_WIDTH)
     assert not method.text_context[:2].any()
@@ -158,7 +158,7 @@ def test_words_end_the_context_behind_zeros() -> None:
     assert longer.text_context.shape == (4, TEXT_WIDTH)
 
 
-def test_class_specific_contexts_differ_and_cannot_move() -> None:
+def test_class_specific_contexts() -> None:
     method = conflicting(class_specific=True)
     assert method.text_context.shape == (3, 4, TEXT_WIDTH)
     assert not torch.equal(method.text_context[0], method.text_context[1])

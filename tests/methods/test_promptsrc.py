@@ -18,7 +18,7 @@ def method(**options: Any) -> Method[Any]:
 
 
 def moved(made: Method[Any], epochs: int) -> dict[str, list[torch.Tensor]]:
-    """Add noise to the prompts for some epochs, and return them epoch by epoch."""
+    """Add noise to the prompts for some epochs, and return the prompts of every epoch."""
     seen: dict[str, list[torch.Tensor]] = {name: [] for name, _ in made.named_parameters()}
     for epoch in range(1, epochs + 1):
         with torch.no_grad():
@@ -52,7 +52,7 @@ def test_evaluation_uses_the_weighted_average_of_the_epochs(mean: float, std: fl
     assert trained is not None and trained.context is made.text_context
 
 
-def test_an_average_of_vanishing_weights_is_finite() -> None:
+def test_average_with_vanishing_weights_is_finite() -> None:
     made = method(gpa_mean=60, gpa_std=0.5)
     first = moved(made, 1)["text_context"][0]
     text = made.eval().adapters().text
@@ -60,7 +60,7 @@ def test_an_average_of_vanishing_weights_is_finite() -> None:
     assert torch.equal(text.context, first)
 
 
-def test_before_the_first_epoch_the_prompts_are_used_as_they_are() -> None:
+def test_prompts_are_not_averaged_before_the_first_epoch() -> None:
     made = method().eval()
     with torch.no_grad():
         made.text_context.add_(1)
@@ -68,7 +68,7 @@ def test_before_the_first_epoch_the_prompts_are_used_as_they_are() -> None:
     assert text is not None and text.context is made.text_context
 
 
-def test_the_average_travels_with_the_state() -> None:
+def test_state_dict_includes_the_average() -> None:
     made, other = method(gpa_std=30), method(gpa_std=30)
     moved(made, 3)
     other.load_prompts(made.state_dict())
@@ -77,14 +77,19 @@ def test_the_average_travels_with_the_state() -> None:
     assert not torch.allclose(other.train()(images).logits, made.eval()(images).logits, atol=1e-3)
 
 
-def test_the_number_of_epochs_must_be_the_runs() -> None:
-    method().set_epochs(7)
-    with pytest.raises(VLPromptError, match=r"gpa_epochs=20 and optim.epochs=7 differ"):
+def test_gpa_epochs_must_match_the_run() -> None:
+    made = method()
+    with pytest.raises(VLPromptError, match=r"number of epochs is unknown before training; set method\.gpa_epochs"):
+        _ = made.gpa_weights
+    made.set_epochs(7)
+    assert made.gpa_weights.shape == (7,)
+    assert_close(made.gpa_weights.sum(), torch.tensor(1.0))
+    with pytest.raises(VLPromptError, match=r"gpa_epochs must equal optim.epochs=7, got 20"):
         method(gpa_epochs=20).set_epochs(7)
     method(gpa_epochs=7).set_epochs(7)
 
 
-def test_frozen_text_features_average_before_they_are_normalized() -> None:
+def test_frozen_text_features_are_averaged_before_normalization() -> None:
     made, frozen = method(), uneven()
     raw = [
         frozen.encode_text(frozen.tokenize([t.format(n) for n in made.class_names])) for t in ("a {}.", "an old {}.")
@@ -98,7 +103,7 @@ def test_frozen_text_features_average_before_they_are_normalized() -> None:
     assert extras["frozen_logits"].shape == (6, 2)
 
 
-def test_frozen_towers_are_not_asked_where_no_loss_follows() -> None:
+def test_frozen_towers_do_not_run_in_evaluation() -> None:
     made, (images, labels) = method().eval(), batch()
     with torch.no_grad():
         prediction = made(images)
@@ -109,7 +114,7 @@ def test_frozen_towers_are_not_asked_where_no_loss_follows() -> None:
     assert not any(value.requires_grad for value in made(batch()[0]).extras.values())
 
 
-def test_training_lowers_the_loss_and_weights_count() -> None:
+def test_training_lowers_the_loss_with_term_weights() -> None:
     seen = losses(method(), lr=0.003)
     assert seen[-1] < 0.95 * seen[0]
     images, labels = batch()
@@ -119,6 +124,6 @@ def test_training_lowers_the_loss_and_weights_count() -> None:
     assert_close(terms.total, terms["cross_entropy"] + terms["logits"])
 
 
-def test_templates_are_needed() -> None:
+def test_empty_templates_are_rejected() -> None:
     with pytest.raises(VLPromptError, match=r"method.templates: must not be empty, got \[\]"):
         method(templates=[])

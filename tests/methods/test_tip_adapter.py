@@ -1,4 +1,4 @@
-"""Tip-Adapter with and without learned keys, and whole runs of methods that are bound to their classes."""
+"""Tip-Adapter with and without learned keys, and complete runs of class-bound methods."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def config(weights: Path, pictures: Path) -> Any:
 
 
 @BOTH
-def test_logits_are_the_papers(name: str) -> None:
+def test_logits_match_the_paper(name: str) -> None:
     features, labels = shots(2)
     method = vlprompt.create_method(name, uneven(), NAMES)
     zero_shot = vlprompt.create_method("zero-shot", uneven(), NAMES)
@@ -52,7 +52,7 @@ def test_logits_are_the_papers(name: str) -> None:
 
 
 @BOTH
-def test_without_shots_it_is_zero_shot(name: str) -> None:
+def test_empty_cache_is_zero_shot(name: str) -> None:
     features, labels = shots(2)
     zero_shot = vlprompt.create_method("zero-shot", uneven(), NAMES)
     method = vlprompt.create_method(name, uneven(), NAMES)
@@ -62,7 +62,7 @@ def test_without_shots_it_is_zero_shot(name: str) -> None:
     torch.testing.assert_close(method(features).logits[:, 1], zero_shot(features).logits[:, 1])
 
 
-def test_no_pair_of_the_grid_does_better_on_validation_images() -> None:
+def test_best_pair_of_the_grid_is_selected() -> None:
     features, labels = shots(2, noise=2.5)
     val_features, val_labels = shots(6, seed=1, noise=2.5)
     method = vlprompt.create_method("tip-adapter", uneven(), NAMES)
@@ -79,7 +79,7 @@ def test_no_pair_of_the_grid_does_better_on_validation_images() -> None:
 
 
 @BOTH
-def test_a_state_brings_the_caches_size(name: str) -> None:
+def test_state_sets_the_cache_size(name: str) -> None:
     features, labels = shots(2)
     tuned = vlprompt.create_method(name, uneven(), NAMES)
     tuned.prepare(TensorDataset(features, labels), TensorDataset(features, labels))
@@ -91,7 +91,7 @@ def test_a_state_brings_the_caches_size(name: str) -> None:
         fresh.load_prompts({"weight": torch.zeros(3)})
 
 
-def test_keys_are_learned_where_that_is_asked_for() -> None:
+def test_keys_are_trainable_in_tip_adapter_f() -> None:
     features, labels = shots(2)
     training_free = vlprompt.create_method("tip-adapter", uneven(), NAMES)
     learned = vlprompt.create_method("tip-adapter-f", uneven(), NAMES)
@@ -103,7 +103,7 @@ def test_keys_are_learned_where_that_is_asked_for() -> None:
     torch.testing.assert_close(training_free.keys, features)
 
 
-def test_learned_keys_train_at_the_papers_values_and_are_searched_after_every_epoch() -> None:
+def test_learned_keys_train_with_initial_alpha_and_beta() -> None:
     features, labels = shots(2, noise=2.5)
     val_features, val_labels = shots(6, seed=1, noise=2.5)
     method = vlprompt.create_method("tip-adapter-f", uneven(), NAMES)
@@ -119,7 +119,7 @@ def test_learned_keys_train_at_the_papers_values_and_are_searched_after_every_ep
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_an_interrupted_run_of_learned_keys_goes_on_bit_for_bit(optimizer: str, config: Any, tmp_path: Path) -> None:
+def test_interrupted_run_with_learned_keys_resumes_exactly(optimizer: str, config: Any, tmp_path: Path) -> None:
     settings = config("tip-adapter-f", optim={"optimizer": optimizer, "epochs": 4, "batch_size": 5, "lr": 0.1})
     whole = run_experiment(settings, tmp_path / "whole")
     assert whole.trainable_parameters == 4 * 4 * 32
@@ -135,7 +135,7 @@ def test_an_interrupted_run_of_learned_keys_goes_on_bit_for_bit(optimizer: str, 
 
 
 @pytest.mark.parametrize("name", ["linear-probe", "tip-adapter", "tip-adapter-f"])
-def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, pictures: Path) -> None:
+def test_run_can_be_reloaded(name: str, config: Any, tmp_path: Path, pictures: Path) -> None:
     record = run_experiment(config(name), tmp_path / "run")
     assert record.trainable_parameters == {"linear-probe": 4 * 33, "tip-adapter": 0, "tip-adapter-f": 16 * 32}[name]
     assert len(record.history) == (4 if name == "tip-adapter-f" else 0)
@@ -148,13 +148,13 @@ def test_a_run_can_be_read_again(name: str, config: Any, tmp_path: Path, picture
 
 
 @pytest.mark.parametrize("name", ["linear-probe", "tip-adapter", "tip-adapter-f"])
-def test_new_classes_are_refused_before_work_starts(name: str, config: Any, tmp_path: Path) -> None:
+def test_new_classes_are_rejected_before_training(name: str, config: Any, tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=f"'{name}' .*cannot name new classes.*; use few-shot"):
         run_experiment(config(name, protocol="base-to-new"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_the_record_is_that_of_a_run_without_training(config: Any, tmp_path: Path) -> None:
+def test_record_of_a_run_without_training(config: Any, tmp_path: Path) -> None:
     run_experiment(config("tip-adapter"), tmp_path / "run")
     record = read_record(tmp_path / "run")
     assert (record.status, record.history) == ("finished", [])

@@ -16,16 +16,16 @@ from vlprompt.runs.record import RunRecord
 
 @dataclass(frozen=True)
 class Setting:
-    """A run that takes no time.
+    """A very short run.
 
     Attributes:
-        words: that begin it on the command line, or go on with it, but for its folder.
-        config: the same.
-        loaded: backbone and images.
-        images: their folder.
-        folder: its own when nothing disturbs it.
+        words: command-line arguments that start or resume it, without its folder.
+        config: the same as a configuration.
+        loaded: backbone and dataset.
+        images: folder of the images.
+        folder: folder of an undisturbed run.
         expected: content of that folder.
-        steps: by which its files were written.
+        steps: file operations of that run.
     """
 
     words: list[str]
@@ -37,7 +37,7 @@ class Setting:
     steps: list[str]
 
     def run_experiment(self, folder: Path) -> RunRecord:
-        """Begin it, or go on with it."""
+        """Start or resume the run."""
         return run_experiment(self.config, folder, resume=True, **self.loaded)
 
 
@@ -59,7 +59,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Setting:
     for key, value in {"method.n_ctx": 2, "data.views": 1, **{f"optim.{k}": v for k, v in optim.items()}}.items():
         words += ["--set", f"{key}={value}"]
     loaded = {"backbone": load_backbone(weights, device="cpu"), "pools": {str(images): load_pool(config.data)}}
-    run_experiment(config, root / "first", **loaded)  # fills the cache, which has no part in this
+    run_experiment(config, root / "first", **loaded)  # fills the cache, which is not under test
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch, root / "whole")
         run_experiment(config, root / "whole", **loaded)

@@ -1,4 +1,4 @@
-"""Files of a run's folder that are damaged, of another run, or made to do harm: one line each, and nothing is lost."""
+"""Damaged, foreign and malicious files in a run's folder: a one-line error each, and no data loss."""
 
 import json
 import math
@@ -30,7 +30,7 @@ Metadata = dict[str, str]
 
 
 def raw(header: bytes, data: bytes = b"", length: int | None = None) -> bytes:
-    """A safetensors file with this header, whose length it gives as another one where that is given."""
+    """Return a safetensors file with the given header, optionally with a wrong header length."""
     return struct.pack("<Q", len(header) if length is None else length) + header + data
 
 
@@ -59,7 +59,7 @@ HEADERS = {
 
 @pytest.fixture(scope="module")
 def cut(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the run after one of its two epochs."""
+    """The folder of a run after the first of two epochs."""
     folder = tmp_path_factory.mktemp("cut") / "run"
     with pytest.raises(KeyboardInterrupt):
         run_experiment(setting.config, folder, reporter=Impatient(after=2), **setting.loaded)
@@ -73,7 +73,7 @@ def read(path: Path) -> tuple[Tensors, Metadata]:
 
 
 def one_line(call: Call, *words: object) -> str:
-    """What a command says that cannot do its work."""
+    """Return the one-line error of a command that must fail."""
     status, out, err = call(*words)
     assert (status, out) == (2, "")
     assert err.startswith("error: ")
@@ -86,7 +86,7 @@ def metadata(**changes: str) -> Callable[[Tensors, Metadata], None]:
 
 
 def tensors(**changes: Callable[[Tensor], Tensor] | None) -> Callable[[Tensors, Metadata], None]:
-    """Other tensors in the place of those whose names end so; None takes them out."""
+    """Replace tensors by the end of their names; None removes them."""
 
     def change(tensors: Tensors, about: Metadata) -> None:
         for end, to in changes.items():
@@ -150,7 +150,7 @@ STATES: dict[str, tuple[Callable[[Tensors, Metadata], None], str]] = {
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_a_state_that_is_not_what_it_was(name: str, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
+def test_modified_state(name: str, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
     change, message = STATES[name]
     state, about = read(cut / "state.safetensors")
     change(state, about)
@@ -158,12 +158,12 @@ def test_a_state_that_is_not_what_it_was(name: str, call: Call, setting: Setting
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_state_that_is_no_state(name: str, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
+def test_invalid_state(name: str, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
     refused(HEADERS[name], "state.safetensors is damaged (", call, setting, cut, tmp_path)
 
 
 def refused(state: bytes, message: str, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
-    """Going on with this state fails; what was learned before is still there, and so is the state."""
+    """Resuming from this state fails, and keeps the learned prompts and the state."""
     folder = shutil.copytree(cut, tmp_path / "run")
     (folder / "state.safetensors").write_bytes(state)
     assert message in one_line(call, *setting.words, folder)
@@ -173,7 +173,7 @@ def refused(state: bytes, message: str, call: Call, setting: Setting, cut: Path,
 
 
 @pytest.mark.parametrize("length", [0.001, 0.2, 0.9, 0.999])
-def test_half_of_a_state(length: float, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
+def test_truncated_state(length: float, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
     state = (cut / "state.safetensors").read_bytes()
     refused(state[: int(length * len(state))], "state.safetensors is damaged (", call, setting, cut, tmp_path)
 
@@ -208,7 +208,7 @@ PROMPTS: dict[str, tuple[Callable[[Tensors, Metadata], None], str]] = {
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_prompts_that_are_not_what_they_were(name: str, call: Call, setting: Setting, tmp_path: Path) -> None:
+def test_modified_prompts(name: str, call: Call, setting: Setting, tmp_path: Path) -> None:
     change, message = PROMPTS[name]
     prompts, about = read(setting.folder / "prompts.safetensors")
     change(prompts, about)
@@ -218,7 +218,7 @@ def test_prompts_that_are_not_what_they_were(name: str, call: Call, setting: Set
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_prompts_that_are_none(name: str, setting: Setting, tmp_path: Path) -> None:
+def test_invalid_prompts(name: str, setting: Setting, tmp_path: Path) -> None:
     folder = shutil.copytree(setting.folder, tmp_path / "run")
     (folder / "prompts.safetensors").write_bytes(HEADERS[name])
     with pytest.raises(VLPromptError, match=r"prompts\.safetensors does not fit the run's method: \S") as caught:
@@ -226,7 +226,7 @@ def test_prompts_that_are_none(name: str, setting: Setting, tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_prompts_of_an_earlier_version_say_less_and_are_read(setting: Setting, tmp_path: Path) -> None:
+def test_prompts_of_an_earlier_version_are_readable(setting: Setting, tmp_path: Path) -> None:
     folder = shutil.copytree(setting.folder, tmp_path / "run")
     prompts, _ = read(setting.folder / "prompts.safetensors")
     (folder / "prompts.safetensors").write_bytes(save(prompts, {"method": "coop"}))
@@ -241,7 +241,7 @@ def test_prompts_of_other_classes(setting: Setting, tmp_path: Path) -> None:
     load_prompts(tmp_path, create_method("coop", backbone, ["ant", "bee"], n_ctx=2, class_specific=True))
     with pytest.raises(VLPromptError, match="does not fit the run's method: it belongs to another list of classes"):
         load_prompts(tmp_path, create_method("coop", backbone, ["bee", "ant"], n_ctx=2, class_specific=True))
-    # What is shared among classes belongs to none of them.
+    # Shared prompts do not depend on the classes.
     save_prompts(tmp_path, create_method("coop", backbone, ["ant", "bee"], n_ctx=2))
     load_prompts(tmp_path, create_method("coop", backbone, ["wasp", "fly", "gnat"], n_ctx=2))
 
@@ -255,14 +255,14 @@ def test_prompts_of_other_classes(setting: Setting, tmp_path: Path) -> None:
         {"keys": torch.zeros(32), "labels": torch.zeros(32, dtype=torch.int64)},
     ],
 )
-def test_a_cache_of_other_classes_or_another_backbone(cache: Tensors, setting: Setting, tmp_path: Path) -> None:
+def test_cache_of_other_classes_or_another_backbone(cache: Tensors, setting: Setting, tmp_path: Path) -> None:
     method = create_method("tip-adapter", setting.loaded["backbone"], ["ant", "bee"])
     save_file({**method.state_dict(), **cache}, tmp_path / "prompts.safetensors")
     with pytest.raises(VLPromptError, match="the cache is one of other classes, or of another backbone"):
         load_prompts(tmp_path, method)
 
 
-def test_a_run_on_other_weights(call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
+def test_run_with_other_weights(call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
     other = write_weights(tmp_path / "other.safetensors", layers=1)
     folder = shutil.copytree(cut, tmp_path / "run")
     place = setting.words.index("--backbone") + 1
@@ -274,7 +274,7 @@ def test_a_run_on_other_weights(call: Call, setting: Setting, cut: Path, tmp_pat
     assert "was tuned with different weights than" in one_line(call, "evaluate", folder, "--quiet")
 
 
-def test_a_run_of_other_classes(call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
+def test_run_with_other_classes(call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
     images = shutil.copytree(setting.images, tmp_path / "images")
     (images / "green_leaf").rename(images / "gray_stone")
     folder = shutil.copytree(cut, tmp_path / "run")
@@ -283,7 +283,7 @@ def test_a_run_of_other_classes(call: Call, setting: Setting, cut: Path, tmp_pat
 
 
 def temperature(value: float) -> Callable[[dict[str, Any]], Any]:
-    """A record whose probabilities would be nonsense."""
+    """Return a record with an invalid temperature."""
     others = {"images": 4, "loss_before": 1.0, "loss_after": 1.0, "error_before": 1.0, "error_after": 1.0}
     return lambda record: record | {"calibration": {"temperature": value, **others}}
 
@@ -322,7 +322,7 @@ RECORDS: dict[str, tuple[Callable[[dict[str, Any]], Any] | bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_a_record_that_is_none(name: str, call: Call, setting: Setting, tmp_path: Path) -> None:
+def test_invalid_record(name: str, call: Call, setting: Setting, tmp_path: Path) -> None:
     change, message = RECORDS[name]
     folder = shutil.copytree(setting.folder, tmp_path / "run")
     record = json.loads((folder / "run.json").read_text())
@@ -341,12 +341,12 @@ METHODS: dict[str, tuple[dict[str, Any], str]] = {
     "a method that is not here": ({"name": "../../evil"}, "cannot be restored (unknown method '../../evil'"),
     "an option that is not": ({"run": "rm"}, "cannot be restored (method 'coop' has no option 'run'"),
     "an option out of bounds": ({"n_ctx": 10**30}, "cannot be restored (method.n_ctx="),
-    "a template with code": ({"template": "{0.__class__}"}, "a template needs {} once"),
+    "a template with code": ({"template": "{0.__class__}"}, "a template must contain {} exactly once"),
 }
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_record_of_a_method_that_cannot_be(name: str, call: Call, setting: Setting, tmp_path: Path) -> None:
+def test_record_with_invalid_method(name: str, call: Call, setting: Setting, tmp_path: Path) -> None:
     changes, message = METHODS[name]
     folder = shutil.copytree(setting.folder, tmp_path / "run")
     record = json.loads((folder / "run.json").read_text())
@@ -356,7 +356,7 @@ def test_a_record_of_a_method_that_cannot_be(name: str, call: Call, setting: Set
     assert call("info", folder)[0] == 0
 
 
-def test_where_a_record_says_prompts_are_from_is_never_gone_to(call: Call, setting: Setting, tmp_path: Path) -> None:
+def test_prompts_path_in_a_record_is_never_followed(call: Call, setting: Setting, tmp_path: Path) -> None:
     folder = shutil.copytree(setting.folder, tmp_path / "run")
     record = json.loads((folder / "run.json").read_text())
     for place in ("../../../../../../dev/zero", "/proc/self/environ", "\u0000"):
@@ -366,7 +366,7 @@ def test_where_a_record_says_prompts_are_from_is_never_gone_to(call: Call, setti
         assert call("info", folder)[0] == 0
 
 
-def test_names_that_a_terminal_would_take_for_orders(call: Call, setting: Setting, tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(call: Call, setting: Setting, tmp_path: Path) -> None:
     folder = shutil.copytree(setting.folder, tmp_path / "run")
     record = json.loads((folder / "run.json").read_text())
     record["metrics"]["[/bold] [red]"] = record["metrics"]["test"]
@@ -376,7 +376,7 @@ def test_names_that_a_terminal_would_take_for_orders(call: Call, setting: Settin
 
 
 @pytest.mark.parametrize("name", ["run.json", "prompts.safetensors", "state.safetensors"])
-def test_a_folder_in_the_place_of_a_file(name: str, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
+def test_folder_in_place_of_a_file(name: str, call: Call, setting: Setting, cut: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(cut, tmp_path / "run")
     (folder / name).unlink()
     (folder / name).mkdir()
@@ -384,6 +384,6 @@ def test_a_folder_in_the_place_of_a_file(name: str, call: Call, setting: Setting
     assert str(folder / name) in one_line(call, *words)
 
 
-def test_what_is_no_folder(call: Call, tmp_path: Path) -> None:
+def test_path_that_is_not_a_folder(call: Call, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "is not a run" in one_line(call, "info", tmp_path / "file")

@@ -1,4 +1,4 @@
-"""Disks that are full, or not to be written to."""
+"""Full and read-only disks."""
 
 import errno
 import os
@@ -19,12 +19,12 @@ from vlprompt.utils.files import atomic_write
 ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO)
 
 
-def test_an_error_at_any_step_is_one_line_and_nothing_is_lost(setting: Setting, tmp_path: Path) -> None:
+def test_disk_error_at_any_step_is_one_line_and_loses_nothing(setting: Setting, tmp_path: Path) -> None:
     for at, (step, code) in enumerate(zip(setting.steps, cycle(ERRORS), strict=False), start=1):
         folder = tmp_path / f"{at}"
         with pytest.MonkeyPatch.context() as patch:
             Disk(patch, folder, at, code)
-            if step.startswith("remove"):  # of what is not needed any more
+            if step.startswith("remove"):  # removal of files that are no longer needed
                 setting.tune(folder)
                 continue
             with pytest.raises(VLPromptError) as caught:
@@ -38,7 +38,7 @@ def test_an_error_at_any_step_is_one_line_and_nothing_is_lost(setting: Setting, 
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
-def test_the_command_line_says_so_and_goes_on_later(
+def test_command_line_reports_a_disk_error_and_resumes(
     code: int, call: Call, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
@@ -48,14 +48,14 @@ def test_the_command_line_says_so_and_goes_on_later(
         status, out, err = call(*setting.words, folder)
     assert (status, out) == (2, "")
     assert (
-        err
-        == f"error: {folder}/state.safetensors cannot be written ({os.strerror(code)}); fix that, or write elsewhere\n"
+        err == f"error: {folder}/state.safetensors cannot be written ({os.strerror(code)}); "
+        "fix this or choose another path\n"
     )
     assert call(*setting.words, folder)[0] == 0
     assert content(folder) == setting.expected
 
 
-def test_a_folder_that_cannot_be_made(
+def test_folder_cannot_be_created(
     call: Call, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, *args: object, **words: object) -> None:
@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_made(
     assert "run.json cannot be written (Read-only file system)" in err
 
 
-def test_a_file_where_a_folder_should_be(call: Call, setting: Setting, tmp_path: Path) -> None:
+def test_file_in_place_of_a_folder(call: Call, setting: Setting, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     status, _, err = call(*setting.words, tmp_path / "file" / "run")
     assert (status, err.count("\n")) == (2, 1)
@@ -78,7 +78,7 @@ def test_a_file_where_a_folder_should_be(call: Call, setting: Setting, tmp_path:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with room for a few files, which only root can have."""
+    """A separate file system with room for a few files, which requires root."""
     folder = tmp_path / "small"
     folder.mkdir()
     made = subprocess.run(
@@ -90,7 +90,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_file_system_that_is_read_only_and_then_full(call: Call, setting: Setting, small: Path) -> None:
+def test_read_only_and_full_file_system(call: Call, setting: Setting, small: Path) -> None:
     def remount(options: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{options}", small], check=True)
 
@@ -110,7 +110,7 @@ def test_a_file_system_that_is_read_only_and_then_full(call: Call, setting: Sett
     assert content(run) == setting.expected
 
 
-def test_a_file_has_the_permissions_that_the_umask_leaves(tmp_path: Path) -> None:
+def test_file_permissions_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         atomic_write(tmp_path / "private", "mine")

@@ -1,4 +1,4 @@
-"""Readers of files that others wrote: whatever is in them, what comes out is what they hold, or one clear error."""
+"""Fuzz tests of file readers: any content gives either a valid result or one clear error."""
 
 import copy
 import io
@@ -33,12 +33,12 @@ from vlprompt.runs.record import read_record
 from vlprompt.runs.state import load_prompts, load_state, read_progress
 from vlprompt.training.fit import make_optimizer
 
-# The files and the methods are made once and written over; reading the weights of a model takes tens of milliseconds.
+# Files and methods are reused, since loading a model takes tens of milliseconds.
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
-# Whatever a JSON file can hold.
+# Any JSON value.
 numbers = st.integers() | st.floats() | st.just(10**400)
 words = st.text(max_size=20) | st.sampled_from(["..", "/", "\0", "[/b]", "\x1b[2J", "nan", "\ud800"])
 anything = st.recursive(
@@ -49,7 +49,7 @@ anything = st.recursive(
 
 
 def survives(read: Callable[[], object]) -> None:
-    """What a reader may do with a file: read it, or say in one line why it cannot."""
+    """Call a reader, which must either succeed or raise a one-line error."""
     try:
         read()
     except VLPromptError as error:
@@ -59,7 +59,7 @@ def survives(read: Callable[[], object]) -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """The content after a few accidents: bytes that are others, gone, there twice, or cut off."""
+    """Damage content: change, remove, repeat or truncate bytes."""
     found = bytearray(content)
     for _ in range(draw(st.integers(1, 4))):
         begin = draw(st.integers(0, max(0, len(found) - 1)))
@@ -78,7 +78,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def changed(draw: st.DrawFn, content: Any) -> Any:
-    """The content of a JSON file with one of its values, at any depth, gone or something else."""
+    """Remove or replace one value, at any depth, of JSON content."""
     root = [copy.deepcopy(content)]
     place: Any = root
     key: Any = 0
@@ -93,19 +93,19 @@ def changed(draw: st.DrawFn, content: Any) -> Any:
 
 
 def files(content: bytes) -> st.SearchStrategy[bytes]:
-    """Damaged files, and such as never were any."""
+    """Damaged and arbitrary files."""
     return damaged(content) | st.binary(max_size=200)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, setting: Setting) -> Path:
-    """A folder to write into, which has the pictures of the setting."""
+    """A folder to write to, with the images of the setting."""
     return shutil.copytree(setting.images, tmp_path_factory.mktemp("place") / "images")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, setting: Setting) -> Path:
-    """The folder of a run that has a state, too, to write into."""
+    """The folder of a run with a state, to write to."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     with pytest.raises(KeyboardInterrupt):
         run_experiment(setting.config, folder, reporter=Impatient(after=2), **setting.loaded)
@@ -162,7 +162,7 @@ def test_parquet_with_columns_of_any_type(data: st.DataObject, place: Path) -> N
 
 @quick
 @given(data=st.data())
-def test_split_of_ones_own(data: st.DataObject, place: Path) -> None:
+def test_user_written_split(data: st.DataObject, place: Path) -> None:
     rows = rows_of(place)
     lines = data.draw(st.lists(changed(rows[0]) | st.sampled_from(rows), max_size=4)) + rows[4:]
     text = "\n".join(json.dumps(line) for line in lines).encode()
@@ -204,7 +204,7 @@ def test_record(data: st.DataObject, setting: Setting, place: Path) -> None:
     def read() -> None:
         found = read_record(place)
         print_record(found, place)
-        found.write(place)  # and what is written again is the same
+        found.write(place)  # and writing it again gives the same
         again = read_record(place)
         assert repr(again) == repr(found)
 
@@ -276,7 +276,7 @@ def test_prompts(name: str, data: st.DataObject, setting: Setting, place: Path) 
 
 @quick
 @given(data=st.data())
-def test_checkpoints_of_the_field(data: st.DataObject, place: Path) -> None:
+def test_published_checkpoints(data: st.DataObject, place: Path) -> None:
     buffer = io.BytesIO()
     tensors = {"ctx": torch.randn(2, 8), "token_prefix": torch.randn(2, 1, 8), "token_suffix": torch.randn(2, 5, 8)}
     torch.save({"state_dict": tensors, "epoch": 50, "optimizer": {"state": {0: {"momentum": None}}}}, buffer)
@@ -309,7 +309,7 @@ def test_archives(data: st.DataObject, place: Path, archive: bytes) -> None:
 
 @settings(quick, max_examples=25)
 @given(data=st.data())
-def test_sizes_of_a_model(data: st.DataObject, setting: Setting) -> None:
+def test_model_sizes(data: st.DataObject, setting: Setting) -> None:
     weights = dict(setting.loaded["backbone"].model.state_dict())
     del weights["token_embedding.weight"]
     weights["token_embedding.ids"], weights["token_embedding.rows"] = torch.arange(3), torch.zeros(3, 64)
@@ -321,7 +321,7 @@ def test_sizes_of_a_model(data: st.DataObject, setting: Setting) -> None:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A TorchScript archive."""
+    """Return a TorchScript archive."""
     file = tmp_path_factory.mktemp("archive") / "model.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

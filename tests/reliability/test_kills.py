@@ -1,4 +1,4 @@
-"""Kills, and what goes on afterwards."""
+"""Killed runs, and resuming them."""
 
 import random
 import sys
@@ -13,15 +13,15 @@ from tests.helpers.nursery import Nursery
 from tests.reliability.conftest import Setting
 
 
-def test_runs_that_are_killed_arrive_where_others_do(tmp_path: Path) -> None:
+def test_killed_runs_finish_with_the_same_results(tmp_path: Path) -> None:
     seed = random.randrange(10**6)
-    sys.stdout.write(f"seed {seed}\n")  # shown where the test fails; `python -m tools.soak --seed` takes it
+    sys.stdout.write(f"seed {seed}\n")  # shown on failure, for `python -m tools.soak --seed`
     with Nursery() as nursery:
         for moment in kill(tmp_path, nursery, "coop", 5, random.Random(seed)):
             sys.stdout.write(f"killed {moment}\n")
 
 
-def test_a_kill_between_any_two_steps(setting: Setting, tmp_path: Path) -> None:
+def test_kill_between_any_two_steps(setting: Setting, tmp_path: Path) -> None:
     for at, step in enumerate(setting.steps, start=1):
         folder = tmp_path / f"{at}"
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
@@ -32,7 +32,7 @@ def test_a_kill_between_any_two_steps(setting: Setting, tmp_path: Path) -> None:
         assert content(folder) == setting.expected, step
 
 
-def test_every_file_of_a_run_is_among_them(setting: Setting) -> None:
+def test_steps_cover_every_file_of_a_run(setting: Setting) -> None:
     written = [step.removeprefix("rename ") for step in setting.steps if step.startswith("rename")]
     epoch = ["prompts.safetensors", "state.safetensors"]
     assert written == ["run.json", "split.jsonl", *epoch, *epoch, "predictions.parquet", "run.json"]

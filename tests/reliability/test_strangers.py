@@ -1,4 +1,4 @@
-"""Files from people one does not know: what they name is looked at as a picture, and what they would run is not run."""
+"""Untrusted files: paths in them are only read as images, and code in them is never run."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ SECRET = "the key to the cellar"
 
 
 class Order:
-    """Makes a folder when it is unpickled."""
+    """Object that creates a folder when unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Order:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder beside that of the table, with a secret, a pipe that nobody writes into, and a picture."""
+    """A folder next to the table's, with a secret, a pipe without a writer, and an image."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "secret.txt").write_text(SECRET)
@@ -53,7 +53,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_a_table_can_name_any_file_and_gets_a_picture_or_a_reason(
+def test_table_paths_are_only_read_as_images(
     kind: str, outside: Path, setting: Setting, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = shutil.copytree(setting.images, outside.parent / "images")
@@ -89,7 +89,7 @@ def test_a_table_can_name_any_file_and_gets_a_picture_or_a_reason(
     assert SECRET not in caplog.text
 
 
-def test_names_of_an_old_archive_are_skipped_and_said(setting: Setting, tmp_path: Path) -> None:
+def test_non_utf8_file_names_are_skipped_and_reported(setting: Setting, tmp_path: Path) -> None:
     root = shutil.copytree(setting.images, tmp_path / "images")
     latin = os.fsdecode(b"caf\xe9.png")
     shutil.copy(root / "red_apple" / "0.png", root / "red_apple" / latin)
@@ -105,22 +105,24 @@ def test_names_of_an_old_archive_are_skipped_and_said(setting: Setting, tmp_path
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_checkpoint_that_brings_orders_is_not_obeyed(wrapped: bool, setting: Setting, tmp_path: Path) -> None:
+def test_pickled_code_in_a_checkpoint_is_not_run(wrapped: bool, setting: Setting, tmp_path: Path) -> None:
     order, made = Order(tmp_path / "made"), tmp_path / "made"
     file, names = tmp_path / "model.pth.tar-50", tmp_path / "names.txt"
     torch.save({"state_dict": {"ctx": torch.zeros(2, 64)}, "more": order} if wrapped else order, file)
     names.write_text("ant\nbee\n")
     with pytest.raises(VLPromptError, match="is damaged, or holds objects that are not safe to read"):
         import_prompts("coop", file, backbone=setting.words[5], class_names=names, out=tmp_path / "out")
-    with pytest.raises(VLPromptError, match=r"cannot be read safely as weights \(it asks for \w+\.mkdir\)"):
+    with pytest.raises(
+        VLPromptError, match=r"cannot be read safely as weights \(it uses \w+\.mkdir, which is not allowed\)"
+    ):
         load_backbone(file)
     assert not made.exists()
-    torch.load(file, weights_only=False)  # what another way of reading it comes to
+    torch.load(file, weights_only=False)  # an unsafe reader would run the code
     assert made.exists()
 
 
 class Talker(nn.Module):
-    """Says something when a TorchScript archive of it is loaded."""
+    """Module that prints when its TorchScript archive is loaded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,18 +143,18 @@ class Talker(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
-def test_the_code_of_a_torchscript_archive_is_not_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_code_of_a_torchscript_archive_is_not_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     archive = tmp_path / "ViT-B-32.pt"
     torch.jit.script(Talker()).save(str(archive))
     with pytest.raises(VLPromptError, match=r"ViT-B-32\.pt cannot be read safely as weights"):
         read_state_dict(archive)
     assert "I was run" not in capfd.readouterr().out
-    torch.jit.load(str(archive))  # what another way of reading it comes to
+    torch.jit.load(str(archive))  # an unsafe reader would run the code
     assert "I was run" in capfd.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
-def test_a_traced_archive_gives_the_weights_that_pytorch_itself_reads(tmp_path: Path) -> None:
+def test_traced_archive_matches_torch_jit_load(tmp_path: Path) -> None:
     torch.manual_seed(0)
     inner = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).half().eval()
     model = nn.ModuleDict({"visual": inner})["visual"]
@@ -165,9 +167,7 @@ def test_a_traced_archive_gives_the_weights_that_pytorch_itself_reads(tmp_path: 
         assert torch.equal(found[name], value)
 
 
-def test_an_archive_of_modules_in_modules_twice_each_takes_no_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repeatedly_nested_archive_is_rejected_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = type("Module", (), {"__module__": "__torch__"})
     monkeypatch.setitem(sys.modules, "__torch__", SimpleNamespace(Module=kind))
     module = kind()
@@ -182,9 +182,9 @@ def test_an_archive_of_modules_in_modules_twice_each_takes_no_time(
         read_state_dict(tmp_path / "bomb.pt")
 
 
-def test_a_tensor_that_stands_for_more_than_its_file_holds(tmp_path: Path) -> None:
+def test_tensor_larger_than_its_storage(tmp_path: Path) -> None:
     torch.save({"text_projection": torch.ones(1).expand(2**40)}, tmp_path / "bomb.pt")
-    with pytest.raises(VLPromptError, match=r"bomb\.pt holds 'text_projection' without plain values"):
+    with pytest.raises(VLPromptError, match=r"'text_projection' in .*bomb\.pt must be a dense tensor"):
         load_backbone(tmp_path / "bomb.pt")
     (tmp_path / "names.txt").write_text("ant\nbee\n")
     with pytest.raises(VLPromptError, match=r"bomb\.pt has no state_dict"):
@@ -204,7 +204,7 @@ def test_a_tensor_that_stands_for_more_than_its_file_holds(tmp_path: Path) -> No
         ({"visual.conv1.weight": (64, 3, 0, 0)}, "cannot be built"),
     ],
 )
-def test_weights_of_sizes_that_make_no_model(
+def test_weights_with_inconsistent_sizes(
     change: dict[str, tuple[int, ...]], message: str, setting: Setting, tmp_path: Path
 ) -> None:
     weights = load_file(setting.words[5])
@@ -215,7 +215,7 @@ def test_weights_of_sizes_that_make_no_model(
 
 
 @pytest.mark.parametrize("shard", ["../secret.safetensors", "/secret.safetensors", "folder/secret.safetensors", 7])
-def test_shards_lie_in_the_folder_of_their_model(shard: object, tmp_path: Path) -> None:
+def test_shards_outside_the_model_folder_are_rejected(shard: object, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"logit_scale": shard}}))
     with pytest.raises(VLPromptError, match=r"which is outside of that folder|cannot be built"):
@@ -236,7 +236,7 @@ def test_shards_lie_in_the_folder_of_their_model(shard: object, tmp_path: Path) 
         ("open_clip_config.json", '{"model_cfg": {"embed_dim": 8, "code": 1, "text_cfg": {}, "vision_cfg": {}}}'),
     ],
 )
-def test_configurations_that_are_none(file: str, content: str, tmp_path: Path) -> None:
+def test_invalid_model_configurations(file: str, content: str, tmp_path: Path) -> None:
     (tmp_path / file).write_text(content)
     save_file({"logit_scale": torch.zeros(())}, tmp_path / "model.safetensors")
     with pytest.raises(VLPromptError) as caught:
@@ -244,7 +244,7 @@ def test_configurations_that_are_none(file: str, content: str, tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_tokenizer_brings_no_code(tmp_path: Path) -> None:
+def test_tokenizer_options_cannot_run_code(tmp_path: Path) -> None:
     text = {"hf_tokenizer_name": "somebody/model", "tokenizer_kwargs": {"trust_remote_code": True}}
     config = {"embed_dim": 8, "vision_cfg": {}, "text_cfg": text}
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
@@ -266,7 +266,7 @@ YAMLS = {
 
 
 @pytest.mark.parametrize("name", YAMLS)
-def test_yaml_that_holds_no_names(name: str, tmp_path: Path) -> None:
+def test_yaml_class_names_are_loaded_safely(name: str, tmp_path: Path) -> None:
     made, text = tmp_path / "made", YAMLS[name].replace("{made}", str(tmp_path / "made"))
     (tmp_path / "names.yaml").write_text(text)
     (tmp_path / "list.yaml").write_text(text.replace("a:", "-", 1) if "\n" not in text else text)
@@ -278,14 +278,14 @@ def test_yaml_that_holds_no_names(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"a: !!python/name:os.system", b"[" * 1_200, b"1: 2", b"a: 2021-13-45"])
-def test_recipes_that_are_none(content: bytes, tmp_path: Path) -> None:
+def test_invalid_recipes(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(content)
     with pytest.raises(VLPromptError, match=r"`recipe` .*mine\.yaml") as caught:
         read_recipe(str(tmp_path / "mine.yaml"))
     assert "\n" not in str(caught.value)
 
 
-def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+def test_lock_file_symlink_is_not_followed(tmp_path: Path) -> None:
     mine, link = tmp_path / "mine.txt", tmp_path / "shared" / "x.lock"
     mine.write_text("mine")
     link.parent.mkdir()

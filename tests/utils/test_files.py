@@ -7,7 +7,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write, cache_dir
 
 
-def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
+def test_atomic_write_replaces_text_and_bytes(tmp_path: Path) -> None:
     target = tmp_path / "new" / "file"
     atomic_write(target, "é")
     atomic_write(target, b"\x00")
@@ -15,7 +15,7 @@ def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_failure_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "file"
     atomic_write(target, "old")
 
@@ -29,7 +29,7 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     for path in ("folder", ".", ""):
@@ -38,7 +38,7 @@ def test_a_folder_is_not_written_over(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 
-def test_the_cache_is_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_dir_follows_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "here"))
     assert cache_dir() == tmp_path / "here"
     monkeypatch.delenv("VLPROMPT_CACHE")

@@ -13,7 +13,7 @@ HOLD = "import sys; from pathlib import Path; from vlprompt.utils.locks import l
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
 
 
-def test_nobody_gets_what_another_holds(tmp_path: Path) -> None:
+def test_lock_is_exclusive(tmp_path: Path) -> None:
     path = tmp_path / "made" / "a.lock"
     first = try_lock(path)
     assert first is not None
@@ -28,7 +28,7 @@ def test_nobody_gets_what_another_holds(tmp_path: Path) -> None:
     again.release()
 
 
-def test_one_after_another_gets_it(tmp_path: Path) -> None:
+def test_waiting_processes_acquire_in_turn(tmp_path: Path) -> None:
     path, inside, most = tmp_path / "a.lock", [0], [0]
 
     def work() -> None:
@@ -47,7 +47,7 @@ def test_one_after_another_gets_it(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+def test_killed_process_releases_its_lock(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     command = [sys.executable, "-c", HOLD + "print('held', flush=True); sys.stdin.read()", str(path)]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -62,7 +62,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     held.release()
 
 
-def test_where_files_cannot_be_locked_nobody_is_kept_out(tmp_path: Path) -> None:
+def test_locking_is_skipped_where_unsupported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "a.lock"
     with lock(path):

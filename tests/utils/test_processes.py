@@ -1,4 +1,4 @@
-"""Child processes: what they are told, what they answer, and how they end."""
+"""Child processes: messages, answers and exits."""
 
 import queue
 import signal
@@ -57,7 +57,7 @@ def start(tmp_path: Path) -> Any:
     return started
 
 
-def test_a_child_answers_and_ends_with_its_work(start: Any) -> None:
+def test_child_answers_and_exits(start: Any) -> None:
     child, answer = start("echo")
     for number in range(3):
         child.tell({"number": number, "umlaut": "ä\n"})
@@ -67,7 +67,7 @@ def test_a_child_answers_and_ends_with_its_work(start: Any) -> None:
     assert child.end == "it ended with exit code 0"
 
 
-def test_an_interrupt_is_not_interrupted(start: Any) -> None:
+def test_second_interrupt_is_ignored(start: Any) -> None:
     child, answer = start("patient")
     child.tell({})
     assert answer() == {"ready": {}}
@@ -79,7 +79,7 @@ def test_an_interrupt_is_not_interrupted(start: Any) -> None:
     assert child.end == "it ended with exit code 130"
 
 
-def test_a_killed_child_is_noticed(start: Any) -> None:
+def test_killed_child_is_reported(start: Any) -> None:
     child, answer = start("patient")
     child.tell({})
     assert answer() == {"ready": {}}
@@ -101,7 +101,7 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_a_child_without_a_parent_is_interrupted(start: Any, tmp_path: Path) -> None:
+def test_orphaned_child_is_interrupted(start: Any, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     done = subprocess.run([sys.executable, "-c", PARENT, str(tmp_path), str(marker)], timeout=60)
     assert done.returncode == -signal.SIGKILL

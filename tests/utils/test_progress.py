@@ -19,7 +19,7 @@ def last_line(shown: io.StringIO) -> str:
     return [line for line in shown.getvalue().splitlines() if "━" in line][-1]
 
 
-def test_a_bar_within_a_bar_stands_below_it_and_goes() -> None:
+def test_nested_bar_is_shown_below_and_removed() -> None:
     reporter = Reporter()
     shown = terminal(reporter)
     with reporter.bar("cells", clock=False) as cells:
@@ -40,7 +40,7 @@ def test_a_bar_within_a_bar_stands_below_it_and_goes() -> None:
     assert "0:00:00" in last_line(shown)
 
 
-def test_a_long_note_gives_way_to_the_bar() -> None:
+def test_long_note_is_truncated() -> None:
     reporter = Reporter()
     shown = terminal(reporter, width=60)
     with reporter.bar("train") as train:
@@ -52,7 +52,7 @@ def test_a_long_note_gives_way_to_the_bar() -> None:
     assert last.rstrip().endswith("…")
 
 
-def test_a_quiet_reporter_warns_only() -> None:
+def test_quiet_reporter_only_warns() -> None:
     reporter = Reporter(quiet=True)
     shown = terminal(reporter)
     with reporter.bar("cells") as cells:
@@ -62,7 +62,7 @@ def test_a_quiet_reporter_warns_only() -> None:
     assert shown.getvalue() == "failed: coop[n_ctx=4]\n"
 
 
-def test_a_relay_sends_warnings_and_a_step_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relay_sends_warnings_and_throttled_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[dict[str, Any]] = []
     clock = iter([10.0, 10.0, 10.1, 10.3, 10.3])
     monkeypatch.setattr("vlprompt.utils.progress.time.monotonic", lambda: next(clock))
@@ -78,7 +78,7 @@ def test_a_relay_sends_warnings_and_a_step_now_and_then(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("count", "terminal", "bar", "line"), [
     (500, True, False, False), (501, True, True, False), (500, False, False, False), (501, False, False, True),
 ])  # fmt: skip
-def test_a_bar_on_a_terminal_a_line_elsewhere_and_nothing_for_few(
+def test_tracked_on_and_off_a_terminal(
     count: int, terminal: bool, bar: bool, line: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown = io.StringIO()
@@ -90,12 +90,12 @@ def test_a_bar_on_a_terminal_a_line_elsewhere_and_nothing_for_few(
     assert caplog.messages == ["checking images: 501 files"] * line
 
 
-def test_threads_keep_the_order_of_more_items_than_they_are_given_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_threads_keeps_the_order_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "CHUNK", 7)
     assert list(in_threads(lambda number: -number, range(30), "counting")) == [-n for n in range(30)]
 
 
-def test_files_are_counted_below_the_bar_that_is_shown() -> None:
+def test_tracked_nests_below_the_current_bar() -> None:
     reporter = Reporter()
     shown = terminal(reporter)
     with reporter.bar("cells", clock=False) as cells:

@@ -13,17 +13,17 @@ from vlprompt.utils.strings import describe_validation_error, did_you_mean, firs
 @pytest.mark.parametrize(("count", "text"), [
     (0, ""), (1, "'0'"), (2, "'0', '1'"), (5, "'0', '1', '2', '3', '4'"), (7, "'0', '1', '2', '3', '4' and 2 more"),
 ])  # fmt: skip
-def test_lists_show_five_and_count_the_rest(count: int, text: str) -> None:
+def test_listed(count: int, text: str) -> None:
     assert listed(range(count)) == text
 
 
-def test_hints_ignore_case() -> None:
+def test_did_you_mean_ignores_case() -> None:
     assert did_you_mean("COPO", ["CoOp", "maple"]) == "did you mean 'CoOp'?"
     assert did_you_mean("imagenet", ["ImageNet"]) == "did you mean 'ImageNet'?"
     assert did_you_mean("resnet", ["coop", "maple"]) == ""
 
 
-def test_paths_as_text() -> None:
+def test_printable_paths() -> None:
     assert printable(Path("a\udcff")) == "a\\udcff"
     assert visible("a\x1b[2J\nb") == "a\\x1b[2J\\nb"
 
@@ -32,7 +32,7 @@ def test_paths_as_text() -> None:
     (ValueError("one\ntwo"), "one"), (KeyError(), "KeyError"), (ValueError("x" * 300), "x" * 200),
     (ValueError("Weights only load failed.\nWeightsUnpickler error: Unsupported\nmore"), "Unsupported"),
 ])  # fmt: skip
-def test_other_libraries_are_quoted_briefly(error: Exception, text: str) -> None:
+def test_first_line_of_other_libraries_errors(error: Exception, text: str) -> None:
     assert first_line(error) == text
 
 
@@ -77,7 +77,7 @@ class Model(BaseModel):
     ({"template": 3}, "template: must be text or a list, got 3"),
     ({"other": 3}, "other is unknown"),
 ])  # fmt: skip
-def test_validation_errors_say_what_is_expected_and_what_was_given(values: dict[str, Any], text: str) -> None:
+def test_describe_validation_error(values: dict[str, Any], text: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Model(**values)
     assert describe_validation_error(caught.value) == text
@@ -85,7 +85,7 @@ def test_validation_errors_say_what_is_expected_and_what_was_given(values: dict[
     assert quiet == text.partition(", got ")[0]
 
 
-def test_bad_json_has_no_place() -> None:
+def test_invalid_json_has_no_location() -> None:
     with pytest.raises(ValidationError) as caught:
         Model.model_validate_json("{1")
     assert describe_validation_error(caught.value).startswith("must be JSON (")

@@ -11,7 +11,7 @@ def printed(*args: object, width: int = 80, **options: str) -> list[str]:
     return shown.getvalue().splitlines()
 
 
-def test_numbers_are_on_the_right_and_words_on_the_left() -> None:
+def test_numbers_are_right_aligned() -> None:
     lines = printed([("a", 1, "7.5 ± 0.1", None), None, ("bcd", 10, "–", 2.5)], ["name", "n", "acc", "x"], title="all")
     assert lines[0].strip() == "all"
     assert [line for line in lines if "│" in line] == [
@@ -21,7 +21,7 @@ def test_numbers_are_on_the_right_and_words_on_the_left() -> None:
     assert sum(line.startswith("├") for line in lines) == 1
 
 
-def test_long_text_goes_on_below_and_numbers_stay_whole() -> None:
+def test_long_text_wraps_but_numbers_do_not() -> None:
     lines = printed([("word " * 20 + "x" * 90, "12.34 ± 0.56"), ("[b]", 1)], ["name", "accuracy"], width=40)
     assert max(map(len, lines)) <= 40
     assert "12.34 ± 0.56" in "".join(lines)
@@ -29,5 +29,5 @@ def test_long_text_goes_on_below_and_numbers_stay_whole() -> None:
     assert "[b]" in "".join(lines)
 
 
-def test_a_table_without_rows_has_its_head() -> None:
+def test_empty_table_has_a_header() -> None:
     assert any("name" in line for line in printed([], ["name"]))

@@ -1,1 +1,1 @@
-"""Frozen dual encoders: loading, and towers that run with prompts."""
+"""Frozen dual encoders: loading, and towers that accept prompts."""

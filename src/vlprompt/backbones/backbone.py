@@ -29,14 +29,21 @@ class Backbone:
     Attributes:
         name: short identity, such as "ViT-B-16/openai" or "pictoclip".
         source: the name or path given to `load_backbone`; for other sources, the name.
-        precision: type of weights and activations, "fp32", "bf16" or "fp16".
-        device: where the weights are.
+        precision: precision of weights and activations, "fp32", "bf16" or "fp16".
+        device: device of the weights.
         embed_dim: joint dimension of image and text features, D.
         image_size: side of the square input images in pixels.
         logit_scale: the model's own log scale s; logits are exp(s) times the cosine.
-        tokenize: the tokenizer, a function of texts that returns tokens (N, context length).
-        text, vision: the towers. Both take prompts and updates, and return fp32 features that are not normalized.
-        eval_transform, train_transform: PIL image to normalized tensor (3, image_size, image_size).
+        tokenize: tokenizer, which maps N texts to tokens (N, context length).
+        text, vision: the towers. Both accept prompts and updates, and return fp32 features that are not normalized.
+        eval_transform, train_transform: map a PIL image to a normalized tensor (3, image_size, image_size).
+
+    Examples:
+        >>> import vlprompt
+        >>> backbone = vlprompt.load_backbone("embedded", device="cpu")
+        >>> tokens = backbone.tokenize(["a photo of a cat."])
+        >>> tuple(backbone.encode_text(tokens).shape) == (1, backbone.embed_dim)
+        True
     """
 
     def __init__(
@@ -62,7 +69,7 @@ class Backbone:
         self.train_transform = train_transform(size, mean, std, interpolation=interpolation)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Backbone":
-        """Return the backbone itself: it is frozen, so that copies of its holders can share it."""
+        """Return the backbone itself, which is frozen, so that copies can share it."""
         return self
 
     def __repr__(self) -> str:
@@ -70,7 +77,7 @@ class Backbone:
 
     @cached_property
     def weight_hash(self) -> str:
-        """SHA-256 of names, shapes and values of the weights as loaded."""
+        """SHA-256 of the names, shapes and values of the weights as loaded."""
         digest = hashlib.sha256()
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
@@ -111,7 +118,7 @@ class Backbone:
 def list_backbones() -> list[str]:
     """Return the names that `load_backbone` takes: "embedded" and open_clip's NAME/TAG pairs.
 
-    Pairs other than "embedded" are downloaded at first use.
+    All of them except "embedded" are downloaded at first use.
 
     Examples:
         >>> import vlprompt
@@ -136,21 +143,21 @@ def load_backbone(
         source: "embedded"; an open_clip pair such as "ViT-B-16/openai", whose second part is a tag of
             `list_backbones()`, a local file, or "random"; the path of an OpenAI `.pt` archive or state dict, of a
             `.safetensors` file, or of a Hugging Face CLIP folder; a state dict in OpenAI's naming; or an open_clip
-            model, which is taken over.
-        precision: type of the frozen weights and activations. Prompts, features and losses stay in fp32.
+            model, which is modified in place.
+        precision: precision of the frozen weights and activations. Prompts, features and losses stay in fp32.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first accelerator, or else the CPU.
-        heads: attention heads (text, image) of a bare state dict, which does not tell them; default one per 64 of
-            width.
-        quick_gelu: whether a bare state dict uses QuickGELU; default True, as OpenAI's models. Overrides an open_clip
-            name.
-        tokenizer: tokenizer of weights with another vocabulary than CLIP's.
+        heads: number of attention heads (text, image) of a raw state dict, which does not record them; default: one
+            per 64 channels.
+        quick_gelu: whether a raw state dict uses QuickGELU; default: True, as in OpenAI's models. Overrides the
+            setting of an open_clip name.
+        tokenizer: tokenizer for weights with another vocabulary than CLIP's.
 
     Returns:
-        the backbone, frozen and in eval mode.
+        The backbone, frozen and in eval mode.
 
     Raises:
         VLPromptError: the source is unknown, cannot be read, or belongs to an unsupported family; or the device is not
-            available, or cannot run that precision.
+            available, or does not support the precision.
 
     Examples:
         >>> import vlprompt
@@ -165,16 +172,20 @@ def load_backbone(
 
 
 def resolve_device(device: str | torch.device, precision: Precision) -> torch.device:
-    """Return the device that a name stands for; "auto" is the first accelerator, or else the CPU.
+    """Resolve a device name; "auto" is the first accelerator, or else the CPU.
 
     Raises:
-        VLPromptError: the device is unknown or not available, or cannot run that precision.
+        VLPromptError: the device is unknown or not available, or does not support the precision.
+
+    Examples:
+        >>> resolve_device("cpu", "fp32")
+        device(type='cpu')
     """
     if precision not in DTYPES:
         raise VLPromptError(f"`precision` must be one of {', '.join(DTYPES)}, got {precision!r}")
     chosen = _named_device(device)
     if precision == "fp16" and chosen.type == "cpu":
-        raise VLPromptError("`precision` fp16 does not run on a CPU; use bf16 or fp32, or a CUDA device")
+        raise VLPromptError("`precision` fp16 is not supported on a CPU; use bf16 or fp32, or a CUDA device")
     return chosen
 
 
@@ -188,7 +199,7 @@ def _named_device(device: str | torch.device) -> torch.device:
             hint = f"; did you mean {near!r}?" if near else ""
             raise VLPromptError(f"`device` must be auto, cpu, cuda, cuda:N or mps, got {device!r}{hint}") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
-            raise VLPromptError(f"`device` {device} is not available here; use cpu or auto")
+            raise VLPromptError(f"`device` {device} is not available on this machine; use cpu or auto")
         return chosen
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -1,4 +1,4 @@
-"""One loaded transformer block, run step by step so that a tower can skip what is not needed."""
+"""Transformer block of a loaded model, in steps, so that a tower can skip unneeded computation."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Block:
 
     Args:
         block: the open_clip block.
-        layer: its index in the tower, which selects its low-rank updates.
+        layer: index of the block in the tower, which selects its low-rank updates.
 
     Raises:
         VLPromptError: the attention is not supported.
@@ -52,7 +52,7 @@ class Block:
         return [part.transpose(-2, -3) for part in parts]
 
     def _low_rank(self, x: Tensor, updates: LowRankUpdates, parts: slice) -> Tensor:
-        """Return what the updates add to these parts of (query, key, value), side by side, for x (..., L, d)."""
+        """Return the low-rank term of the given parts of (query, key, value), concatenated, for x (..., L, d)."""
         down, up = updates.down[self.layer, parts].to(x.dtype), updates.up[self.layer, parts].to(x.dtype)
         low = F.linear(F.dropout(x, updates.dropout), down.flatten(0, 1))  # (..., L, parts * r)
         # Block-diagonal, so that one product gives every part its own r columns.

@@ -1,4 +1,4 @@
-"""Token sentences with slots for context vectors, packed so that no position is computed twice or in vain."""
+"""Token sentences with slots for context vectors, packed to avoid duplicate and unused positions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from vlprompt.errors import VLPromptError
 
 @dataclass(frozen=True)
 class Places:
-    """L positions of one or more sentences, end to end.
+    """L positions of one or more sentences, concatenated.
 
     Attributes:
         tokens: token ids (L,); 0 at a context vector.
-        slots: index of the context vector at each place (L,); -1 at a token.
+        slots: index of the context vector at each place (L,); -1 for a token.
         positions: index of each place in its sentence (L,).
-        classes: index of the class whose sentence it is (L,).
+        classes: index of the class of that sentence (L,).
         filled: whether any of the places holds a context vector.
     """
 
@@ -34,7 +34,7 @@ class Places:
         return self._each(lambda tensor: tensor[begin:end])
 
     def to(self, device: torch.device) -> "Places":
-        """Return the same places on another device."""
+        """Move the places to a device."""
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Places":
@@ -45,13 +45,13 @@ class Places:
 
 @dataclass(frozen=True)
 class Sentences:
-    """C sentences: the start that all of them share, and the rest of each, shorter ones first, without padding.
+    """C sentences without padding: their common start, and the rest of each, shortest first.
 
     Attributes:
-        start: the leading places that are equal in all sentences and precede every place that is read.
+        start: leading places that are equal in all sentences and precede every pooled place.
         rests: all other places, sentence by sentence.
         lengths: lengths of the rests, ascending.
-        read: index of the place that is read in its rest, in the order of the rests (C,).
+        read: index of the pooled place within each rest (C,), in the order of the rests.
         ranks: index of each class in that order (C,).
     """
 
@@ -62,7 +62,7 @@ class Sentences:
     ranks: Tensor
 
     def to(self, device: torch.device) -> "Sentences":
-        """Return the same sentences on another device."""
+        """Move the sentences to a device."""
         return replace(
             self,
             start=self.start.to(device),
@@ -72,7 +72,7 @@ class Sentences:
         )
 
     def part(self, begin: int, end: int) -> tuple[Places, list[tuple[int, int]], Tensor]:
-        """Return rests `begin` to `end`: their places, runs of (count, length), and the places that are read."""
+        """Return rests `begin` to `end`: their places, runs of (count, length), and their pooled places."""
         before, lengths = sum(self.lengths[:begin]), self.lengths[begin:end]
         starts = torch.tensor([0, *accumulate(lengths[:-1])], device=self.read.device)
         read = starts + self.read[begin:end]
@@ -81,10 +81,10 @@ class Sentences:
 
 
 def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, *, causal: bool, share_slots: bool) -> Sentences:
-    """Pack sentences of tokens and slots (C, S) that are read at `read` (C,).
+    """Pack sentences of tokens and slots (C, S) that are pooled at `read` (C,).
 
-    A causal tower needs no place behind the one that is read, and shares the common start. A bidirectional tower needs
-    all places and shares none.
+    A causal tower needs no place after the pooled one, and shares the common start. A bidirectional tower needs all
+    places and shares none.
     """
     size = tokens.shape[1]
     shared = common_start(tokens, slots, read, share_slots=share_slots) if causal else 0
@@ -105,7 +105,7 @@ def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, *, causal: bool, share_
 
 
 def common_start(tokens: Tensor, slots: Tensor, read: Tensor, *, share_slots: bool) -> int:
-    """Count the leading places that all C sentences have in common, none of them read.
+    """Return the length of the common start of C sentences, which ends before the first pooled place.
 
     With a context for each class (`share_slots=False`) the common start ends before the first context vector.
     """
@@ -125,7 +125,7 @@ def arrange(
         tokenizer: the tower's tokenizer.
         names: class names as words, without underscores.
         length: number of context vectors, n.
-        position: position of the class name, "end", "middle" (behind the first n // 2 vectors) or "front", as in CoOp.
+        position: position of the class name, "end", "middle" (after the first n // 2 vectors) or "front", as in CoOp.
         frozen_words: words between context and name.
 
     Raises:
@@ -151,7 +151,7 @@ def arrange(
             if room < 2:
                 raise VLPromptError(
                     f"{length} context vectors leave no room for a class name in a context of "
-                    f"{tokenizer.context_length} tokens; use fewer"
+                    f"{tokenizer.context_length} tokens; use fewer context vectors"
                 )
             raise VLPromptError(
                 f"class name {shown(name)!r} is too long: {len(sentence)} tokens, room for {room} beside {length} "

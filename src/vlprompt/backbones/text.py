@@ -1,9 +1,8 @@
-"""The text tower, with the exact savings that make prompts in it cheap.
+"""Text tower that runs prompts without redundant computation; its features are exact.
 
-A causal tower is read at one token, so that tokens behind it are never computed. Tokens that all sentences start with
-(start token, context, words of a template) do not attend to what follows, so that their keys and values are computed
-once for all classes, at every layer, deep prompts included. The rests of the sentences are packed end to end, without
-padding.
+A causal tower is pooled at one token, so tokens after it are never computed. The common start of all sentences (start
+token, context, template words) does not attend to what follows, so its keys and values are computed once for all
+classes, at every layer, including deep prompts. The rests of the sentences are concatenated without padding.
 """
 
 from collections.abc import Sequence
@@ -24,19 +23,19 @@ Runs = list[tuple[int, int]]
 
 
 class TextTower:
-    """A frozen CLIP text transformer that runs with prompts.
+    """Frozen CLIP text transformer that accepts prompts.
 
     Attributes:
-        module: the loaded open_clip text tower, whose weights are viewed.
+        module: the loaded open_clip text tower, whose weights are used without a copy.
         blocks: its transformer blocks, first layer first.
         tokenizer: its tokenizer.
         width: width of token embeddings and context vectors, d_t.
         embed_dim: joint dimension of its features, D.
         depth: number of layers.
-        context_length: number of tokens that it reads.
-        causal: whether a token attends only to those before it. A bidirectional tower (SigLIP) shares nothing.
-        chunk_size: number of sentences that run at once. With gradients on, further chunks are computed again in the
-            backward pass, so that memory stays bounded. None for all at once, whatever the number of images.
+        context_length: maximum number of tokens.
+        causal: whether tokens attend only to earlier ones. A bidirectional tower (SigLIP) shares no common start.
+        chunk_size: number of sentences per pass. With gradients enabled, several chunks are recomputed in the backward
+            pass, which bounds memory. None runs all sentences at once, for any number of images.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
@@ -77,12 +76,12 @@ class TextTower:
 
     @property
     def vocabulary(self) -> Tensor:
-        """Embeddings (V, d_t), fp32, of all V tokens; zeros for tokens that the weights leave out."""
+        """Embeddings (V, d_t), fp32, of all V tokens; zero for tokens missing from the weights."""
         table: Tensor = self.module.token_embedding.weight
         return table.float()
 
     def words(self, text: str) -> Tensor:
-        """Return token embeddings (n, d_t), fp32, of a text without special tokens, as `ctx_init` starts from them."""
+        """Return token embeddings (n, d_t), fp32, of a text without special tokens, which initialize a context."""
         tokens = torch.tensor(self.tokenizer.encode(text), dtype=torch.long, device=self.device)
         return self.embed(tokens).float()
 
@@ -92,7 +91,7 @@ class TextTower:
         With dropout in the updates, the common start of the sentences is computed once, under one mask for all.
 
         Args:
-            tokens: tensor with shape (N, context_length), as `tokenizer` gives them.
+            tokens: tensor with shape (N, context_length), from `tokenizer`.
             updates: low-rank updates of the attention, or None for the frozen tower.
 
         Returns:
@@ -107,7 +106,7 @@ class TextTower:
         """Return features of the prompted sentence of every class.
 
         Args:
-            prompts: context vectors, with deep ones if there are any.
+            prompts: context vectors, shallow or deep.
             names: C class names as words.
             updates: low-rank updates of the attention, or None.
 
@@ -115,16 +114,16 @@ class TextTower:
             tensor with shape (C, D), or (B, C, D) for a context per image; fp32, not normalized.
 
         Raises:
-            VLPromptError: a name is too long to fit beside the prompts.
+            VLPromptError: a name is too long to fit next to the prompts.
         """
         return self._run(self._prompted(prompts, names), prompts, updates)
 
     def check_names(self, prompts: TextPrompts, names: Sequence[str]) -> None:
-        """Raise VLPromptError, naming the class, if a name is too long to fit beside the prompts."""
+        """Raise VLPromptError, naming the class, if a name is too long to fit next to the prompts."""
         self._prompted(prompts, names)
 
     def read_position(self, tokens: Tensor) -> Tensor:
-        """Return the positions (N,) of the tokens whose features represent sentences of tokens (N, S)."""
+        """Return the positions (N,) at which sentences of tokens (N, S) are pooled."""
         if self._pool == "argmax":
             return tokens.argmax(-1)
         if self._pool == "eos":
@@ -133,7 +132,7 @@ class TextTower:
         return torch.full((len(tokens),), position)
 
     def head(self, x: Tensor) -> Tensor:
-        """Return features (..., D), fp32, of the last layer's output (..., d_t) at the token that is read."""
+        """Return features (..., D), fp32, of the last layer's output (..., d_t) at the pooled token."""
         x = self.module.ln_final(x)
         projection = self.module.text_projection
         if isinstance(projection, nn.Linear):
@@ -183,7 +182,7 @@ class TextTower:
             x = self._placed(places, prompts).expand(images, -1, -1)
             return self._run_rests(x, cached, deep, places, runs, read, updates)
 
-        # An exported graph has one chunk: in it the number of images is a symbol, which cannot bound a loop.
+        # An exported graph has one chunk, since its number of images is symbolic and cannot bound a loop.
         chunk = None if torch.compiler.is_compiling() else self.chunk_size
         step = total if chunk is None else max(1, chunk // images)
         bounds = [(begin, min(begin + step, total)) for begin in range(0, total, step)]
@@ -200,7 +199,7 @@ class TextTower:
         return dtype
 
     def _placed(self, places: Places, prompts: TextPrompts | None) -> Tensor:
-        """Embed places and context vectors in their slots: (P, L, d_t) with P = B for a context per image, else 1."""
+        """Return embeddings (P, L, d_t) of places, with context vectors in their slots; P = B if per image, else 1."""
         x = self.embed(places.tokens)
         if prompts is not None and places.filled:
             slots, context = places.slots.clamp(min=0), prompts.context.to(self._dtype)
@@ -210,7 +209,7 @@ class TextTower:
         return placed.reshape(-1, *placed.shape[-2:])
 
     def _deepened(self, x: Tensor, deep: Tensor | None, layer: int, places: Places) -> Tensor:
-        """Put the deep prompts of a layer into the slots of x (P, L, d_t)."""
+        """Replace the slots of x (P, L, d_t) by the deep prompts of a layer."""
         if deep is None or not places.filled or not 1 <= layer <= len(deep):
             return x
         return torch.where((places.slots >= 0)[:, None], deep[layer - 1][places.slots.clamp(min=0)], x)
@@ -257,13 +256,13 @@ class TextTower:
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, start: tuple[Tensor, Tensor] | None, runs: Runs
     ) -> Tensor:
-        """Attend from each rest to itself and to the common start: (P, H, Q, d).
+        """Return attention (P, H, Q, d) from each rest to itself and to the common start.
 
         Args:
-            query: (P, H, Q, d) at every place, Q = L, or at the one place of each rest that is read, Q = C.
+            query: (P, H, Q, d) at every place, Q = L, or only at the pooled place of each rest, Q = C.
             key, value: (P, H, L, d).
             start: keys and values (P, H, S, d) of the start, not copied per class; one softmax covers both.
-            runs: (count, length) of rests of equal length, which are attended together.
+            runs: (count, length) of rests of equal length, which are batched.
         """
         query = query * query.shape[-1] ** -0.5
         every_place = query.shape[2] == key.shape[2]

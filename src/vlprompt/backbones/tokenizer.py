@@ -1,4 +1,4 @@
-"""Tokenizers of the text towers: text to token ids, for CLIP's vocabulary and those of other models."""
+"""Tokenizers of the text towers, with CLIP's vocabulary or that of another model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ CLIP_VOCABULARY_SIZE = 49408
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A vocabulary: how text becomes tokens and back, and the special tokens around it.
+    """Vocabulary: functions between text and token ids, and the special tokens.
 
     Attributes:
-        encode: text to token ids, without special tokens.
+        encode: maps text to token ids, without special tokens.
         sos: start token; None for a tower that was trained without one.
-        eot: token behind every text.
-        pad: token that fills up to the context length.
-        word: token id to readable text.
+        eot: token after every text.
+        pad: padding token.
+        word: maps a token id to readable text.
     """
 
     encode: Callable[[str], list[int]]
@@ -35,11 +35,16 @@ class Vocabulary:
 
 
 class Tokenizer:
-    """The tokenizer of one text tower: `[sos] text eot pad pad ...`, `context_length` tokens in all.
+    """Tokenizer of a text tower, which returns `[sos] text eot pad pad ...` with `context_length` tokens.
 
     Args:
         context_length: number of tokens that the tower reads.
-        load: returns the vocabulary; called at first use, since some vocabularies are downloaded from a hub.
+        load: function that returns the vocabulary; called at first use, since some are downloaded from a hub.
+
+    Examples:
+        >>> tokenizer = clip_tokenizer(77)
+        >>> tuple(tokenizer(["a photo of a cat.", "a photo of a dog."]).shape)
+        (2, 77)
     """
 
     def __init__(self, context_length: int, load: Callable[[], Vocabulary]) -> None:
@@ -57,17 +62,17 @@ class Tokenizer:
 
     @property
     def sos(self) -> int | None:
-        """Start token in front of every text; None if the tower was trained without one."""
+        """Start token before every text; None if the tower was trained without one."""
         return self._vocabulary.sos
 
     @property
     def eot(self) -> int:
-        """Token behind every text."""
+        """Token after every text."""
         return self._vocabulary.eot
 
     @property
     def pad(self) -> int:
-        """Token that fills up to `context_length`."""
+        """Padding token."""
         return self._vocabulary.pad
 
     def encode(self, text: str) -> list[int]:
@@ -82,7 +87,7 @@ class Tokenizer:
         """Return tokens (N, context_length) of N texts with special tokens and padding, equal to open_clip's.
 
         Raises:
-            VLPromptError: a text is longer than `context_length`; nothing is truncated.
+            VLPromptError: a text is longer than `context_length`; texts are never truncated.
         """
         rows = [self._row(text) for text in ([texts] if isinstance(texts, str) else texts)]
         return torch.tensor(rows, dtype=torch.long).reshape(len(rows), self.context_length)
@@ -92,7 +97,7 @@ class Tokenizer:
         words = len(self._tokens(template))
         for name in names:
             count = len(self._tokens(name))
-            # Inside a sentence a name can take a few tokens more or fewer; that far below the limit it does not matter.
+            # In a sentence a name can take a few more or fewer tokens, which does not matter this far below the limit.
             if words + count <= self.context_length // 2:
                 continue
             room = self.context_length - len(self._sentence(template.format(name))) + count
@@ -118,8 +123,8 @@ class Tokenizer:
         row = self._sentence(text)
         if len(row) > self.context_length:
             raise VLPromptError(
-                f"text {shown(text)!r} has {len(row)} tokens including special ones, the model reads "
-                f"{self.context_length}; shorten the class name or the template"
+                f"text {shown(text)!r} must have at most {self.context_length} tokens including special ones, "
+                f"got {len(row)}; shorten the class name or the template"
             )
         return row + [self.pad] * (self.context_length - len(row))
 
@@ -131,7 +136,7 @@ def shown(text: str) -> str:
 
 @lru_cache
 def clip_bpe(clean: str = "lower") -> SimpleTokenizer:
-    """Return CLIP's byte-pair encoding of 49,408 tokens; `clean` is how texts are cleaned first ("lower" in CLIP)."""
+    """Return CLIP's byte-pair encoding of 49,408 tokens; `clean` names the text cleaning ("lower" in CLIP)."""
     return SimpleTokenizer(clean=clean)
 
 
@@ -143,7 +148,7 @@ def clip_tokenizer(context_length: int, clean: str = "lower") -> Tokenizer:
 def hub_tokenizer(source: str, context_length: int, **options: Any) -> Tokenizer:
     """Return a tokenizer of the `transformers` package, such as SigLIP's, loaded from a hub or folder at first use.
 
-    `options` are passed to open_clip's HFTokenizer. One that cannot be loaded raises VLPromptError at first use.
+    `options` are passed to open_clip's HFTokenizer. If it cannot be loaded, the first use raises VLPromptError.
     """
     return Tokenizer(context_length, partial(_hub_vocabulary, source, context_length, **options))
 
@@ -165,14 +170,14 @@ def _hub_vocabulary(source: str, context_length: int, **options: Any) -> Vocabul
     except Exception as error:  # a missing package or network; both raise many types
         reason = first_line(error)
         raise VLPromptError(
-            f"the model's tokenizer {source!r} cannot be loaded ({reason}); it needs the package "
-            "transformers (pip install transformers sentencepiece) and, once, the network"
+            f"the model's tokenizer {source!r} cannot be loaded ({reason}); it requires transformers "
+            "(pip install transformers sentencepiece) and, at first use, network access"
         ) from error
     return _read_vocabulary(wrapped)
 
 
 def _read_vocabulary(wrapped: HFTokenizer) -> Vocabulary:
-    # Special tokens differ between vocabularies and options; one example shows where they stand.
+    # Special tokens differ between vocabularies and options; infer them from an example.
     def encode(text: str) -> list[int]:
         tokens = wrapped.tokenizer(wrapped.clean_fn(text), add_special_tokens=False).input_ids
         return [int(token) for token in tokens]

@@ -1,7 +1,7 @@
-"""The towers layer by layer, with what their forward pass does not keep: entering tokens and attention weights.
+"""Run the towers layer by layer, recording each layer's input, output and attention weights, for analyses.
 
-Only analyses need these. The towers attend in fused kernels and compute tokens that sentences share once; here every
-sentence runs in full, through the towers' own blocks, and attention weights are computed for the token that is read.
+The towers use fused attention and compute shared tokens once. Here every sentence runs in full through the same blocks,
+and attention weights are computed for the pooled token.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from vlprompt.prompts import TextPrompts, VisualPrompts
 
 @dataclass(frozen=True)
 class Step:
-    """One layer.
+    """Input, attention weights and output of one layer.
 
     Attributes:
-        entering: tokens (B, L, d) that enter the layer, with its own prompts in place.
-        weights: attention weights (B, H, L) of the token that is read over all tokens, for each head.
+        entering: input tokens (B, L, d), including the prompts of the layer.
+        weights: attention weights (B, H, L) of the pooled token over all tokens, per head.
     """
 
     entering: Tensor
@@ -30,12 +30,12 @@ class Step:
 
 
 def text_steps(tower: TextTower, tokens: Tensor, slots: Tensor, prompts: TextPrompts | None) -> Iterator[Step]:
-    """Yield the layers of the text tower. The token that is read is the one whose feature represents the sentence.
+    """Yield the layers of the text tower.
 
     Args:
         tower: CLIP's text tower, causal or not.
-        tokens: token ids (C, S), as `arrange` makes them.
-        slots: index of the context vector at each place (C, S); -1 at a token.
+        tokens: token ids (C, S), from `arrange`.
+        slots: index of the context vector at each place (C, S); -1 for a token.
         prompts: prompts shared by the C sentences, or with a context for each; None for frozen sentences.
     """
     read = tower.read_position(tokens)
@@ -58,7 +58,7 @@ def text_steps(tower: TextTower, tokens: Tensor, slots: Tensor, prompts: TextPro
 
 
 def vision_steps(tower: ViTTower, images: Tensor, prompts: VisualPrompts | None) -> Iterator[Step]:
-    """Yield the layers of the image tower for images (B, 3, S, S). The token that is read is the class token."""
+    """Yield the layers of the image tower for images (B, 3, S, S), which is pooled at the class token."""
     x = tower.enter(tower.embed(images), prompts)
     for layer, block in enumerate(tower.blocks):
         x = tower.deepen(x, prompts, layer)
@@ -68,7 +68,7 @@ def vision_steps(tower: ViTTower, images: Tensor, prompts: VisualPrompts | None)
 
 
 def _weights(query: Tensor, key: Tensor, unseen: Tensor | None = None) -> Tensor:
-    """Return attention weights (B, H, L), fp32, of a query (B, H, 1, d) over keys (B, H, L, d), without `unseen`."""
+    """Return attention weights (B, H, L), fp32, of a query (B, H, 1, d) over keys (B, H, L, d), masking `unseen`."""
     scores = (query @ key.transpose(-1, -2))[:, :, 0].float() * key.shape[-1] ** -0.5
     if unseen is not None:
         scores = scores.masked_fill(unseen[:, None], float("-inf"))

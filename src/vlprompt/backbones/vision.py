@@ -1,4 +1,4 @@
-"""The image towers: CLIP's vision transformer and timm's, which take prompt tokens, and those that do not."""
+"""Image towers: CLIP's vision transformer and timm's, which accept prompt tokens, and others, which do not."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from vlprompt.prompts import LowRankUpdates, VisualPrompts
 
 
 class VisionTower:
-    """A frozen image encoder that takes no prompt tokens (ModifiedResNet, convolutional timm trunks).
+    """Frozen image encoder without support for prompt tokens (ModifiedResNet, convolutional timm trunks).
 
     Attributes:
         module: the loaded open_clip image tower.
-        width: width of its tokens, d_v; None if it has no tokens.
-        depth: number of transformer layers; 0 if it has none.
-        patch_size: side of a patch in pixels; None if it has no patches.
-        takes_updates: whether it takes low-rank updates.
+        width: width of the tokens, d_v; None if there are none.
+        depth: number of transformer layers; 0 if there are none.
+        patch_size: side of a patch in pixels; None if there are no patches.
+        takes_updates: whether low-rank updates are supported.
     """
 
     width: int | None = None
@@ -47,7 +47,7 @@ class VisionTower:
             tensor with shape (B, D).
 
         Raises:
-            VLPromptError: the tower takes no prompts or updates, or those of another width or depth.
+            VLPromptError: prompts or updates are not supported, or have the wrong width or depth.
         """
         images = images.to(next(self.module.parameters()).dtype)
         if updates is not None:
@@ -67,27 +67,27 @@ class VisionTower:
         return features
 
     def _prompted(self, images: Tensor, prompts: VisualPrompts) -> Tensor:
-        raise VLPromptError(f"the image tower ({self.kind}) does not take visual prompts")
+        raise VLPromptError(f"the image tower ({self.kind}) does not support visual prompts; use a ViT")
 
     def _updated(self, images: Tensor, prompts: VisualPrompts | None, updates: LowRankUpdates) -> Tensor:
-        raise VLPromptError(f"the image tower ({self.kind}) does not take low-rank updates")
+        raise VLPromptError(f"the image tower ({self.kind}) does not support low-rank updates; use a CLIP ViT")
 
 
 def insert(tokens: Tensor, context: Tensor, start: int) -> Tensor:
-    """Insert prompts (n, d_v) into tokens (B, L, d_v) at position `start`: (B, L + n, d_v)."""
+    """Insert prompts (n, d_v) into tokens (B, L, d_v) at position `start`; return tokens (B, L + n, d_v)."""
     # Not len(tokens), which would be a constant in an exported graph.
     context = context.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
     return torch.cat([tokens[:, :start], context, tokens[:, start:]], dim=1)
 
 
 def replace(tokens: Tensor, context: Tensor, start: int) -> Tensor:
-    """Replace the n tokens of (B, L, d_v) from position `start` on by prompts (n, d_v)."""
+    """Replace n of the tokens (B, L, d_v), from position `start` on, by prompts (n, d_v)."""
     kept = torch.cat([tokens[:, :start], tokens[:, start + len(context) :]], dim=1)
     return insert(kept, context, start)
 
 
 class ViTTower(VisionTower):
-    """CLIP's vision transformer. Its last block computes queries and MLP only at the tokens that are pooled.
+    """CLIP's vision transformer. Its last block computes queries and MLP only for the pooled tokens.
 
     Attributes:
         blocks: its transformer blocks, first layer first.
@@ -111,19 +111,19 @@ class ViTTower(VisionTower):
         return bool(self.module.pool_type == "tok")
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return class token and patches (B, 1 + P, d_v) with positions, in front of the first layer norm."""
+        """Return class token and patches (B, 1 + P, d_v) with positional embeddings, before the first layer norm."""
         tower = self.module
         patches = tower.conv1(images.to(tower.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, P, d_v)
         tokens: Tensor = insert(patches, tower.class_embedding[None], 0) + tower.positional_embedding
         return tokens
 
     def prompt_start(self, prompts: VisualPrompts | None) -> int:
-        """Return the position of the first prompt token, which without prompts is the end."""
+        """Return the position of the first prompt token; without prompts, the number of tokens."""
         appended = prompts is None or prompts.position == "append"
         return int(self.module.positional_embedding.shape[0]) if appended else 1
 
     def enter(self, tokens: Tensor, prompts: VisualPrompts | None) -> Tensor:
-        """Return what the first block gets: normalized tokens (B, 1 + P, d_v) with n prompts, (B, 1 + P + n, d_v)."""
+        """Return the input of the first block (B, 1 + P + n, d_v): normalized tokens (B, 1 + P, d_v) and n prompts."""
         norm, start = self.module.ln_pre, self.prompt_start(prompts)
         if prompts is None:
             entering = norm(tokens)
@@ -135,7 +135,7 @@ class ViTTower(VisionTower):
         return out
 
     def deepen(self, tokens: Tensor, prompts: VisualPrompts | None, layer: int) -> Tensor:
-        """Put the deep prompts of a layer, if it has any, in place of the prompt tokens."""
+        """Replace the prompt tokens by the deep prompts of a layer, if it has any."""
         if prompts is None or prompts.deep is None or not 1 <= layer <= len(prompts.deep):
             return tokens
         return replace(tokens, prompts.deep[layer - 1], self.prompt_start(prompts))
@@ -182,7 +182,7 @@ class ViTTower(VisionTower):
 
 
 class TimmTower(VisionTower):
-    """A timm vision transformer under an open_clip head (SigLIP and others). Prompts are dropped before pooling."""
+    """timm vision transformer with an open_clip head (SigLIP and others). Prompts are removed before pooling."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -210,7 +210,7 @@ class TimmTower(VisionTower):
 
 
 def vision_tower(model: nn.Module) -> VisionTower:
-    """Wrap the loaded model's image encoder in the tower that fits it."""
+    """Wrap the image encoder of a loaded model in the matching tower."""
     if isinstance(model.visual, ClipViT):
         return ViTTower(model)
     if isinstance(model.visual, TimmModel) and type(model.visual.trunk) is TimmViT:

@@ -192,7 +192,7 @@ def verify(
     else:
         for path, reason in wrong.items():
             print(f"{path} {reason}")
-        if root is None and "is not there" in wrong.values() and not quiet:
+        if root is None and "is missing" in wrong.values() and not quiet:
             print("images are expected beside the file; give their folder as --root", file=sys.stderr)
         if not wrong and not quiet:
             print(f"{file}: all images match", file=sys.stderr)

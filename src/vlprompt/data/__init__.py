@@ -1,1 +1,1 @@
-"""Datasets, few-shot sampling, image transforms and the cache of frozen features."""
+"""Datasets, few-shot sampling, image transforms and cached frozen features."""

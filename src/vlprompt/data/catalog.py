@@ -1,4 +1,4 @@
-"""The datasets with a name: what is known of them, and downloading them."""
+"""Metadata and downloads of named datasets."""
 
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,25 @@ from vlprompt.utils.strings import one_line
 
 
 def catalog(root: Path | None = None) -> list[dict[str, Any]]:
-    """Return what is known of each dataset, and where its images are, for lists and JSON.
+    """Return the metadata of every named dataset, and where its images are, as JSON-ready data.
 
     An entry of a plug-in that is not a `Known` has only a name and the first line of its docstring.
 
     Args:
-        root: the data folder; None is the default one.
+        root: data folder; None for the default one.
     """
     return [_entry(name, root) for name in list_datasets()]
 
 
 def fetch(name: str, root: Path | None = None) -> Found:
-    """Download a dataset through torchvision into the data folder, unless it is there already.
+    """Download a dataset through torchvision into the data folder, unless it exists.
 
     Args:
-        name: of the dataset.
-        root: the data folder; None is the default one.
+        name: name of the dataset.
+        root: data folder; None for the default one.
 
     Returns:
-        The layout that is there afterwards, and its folder.
+        The layout that was found, and its folder.
 
     Raises:
         VLPromptError: torchvision cannot download the dataset, or the download failed.
@@ -40,7 +40,7 @@ def fetch(name: str, root: Path | None = None) -> Found:
     found = known.find(root)
     if found is not None:
         return found
-    by_hand = "a data check says what to download from where"
+    by_hand = f"vlprompt data check {name} shows where to download it"
     if known.torchvision is None:
         raise VLPromptError(f"{name} cannot be downloaded automatically; {by_hand}")
     from torchvision import datasets
@@ -49,11 +49,11 @@ def fetch(name: str, root: Path | None = None) -> Found:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         getattr(datasets, known.torchvision)(folder, download=True)
-    except Exception as error:  # of the network, the archives or the disk
-        raise VLPromptError(f"{name} was not downloaded: {one_line(error)}; {by_hand}") from error
+    except Exception as error:  # errors of the network, the archives and the disk have many types
+        raise VLPromptError(f"{name} could not be downloaded: {one_line(error)}; {by_hand}") from error
     found = known.find(root)
     if found is None:
-        raise VLPromptError(f"{name} was downloaded, but its folder is not as expected: {known.tried(root)}")
+        raise VLPromptError(f"{name} was downloaded, but its files are not in an expected folder: {known.tried(root)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Check a dataset: are its images there, readable, and in the classes and splits they should be in?"""
+"""Check a dataset for missing and unreadable images, wrong counts, and images in several classes or splits."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,17 +20,16 @@ class Report:
     """Result of checking a dataset.
 
     Attributes:
-        name: of the dataset.
-        folder: of its images; None if they were not found.
-        layout: title of the layout that was found; "" for a user's own dataset.
+        name: name of the dataset.
+        folder: folder of the images; None if they were not found.
+        layout: title of the layout found; "" for a user's own dataset.
         classes: number of classes.
         counts: number of images by split and class.
-        published: number of images by split, if published.
-        problems: a line for each problem to fix; empty if none was found.
-        notes: a line for each thing that is worth knowing.
-        unreadable: why images cannot be read, by path.
-        fetch: lines on what to do or download, by way to get the dataset; only if images are missing, or papers use
-            another split.
+        published: published number of images by split.
+        problems: one line per problem to fix; empty if none was found.
+        notes: one line per observation that needs no fix.
+        unreadable: reason why an image cannot be read, by path.
+        fetch: download instructions by source; only if images are missing, or papers use another split.
     """
 
     name: str
@@ -45,19 +44,19 @@ class Report:
     fetch: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it as plain data for JSON."""
+        """Return the report as JSON-ready data."""
         return asdict(self)
 
 
 def inspect(source: str, root: Path | None = None) -> Report:
-    """Check a dataset by its name, or a user's own. Every image is decoded, and all files are compared.
+    """Check a named dataset or a user's own. Every image is decoded, and all files are compared.
 
     Args:
         source: as in `load_dataset`.
         root: as in `load_dataset`.
 
     Returns:
-        The report; a dataset without problems has none in `Report.problems`.
+        Report whose `problems` are empty if the dataset is fine.
 
     Raises:
         VLPromptError: a user's own source cannot be loaded.
@@ -72,7 +71,7 @@ def inspect(source: str, root: Path | None = None) -> Report:
     dataset = load_dataset(source, root=root)
     report = Report(dataset.name, str(dataset.root), unreadable=dict(dataset.skipped))
     _count(report, dataset)
-    _look_inside(report, dataset, own=True)
+    _check_images(report, dataset, own=True)
     return report
 
 
@@ -92,18 +91,20 @@ def _inspect_known(known: OnDisk, root: Path | None) -> Report:
     lost = set(listing.missing())
     if lost:
         report.problems.append(
-            f"{_images(len(lost))} of {found.layout.title} missing: {listed(sorted(lost), quote=False)}"
+            f"{_images(len(lost))} missing from {found.layout.title}: {listed(sorted(lost), quote=False)}"
         )
         for items in listing.splits().values():
             items[:] = [item for item in items if item.path not in lost]
     dataset = known.dataset(listing)
     _count(report, dataset)
     _compare_sizes(report, dataset, found.layout.sizes)
-    _look_inside(report, dataset, own=False)
+    _check_images(report, dataset, own=False)
     if not found.layout.standard:
-        report.notes.append("papers use another split; their numbers cannot be compared with yours")
+        report.notes.append("papers use another split, so their numbers cannot be compared with yours")
     if listing.words and not listing.problems:
-        report.notes.append(f"{len(listing.words)} class names come from a file in the folder and differ from ours")
+        report.notes.append(
+            f"{len(listing.words)} class names come from a file in the folder and differ from the built-in ones"
+        )
     there = {split: sum(counts.values()) for split, counts in report.counts.items()}
     there["all"] = sum(there.values())
     if lost or any(there.get(split, 0) < size.images for split, size in found.layout.sizes.items()):
@@ -141,7 +142,7 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
         items = [item for part in parts.values() for item in part] if split == "all" else parts.get(split, ())
         report.published[split] = size.images
         if len(items) != size.images:
-            where = "it" if split == "all" else split
+            where = "the dataset" if split == "all" else split
             report.problems.append(f"{where} must have {_images(size.images)} as published, got {len(items):,}")
         if size.each is not None and items:
             least, most = size.each
@@ -153,19 +154,19 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
             ]
             if wrong:
                 each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-                report.problems.append(
-                    f"{split} must have {each} images of each class, got of {listed(wrong, quote=False)}"
-                )
+                report.problems.append(f"{split} must have {each} images per class, got {listed(wrong, quote=False)}")
 
 
-def _look_inside(report: Report, dataset: Dataset, *, own: bool) -> None:
-    """Find images that cannot be read, or that are in two splits, in two classes, or there twice."""
+def _check_images(report: Report, dataset: Dataset, *, own: bool) -> None:
+    """Report images that are unreadable, repeated, or in several classes or splits."""
     parts = _splits(dataset)
     rows = Counter((item.path, split, item.label) for split, items in parts.items() for item in items)
     classes = Counter(path for path, _ in {(path, label) for path, _, label in rows})
-    torn = sorted(path for path, count in classes.items() if count > 1)
-    if torn:
-        report.problems.append(f"{_images(len(torn))} in more than one class: {listed(torn, quote=False)}")
+    conflicting = sorted(path for path, count in classes.items() if count > 1)
+    if conflicting:
+        report.problems.append(
+            f"{_images(len(conflicting))} in more than one class: {listed(conflicting, quote=False)}"
+        )
     repeated = sorted({path for (path, _, _), count in rows.items() if count > 1})
     if repeated:
         report.notes.append(f"{_images(len(repeated))} more than once in a split: {listed(repeated, quote=False)}")
@@ -183,14 +184,14 @@ def _look_inside(report: Report, dataset: Dataset, *, own: bool) -> None:
         report.problems.append(f"{_images(len(twice))} in more than one split: {listed(twice, quote=False)}")
     copies = _copies(dataset.root, {path: by_path[path] for path in paths if path not in report.unreadable})
     if copies:
-        # A published dataset may contain copies, and all papers that use it were measured with them.
+        # Published datasets may contain copies, and all papers report numbers that include them.
         (report.problems if own else report.notes).append(
-            f"{_images(len(copies))} of one split also in another, under other names: {listed(copies, quote=False)}"
+            f"{_images(len(copies))} duplicated across splits under different names: {listed(copies, quote=False)}"
         )
 
 
 def _copies(root: Path, by_path: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return pairs of files of two splits that are the same byte for byte."""
+    """Return pairs of byte-identical files in different splits."""
     paths = list(by_path)
     first: dict[str, str] = {}
     pairs = []

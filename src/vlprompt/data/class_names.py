@@ -1,4 +1,4 @@
-"""Class names as words for prompts: the one place that turns folder names and labels into them."""
+"""Turn folder names and labels into class names for prompts."""
 
 import csv
 import json
@@ -12,15 +12,15 @@ import yaml
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
 
-# From class folders (or labels) to words: a mapping, or its file.
+# Mapping from class folders (or labels) to words, or the path of its file.
 NameMap = Mapping[str, str] | str | Path
 
 
 def as_words(names: Iterable[str]) -> tuple[str, ...]:
-    """Return class names as they go into a prompt: underscores become spaces, outer and double spaces go.
+    """Return class names as words for prompts: underscores become spaces, and extra spaces are removed.
 
     Raises:
-        VLPromptError: `names` is not a sequence of text, or a name is empty or is there twice.
+        VLPromptError: `names` is not a sequence of strings, or a name is empty or duplicated.
 
     Examples:
         >>> as_words(["sea_lion", "Great Dane"])
@@ -31,24 +31,25 @@ def as_words(names: Iterable[str]) -> tuple[str, ...]:
     given = tuple(names)
     strange = [name for name in given if not isinstance(name, str)]
     if strange:
-        raise VLPromptError(f"`class_names` holds {strange[0]!r}, which is not text; give each class a name")
+        raise VLPromptError(f"`class_names` must hold strings, got {strange[0]!r}; give each class a name")
     words = tuple(map(_words, given))
     if not words or not all(words):
         raise VLPromptError("`class_names` is empty or holds an empty name; give each class a name")
     twins = find_twins(words)
     if twins:
         one, other = (given[place] for place in twins)
-        same = f"{one!r} twice" if one == other else f"{one!r} and {other!r}, which are one name"
-        raise VLPromptError(f"`class_names` holds {same}; give each class a name of its own")
+        same = f"{one!r} twice" if one == other else f"{one!r} and {other!r}, which become the same name"
+        raise VLPromptError(f"`class_names` holds {same}; give each class a different name")
     return words
 
 
 def words_for(classes: Sequence[str], name_map: NameMap | None = None) -> tuple[str, ...]:
-    """Return the words for the classes of a source: looked up in `name_map`, or the names themselves as words.
+    """Return words for the classes of a source, from `name_map` or else from the names themselves.
 
     Args:
-        classes: names of folders, or labels, of the source.
-        name_map: may hold more classes than there are. A class is looked up by its name, and by its name as words.
+        classes: folder names or labels of the source.
+        name_map: mapping from names to words, or its file. A class is looked up by its name as given, then as words;
+            further entries are ignored.
 
     Raises:
         VLPromptError: `name_map` lacks a class, or two classes get the same words.
@@ -68,19 +69,19 @@ def words_for(classes: Sequence[str], name_map: NameMap | None = None) -> tuple[
             raise VLPromptError(f"`name_map` has no words for {listed(missing)}; add an entry for each")
     empty = [name for name, word in zip(classes, words, strict=True) if not word]
     if empty:
-        raise VLPromptError(f"class {empty[0]!r} has no words; rename it, or give it words with `name_map`")
+        raise VLPromptError(f"class {empty[0]!r} has no words; rename it, or add words for it to `name_map`")
     twins = find_twins(words)
     if twins:
         one, other = twins
         raise VLPromptError(
-            f"classes {classes[one]!r} and {classes[other]!r} are both called {words[one]!r}; give each its own words "
-            "with `name_map`"
+            f"classes {classes[one]!r} and {classes[other]!r} are both called {words[one]!r}; give them different "
+            "words with `name_map`"
         )
     return words
 
 
 def find_twins(words: Sequence[str]) -> tuple[int, int] | None:
-    """Return the labels of the first two classes with the same words, or None if all differ."""
+    """Return the labels of the first two classes with equal words, or None if all differ."""
     first: dict[str, int] = {}
     for place, word in enumerate(words):
         if first.setdefault(word, place) != place:
@@ -89,7 +90,7 @@ def find_twins(words: Sequence[str]) -> tuple[int, int] | None:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return names of classes in the order of their labels: by value if all of them are numbers, else by text.
+    """Sort class names into label order: by value if all of them are numbers, else alphabetically.
 
     Examples:
         >>> in_order(["10", "9", "1"])
@@ -107,10 +108,10 @@ def read_name_map(path: str | Path, *, parameter: str = "name_map") -> dict[str,
 
     Args:
         path: the file.
-        parameter: what errors call it.
+        parameter: name of the parameter in error messages.
 
     Raises:
-        VLPromptError: the file cannot be read, or holds something else.
+        VLPromptError: the file cannot be read, or does not hold such a mapping.
     """
     path = Path(path)
     try:
@@ -134,7 +135,9 @@ def read_name_map(path: str | Path, *, parameter: str = "name_map") -> dict[str,
         case suffix:
             raise VLPromptError(f"`{parameter}` must be a .json, .yaml or .csv file, got {suffix or path.name!r}")
     if not isinstance(content, dict) or not all(map(is_word, content.values())):
-        raise VLPromptError(f"`{parameter}` {path} must map each class folder to its words")
+        raise VLPromptError(
+            f"`{parameter}` {path} must map each class folder to its words, as in 'n02099601: golden retriever'"
+        )
     return {str(folder): str(words) for folder, words in content.items()}
 
 
@@ -153,4 +156,4 @@ def _parsed(path: Path, parameter: str, text: str, parse: Callable[[str], Any]) 
     try:
         return parse(text)
     except (ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
-        raise VLPromptError(f"`{parameter}` {path} is broken: {one_line(error)}") from error
+        raise VLPromptError(f"`{parameter}` {path} cannot be parsed: {one_line(error)}") from error

@@ -1,4 +1,4 @@
-"""A dataset: a folder of images, the words for its classes, and three lists of (path, label)."""
+"""`Dataset`: a folder of images, class names, and labeled items for train, val and test."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ class Item:
     """One image of a dataset.
 
     Attributes:
-        path: relative to the dataset's root, with slashes on every system.
+        path: path relative to the dataset's root, with forward slashes on every system.
         label: index into the dataset's class names.
 
     Examples:
@@ -41,24 +41,24 @@ class Item:
 class Dataset:
     """Images of known classes, split into train, val and test.
 
-    `class_names` are made words (`as_words`), all different and none empty; no code after this needs to.
+    `class_names` are normalized by `as_words`, so they are distinct and non-empty.
 
     Attributes:
-        name: what messages, records and tables call it.
+        name: name in messages, records and tables.
         root: folder that the items' paths are relative to.
-        class_names: words for the classes (C), in the order of the labels.
-        train: images to learn from.
-        val: images to choose settings by; may be empty.
-        test: images to measure on; may be empty.
+        class_names: C class names as words for prompts, in label order.
+        train: training items.
+        val: validation items; may be empty.
+        test: test items; may be empty.
         template: default prompt, with one `{}` for the class name.
-        license: of the images.
-        source: where the images come from: an address, or what `load_dataset` was called with.
-        skipped: (path, reason) of files that could not be read. They are in none of the splits.
-        shifted: names of datasets of the same classes, or of some of them, in other domains.
-        drawn: (shots, seed) if `train` and `val` are a few-shot draw already.
+        license: license of the images.
+        source: origin of the images: a URL, or the source given to `load_dataset`.
+        skipped: (path, reason) of unreadable files, which are in no split.
+        shifted: names of datasets with the same classes, or some of them, in other domains.
+        drawn: (shots, seed) if `train` and `val` are a few-shot sample, else None.
 
     Raises:
-        VLPromptError: a class name is empty, or two are the same words.
+        VLPromptError: a class name is empty or duplicated.
 
     Examples:
         >>> items = (Item("cat/1.jpg", 0), Item("sea_lion/1.jpg", 1))
@@ -87,26 +87,36 @@ class Dataset:
             raise VLPromptError(f"dataset {self.name!r}: {error}") from error
 
     def splits(self) -> dict[str, tuple[Item, ...]]:
-        """Return the images of train, val and test, by these names."""
+        """Return the items of "train", "val" and "test"."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def few_shot(self, shots: int, seed: int) -> "Dataset":
-        """Draw `shots` training and min(shots, 4) validation images of each class.
+        """Sample `shots` training and min(shots, 4) validation images per class.
 
-        A seed draws the same images as in Dassl and CoOp. As there, sample before `subset`: the draw runs over all
-        classes. A class with fewer images gives all of them, and a log line says so. Of a dataset that is a draw
-        already, that many shots or more are all of its images, whatever the seed.
+        A seed selects the same images as in Dassl and CoOp. As there, sample before `subset`, since the random state
+        runs over all classes. A class with fewer images contributes all of them, which is logged. A dataset that is
+        already a sample of at most `shots` images per class is returned unchanged.
+
+        Args:
+            shots: number of training images per class.
+            seed: seed of the sample.
 
         Raises:
             VLPromptError: `shots` is below 1, or there are no training images.
+
+        Examples:
+            >>> items = tuple(Item(f"{number}.jpg", number % 2) for number in range(10))
+            >>> dataset = Dataset("pets", Path("images"), ("cat", "dog"), train=items, val=(), test=())
+            >>> len(dataset.few_shot(2, seed=1).train)
+            4
         """
         if shots < 1:
             raise VLPromptError(f"`shots` must be at least 1, got {shots}")
         if not self.train:
-            raise VLPromptError(f"dataset {self.name!r} has no training images to draw {shots} shots from")
+            raise VLPromptError(f"dataset {self.name!r} has no training images to sample {shots} shots from")
         for name, count in self.short_of(shots).items():
             have = f"{count} training image{'s' * (count > 1)}"
-            logger.info("class %r has %s; all of them are its %d shots", name, have, shots)
+            logger.info("class %r has only %s for %d shots; using all", name, have, shots)
         if self.drawn is not None and shots >= self.drawn[0]:
             return self
         rng = random.Random(seed)
@@ -115,15 +125,24 @@ class Dataset:
         return replace(self, train=tuple(train), val=tuple(val), drawn=(shots, seed))
 
     def short_of(self, shots: int) -> dict[str, int]:
-        """Return the classes with fewer than `shots` training images, but not without: their numbers by name."""
+        """Return the number of training images of each class that has some, but fewer than `shots`, by class name."""
         counts = Counter(item.label for item in self.train)
         return {self.class_names[label]: count for label, count in counts.items() if count < shots}
 
     def subset(self, classes: ClassSubset) -> "Dataset":
-        """Return the dataset of base classes (the first ceil(C / 2)) or new ones (the rest), relabeled from 0.
+        """Restrict the dataset to a subset of its classes, relabeled from 0.
+
+        Args:
+            classes: "base" for the first ceil(C / 2) classes, "new" for the rest, or "all".
 
         Raises:
-            VLPromptError: there are no such classes.
+            VLPromptError: `classes` is unknown, or the subset is empty.
+
+        Examples:
+            >>> items = tuple(Item(f"{label}.jpg", label) for label in range(3))
+            >>> dataset = Dataset("pets", Path("images"), ("cat", "dog", "hamster"), train=items, val=(), test=())
+            >>> dataset.subset("new").class_names
+            ('hamster',)
         """
         if classes not in get_args(ClassSubset):
             raise VLPromptError(f"`classes` must be one of {', '.join(get_args(ClassSubset))}, got {classes!r}")
@@ -143,24 +162,24 @@ class Dataset:
         )
 
     def split_hash(self) -> str:
-        """Return the SHA-256 (hex) over the class names and every (split, path, label), in order. Reads no image."""
+        """Return the SHA-256 (hex) of class names and every (split, path, label), in order. Images are not read."""
         return self._split_hash
 
     @cached_property
     def learned(self) -> "Dataset":
-        """The dataset without its test images: what a run learns from."""
+        """The dataset without its test images."""
         return replace(self, test=())
 
     @cached_property
-    def _split_hash(self) -> str:  # cached, since every cell of a grid asks for that of its pool
+    def _split_hash(self) -> str:  # cached: every cell of a grid needs it
         return hash_of_split(self.class_names, self.splits())
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 (hex) over the class names and every (split, label, SHA-256 of the file), in order.
+        """SHA-256 (hex) of the class names and every (split, label, SHA-256 of the file), in order.
 
-        Datasets with the same images have the same hash, whatever their folders and files are called. A file is
-        read once, and again after it has changed.
+        Datasets with the same images have the same hash, whatever their folders and files are called. Hashes of files
+        are cached until a file changes.
 
         Raises:
             ImageError: a file cannot be read.
@@ -174,7 +193,7 @@ class Dataset:
 
 
 def hash_of_split(class_names: Iterable[str], splits: Mapping[str, Iterable[Item]]) -> str:
-    """Return the SHA-256 (hex) over class names and every (split, path, label), in order."""
+    """Return the SHA-256 (hex) of class names and every (split, path, label), in order."""
     digest = hashlib.sha256()
     for name in class_names:
         digest.update(f"class\0{name}\n".encode())
@@ -185,7 +204,7 @@ def hash_of_split(class_names: Iterable[str], splits: Mapping[str, Iterable[Item
 
 
 def hash_of_images(class_names: Iterable[str], images: Iterable[tuple[str, int, str]]) -> str:
-    """Return the SHA-256 (hex) over class names and every (split, label, hash of the image), in order."""
+    """Return the SHA-256 (hex) of class names and every (split, label, hash of the image), in order."""
     digest = hashlib.sha256()
     for name in class_names:
         digest.update(f"class\0{name}\n".encode())
@@ -195,5 +214,5 @@ def hash_of_images(class_names: Iterable[str], images: Iterable[tuple[str, int, 
 
 
 def with_slashes(root: Path, path: str) -> str:
-    r"""Return a path below `root` with slashes for backslashes, unless there is a file with backslashes in its name."""
+    r"""Replace backslashes in a path below `root` by slashes, unless a file with backslashes in its name exists."""
     return path.replace("\\", "/") if "\\" in path and not (root / path).exists() else path

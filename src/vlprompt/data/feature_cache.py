@@ -1,8 +1,8 @@
-"""The cache of frozen features: files that never change, shared by any number of processes and machines.
+"""Cache of frozen features: immutable files, shared by any number of processes and machines.
 
 A shard is a safetensors file of up to 4,096 entries, `names` (E, 16) uint8 and `features` (E, D), named by the hash of
-its bytes. So two writers cannot disturb one another, damage shows, and there is no index to be out of date. The shards
-of one backbone and one transform share a folder. A shard's modification time is when it was last used.
+its bytes. Concurrent writers therefore cannot conflict, damage is detected, and there is no index to go stale. The
+shards of one backbone and one transform share a folder. A shard's modification time is the time of its last use.
 """
 
 import hashlib
@@ -32,20 +32,20 @@ Progress = Callable[[int, int], None]
 
 
 def entry_name(about: str) -> bytes:
-    """Return the name of an entry: a hash of all that its feature depends on in this folder."""
+    """Return the name of an entry: 16 bytes of the hash of `about`, which identifies the entry within its folder."""
     return hashlib.sha256(about.encode()).digest()[:NAME]
 
 
 def cached(shelf: str, names: Sequence[bytes], compute: Compute, progress: Progress) -> Tensor:
-    """Return the features (E, D) of E entries, computing and keeping those that the cache lacks.
+    """Return the features (E, D) of E entries; compute and store those that the cache lacks.
 
-    Processes that ask for the same entries at the same time compute each of them once.
+    Processes that request the same entries at the same time compute each of them once.
 
     Args:
-        shelf: all that a feature depends on besides its entry, as text.
-        names: of the entries; a name may be there more than once.
-        compute: gives features (P, D) of the entries at these P positions, in batches.
-        progress: called with (features done, features in all) after each batch.
+        shelf: text that identifies everything that features depend on besides the entry.
+        names: names of the entries, possibly with duplicates.
+        compute: yields features (P, D) of the entries at the given P positions, in batches.
+        progress: called with (features done, total features) after each batch.
     """
     positions: dict[bytes, int] = {}
     for position, name in enumerate(names):
@@ -59,7 +59,7 @@ def cached(shelf: str, names: Sequence[bytes], compute: Compute, progress: Progr
         if table.missing.isdisjoint(part):
             continue
         with shards.claim(part):
-            table.fill(shards.unread(table.missing))  # what others have computed meanwhile
+            table.fill(shards.unread(table.missing))  # computed by other processes meanwhile
             left = [name for name in part if name in table.missing]
             batches: list[Tensor] = []
             try:
@@ -67,7 +67,7 @@ def cached(shelf: str, names: Sequence[bytes], compute: Compute, progress: Progr
                     batches.append(batch)
                     there = len(distinct) - len(table.missing) + sum(map(len, batches))
                     progress(there, len(distinct))
-            finally:  # an interrupted encoding goes on where it was
+            finally:  # store finished batches, so that an interrupted encoding can resume
                 if batches:
                     features = torch.cat(batches)
                     done = left[: len(features)]
@@ -78,7 +78,7 @@ def cached(shelf: str, names: Sequence[bytes], compute: Compute, progress: Progr
 
 
 class _Collected:
-    """Features of the entries, collected from shards and from the encoder."""
+    """Features of entries, collected from shards and from the encoder."""
 
     def __init__(self, names: Iterable[bytes]) -> None:
         self._rows = {name: row for row, name in enumerate(names)}
@@ -98,7 +98,7 @@ class _Collected:
 
 
 class _Shards:
-    """A folder of shards."""
+    """Folder of shards."""
 
     def __init__(self, folder: Path, limit: float) -> None:
         self.folder = folder
@@ -108,7 +108,7 @@ class _Shards:
         self._broken = False
 
     def unread(self, wanted: set[bytes]) -> Iterator[tuple[list[bytes], Tensor]]:
-        """Yield wanted names and their features from every shard that was written since the last call."""
+        """Yield the wanted names and their features from shards written since the last call."""
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._read):
             self._read.add(path)
             try:
@@ -119,11 +119,11 @@ class _Shards:
                     continue
                 content = path.read_bytes()
                 if _hash(content) != path.stem:
-                    raise ValueError("its bytes have changed")
+                    raise ValueError("checksum mismatch")
                 features = load(content)["features"]
             except FileNotFoundError:
                 continue  # evicted meanwhile
-            except Exception as error:  # whatever a damaged file leads the parser to
+            except Exception as error:  # a damaged file can make the parser raise anything
                 logger.warning("cached features %s are damaged (%s); computing them again", path, error)
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ class _Shards:
             yield [names[row] for row in rows], features[rows]
 
     def claim(self, part: Sequence[bytes]) -> Lock:
-        """Return a lock to hold while these entries are computed, as soon as no other process holds it."""
+        """Acquire the lock for computing these entries, waiting until no other process holds it."""
         path = self.folder / f"{_hash(b''.join(part))}.lock"
         held = try_lock(path)
         if held is None:
@@ -141,7 +141,7 @@ class _Shards:
         return held or lock(path)
 
     def write(self, names: list[bytes], features: Tensor) -> None:
-        """Write a shard. If that fails, warn once and go on without the cache."""
+        """Write a shard. If that fails, warn once and continue without the cache."""
         if self._broken:
             return
         table = torch.frombuffer(bytearray(b"".join(names)), dtype=torch.uint8).view(-1, NAME)
@@ -156,11 +156,11 @@ class _Shards:
         self._wrote = True
 
     def evict(self) -> None:
-        """If a shard was written, remove the least recently used ones, in all folders, until the rest fits."""
+        """Remove the least recently used shards of all folders until the rest fits, if a shard was written."""
         if not self._wrote:
             return
         files = []
-        for path in self.folder.parent.rglob("*.safetensors*"):  # also what killed writers left
+        for path in self.folder.parent.rglob("*.safetensors*"):  # including temporary files of killed writers
             with suppress(OSError):
                 found = path.stat()
                 files.append((found.st_mtime_ns, found.st_size, path))
@@ -179,7 +179,7 @@ def _limit() -> float:
     with suppress(ValueError):
         if (limit := 1e9 * float(text)) >= 0:
             return limit
-    raise VLPromptError(f"VLPROMPT_CACHE_GB must be a number of gigabytes, such as 20, got {text}")
+    raise VLPromptError(f"VLPROMPT_CACHE_GB must be a non-negative number of gigabytes, such as 20, got {text}")
 
 
 def _hash(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Image features of a frozen tower, computed once and kept on disk."""
+"""Image features of a frozen tower, computed once and cached on disk."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,12 +18,12 @@ Progress = Callable[[int, int], None]
 class FeatureSet(EpochDataset):
     """Frozen features of V views of each image, as (feature (D,), label, index), one view per epoch.
 
-    Which view of an image an epoch serves depends on (seed, epoch, index) only.
+    The view of an image in an epoch depends only on (seed, epoch, index).
 
     Args:
-        features: (N, V, D) of all images; methods may read all at once.
-        labels: (N,) int64.
-        seed: of the choice of views.
+        features: tensor with shape (N, V, D), V views of N images; methods may read all at once.
+        labels: int64 tensor with shape (N,).
+        seed: seed for choosing the views.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, seed: int = 0) -> None:
@@ -51,21 +51,21 @@ def encode_features(
 ) -> FeatureSet:
     """Encode `views` views of each image, or read them from the cache.
 
-    View v of an image is what `image_set` serves in epoch v, so it depends on (seed, v, index) only. The cache knows
-    images by their content: with a transform without randomness, an image that is in two datasets, or under two paths,
-    is encoded once. The seventh digit of a feature may depend on the other images of its batch.
+    View v of an image is the sample of `image_set` in epoch v, so it depends only on (seed, v, index). The cache
+    identifies images by their content: with a deterministic transform, an image in two datasets or under two paths is
+    encoded once. The seventh digit of a feature may depend on the other images of its batch.
 
     Args:
-        image_set: images with their transform; its seed also picks the views later.
-        encode: images (B, 3, S, S) to features (B, D); it moves them to its device and runs without gradients.
-        views: number of views; 1 for a transform without randomness.
-        batch_size: images encoded at a time.
-        key: identifies the encoder (weights, precision, device) in the cache; None uses no cache.
-        progress: called with (features done, features in all) after each batch.
-        workers: processes that read images; 0 reads them in this process.
+        image_set: images with their transform; its seed also chooses the views later.
+        encode: maps images (B, 3, S, S) on the CPU to features (B, D); called without gradients.
+        views: number of views V; 1 for a deterministic transform.
+        batch_size: number of images encoded at a time.
+        key: identifies the encoder (weights, precision, device) in the cache; None disables the cache.
+        progress: called with (features done, total features) after each batch.
+        workers: number of processes that read images; 0 reads them in this process.
 
     Returns:
-        The features (N, V, D) and labels (N,), as a set that serves one view per epoch.
+        Dataset of the features (N, V, D) and labels (N,) that serves one view per epoch.
 
     Raises:
         ImageError: an image cannot be read.
@@ -95,7 +95,7 @@ def encode_features(
 def _encode(
     image_set: ImageSet, encode: Encode, entries: Sequence[tuple[int, int]], batch_size: int, workers: int
 ) -> Iterator[Tensor]:
-    """Yield features (B, D), batch by batch, of (view, index) in the order of views."""
+    """Yield features (B, D) in batches for (view, index) entries in the order of views."""
     for view in sorted({view for view, _ in entries}):
         image_set.set_epoch(view)
         part = Subset(image_set, [index for of_view, index in entries if of_view == view])
@@ -104,7 +104,7 @@ def _encode(
 
 
 def _names(image_set: ImageSet, entries: Sequence[tuple[int, int]]) -> list[bytes]:
-    """Return the cache's name of each (view, index): of its image, and of what its randomness is drawn from."""
+    """Return the cache entry of each (view, index), named by image content and, for random transforms, by seed."""
     images = content_hashes(image_set.root, [item.path for item in image_set.items])
     if isinstance(image_set.transform, FixedTransform):
         return [entry_name(images[index]) for _, index in entries]

@@ -1,7 +1,7 @@
-"""What is known of image files, and kept on disk until a file changes: whether it can be decoded, and its SHA-256.
+"""On-disk cache of facts about image files: whether they can be decoded, and their SHA-256.
 
-Both are found out in one pass: a file is read once, then hashed and decoded from memory. The cache holds a JSON file
-for each kind of fact and each folder, {path: [bytes, modification time in ns, fact]}.
+Facts are invalidated by size or modification time. One pass computes both: a file is read once, then hashed and decoded
+from memory. The cache holds one JSON file per kind of fact and folder, {path: [bytes, modification time in ns, fact]}.
 """
 
 import hashlib
@@ -22,20 +22,20 @@ from vlprompt.utils.strings import printable, visible
 
 logger = logging.getLogger("vlprompt")
 
-# Kinds of facts, which are folders in the cache: why a file cannot be decoded ("" if it can), and its hash.
+# Kinds of facts, each a folder in the cache: why a file cannot be decoded ("" if it can), and its hash.
 DECODED, HASHED = "checks", "sha256"
-# Larger files are decoded from the disk, and hashed only when somebody asks: they may be anything.
+# Larger files (in bytes) are decoded from disk and hashed only on request, to bound memory.
 LARGE = 1 << 28
 
 
 def find_unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    """Return which of these files under `root` cannot be read as images, and why.
+    """Return the reason for each file under `root` that cannot be read as an image, by path.
 
-    Every image is fully decoded, since only that shows that one is truncated. The file's hash is kept, too.
+    Every image is fully decoded, since truncation is not detected otherwise. Its hash is cached as well.
     """
     with _Facts.of(DECODED, root) as decoded, _Facts.of(HASHED, root) as hashed:
         fresh = decoded.unknown(paths)
-        for path, (reason, digest) in zip(fresh, _look_at_all(root, fresh), strict=True):
+        for path, (reason, digest) in zip(fresh, _inspect_files(root, fresh), strict=True):
             decoded.keep(path, reason)
             if digest:
                 hashed.keep(path, digest, decoded.stamp(path))
@@ -44,7 +44,7 @@ def find_unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
 
 
 def unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    """Return the same as `find_unreadable`, and log a warning for each file."""
+    """Return the result of `find_unreadable`, and log a warning for each file."""
     bad = find_unreadable(root, paths)
     for path, reason in bad.items():
         logger.warning("skipping %s: %s", visible(root / path), reason)
@@ -52,7 +52,7 @@ def unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
 
 
 def content_hashes(root: Path, paths: Sequence[str]) -> list[str]:
-    """Return the SHA-256 (hex) of each of these files under `root`, reading those that are not known.
+    """Return the SHA-256 (hex) of each file under `root`, reading only files that are not cached.
 
     Raises:
         ImageError: a file cannot be read.
@@ -65,7 +65,7 @@ def content_hashes(root: Path, paths: Sequence[str]) -> list[str]:
 
 
 def file_hashes(root: Path, paths: Sequence[str]) -> Iterator[str]:
-    """Yield the SHA-256 (hex) of each of these files under `root`, reading all of them now.
+    """Yield the SHA-256 (hex) of each file under `root`, without the cache.
 
     Raises:
         ImageError: a file cannot be read.
@@ -74,7 +74,7 @@ def file_hashes(root: Path, paths: Sequence[str]) -> Iterator[str]:
 
 
 class _Facts:
-    """Facts of one kind about the files of one folder."""
+    """Facts of one kind about the files in one folder."""
 
     def __init__(self, kind: str, root: Path) -> None:
         self._root = root
@@ -86,7 +86,7 @@ class _Facts:
     @classmethod
     @contextmanager
     def of(cls, kind: str, root: Path) -> Iterator["_Facts"]:
-        """Open the facts, and save them at the end: after an interrupt a look at a million images goes on there."""
+        """Open the facts and save them on exit, so that an interrupted check of a million images can resume."""
         facts = cls(kind, root)
         try:
             yield facts
@@ -95,36 +95,36 @@ class _Facts:
                 _write(facts._file, facts._known)
 
     def unknown(self, paths: Sequence[str]) -> list[str]:
-        """Return the paths, each once, of which nothing is known since they last changed."""
+        """Return the distinct paths of files that are not cached or have changed."""
         return [path for path in dict.fromkeys(paths) if self._known.get(path, (-1, -1, ""))[:2] != self.stamp(path)]
 
     def keep(self, path: str, fact: str, stamp: tuple[int, int] | None = None) -> None:
-        """Keep a fact about the file that had this stamp; by default the one that it had when it was asked for."""
+        """Store a fact about a file with this stamp, by default the file's first one."""
         self._known[path] = (*(stamp or self.stamp(path)), fact)
         self._changed = True
 
     def fact(self, path: str) -> str:
-        """Return what is kept of a file."""
+        """Return the stored fact about a file."""
         return self._known[path][2]
 
     def stamp(self, path: str) -> tuple[int, int]:
-        """Return a file's bytes and modification time in ns, as they were when this was first called for it."""
+        """Return the size in bytes and modification time in ns of a file, as of the first call for it."""
         if path not in self._stamps:
             try:
                 found = (self._root / path).stat()
                 self._stamps[path] = found.st_size, found.st_mtime_ns
-            except (OSError, ValueError):  # no file can have that name
+            except (OSError, ValueError):  # missing, or not a possible file name
                 self._stamps[path] = 0, 0
         return self._stamps[path]
 
 
-def _look_at_all(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return in_threads(lambda path: _look_at(root / path), paths, "checking images")
+def _inspect_files(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return in_threads(lambda path: _inspect_file(root / path), paths, "checking images")
 
 
-def _look_at(path: Path) -> tuple[str, str]:
-    """Return why an image cannot be decoded, "" if it can, and the hash of its file, "" if that is not read here."""
-    if printable(path) != str(path):  # as an archive from another system leaves behind; no record could hold it
+def _inspect_file(path: Path) -> tuple[str, str]:
+    """Return why an image cannot be decoded ("" if it can), and the hash of its file ("" if not computed)."""
+    if printable(path) != str(path):  # from an archive of another system; JSON cannot store it
         return "its name is not UTF-8", ""
     try:
         found = path.stat()
@@ -145,7 +145,7 @@ def _reason(path: Path) -> str:
         read_image(path)
     except ImageError as error:
         return error.reason
-    return "it changed while it was read"
+    return "it changed while being read"
 
 
 def _hash(path: Path) -> str:
@@ -153,7 +153,7 @@ def _hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        read_image(path)  # its error says what is wrong with the file
+        read_image(path)  # raises an ImageError that explains the problem
         raise
 
 
@@ -161,7 +161,7 @@ def _write(file: Path, known: dict[str, tuple[int, int, str]]) -> None:
     try:
         atomic_write(file, json.dumps(known))
     except VLPromptError as error:
-        logger.debug("facts about images are not kept: %s", error)
+        logger.debug("facts about images are not cached: %s", error)
 
 
 def _read(file: Path) -> dict[str, tuple[int, int, str]]:

@@ -1,4 +1,4 @@
-"""Images on disk as a torch dataset whose augmentations can be repeated."""
+"""Images on disk as a torch dataset with reproducible augmentations."""
 
 import random
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from vlprompt.data.transforms import Transform
 
 
 class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
-    """A torch dataset of (tensor, label, index) whose randomness depends on (seed, epoch, index) only.
+    """Torch dataset of (tensor, label, index) whose randomness depends only on (seed, epoch, index).
 
     Args:
-        seed: of the randomness.
+        seed: seed of all random states.
     """
 
     def __init__(self, seed: int) -> None:
@@ -27,11 +27,11 @@ class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
 
     @property
     def epoch(self) -> int:
-        """The epoch whose samples are served."""
+        """The current epoch."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Serve this epoch from now on, in worker processes too."""
+        """Set the current epoch, also for running worker processes."""
         self._epoch.fill_(epoch)
 
     def rng(self, index: int) -> random.Random:
@@ -42,13 +42,13 @@ class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
 class ImageSet(EpochDataset):
     """Items of a dataset as (image (3, S, S), label, index).
 
-    The transform's randomness depends on (seed, epoch, index) only: not on workers, batches, or what ran before.
+    The randomness of the transform depends only on (seed, epoch, index), not on workers, batches or earlier samples.
 
     Args:
-        items: the images, in the order of the indices.
-        root: the folder that their paths are relative to.
-        transform: called with the RGB image and a `random.Random`.
-        seed: of the augmentations.
+        items: images and labels, in index order.
+        root: folder that their paths are relative to.
+        transform: called with an RGB image and a `random.Random`; returns a tensor (3, S, S).
+        seed: seed of the augmentations.
     """
 
     def __init__(self, items: Sequence[Item], root: Path, transform: Transform, seed: int = 0) -> None:
@@ -59,7 +59,7 @@ class ImageSet(EpochDataset):
 
     @property
     def labels(self) -> Tensor:
-        """Labels of all items, (N,) int64."""
+        """Labels of all items, int64 tensor with shape (N,)."""
         return torch.tensor([item.label for item in self.items], dtype=torch.int64)
 
     def __len__(self) -> int:

@@ -13,20 +13,20 @@ from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import one_line
 
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .apng .gif .webp .bmp .tif .tiff .ppm .pgm .pbm .jp2 .avif".split())
-# Formats with a decoder inside Pillow; for others, such as EPS, it would start programs on untrusted files.
+# Formats that Pillow decodes itself; for others, such as EPS, it would run programs on untrusted files.
 Image.init()
 FORMATS = [name for name in "JPEG PNG GIF WEBP BMP TIFF PPM JPEG2000 AVIF".split() if name in Image.OPEN]
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long.
 DRAFT_SIDE = 2048
-# The TIFF tags of a tile's width and length, and the types of number that they may have.
+# TIFF tags of a tile's width and length, and the struct formats of their allowed types.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
 
 
 class ImageError(VLPromptError):
-    """An image cannot be read.
+    """Error for an image that cannot be read.
 
     Attributes:
-        reason: why, in a few words.
+        reason: short reason, such as "no such file".
 
     Examples:
         >>> try:
@@ -44,16 +44,16 @@ class ImageError(VLPromptError):
 def read_image(source: str | Path | BinaryIO) -> Image.Image:
     """Read an image file as an RGB image, upright and fully decoded.
 
-    Transparent pixels become white, of an animation the first frame is read, EXIF rotation is applied, 16-bit values
-    are scaled by their full range (32-bit and float values by their minimum and maximum), and very large JPEGs are
+    Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. 16-bit
+    values are scaled by their full range, 32-bit and float values by their minimum and maximum. Very large JPEGs are
     decoded at a fraction of their size. Images of more than 179 million pixels (2 * `Image.MAX_IMAGE_PIXELS`) are
-    refused; so are TIFFs with such tiles.
+    refused, as are TIFFs with tiles of that size.
 
     Args:
         source: a path, or a file opened in binary mode.
 
     Returns:
-        The image, of mode "RGB" and size (width, height).
+        PIL image with mode "RGB".
 
     Raises:
         ImageError: the file is missing, empty, truncated, too large, or not an image.
@@ -77,14 +77,14 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
             return to_rgb(image)
     except ImageError as error:
         raise ImageError(error.reason, path) from error
-    except Exception as error:  # decoders raise whatever a broken file leads them to
+    except Exception as error:  # a broken file can make a decoder raise anything
         raise ImageError(_reason(error), path) from error
 
 
 def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
-    """Return width and height of what is decoded at once: of the image, or of a TIFF's tile if that is larger.
+    """Return the (width, height) that is decoded at once: of the image, or of a TIFF tile if that is larger.
 
-    A damaged file may raise any exception.
+    A damaged file can make it raise any exception.
     """
     if image.format != "TIFF" or image.fp is None:
         return image.size
@@ -94,7 +94,7 @@ def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
 def _tile_size(file: IO[bytes]) -> tuple[int, int]:
     """Return width and length of a TIFF's tiles, 0 if it has none.
 
-    Not read from Pillow's tags: Pillow skips tags with a type that it does not know, and libtiff decodes by them.
+    Parsed here since Pillow skips tags of unknown types, which libtiff still uses for decoding.
     """
     file.seek(0)
     head = file.read(16)
@@ -114,10 +114,10 @@ def _tile_size(file: IO[bytes]) -> tuple[int, int]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a PIL image as `read_image` does: RGB, upright, on white.
+    """Convert a PIL image to upright RGB on a white background, as `read_image` does.
 
     Raises:
-        ImageError: it cannot be decoded.
+        ImageError: the image cannot be decoded.
     """
     try:
         image.load()
@@ -129,7 +129,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # broken metadata do not make the pixels unreadable
+    except Exception:  # broken metadata must not make the pixels unreadable
         return image
 
 

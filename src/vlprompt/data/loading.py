@@ -1,4 +1,4 @@
-"""The registry of datasets, and `load_dataset`: one call for a name, a folder, a table or a split file."""
+"""`load_dataset` for names, folders, tables and split files, and the registry of named datasets."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.registry import Registry
 from vlprompt.utils.strings import did_you_mean
 
-# In the order of CoOp's tables; datasets that are not in them are at the end.
+# In the order of CoOp's tables, followed by datasets that are not in them.
 ON_DISK: tuple[OnDisk, ...] = (
     ImageNet(),
     Caltech101(),
@@ -50,15 +50,15 @@ ON_DISK: tuple[OnDisk, ...] = (
     CIFAR100(),
 )
 
-# An entry is called with the data folder, or with None for the default one. Ours are instances of `Known`, which
-# describe themselves; an entry of a plug-in may be any function.
+# Entries are called with the data folder, or None for the default one. Built-in entries are instances of `Known`, which
+# carry metadata; a plug-in may register any function.
 DATASETS: Registry[Callable[[Path | None], Dataset]] = Registry("dataset")
 for known in (*DRAWN, *ON_DISK):
     DATASETS.register(known.name)(known)
 
 
 def list_datasets() -> list[str]:
-    """Return the names that `load_dataset` knows, sorted, those of plug-ins included.
+    """Return the sorted names of all registered datasets, including those of plug-ins.
 
     Examples:
         >>> "openmoji" in list_datasets()
@@ -74,26 +74,25 @@ def load_dataset(
     name_map: NameMap | None = None,
     root: str | Path | None = None,
 ) -> Dataset:
-    """Load a dataset by its name, or from a folder, a .csv or .parquet table, or a .jsonl split file.
+    """Load a named dataset, or one from a folder, a .csv or .parquet table, or a .jsonl split file.
 
     A name takes precedence over a folder of that name; write `./name` for the folder. `hf:NAME`, `hf:NAME:CONFIG` and
-    `hf:./FOLDER` are datasets of Hugging Face. The images of a dataset with a name are not opened; those of all other
-    sources are decoded once, and files that cannot be read are in `Dataset.skipped`.
+    `hf:./FOLDER` are Hugging Face datasets. Images of named datasets are not opened; those of other sources are decoded
+    once, and unreadable files are listed in `Dataset.skipped`.
 
     Args:
         source: name or path.
-        split_seed: seed of the split into train, val and test, if the source has none; datasets with a name have one.
-        name_map: words for the classes: a mapping from the names of folders (or labels), or its .json, .yaml or .csv
-            file.
-        root: folder that datasets with a name are in (default: `VLPROMPT_DATA`, else `data`), or that the paths in a
-            split file are relative to (default: the file's folder).
+        split_seed: seed of the train, val and test split, for sources without one; named datasets have their own split.
+        name_map: mapping from folder names (or labels) to class names, or the path of a .json, .yaml or .csv file.
+        root: folder of named datasets (default: `VLPROMPT_DATA`, else `data`), or the folder that paths in a split
+            file are relative to (default: the file's folder).
 
     Returns:
-        The dataset. Its class names are words for prompts.
+        Dataset whose class names are words for prompts.
 
     Raises:
-        VLPromptError: the source is not found or cannot be read; a class has no images or no words, or the words of
-            another; there are fewer than two classes.
+        VLPromptError: the source is not found or cannot be read; a class has no images or no words; two classes have
+            the same words; or there are fewer than two classes.
 
     Examples:
         >>> load_dataset("openmoji")  # doctest: +SKIP
@@ -113,6 +112,6 @@ def load_dataset(
     if path.is_dir():
         return read_folder(path, split_seed=split_seed, name_map=name_map)
     if path.exists():
-        raise VLPromptError(f"`data` {source} must be a folder, or a .csv, .parquet or .jsonl file")
+        raise VLPromptError(f"`data` must be a folder, or a .csv, .parquet or .jsonl file, got {source}")
     hint = did_you_mean(str(source), list_datasets()) or f"datasets: {', '.join(list_datasets())}"
-    raise VLPromptError(f"`data` {source!s} is neither a folder or file here nor a dataset; {hint}")
+    raise VLPromptError(f"`data` {source!s} is neither an existing folder or file nor a named dataset; {hint}")

@@ -1,4 +1,4 @@
-"""Write generated or packed images into the cache, once."""
+"""Materialize generated or packed images in the cache, once."""
 
 import os
 import secrets
@@ -12,13 +12,13 @@ from vlprompt.utils.progress import tracked
 
 
 def write_once(name: str, what: str, total: int, files: Callable[[], Iterable[tuple[str, bytes]]]) -> Path:
-    """Return the folder of these files, writing it on first use: it is complete or not there at all.
+    """Return a cache folder with the given files, written atomically on first use.
 
     Args:
-        name: of the folder in the cache; must change whenever the files do.
+        name: name of the folder in the cache; must change whenever the files do.
         what: title of the progress bar.
         total: number of files.
-        files: called if there is no folder; gives the path of each file in it, with slashes, and its content.
+        files: called if the folder does not exist; yields the path of each file in it, with slashes, and its content.
 
     Raises:
         VLPromptError: the cache cannot be written.

@@ -1,7 +1,7 @@
-"""Few-shot draws, base and new classes, splits, and the random states behind them.
+"""Few-shot sampling, base and new classes, splits, and their random states.
 
-The draws are those of Dassl (`generate_fewshot_dataset` as CoOp calls it), so that a seed means the same images here as
-in the papers.
+Sampling follows Dassl (`generate_fewshot_dataset` as CoOp calls it), so that a seed selects the same images as in the
+papers.
 """
 
 import random
@@ -12,7 +12,7 @@ ClassSubset = Literal["all", "base", "new"]
 
 
 class Labeled(Protocol):
-    """Anything with a class index."""
+    """Object with a class index."""
 
     @property
     def label(self) -> int:
@@ -24,10 +24,10 @@ L = TypeVar("L", bound=Labeled)
 
 
 def image_rng(seed: int, epoch: int, index: int) -> random.Random:
-    """Return the random state of one image in one epoch, a function of these three numbers only.
+    """Return the random state of one image in one epoch, which depends only on these three numbers.
 
-    So neither workers, batch order nor resuming a run change what an image looks like. A string seed goes through
-    SHA-512, so it is the same in every process and Python version, unlike `hash()`.
+    Augmentations are therefore independent of workers, batch order and resuming. A string seed is hashed with SHA-512,
+    so it is the same in every process and Python version, unlike `hash()`.
     """
     return random.Random(f"{seed}/{epoch}/{index}")
 
@@ -41,9 +41,9 @@ def group_by_label(items: Iterable[L]) -> dict[int, list[L]]:
 
 
 def sample_shots(items: Iterable[L], shots: int, rng: random.Random) -> list[L]:
-    """Draw `shots` items of each label without replacement; of a label with fewer, all.
+    """Sample `shots` items per label without replacement, or all items of a label with fewer.
 
-    Labels come in order of first appearance, and `rng` is used only for labels with at least `shots` items.
+    Labels are in order of first appearance, and `rng` is used only for labels with at least `shots` items.
     """
     sample: list[L] = []
     for group in group_by_label(items).values():
@@ -69,10 +69,14 @@ def class_half(count: int, classes: ClassSubset) -> range:
 
 
 def split_sizes(count: int) -> tuple[int, int, int]:
-    """Return how many of a class's `count` images go to train, val and test.
+    """Return the numbers of train, val and test images for a class of `count` images.
 
-    50, 20 and 30 percent, as CoOp splits datasets without a split of their own. Of two images one is for training
-    and one for testing; a single one is for training; validation starts at four images.
+    The shares are 50, 20 and 30 percent, as in CoOp for datasets without a published split. A single image is for
+    training, a second one for testing; validation starts at four images.
+
+    Examples:
+        >>> split_sizes(10)
+        (5, 2, 3)
     """
     if count < 2:
         return count, 0, 0
@@ -82,8 +86,8 @@ def split_sizes(count: int) -> tuple[int, int, int]:
 
 
 def split_order(paths: Sequence[str], seed: int) -> list[str]:
-    """Sort paths into a seeded random order in which a new path never swaps two others.
+    """Return paths in a seeded random order; adding a path keeps the order of the others.
 
-    Each path gets its own random key, so that adding a file moves few images between splits.
+    Each path has its own random key, so that adding a file moves few images between splits.
     """
     return sorted(paths, key=lambda path: random.Random(f"{seed}/{path}").random())

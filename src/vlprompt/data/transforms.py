@@ -1,7 +1,7 @@
 """CLIP's image transforms: PIL image in, normalized float tensor (3, S, S) out.
 
-torchvision crops, resizes and normalizes. What is random is drawn here, from a `random.Random` that the caller gives:
-torchvision draws from torch's global state, which depends on everything that drew before.
+torchvision crops, resizes and normalizes. Random parameters are drawn here, from a `random.Random` of the caller:
+torchvision uses torch's global random state, which depends on every earlier draw.
 """
 
 import math
@@ -18,13 +18,13 @@ Triple = tuple[float, float, float]
 
 RATIO = (3 / 4, 4 / 3)
 TRIES = 10
-# Longer images are cropped to this ratio first: resizing a thread of pixels would make a huge image for a small crop.
+# Longer images are cropped to this aspect ratio first: resizing a very thin one would create a huge image.
 THIN = 16
 
 
 @dataclass(frozen=True)
 class FixedTransform:
-    """The transform that `eval_transform` returns."""
+    """Evaluation transform, created by `eval_transform`."""
 
     size: int
     mean: Triple
@@ -47,7 +47,7 @@ class FixedTransform:
 
 @dataclass(frozen=True)
 class RandomTransform:
-    """The transform that `train_transform` returns."""
+    """Random training transform, created by `train_transform`."""
 
     size: int
     mean: Triple
@@ -76,14 +76,19 @@ def eval_transform(
 ) -> FixedTransform:
     """Return CLIP's evaluation transform: shorter side to `image_size`, center crop, normalize.
 
-    It is called as `t(image)` or `t(image, rng)`; the random state is not used.
+    Call it as `transform(image)`; it also accepts a random state, which is not used.
 
     Args:
         image_size: S, side of the tensor (3, S, S).
-        mean: of each channel, for values in [0, 1].
-        std: of each channel.
+        mean: mean of each channel, for values in [0, 1].
+        std: standard deviation of each channel.
         interpolation: "bicubic", "bilinear" or "nearest".
         squash: resize both sides to `image_size` instead of cropping, as SigLIP does.
+
+    Examples:
+        >>> transform = eval_transform(224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> tuple(transform(Image.new("RGB", (640, 480))).shape)
+        (3, 224, 224)
     """
     return FixedTransform(image_size, _triple(mean), _triple(std), interpolation, squash)
 
@@ -97,13 +102,18 @@ def train_transform(
 ) -> RandomTransform:
     """Return CoOp's training transform: random resized crop, horizontal flip with probability 1/2, normalize.
 
-    It is called as `t(image, rng)`, and all its randomness comes from `rng`. A crop's aspect ratio is 3/4 to 4/3.
+    Call it as `transform(image, rng)`; all randomness comes from `rng`. Crops have an aspect ratio of 3/4 to 4/3.
 
     Args:
         image_size: S, side of the tensor (3, S, S).
-        mean: of each channel, for values in [0, 1].
-        std: of each channel.
-        interpolation: as in `eval_transform`.
+        mean: mean of each channel, for values in [0, 1].
+        std: standard deviation of each channel.
+        interpolation: "bicubic", "bilinear" or "nearest".
+
+    Examples:
+        >>> transform = train_transform(224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> tuple(transform(Image.new("RGB", (640, 480)), random.Random(0)).shape)
+        (3, 224, 224)
     """
     return RandomTransform(image_size, _triple(mean), _triple(std), interpolation)
 

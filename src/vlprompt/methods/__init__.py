@@ -1,6 +1,6 @@
-"""One file for each published method, behind one contract.
+"""Published methods, one module each, behind the `Method` interface.
 
-All modules of this package are imported here, so that every method registers itself.
+All modules are imported here, so that every method registers itself.
 """
 
 from importlib import import_module

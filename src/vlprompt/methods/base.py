@@ -1,6 +1,6 @@
-"""The contract of a method: adapters as data, a prediction, a loss.
+"""`Method`, the base class of all methods, with their predictions, losses and registry.
 
-A new method usually writes `build`, `adapters` and `loss`; the base class does the rest.
+A new method usually implements `build`, `adapters` and `loss`; the base class does the rest.
 """
 
 from abc import ABC, abstractmethod
@@ -32,7 +32,7 @@ class Prediction:
         image_features: unit vectors, tensor with shape (B, D).
         text_features: unit vectors, tensor with shape (C, D), or (B, C, D) if they depend on the image.
         extras: further tensors for the loss, such as frozen features. In training, `index` (B,) holds the positions of
-            the batch's images among the shots.
+            the batch among the shots.
     """
 
     logits: Tensor
@@ -58,7 +58,7 @@ class LossTerms(dict[str, Tensor]):
 
 
 class SupportsBackward(Protocol):
-    """The methods of Lightning Fabric that `Method.backward` uses."""
+    """Part of Lightning Fabric that `Method.backward` uses."""
 
     def backward(self, tensor: Tensor, *, retain_graph: bool = False) -> None:
         """Back-propagate under Fabric's precision and strategy."""
@@ -68,10 +68,10 @@ class SupportsBackward(Protocol):
 
 
 class Method(nn.Module, ABC, Generic[OptionsType]):
-    """A way to adapt a frozen backbone to classes.
+    """Base class of methods, which adapt a frozen backbone to classes.
 
-    The trainable parameters, and only those, are its `named_parameters()`; the backbone is held, not registered.
-    Everything without a leading underscore can be overridden.
+    `named_parameters()` are exactly the trainable parameters; the backbone is not registered as a submodule.
+    Subclasses may override everything without a leading underscore.
 
     Args:
         backbone: the frozen dual encoder.
@@ -86,7 +86,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         options: the validated options.
 
     Raises:
-        VLPromptError: the backbone does not fit the method, or a class name cannot be used.
+        VLPromptError: the backbone does not support the method, or a class name cannot be used.
 
     Examples:
         >>> from torch import nn
@@ -112,8 +112,8 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self.class_names = as_words(class_names)
         if self.adapts_images and backbone.vision.width is None:
             raise VLPromptError(
-                f"method {self.name!r} with these options adapts the image tower, and that of {backbone.name} "
-                f"({backbone.vision.kind}) takes no prompts; methods that work: {', '.join(text_only_methods())}"
+                f"method {self.name!r} with these options adapts the image tower, but that of {backbone.name} "
+                f"({backbone.vision.kind}) does not support prompts; use one of {', '.join(text_only_methods())}"
             )
         self.build()
         self.to(backbone.device)
@@ -128,24 +128,24 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
 
     @property
     def adapts_images(self) -> bool:
-        """Whether the image tower gets prompts or updates. If not, cached frozen features can replace images."""
+        """Whether the image tower is adapted. If not, cached frozen features can replace images."""
         return False
 
     @property
     def class_bound(self) -> bool:
-        """Whether learned values belong to the training classes, so that other classes cannot be named."""
+        """Whether learned values are tied to the training classes, so that other classes cannot be used."""
         return False
 
     @property
     def instance_conditional(self) -> bool:
-        """Whether text features depend on the image, so that classes cannot be encoded once for all images."""
+        """Whether text features depend on the image, so that they cannot be shared by all images."""
         return False
 
     @property
     def whole_batch(self) -> bool:
-        """Whether the loss needs all images of a batch at once, so that several devices gather their features.
+        """Whether the loss needs the whole batch at once, so that several devices gather their features.
 
-        The loss then gets the prediction of `classify`, with `index` in its extras.
+        The loss then receives the prediction of `classify`, with `index` in its extras.
         """
         return False
 
@@ -156,7 +156,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
 
     @property
     def encoded_templates(self) -> list[str]:
-        """Hand-crafted prompts that the method encodes, so that every class name must fit into them."""
+        """Hand-crafted prompts that the method encodes, and that every class name must fit into."""
         return self.templates if self.adapters().text is None else []
 
     @property
@@ -168,11 +168,11 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
 
     @property
     def trainable(self) -> int:
-        """Number of learned values."""
+        """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def build(self) -> None:
-        """Create parameters and buffers. `self.backbone`, `self.class_names` and `self.options` are set."""
+        """Create parameters and buffers; `self.backbone`, `self.class_names` and `self.options` are already set."""
 
     @abstractmethod
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
@@ -186,7 +186,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     def encode_text(self, adapters: Adapters) -> Tensor:
         """Return unit text features of the classes, tensor with shape (C, D), or (B, C, D) for a context per image.
 
-        In eval mode the feature of a class must not depend on the other classes: tests on fewer classes use the same
+        In eval mode the feature of a class must not depend on other classes, since tests on fewer classes reuse the
         logits.
 
         Args:
@@ -211,12 +211,12 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
             adapters: result of `adapters`.
 
         Raises:
-            VLPromptError: frozen features are given to a method that adapts the image tower.
+            VLPromptError: `images` are frozen features, and the method adapts the image tower.
         """
         if images.ndim == 2:
             if adapters.visual is not None or adapters.visual_updates is not None:
                 raise VLPromptError(
-                    f"method {self.name!r} adapts the image tower and needs images, not frozen features"
+                    f"method {self.name!r} adapts the image tower and requires images, got frozen features"
                 )
             return F.normalize(images.float(), dim=-1)
         return F.normalize(self.backbone.vision(images, adapters.visual, adapters.visual_updates), dim=-1)
@@ -225,10 +225,10 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         """Return unit text features of the classes, tensor with shape (C, D).
 
         Raises:
-            VLPromptError: the method is `instance_conditional`, so that text features need images.
+            VLPromptError: the method is `instance_conditional`, so its text features depend on images.
         """
         if self.instance_conditional:
-            raise VLPromptError(f"text features of method {self.name!r} need images; use those of a prediction")
+            raise VLPromptError(f"text features of method {self.name!r} depend on images; use those of a prediction")
         return self.encode_text(self.adapters())
 
     def image_features(self, images: Tensor) -> Tensor:
@@ -245,7 +245,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     def forward(self, images: Tensor, text_features: Tensor | None = None) -> Prediction:
         """Classify a batch.
 
-        Exported graphs call `encode_images`, `encode_text` and `classify`, so changes to logits belong there.
+        Exported graphs call `encode_images`, `encode_text` and `classify`, so override those to change logits.
 
         Args:
             images: tensor with shape (B, 3, image_size, image_size), or frozen features (B, D) for a method that does
@@ -254,7 +254,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         """
         adapters = self.adapters()
         if not self.instance_conditional:
-            # Text first: the dropout of low-rank updates draws its masks in this order.
+            # Text first: the dropout masks of low-rank updates are drawn in this order.
             if text_features is None:
                 text_features = self.encode_text(adapters)
             return self.classify(self.encode_images(images, adapters), text_features)
@@ -269,7 +269,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         Args:
             image_features: result of `encode_images`.
             text_features: result of `encode_text`.
-            extras: tensors that the loss needs besides.
+            extras: further tensors for the loss.
         """
         scaled = self.backbone.logit_scale.exp() * image_features
         if text_features.ndim == 3:
@@ -279,35 +279,35 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         return Prediction(logits, image_features, text_features, extras)
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Return loss terms with `total` for labels (B,); by default the cross-entropy."""
+        """Return the loss terms, including `total`, for labels (B,); by default the cross-entropy."""
         return LossTerms(total=F.cross_entropy(prediction.logits, labels))
 
     def backward(self, terms: LossTerms, fabric: SupportsBackward | None = None) -> None:
-        """Compute gradients into the parameters' `.grad`, through `fabric` if it is given."""
+        """Compute the gradients of the parameters, through `fabric` if given."""
         if fabric is None:
             terms.total.backward()
         else:
             fabric.backward(terms.total)
 
     def prepare(self, train_set: LabeledImages, val_set: LabeledImages | None) -> None:
-        """Compute, once before training, what the method needs of its images.
+        """Compute what the method needs from its images, once before training.
 
         Args:
             train_set: the shots under the test transform, items (image (3, S, S) or frozen feature (D,), label, ...).
-            val_set: the same for the validation images; None if there are none.
+            val_set: validation images in the same form; None if there are none.
         """
 
     def set_epochs(self, epochs: int) -> None:
-        """Receive the number of training epochs. Called once, before any work starts."""
+        """Set the number of training epochs. Called once, before training."""
 
     def on_epoch_end(self, epoch: int) -> None:
-        """Finish epoch `epoch`, counted from 1."""
+        """Update the method after epoch `epoch`, counted from 1."""
 
     def load_prompts(self, state: dict[str, Tensor]) -> None:
-        """Load the state dict of a tuned method. A method whose tensors get their size in `prepare` resizes them here.
+        """Load the state dict of a tuned method. A method whose `prepare` sets tensor sizes must resize them here.
 
         Raises:
-            ValueError, RuntimeError: the state belongs to another method, other options, classes or backbone.
+            ValueError, RuntimeError: the state belongs to another method, options, classes or backbone.
         """
         self.load_state_dict(state)
 
@@ -319,7 +319,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         """
         unread = next((name for name in names if not self.backbone.tokenize.encode(name)), None)
         if unread is not None:
-            raise VLPromptError(f"`class_names` holds {unread!r}, of which the model reads nothing; use other words")
+            raise VLPromptError(f"`class_names` holds {unread!r}, which has no tokens for the model; use other words")
         text = self.adapters().text
         if text is not None:
             self.backbone.text.check_names(text, names)
@@ -327,10 +327,10 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
             self.backbone.tokenize.check_names(template, names)
 
     def set_class_names(self, names: Sequence[str]) -> None:
-        """Name other classes, for the same prompts.
+        """Replace the class names and keep the learned prompts.
 
         Args:
-            names: class names; underscores become spaces.
+            names: new class names; underscores become spaces.
 
         Raises:
             VLPromptError: the method is `class_bound`, or a name cannot be used.
@@ -346,14 +346,14 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self._template_features = None
 
     def _check_readings(self) -> None:
-        """Raise VLPromptError if two names have the same tokens, so that nothing tells their classes apart."""
+        """Raise VLPromptError if two names have the same tokens, so that their classes cannot be distinguished."""
         first: dict[tuple[int, ...], str] = {}
         for name in self.class_names:
             twin = first.setdefault(tuple(self.backbone.tokenize.encode(name)), name)
             if twin != name:
                 raise VLPromptError(
-                    f"`class_names` holds {twin!r} and {name!r}, which the model reads as the same; "
-                    "give each class a name of its own"
+                    f"`class_names` holds {twin!r} and {name!r}, which the model reads as the same text; "
+                    "give each class a different name"
                 )
 
 

@@ -15,8 +15,8 @@ from vlprompt.prompts import Adapters, LowRankUpdates
 class CLIPLoRAOptions(Options):
     """Options of CLIP-LoRA, with the defaults of its paper."""
 
-    rank: int = Field(2, ge=1, description="Rank of the update of a projection, r.")
-    alpha: float = Field(1.0, gt=0, description="The update is scaled by alpha / sqrt(r).")
+    rank: int = Field(2, ge=1, description="Rank of the updates, r.")
+    alpha: float = Field(1.0, gt=0, description="Scale of the updates, which are multiplied by alpha / sqrt(r).")
     dropout: float = Field(
         0.25, ge=0, lt=1, description="Probability of zeroing an entry of the update's input in training."
     )
@@ -24,12 +24,12 @@ class CLIPLoRAOptions(Options):
 
 @METHODS.register("clip-lora")
 class CLIPLoRA(Method[CLIPLoRAOptions]):
-    """Low-rank updates of the query, key and value projections of every layer of both towers; fixed template.
+    """Low-rank updates of the query, key and value projections in every layer of both towers; fixed template.
 
-    A projection x W^T becomes x W^T + alpha / sqrt(r) * dropout(x) A^T B^T. LoRA's own factor is alpha / r; the root is
-    in the released code, and so behind the paper's numbers. Training differs from that code in its noise only: query,
-    key and value of a token share one dropout mask, and the words in front of the names, which are computed once for
-    all classes, have one mask for all classes.
+    A projection x W^T becomes x W^T + alpha / sqrt(r) * dropout(x) A^T B^T. LoRA itself scales by alpha / r; the root
+    is in the released code, which produced the paper's numbers. Training differs from that code only in its noise:
+    query, key and value of a token share one dropout mask, and the words before the names, which are computed once for
+    all classes, share one mask.
 
     Parameters: `text_down` (layers, 3, r, d_t), `text_up` (layers, 3, d_t, r), `visual_down` (layers, 3, r, d_v),
     `visual_up` (layers, 3, d_v, r).
@@ -43,19 +43,19 @@ class CLIPLoRA(Method[CLIPLoRAOptions]):
         return True
 
     def build(self) -> None:
-        """Create A as a linear layer is initialized, and B of zeros, so that training starts from the frozen towers."""
+        """Create A, initialized like a linear layer, and B = 0, so that training starts from the frozen towers."""
         text, vision = self.backbone.text, self.backbone.vision
         if not vision.takes_updates:
             raise VLPromptError(
-                f"method {self.name!r} adapts the attention of CLIP's own image tower, and that of "
-                f"{self.backbone.name} is a {vision.kind}; use a CLIP ViT, or a method that learns prompts"
+                f"method {self.name!r} requires CLIP's own image tower, got {vision.kind} in {self.backbone.name}; "
+                "use a CLIP ViT, or a method that learns prompts"
             )
         assert vision.width is not None
         self.text_down, self.text_up = low_rank(text.depth, self.options.rank, text.width)
         self.visual_down, self.visual_up = low_rank(vision.depth, self.options.rank, vision.width)
 
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
-        """Return the updates of both towers, with dropout in training; the text is the template."""
+        """Return the updates of both towers, with dropout in training, and no prompts."""
         scale = self.options.alpha / math.sqrt(self.options.rank)
         dropout = self.options.dropout if self.training else 0.0
         return Adapters(

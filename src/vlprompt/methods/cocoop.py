@@ -9,7 +9,7 @@ from vlprompt.prompts import Adapters, TextPrompts
 
 
 class MetaNet(nn.Module):
-    """Two linear layers with a bottleneck between, from image features to a shift of the context vectors."""
+    """Bottleneck network of two linear layers that maps image features to a shift of the context vectors."""
 
     def __init__(self, embed_dim: int, text_width: int) -> None:
         super().__init__()
@@ -25,10 +25,10 @@ class MetaNet(nn.Module):
 
 @METHODS.register("cocoop")
 class CoCoOp(Method[ContextOptions]):
-    """A context that every image shifts; the loss is the cross-entropy.
+    """Context vectors that are shifted by every image; the loss is the cross-entropy.
 
-    The context of image i is `text_context + meta_net(x_i)`, so that there is a text feature for each image and class.
-    The released code runs the text tower image by image; here all images of a batch run together.
+    The context of image i is `text_context + meta_net(x_i)`, so there is a text feature for each image and class. The
+    released code runs the text tower image by image; here the images of a batch run together.
 
     Parameters: `text_context` (n, d_t); `meta_net.linear1` (D -> D // 16) and `meta_net.linear2` (-> d_t).
     """
@@ -37,7 +37,7 @@ class CoCoOp(Method[ContextOptions]):
 
     @property
     def instance_conditional(self) -> bool:
-        """Always True: every image has text features of its own."""
+        """Always True: text features depend on the image."""
         return True
 
     def build(self) -> None:
@@ -47,7 +47,7 @@ class CoCoOp(Method[ContextOptions]):
         self.meta_net = MetaNet(backbone.embed_dim, backbone.text.width)
 
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
-        """Return a context for each image, or without images the one that they all shift."""
+        """Return one context per image, or the unshifted context without images."""
         if image_features is None:
             return Adapters(text=TextPrompts(self.text_context))
         shifted = self.text_context + self.meta_net(image_features)[:, None]  # (B, n, d_t)

@@ -14,11 +14,9 @@ from vlprompt.prompts import Adapters, TextPrompts
 class CoOpOptions(Options):
     """Options of CoOp, with the defaults of its few-shot recipe."""
 
-    n_ctx: int = Field(
-        16, ge=1, description="Context vectors, n. Words in `ctx_init` set it to their own number of tokens."
-    )
-    ctx_init: str | None = Field(None, description="Words whose embeddings start the context. None: N(0, 0.02^2).")
-    class_specific: bool = Field(False, description="A context for each class instead of one for all.")
+    n_ctx: int = Field(16, ge=1, description="Number of context vectors, n. With `ctx_init`, its number of tokens.")
+    ctx_init: str | None = Field(None, description="Words whose embeddings initialize the context. None: N(0, 0.02^2).")
+    class_specific: bool = Field(False, description="Whether to learn one context per class instead of a shared one.")
     class_token_position: Literal["end", "middle", "front"] = Field(
         "end", description="Position of the class name in the sentence."
     )
@@ -26,7 +24,7 @@ class CoOpOptions(Options):
 
 @METHODS.register("coop")
 class CoOp(Method[CoOpOptions]):
-    """Learned context vectors in front of, around or behind the class name; the loss is the cross-entropy.
+    """Learned context vectors before, around or after the class name; the loss is the cross-entropy.
 
     Parameters: `text_context` (n, d_t), or (C, n, d_t) with `class_specific`.
     """
@@ -35,14 +33,14 @@ class CoOp(Method[CoOpOptions]):
 
     @property
     def class_bound(self) -> bool:
-        """Whether there is a context for each class."""
+        """Whether there is one context per class."""
         return self.options.class_specific
 
     def build(self) -> None:
         """Create the context."""
         context = initial_context(self.backbone, self.options.n_ctx, self.options.ctx_init)
         if self.options.class_specific:
-            # Random contexts differ from class to class, those from words are equal.
+            # Random contexts differ between classes; contexts from words are equal.
             shape = (len(self.class_names), *context.shape)
             context = context.expand(shape).clone() if self.options.ctx_init else random_prompts(*shape)
         self.text_context = nn.Parameter(context)

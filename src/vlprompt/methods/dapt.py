@@ -18,25 +18,26 @@ from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 class DAPTOptions(Options):
     """Options of DAPT. `n_visual=0` is the paper's text-only variant, `n_text=0` its visual-only one."""
 
-    n_text: int = Field(16, ge=0, description="Context vectors of the text tower. 0: the template instead.")
+    n_text: int = Field(16, ge=0, description="Number of context vectors in the text tower. 0: use the template.")
     ctx_init: str | None = Field(
         None,
-        description="Words whose first n_text embeddings start the text context. None: N(0, 0.02^2), as in the "
+        description="Words whose first n_text embeddings initialize the text context. None: N(0, 0.02^2), as in the "
         "released code.",
     )
-    n_visual: int = Field(16, ge=0, description="Prompt tokens of the image tower. 0: the frozen tower.")
-    beta_visual: float = Field(0.1, ge=0, description="Weight of intra-dispersion, a pull of images to prototypes.")
-    beta_text: float = Field(0.1, ge=0, description="Weight of inter-dispersion, a push between text features.")
-    rbf_t: float = Field(2.0, gt=0, description="t of the Gaussian potential exp(-t d^2) between text features.")
+    n_visual: int = Field(16, ge=0, description="Number of prompt tokens in the image tower. 0: keep it frozen.")
+    beta_visual: float = Field(0.1, ge=0, description="Weight of intra-dispersion, which pulls images to prototypes.")
+    beta_text: float = Field(0.1, ge=0, description="Weight of inter-dispersion, which pushes text features apart.")
+    rbf_t: float = Field(2.0, gt=0, description="Scale t of the Gaussian potential exp(-t d^2) between text features.")
 
 
 @METHODS.register("dapt")
 class DAPT(Method[DAPTOptions]):
-    """Shallow prompts in both towers, trained to push classes apart and to pull images to their class.
+    """Shallow prompts in both towers, trained to push classes apart and to pull images toward their class.
 
     The loss is cross-entropy + beta_text * inter-dispersion + beta_visual * intra-dispersion.
     Prototypes are the means of the shots' unit frozen features, not normalized again. The released code computes them
-    from randomly augmented images in a separate pass; here they use the test transform, so that every run has the same.
+    from randomly augmented images in a separate pass; here they use the test transform, so
+    they are the same in every run.
 
     Parameters: `text_context` (n_text, d_t), `visual_context` (n_visual, d_v). Buffer: `prototypes` (C, D).
     """
@@ -46,7 +47,7 @@ class DAPT(Method[DAPTOptions]):
 
     @property
     def adapts_images(self) -> bool:
-        """Whether the image tower gets prompt tokens."""
+        """Whether there are prompt tokens in the image tower."""
         return self.options.n_visual > 0
 
     def build(self) -> None:
@@ -66,7 +67,7 @@ class DAPT(Method[DAPTOptions]):
         self.register_buffer("prototypes", torch.zeros(len(self.class_names), backbone.embed_dim))
 
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
-        """Return text context before the name, and visual context behind the class token, after `ln_pre`."""
+        """Return text context before the name, and visual context after the class token, inserted after `ln_pre`."""
         text = TextPrompts(self.text_context) if self.options.n_text else None
         if not self.options.n_visual:
             return Adapters(text=text)
@@ -79,7 +80,7 @@ class DAPT(Method[DAPTOptions]):
         self.prototypes = sums / labels.bincount(minlength=len(sums)).clamp(min=1)[:, None]
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Return cross-entropy, `intra_dispersion` of images and `inter_dispersion` of text features."""
+        """Return the cross-entropy, `intra_dispersion` of images and `inter_dispersion` of text features."""
         cross_entropy = F.cross_entropy(prediction.logits, labels)
         intra = F.mse_loss(prediction.image_features, self.prototypes[labels])
         inter = gaussian_potential(prediction.text_features, self.options.rbf_t)

@@ -17,7 +17,7 @@ from vlprompt.prompts import Adapters, TextPrompts
 
 
 class E2MIMOptions(ContextOptions):
-    """Options of E2MIM. A weight of 0 switches a part off; with `lambda_mi=lambda_aug=r=0` the method is CoOp."""
+    """Options of E2MIM. A weight of 0 disables a term; with `lambda_mi=lambda_aug=r=0` the method is CoOp."""
 
     templates: list[str] = Field(
         list(IMAGENET_7),
@@ -27,16 +27,16 @@ class E2MIMOptions(ContextOptions):
     lambda_aug: float = Field(0.5, ge=0, description="Weight of the class-wise augmentation.")
     estimator: Literal["infonce", "jsd", "dv"] = Field("infonce", description="Estimator of the mutual information.")
     critic: Literal["cosine", "bilinear", "mlp"] = Field("cosine", description="Network that scores a pair of views.")
-    alpha: float = Field(1.0, gt=0, description="Concentration of Dirichlet(alpha), which mixes shots.")
-    gate_max: float = Field(0.5, ge=0, le=1, description="Largest share of the virtual image in an explored text view.")
+    alpha: float = Field(1.0, gt=0, description="Concentration of the Dirichlet distribution that mixes shots.")
+    gate_max: float = Field(0.5, ge=0, le=1, description="Maximum share of the virtual image in an explored text view.")
     r: float = Field(0.5, ge=0, le=1, description="Share of the hand-crafted view in the classifier at evaluation.")
 
 
 @METHODS.register("e2mim")
 class E2MIM(Method[E2MIMOptions]):
-    """Learned and hand-crafted prompts as two views of a class, with high mutual information and image augmentation.
+    """Learned and hand-crafted prompts as two views of a class, with high mutual information, and image augmentation.
 
-    Neither code nor hyper-parameters of the paper are public; this is our instantiation of its ideas:
+    The paper's code and hyper-parameters are not public; this is our implementation of its ideas:
 
     1. A learned critic scores pairs of a soft view t_c and a hand-crafted view h_c; `mutual_information` is minus the
        estimate I(t; h).
@@ -48,7 +48,7 @@ class E2MIM(Method[E2MIMOptions]):
 
     The loss is cross-entropy + lambda_mi * mutual_information + lambda_aug * augmentation.
 
-    Parameters: `text_context` (n, d_t), and `critic.*` if a part uses it.
+    Parameters: `text_context` (n, d_t), and `critic.*` if a term uses it.
     """
 
     Options = E2MIMOptions
@@ -67,7 +67,7 @@ class E2MIM(Method[E2MIMOptions]):
 
     @property
     def whole_batch(self) -> bool:
-        """Whether there are virtual images, which leave out the shots of the whole batch."""
+        """Whether there are virtual images, which exclude the shots of the whole batch."""
         return self.options.lambda_aug > 0
 
     @property
@@ -97,7 +97,7 @@ class E2MIM(Method[E2MIMOptions]):
             self.shots, self.shot_labels = frozen_features(self.backbone, train_set)
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Return cross-entropy, and `mutual_information` and `augmentation` unless their weight is 0."""
+        """Return the cross-entropy, and `mutual_information` and `augmentation` unless their weight is 0."""
         options = self.options
         cross_entropy = F.cross_entropy(prediction.logits, labels)
         terms = LossTerms(total=cross_entropy, cross_entropy=cross_entropy)
@@ -117,13 +117,13 @@ class E2MIM(Method[E2MIMOptions]):
         return terms
 
     def virtual_images(self, prediction: Prediction, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix, for each class of the batch, its shots that are not in the batch.
+        """Mix, for each class of the batch, the shots that are not in the batch.
 
-        An image must not help to classify itself. `index` in the prediction's extras tells which shots are in the
-        batch; without it, each image's nearest shot of its class is taken for itself.
+        An image must not help to classify itself. `index` in the prediction's extras identifies the shots in the
+        batch; without it, the nearest shot of its class stands for an image.
 
         Returns:
-            the classes (K,) with such shots, and their virtual images, unit vectors (K, D).
+            The classes (K,) that have such shots, and their virtual images, unit vectors (K, D).
         """
         classes, place = self.shot_labels.unique(return_inverse=True)
         # A Dirichlet draw is a vector of Gamma draws over their sum, which normalization cancels. Gamma(a) is drawn as
@@ -143,7 +143,7 @@ class E2MIM(Method[E2MIMOptions]):
         return classes[there], F.normalize(mixed[there], dim=-1)
 
     def explored_views(self, text: Tensor, classes: Tensor, virtual: Tensor) -> Tensor:
-        """Return text views (C, D) moved towards the virtual images (K, D) of K classes, as far as their gates open.
+        """Return text views (C, D), moved toward the virtual images (K, D) of K classes as far as their gates open.
 
         A gate opens by how much higher the critic scores the virtual image with its own class than on average.
         """

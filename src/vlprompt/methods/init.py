@@ -1,4 +1,4 @@
-"""Initial values of learned vectors, random or from the embeddings of words, and the depth of deep prompts."""
+"""Initialization of prompts, random or from word embeddings, and the depth of deep prompts."""
 
 import torch
 from torch import Tensor
@@ -8,30 +8,29 @@ from vlprompt.errors import VLPromptError
 
 
 def random_prompts(*shape: int) -> Tensor:
-    """Return prompts of this shape drawn from N(0, 0.02^2), the usual start of vectors without words."""
+    """Return prompts of the given shape drawn from N(0, 0.02^2)."""
     return torch.empty(shape).normal_(std=0.02)
 
 
 def initial_context(backbone: Backbone, length: int, words: str | None) -> Tensor:
-    """Return a text context: the embeddings (n, d_t) of `words`, or (length, d_t) from N(0, 0.02^2) without words."""
+    """Return a text context: embeddings (n, d_t) of `words`, or (length, d_t) from N(0, 0.02^2) if None."""
     if words is None:
         return random_prompts(length, backbone.text.width)
     return backbone.text.words(words.replace("_", " ")).cpu()
 
 
 def context_and_words(backbone: Backbone, n_ctx: int, ctx_init: str | None) -> tuple[Tensor, str]:
-    """Return a text context of `n_ctx` vectors, and the words of `ctx_init` that stay unlearned behind it.
+    """Return a text context of `n_ctx` vectors, and the remaining words of `ctx_init`, which stay frozen.
 
-    With deep text prompts n is fixed, so that `ctx_init` does not set the length as in CoOp: its first `n_ctx` tokens
-    are learned, and further ones are frozen words. Vectors beyond its tokens start from N(0, 0.02^2). (The released
-    code of MaPLe and its followers ignores the words for n > 4, and with fewer words than vectors overwrites the class
-    name.)
+    With deep text prompts n is fixed, so `ctx_init` does not set the length as in CoOp: its first `n_ctx` tokens are
+    learned, and the rest are frozen words. Vectors beyond its tokens are drawn from N(0, 0.02^2). (The released code of
+    MaPLe and its followers ignores the words for n > 4, and overwrites the class name with fewer words than vectors.)
 
     Returns:
-        the context, tensor with shape (n_ctx, d_t), and the frozen words.
+        The context, tensor with shape (n_ctx, d_t), and the frozen words.
 
     Raises:
-        VLPromptError: `n_ctx` ends inside a word whose rest is not text.
+        VLPromptError: `n_ctx` ends inside a word whose remaining tokens are not text by themselves.
     """
     if not ctx_init:
         return initial_context(backbone, n_ctx, None), ""
@@ -49,11 +48,11 @@ def context_and_words(backbone: Backbone, n_ctx: int, ctx_init: str | None) -> t
 
 
 def prompt_depth(option: str, depth: int | None, usual: int, layers: int) -> int:
-    """Return the number of layers with prompts, J.
+    """Return the number of prompted layers, J.
 
     Args:
         option: name of the option, for the message.
-        depth: the option's value; None for the usual depth, or all layers if there are fewer.
+        depth: value of the option; None for `usual`, or all layers if there are fewer.
         usual: depth in the paper.
         layers: number of layers of the tower.
 
@@ -63,5 +62,5 @@ def prompt_depth(option: str, depth: int | None, usual: int, layers: int) -> int
     if depth is None:
         return min(usual, layers)
     if depth > layers:
-        raise VLPromptError(f"method.{option}={depth}: the tower has {layers} layers; use 1 to {layers}")
+        raise VLPromptError(f"method.{option} must be at most {layers}, the number of layers of the tower, got {depth}")
     return depth

@@ -17,23 +17,21 @@ from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 class IVLPOptions(Options):
     """Options of IVLP, with the defaults of its base-to-new recipe."""
 
-    n_text: int = Field(2, ge=1, description="Context vectors of the text tower.")
-    n_visual: int = Field(2, ge=1, description="Prompt tokens of the image tower.")
+    n_text: int = Field(2, ge=1, description="Number of context vectors in the text tower.")
+    n_visual: int = Field(2, ge=1, description="Number of prompt tokens in the image tower.")
     depth_text: int | None = Field(
         None,
         ge=1,
-        description="Text layers with prompts of their own, J_t. None: as in the paper, or all layers if there are "
-        "fewer.",
+        description="Number of prompted text layers, J_t. None: as in the paper, or all layers if there are fewer.",
     )
     depth_visual: int | None = Field(
         None,
         ge=1,
-        description="Image layers with prompts of their own, J_v. None: as in the paper, or all layers if there are "
-        "fewer.",
+        description="Number of prompted image layers, J_v. None: as in the paper, or all layers if there are fewer.",
     )
     ctx_init: str | None = Field(
         "a photo of a",
-        description="Words that the first n_text context vectors start from; further words stay unlearned. None: "
+        description="Words that initialize the first n_text context vectors; further words stay frozen. None: "
         "N(0, 0.02^2).",
     )
 
@@ -42,27 +40,27 @@ IVLPOptionsType = TypeVar("IVLPOptionsType", bound=IVLPOptions)
 
 
 class IndependentPrompts(Method[IVLPOptionsType]):
-    """Deep prompts in both towers, without a connection between them.
+    """Independent deep prompts in both towers.
 
-    In the text tower they follow the start token, in the image tower the patches; at each of the first J_t and J_v
-    layers new ones take their place.
+    They follow the start token in the text tower and the patches in the image tower, and are replaced by new ones at
+    each of the first J_t and J_v layers.
 
     Parameters: `text_context` (n_t, d_t), `visual_context` (n_v, d_v), and where J > 1 `text_deep` (J_t - 1, n_t, d_t)
     and `visual_deep` (J_v - 1, n_v, d_v).
 
     Attributes:
-        usual_depth: depth in the paper, for options that give none.
+        usual_depth: default depth, as in the paper.
     """
 
     usual_depth: ClassVar[int]
 
     @property
     def adapts_images(self) -> bool:
-        """Always True: the image tower gets prompt tokens."""
+        """Always True: there are prompt tokens in the image tower."""
         return True
 
     def build(self) -> None:
-        """Create the prompts, the text context from words and all others from N(0, 0.02^2)."""
+        """Create the prompts, with the text context from words and all others from N(0, 0.02^2)."""
         options, text, vision = self.options, self.backbone.text, self.backbone.vision
         n_text, n_visual = options.n_text, options.n_visual
         assert vision.width is not None

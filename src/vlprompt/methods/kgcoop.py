@@ -11,14 +11,14 @@ from vlprompt.prompts import Adapters, TextPrompts
 
 
 class KgCoOpOptions(ContextOptions):
-    """Options of KgCoOp, with the defaults of its paper. `template` is the knowledge that the context is held to."""
+    """Options of KgCoOp, with the defaults of its paper. `template` regularizes the context."""
 
     weight: float = Field(8.0, ge=0, description="Weight of the distance to the hand-crafted text features.")
 
 
 @METHODS.register("kgcoop")
 class KgCoOp(Method[KgCoOpOptions]):
-    """A context whose text features are held to those of the hand-crafted template.
+    """Context vectors whose text features are kept close to those of the hand-crafted template.
 
     The loss is cross-entropy + weight * knowledge, the mean over classes of 1 - cos(t_c, h_c).
 
@@ -29,7 +29,7 @@ class KgCoOp(Method[KgCoOpOptions]):
 
     @property
     def encoded_templates(self) -> list[str]:
-        """Always `templates`, whose features the loss uses."""
+        """Always `templates`, whose features are used in the loss."""
         return self.templates
 
     def build(self) -> None:
@@ -46,7 +46,7 @@ class KgCoOp(Method[KgCoOpOptions]):
         return super().classify(image_features, text_features, **extras)
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Return cross-entropy and `knowledge`, the distance of the text features to the hand-crafted ones."""
+        """Return the cross-entropy and `knowledge`, the distance of the text features to the hand-crafted ones."""
         cross_entropy = F.cross_entropy(prediction.logits, labels)
         cosines = (prediction.text_features * prediction.extras["hand_crafted_text_features"]).sum(-1)
         knowledge = 1 - cosines.mean()

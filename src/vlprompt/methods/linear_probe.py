@@ -13,14 +13,14 @@ from vlprompt.methods.shots import LabeledImages, frozen_features, validation_sc
 from vlprompt.prompts import Adapters
 
 CLIP_C = 10**-0.5  # 0.316, as in the example of CLIP's repository
-GRID = [10 ** (half / 2) for half in range(-4, 13)]  # half decades around it; unit features need large values
+GRID = [10 ** (half / 2) for half in range(-4, 13)]  # half decades; unit features need large values
 
 
 @METHODS.register("linear-probe")
 class LinearProbe(Method[Options]):
     """Logistic regression on the shots' unit frozen features, independent of class names.
 
-    C, the inverse strength of regularization, is chosen on the few-shot validation images; without them it is CLIP's.
+    C, the inverse regularization strength, is selected on the few-shot validation images; without them it is CLIP's.
     scikit-learn fits the probe in `prepare`.
 
     Buffers: `weight` (C, D), `bias` (C,), `inverse_strength`.
@@ -32,7 +32,7 @@ class LinearProbe(Method[Options]):
 
     @property
     def class_bound(self) -> bool:
-        """Always True: the probe has a row for each training class."""
+        """Always True: the probe has one row per training class."""
         return True
 
     @property
@@ -41,7 +41,7 @@ class LinearProbe(Method[Options]):
         return self.weight.numel() + self.bias.numel()
 
     def build(self) -> None:
-        """Create a probe of zeros, which gives all classes the same logit."""
+        """Create a probe of zeros, which predicts the same logit for every class."""
         classes = len(self.class_names)
         self.register_buffer("weight", torch.zeros(classes, self.backbone.embed_dim))
         self.register_buffer("bias", torch.zeros(classes))
@@ -52,11 +52,11 @@ class LinearProbe(Method[Options]):
         return Adapters()
 
     def classify(self, image_features: Tensor, text_features: Tensor, **extras: Tensor) -> Prediction:
-        """Return the prediction with the probe's logits; text features are passed on unused."""
+        """Return the prediction with the probe's logits; text features are not used."""
         return Prediction(F.linear(image_features, self.weight, self.bias), image_features, text_features, extras)
 
     def prepare(self, train_set: LabeledImages, val_set: LabeledImages | None) -> None:
-        """Fit the probe, with validation images once for each C."""
+        """Fit the probe; with validation images, once per C."""
         features, labels = frozen_features(self.backbone, train_set)
         if val_set is None:
             self._fit(features, labels, CLIP_C)
@@ -82,7 +82,9 @@ class LinearProbe(Method[Options]):
                 # scikit-learn warns that labels look like regression targets if most of them differ.
                 warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
                 probe: Any = LogisticRegression(C=c, max_iter=1000).fit(features.cpu().numpy(), labels.cpu().numpy())
-            rows = seen[1:] if len(seen) == 2 else seen  # scikit-learn has one row for two classes, the second's
+            rows = (
+                seen[1:] if len(seen) == 2 else seen
+            )  # for two classes, scikit-learn has one row, for the second class
             weight[rows] = torch.from_numpy(probe.coef_).to(weight)
             bias[rows] = torch.from_numpy(probe.intercept_).to(bias)
         self.weight, self.bias, self.inverse_strength = weight, bias, torch.full_like(self.inverse_strength, c)

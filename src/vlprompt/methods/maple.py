@@ -13,19 +13,20 @@ from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 class MaPLeOptions(Options):
     """Options of MaPLe, with the defaults of its paper."""
 
-    n_ctx: int = Field(2, ge=1, description="Prompts of a layer, n, the same number in both towers.")
+    n_ctx: int = Field(2, ge=1, description="Number of prompts per layer, n, in both towers.")
     depth: int | None = Field(
-        None, ge=1, description="Layers with prompts in both towers, J. None: 9, or all layers of the shallower tower."
+        None,
+        ge=1,
+        description="Number of prompted layers in both towers, J. None: 9, or all layers of the shallower tower.",
     )
     ctx_init: str | None = Field(
         "a photo of a",
-        description="Words that the first n context vectors start from; further words stay unlearned. None: "
-        "N(0, 0.02^2).",
+        description="Words that initialize the first n context vectors; further words stay frozen. None: N(0, 0.02^2).",
     )
 
 
 class TextToVisual(nn.Module):
-    """One linear layer for each prompted layer, from the text tower's width to the image tower's."""
+    """Projections from the text tower's width to the image tower's, one per prompted layer."""
 
     def __init__(self, text_width: int, visual_width: int, depth: int) -> None:
         super().__init__()
@@ -45,11 +46,11 @@ class MaPLe(Method[MaPLeOptions]):
 
     @property
     def adapts_images(self) -> bool:
-        """Always True: the image tower gets prompt tokens."""
+        """Always True: there are prompt tokens in the image tower."""
         return True
 
     def build(self) -> None:
-        """Create text prompts, the context from words and deep ones from N(0, 0.02^2), and their projections."""
+        """Create text prompts, with the context from words and deep ones from N(0, 0.02^2), and their projections."""
         options, text, vision = self.options, self.backbone.text, self.backbone.vision
         assert vision.width is not None
         depth = prompt_depth("depth", options.depth, 9, min(text.depth, vision.depth))

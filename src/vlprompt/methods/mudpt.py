@@ -15,18 +15,20 @@ from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 class MuDPTOptions(Options):
     """Options of MuDPT, with the defaults of its paper."""
 
-    n_ctx: int = Field(4, ge=1, description="Prompts of a layer, n, the same number in both towers.")
+    n_ctx: int = Field(4, ge=1, description="Number of prompts per layer, n, in both towers.")
     depth: int | None = Field(
-        None, ge=1, description="Layers with prompts in both towers, J. None: 9, or all layers of the shallower tower."
+        None,
+        ge=1,
+        description="Number of prompted layers in both towers, J. None: 9, or all layers of the shallower tower.",
     )
     ctx_init: str | None = Field(
-        "a photo of a", description="Words whose first n embeddings start the text context. None: N(0, 0.02^2)."
+        "a photo of a", description="Words whose first n embeddings initialize the text context. None: N(0, 0.02^2)."
     )
     fusion: Literal["transformer", "linear"] = Field(
         "transformer", description="Network between the towers: the paper's Injection Model, or linear layers."
     )
     direction: Literal["both", "text-to-visual"] = Field(
-        "both", description="Direction of fusion. With text-to-visual the image tower has no prompts of its own."
+        "both", description="Direction of fusion. With text-to-visual, all visual prompts come from the text prompts."
     )
 
 
@@ -48,7 +50,7 @@ class MuDPT(Method[MuDPTOptions]):
 
     @property
     def adapts_images(self) -> bool:
-        """Always True: the image tower gets prompt tokens, its own or those from the text."""
+        """Always True: there are prompt tokens in the image tower, learned or projected from text prompts."""
         return True
 
     def build(self) -> None:
@@ -57,7 +59,7 @@ class MuDPT(Method[MuDPTOptions]):
         depth = prompt_depth("depth", options.depth, 9, min(text.depth, vision.depth))
         n, deep, both = options.n_ctx, depth > 1, options.direction == "both"
         assert vision.width is not None
-        # Unlike MaPLe, MuDPT drops the words behind the first n.
+        # Unlike MaPLe, MuDPT drops the words after the first n.
         self.text_context = nn.Parameter(context_and_words(self.backbone, n, options.ctx_init)[0])
         if deep:
             self.text_deep = nn.Parameter(random_prompts(depth - 1, n, text.width))
@@ -75,7 +77,7 @@ class MuDPT(Method[MuDPTOptions]):
         return LinearFusion(width, other, context=context, deep=deep)
 
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
-        """Return the fused prompts of both towers, visual ones behind the patches and before `ln_pre`."""
+        """Return the fused prompts of both towers; visual ones follow the patches and precede `ln_pre`."""
         text_deep: Tensor | None = getattr(self, "text_deep", None)
         every = self.text_context[None] if text_deep is None else torch.cat([self.text_context[None], text_deep])
         visual = self.text_to_visual(every)  # (J, n, d_v)
@@ -118,7 +120,7 @@ class InjectionBlock(nn.Module):
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run tokens (J, n, width) through attention among the n of a layer, and the MLP."""
+        """Apply attention among the n tokens of each layer, and the MLP, to tokens (J, n, width)."""
         normed = self.ln_1(x)
         x = x + self.attn(normed, normed, normed, need_weights=False)[0]
         hidden = self.mlp["c_fc"](self.ln_2(x))
@@ -127,7 +129,7 @@ class InjectionBlock(nn.Module):
 
 
 class LinearFusion(nn.Module):
-    """One linear layer for the prompts of the first layer, and one for those of all deeper layers."""
+    """Linear projections: one for the prompts of the first layer, and one for those of all deeper layers."""
 
     def __init__(self, width: int, other: int, *, context: bool, deep: bool) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Mutual information between two views of the same classes: critics score pairs, estimators reduce the scores.
 
-A critic T(u, v) gives a matrix (C, C) of scores for C pairs, with the matching pairs on its diagonal. An estimator
-turns it into a number in nats that grows with the mutual information of the views.
+A critic T(u, v) returns a matrix (C, C) of scores for C pairs, with the matching pairs on its diagonal. An estimator
+reduces it to a number in nats that grows with the mutual information of the views.
 """
 
 import math
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HIDDEN = 64
-START_SCALE = 1 / 0.07  # the start of CLIP's own temperature
+START_SCALE = 1 / 0.07  # initial scale of CLIP's logits
 
 
 def infonce(scores: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class BilinearCritic(Critic):
 
 
 class MLPCritic(Critic):
-    """T(u, v) = output(relu(left u + right v)), one hidden layer over the joined pair."""
+    """T(u, v) = output(relu(left u + right v)), one hidden layer over the concatenated pair."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

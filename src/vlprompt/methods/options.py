@@ -1,4 +1,4 @@
-"""Options of methods: what all of them share, and how values are checked."""
+"""Base classes of method options, and their validation."""
 
 from typing import Any, TypeVar
 
@@ -6,14 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from vlprompt.methods.templates import check_templates
 
-# More prompt vectors, or a higher rank, than any tower reads; a bound on the memory that a foreign record can ask for.
+# Maximum number of prompt vectors, and rank; more than any tower reads. Bounds the memory for an untrusted record.
 MOST = 4096
 
 
 class Options(BaseModel):
-    """Options of a method, typed, bounded and described in one place. Each is a keyword of `create_method`.
+    """Base class of method options. Each field is a keyword of `create_method`.
 
-    A method with options of its own derives from this class.
+    A method with further options defines a subclass.
 
     Examples:
         >>> from pydantic import Field
@@ -27,8 +27,7 @@ class Options(BaseModel):
 
     template: str | list[str] = Field(
         "a photo of a {}.",
-        description="Hand-crafted prompt with {} for the class name, wherever the method uses one; a list is an "
-        "ensemble.",
+        description="Hand-crafted prompt with {} for the class name, for methods that use one; a list is an ensemble.",
     )
 
     @field_validator("template", "templates", check_fields=False)
@@ -40,7 +39,7 @@ class Options(BaseModel):
     @field_validator("ctx_init", mode="before", check_fields=False)
     @classmethod
     def _none_if_blank(cls, value: object) -> object:
-        """Read blank words as None, as the authors' programs write it."""
+        """Read blank text as None, as in the official implementations."""
         return None if isinstance(value, str) and not value.replace("_", " ").strip() else value
 
     @field_validator("n_ctx", "n_text", "n_visual", "rank", check_fields=False)
@@ -52,25 +51,23 @@ class Options(BaseModel):
 
     @property
     def template_list(self) -> list[str]:
-        """`template` as a list, for one sentence as for an ensemble."""
+        """`template` as a list of one or more sentences."""
         return [self.template] if isinstance(self.template, str) else self.template
 
 
 class ContextOptions(Options):
-    """Options of methods whose context starts from "a photo of a" and has as many vectors as its words have tokens."""
+    """Options of methods whose context is initialized with "a photo of a", one vector per token."""
 
-    n_ctx: int = Field(
-        4, ge=1, description="Context vectors, n. Words in `ctx_init` set it to their own number of tokens."
-    )
+    n_ctx: int = Field(4, ge=1, description="Number of context vectors, n. With `ctx_init`, its number of tokens.")
     ctx_init: str | None = Field(
         "a photo of a",
-        description="Words whose embeddings start the context. None, or `n_ctx` given alone: N(0, 0.02^2).",
+        description="Words whose embeddings initialize the context. None, or `n_ctx` without it: N(0, 0.02^2).",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _length_without_words(cls, values: Any) -> Any:
-        """Let a given length replace the default words."""
+        """Drop the default words if a length is given."""
         return {"ctx_init": None, **values} if isinstance(values, dict) and "n_ctx" in values else values
 
 

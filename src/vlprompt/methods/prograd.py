@@ -14,13 +14,15 @@ from vlprompt.prompts import Adapters, TextPrompts
 
 
 class ProGradOptions(Options):
-    """Options of ProGrad, with the defaults of its paper; `template` gives the zero-shot knowledge."""
+    """Options of ProGrad, with the defaults of its paper; `template` defines the zero-shot prediction."""
 
-    n_ctx: int = Field(16, ge=1, description="Context vectors, n; at least as many as `ctx_init` has tokens.")
-    ctx_init: str | None = Field(
-        None, description="Words whose embeddings start the context, behind zeros. None: N(0, 0.02^2)."
+    n_ctx: int = Field(
+        16, ge=1, description="Number of context vectors, n; at least the number of tokens of `ctx_init`."
     )
-    class_specific: bool = Field(False, description="A context for each class instead of one for all.")
+    ctx_init: str | None = Field(
+        None, description="Words whose embeddings initialize the context, after zeros. None: N(0, 0.02^2)."
+    )
+    class_specific: bool = Field(False, description="Whether to learn one context per class instead of a shared one.")
     temperature: float = Field(1.0, gt=0, description="Temperature of the divergence from the zero-shot prediction, T.")
     strength: float = Field(
         1.0, ge=0, description="Share of the conflicting gradient that is removed; lambda in the paper."
@@ -29,7 +31,7 @@ class ProGradOptions(Options):
 
 @METHODS.register("prograd")
 class ProGrad(Method[ProGradOptions]):
-    """A context that is updated only in directions that do not conflict with the zero-shot prediction.
+    """Context vectors that are updated only in directions that agree with the zero-shot prediction.
 
     g is the gradient of the cross-entropy, k that of the divergence from the zero-shot prediction. If <g, k> < 0,
     `strength` times the part of g along k is removed. `total` is the cross-entropy.
@@ -41,12 +43,12 @@ class ProGrad(Method[ProGradOptions]):
 
     @property
     def class_bound(self) -> bool:
-        """Whether there is a context for each class."""
+        """Whether there is one context per class."""
         return self.options.class_specific
 
     @property
     def encoded_templates(self) -> list[str]:
-        """Always `templates`, which give the zero-shot prediction."""
+        """Always `templates`, which define the zero-shot prediction."""
         return self.templates
 
     def build(self) -> None:
@@ -69,7 +71,7 @@ class ProGrad(Method[ProGradOptions]):
         return super().classify(image_features, text_features, **extras)
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Return cross-entropy, which is also `total`, and `kl`, whose gradient is the zero-shot direction."""
+        """Return the cross-entropy, which is also `total`, and `kl`, whose gradient is the zero-shot direction."""
         cross_entropy = F.cross_entropy(prediction.logits, labels)
         temperature = self.options.temperature
         teacher = (prediction.extras["zero_shot_logits"] / temperature).softmax(-1)
@@ -78,7 +80,7 @@ class ProGrad(Method[ProGradOptions]):
         return LossTerms(total=cross_entropy, cross_entropy=cross_entropy, kl=kl)
 
     def backward(self, terms: LossTerms, fabric: SupportsBackward | None = None) -> None:
-        """Compute the projected gradient into `.grad`, for each parameter tensor by itself.
+        """Compute the projected gradient of each parameter tensor separately.
 
         Under fp16 both gradients carry the same loss scale S. The projection of S g along S k is S times that of g
         along k, so that the scaler's division gives the same as unscaled gradients.
@@ -98,14 +100,14 @@ class ProGrad(Method[ProGradOptions]):
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         if fabric is None:
             return gradients
-        # DDP reduces in the first pass over a graph only. Afterwards the mean of equal gradients changes nothing.
+        # DDP reduces only in the first pass over a graph; reducing equal gradients again changes nothing.
         return [fabric.all_reduce(gradient, reduce_op="mean") for gradient in gradients]
 
 
 def projected(g: Tensor, k: Tensor, strength: float) -> Tensor:
     """Return g, without `strength` times its part along k if the two conflict.
 
-    Without a branch, so that the result of an overflown k is not finite and fp16's scaler skips the step.
+    There is no branch, so an overflow in k makes the result non-finite and the fp16 scaler skips the step.
     """
     dot = (g * k).sum()
     conflict = torch.where(dot < 0, dot / k.square().sum(), 0.0)

@@ -18,29 +18,29 @@ from vlprompt.prompts import Adapters
 class PromptSRCOptions(IVLPOptions):
     """Options of PromptSRC, with the defaults of its base-to-new recipe."""
 
-    n_text: int = Field(4, ge=1, description="Context vectors of the text tower.")
-    n_visual: int = Field(4, ge=1, description="Prompt tokens of the image tower.")
+    n_text: int = Field(4, ge=1, description="Number of context vectors in the text tower.")
+    n_visual: int = Field(4, ge=1, description="Number of prompt tokens in the image tower.")
     text_loss_weight: float = Field(25.0, ge=0, description="Weight of the distance to frozen text features.")
     image_loss_weight: float = Field(10.0, ge=0, description="Weight of the distance to frozen image features.")
-    gpa_mean: float = Field(15.0, description="Epoch, counted from 1, whose prompts weigh most in the average.")
-    gpa_std: float = Field(1.0, gt=0, description="Standard deviation of that weight, in epochs.")
-    gpa_epochs: int | None = Field(
-        None, ge=1, description="Number of epochs that are averaged, E. None: all epochs of the run."
+    gpa_mean: float = Field(
+        15.0, description="Epoch, counted from 1, whose prompts have the largest weight in the average."
     )
+    gpa_std: float = Field(1.0, gt=0, description="Standard deviation of the Gaussian weights, in epochs.")
+    gpa_epochs: int | None = Field(None, ge=1, description="Number of averaged epochs, E. None: all training epochs.")
     templates: list[str] = Field(
         list(IMAGENET_60),
         min_length=1,
-        description="Hand-crafted prompts with {} whose frozen features text is held to.",
+        description="Hand-crafted prompts with {} whose frozen features regularize the text features.",
     )
 
 
 @METHODS.register("promptsrc")
 class PromptSRC(IndependentPrompts[PromptSRCOptions]):
-    """Independent prompts in both towers, held to the features of the frozen towers.
+    """Independent prompts in both towers, regularized by the features of the frozen towers.
 
     The loss is cross-entropy + text_loss_weight * L1(text features, frozen ones of many templates) +
     image_loss_weight * L1(image features, frozen ones) + KL(logits, frozen logits). Evaluation uses the average of the
-    prompts over epochs, with Gaussian weights. It is a running average, so that an unfinished run evaluates the average
+    prompts over epochs, with Gaussian weights. It is a running average, so an unfinished run evaluates the average
     of its epochs so far.
 
     Parameters: as in `IndependentPrompts`. Buffers: `{parameter}_average`, and `epochs_averaged`.
@@ -52,7 +52,7 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
 
     @property
     def encoded_templates(self) -> list[str]:
-        """Always the option `templates`, whose frozen features the loss uses."""
+        """Always the option `templates`, whose frozen features are used in the loss."""
         return self.options.templates
 
     def build(self) -> None:
@@ -61,10 +61,11 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
         for name, parameter in list(self.named_parameters()):
             self.register_buffer(f"{name}_average", parameter.detach().clone())
         self.register_buffer("epochs_averaged", torch.tensor(0))
+        self._epochs = self.options.gpa_epochs
         self._frozen_text_features: Tensor | None = None
 
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
-        """Return prompts of both towers; in eval mode, after the first epoch, their averages."""
+        """Return the prompts of both towers; in eval mode after the first epoch, their averages."""
         prompts = super().adapters()
         if self.training or not self.epochs_averaged:
             return prompts
@@ -84,12 +85,12 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
         return prediction
 
     def loss(self, prediction: Prediction, labels: Tensor) -> LossTerms:
-        """Return cross-entropy, `text` and `image` distances to frozen features, and `logits` divergence.
+        """Return the cross-entropy, `text` and `image` distances to frozen features, and the `logits` divergence.
 
         `text` and `image` include their weights, as in the released code.
 
         Raises:
-            VLPromptError: the prediction was made in eval mode without gradients, and so without frozen features.
+            VLPromptError: the prediction was made in eval mode without gradients, so it has no frozen features.
         """
         options, extras = self.options, prediction.extras
         if "frozen_logits" not in extras:
@@ -107,25 +108,35 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
         return LossTerms(total=total, cross_entropy=cross_entropy, text=text, image=image, logits=logits)
 
     def set_epochs(self, epochs: int) -> None:
-        """Raise VLPromptError if the option `gpa_epochs` differs from the number of epochs."""
+        """Set the number of epochs, or raise VLPromptError if the option `gpa_epochs` differs."""
         if self.options.gpa_epochs not in (None, epochs):
             raise VLPromptError(
-                f"method.gpa_epochs={self.options.gpa_epochs} and optim.epochs={epochs} differ; leave out gpa_epochs"
+                f"method.gpa_epochs must equal optim.epochs={epochs}, got {self.options.gpa_epochs}; leave it out"
             )
+        self._epochs = epochs
 
     @torch.no_grad()
     def on_epoch_end(self, epoch: int) -> None:
-        """Move the averages towards the prompts, by this epoch's share of the weights of all epochs so far."""
-        passed = torch.arange(1, epoch + 1, dtype=torch.float64)
-        # Log weights up to a constant; unlike weights, they cannot underflow.
-        log_weights = -((passed - self.options.gpa_mean) ** 2) / (2 * self.options.gpa_std**2)
-        share = log_weights.softmax(0)[-1].item()
+        """Update the averages with the prompts, by the epoch's share of the weights of all epochs so far."""
+        share = self._log_weights(epoch).softmax(0)[-1].item()
         for name, parameter in self.named_parameters():
             self.get_buffer(f"{name}_average").lerp_(parameter, share)
         self.epochs_averaged.fill_(epoch)
 
+    @property
+    def gpa_weights(self) -> Tensor:
+        """Weight of every epoch in the average, tensor with shape (E,) and sum 1."""
+        if self._epochs is None:
+            raise VLPromptError("the number of epochs is unknown before training; set method.gpa_epochs")
+        return self._log_weights(self._epochs).softmax(0).float()
+
+    def _log_weights(self, epochs: int) -> Tensor:
+        """Return log weights of epochs 1..`epochs` up to a constant, which cannot underflow like weights."""
+        passed = torch.arange(1, epochs + 1, dtype=torch.float64)
+        return -((passed - self.options.gpa_mean) ** 2) / (2 * self.options.gpa_std**2)
+
     def set_class_names(self, names: Sequence[str]) -> None:
-        """Name other classes, for the same prompts; their frozen text features are encoded at the next loss."""
+        """Replace the class names and keep the learned prompts; frozen text features are encoded at the next loss."""
         super().set_class_names(names)
         self._frozen_text_features = None
 

@@ -1,4 +1,4 @@
-"""Frozen features of the shots, and the choice of hyper-parameters on validation images: for `Method.prepare`."""
+"""Helpers for `Method.prepare`: frozen features of the shots, and a score to select hyper-parameters."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ LabeledImages = Dataset[Any]
 
 @torch.no_grad()
 def frozen_features(backbone: Backbone, images: LabeledImages) -> tuple[Tensor, Tensor]:
-    """Return unit frozen features (N, D) and labels (N,) of a set of images or of their frozen features."""
+    """Return unit frozen features (N, D) and labels (N,) of a dataset of images or frozen features."""
     features, labels = [], []
     for batch in DataLoader(images, batch_size=64):
         values = batch[0].to(backbone.device)
@@ -26,7 +26,7 @@ def frozen_features(backbone: Backbone, images: LabeledImages) -> tuple[Tensor, 
 
 
 def validation_score(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Return the score that hyper-parameters are chosen by: correct predictions, then mean log-likelihood.
+    """Return the score for selecting hyper-parameters: number of correct predictions, then mean log-likelihood.
 
     Args:
         logits: tensor with shape (V, C) for V validation images.

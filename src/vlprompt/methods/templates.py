@@ -1,4 +1,4 @@
-"""Hand-crafted prompts: the ensembles that methods use, and the check of those that users give."""
+"""Hand-crafted prompt ensembles, and validation of user templates."""
 
 from collections.abc import Sequence
 
@@ -79,13 +79,13 @@ IMAGENET_60 = (
 
 
 def check_templates(templates: Sequence[str], *, needed: bool = True) -> None:
-    """Raise ValueError if a template would not hold the class name, or if `needed` ones are missing.
+    """Raise ValueError if a template does not contain `{}` exactly once, or if none is given but `needed`.
 
     Args:
         templates: sentences with `{}` for the class name.
-        needed: whether there must be at least one.
+        needed: whether at least one template is required.
     """
     named = [template.replace("{}", "name") for template in templates if template.count("{}") == 1]
     missing = needed and not named
     if missing or len(named) < len(templates) or any("{" in sentence or "}" in sentence for sentence in named):
-        raise ValueError("a template needs {} once, in place of the class name")
+        raise ValueError("a template must contain {} exactly once, in place of the class name")

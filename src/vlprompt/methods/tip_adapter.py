@@ -1,4 +1,4 @@
-"""Tip-Adapter: a cache of the shots beside the zero-shot classifier (Zhang et al., ECCV 2022, arXiv 2207.09519)."""
+"""Tip-Adapter: a cache of the shots added to the zero-shot classifier (Zhang et al., ECCV 2022, arXiv 2207.09519)."""
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,9 @@ class TipAdapter(Method[Options]):
     """Zero-shot logits plus the similarity of the image to the shots of each class; nothing is trained.
 
     logits = s x · h_c + alpha * sum over the shots k of class c of exp(-beta (1 - x · k)), with x, k and h_c unit
-    frozen features. alpha and beta are chosen on the few-shot validation images; without them they are the paper's
-    starting values. The released code averages the keys over ten random crops; here they use the test transform, so
-    that every run has the same.
+    frozen features. alpha and beta are selected on the few-shot validation images; without them they are the
+    paper's initial values. The released code averages the keys over ten random crops; here they use the test transform,
+    so they are the same in every run.
 
     Buffers: `keys` (N, D) of the N shots and `labels` (N,), both empty before `prepare`; `alpha`, `beta`.
     """
@@ -35,7 +35,7 @@ class TipAdapter(Method[Options]):
         return True
 
     def build(self) -> None:
-        """Create an empty cache, which leaves the zero-shot logits."""
+        """Create an empty cache, which leaves the zero-shot logits unchanged."""
         self.register_buffer("keys", torch.zeros(0, self.backbone.embed_dim))
         self.register_buffer("labels", torch.zeros(0, dtype=torch.long))
         self.register_buffer("alpha", torch.tensor(ALPHA))
@@ -54,18 +54,18 @@ class TipAdapter(Method[Options]):
         return prediction
 
     def prepare(self, train_set: LabeledImages, val_set: LabeledImages | None) -> None:
-        """Fill the cache with the shots, and choose alpha and beta."""
+        """Fill the cache with the shots, and select alpha and beta."""
         self._fill(*frozen_features(self.backbone, train_set))
         self._validation = None if val_set is None else frozen_features(self.backbone, val_set)
         self._choose()
 
     def load_prompts(self, state: dict[str, Tensor]) -> None:
-        """Load a cache of any size; ValueError if its features or labels do not fit the backbone and classes."""
+        """Load a cache of any size, or raise ValueError if it does not match the backbone and classes."""
         keys, labels = state.get("keys", self.keys), state.get("labels", self.labels)
         known = (labels >= 0) & (labels < len(self.class_names))
         if keys.ndim != 2 or keys.shape[1] != self.keys.shape[1] or not known.all():
             raise ValueError("the cache belongs to other classes or another backbone")
-        # A cache of the same size keeps its tensors, since an optimizer may hold them.
+        # A cache of the same size keeps its tensors, which an optimizer may reference.
         if keys.shape != self.keys.shape:
             self._fill(torch.empty_like(keys, device=self.backbone.device), self.labels.new_empty(len(keys)))
         super().load_prompts(state)
@@ -77,13 +77,13 @@ class TipAdapter(Method[Options]):
         return self.alpha, self.beta
 
     def _cached_logits(self, features: Tensor, beta: Tensor | float) -> Tensor:
-        """Return the sum of affinities to the shots of each class, (B, C), for unit features (B, D)."""
+        """Return the sum of affinities (B, C) to the shots of each class, for unit features (B, D)."""
         affinity = (-beta * (1 - features @ self.keys.T)).exp()  # (B, N)
         return affinity.new_zeros(features.shape[0], len(self.class_names)).index_add(1, self.labels, affinity)
 
     @torch.no_grad()
     def _choose(self) -> None:
-        """Set alpha and beta to the best pair of the grid on the validation images."""
+        """Set alpha and beta to the best pair in the grid on the validation images."""
         if self._validation is None:
             return
         features, labels = self._validation
@@ -99,11 +99,11 @@ class TipAdapter(Method[Options]):
 
 @METHODS.register("tip-adapter-f")
 class TipAdapterF(TipAdapter):
-    """Tip-Adapter with learned keys, which start as the shots' features; the loss is the cross-entropy.
+    """Tip-Adapter with learned keys, initialized with the shots' features; the loss is the cross-entropy.
 
-    The keys are trained with the paper's starting values of alpha and beta; after every epoch both are chosen again for
-    eval mode. (The released code keeps the epoch that is best on the test images; here it is the last, as for every
-    method.)
+    The keys are trained with the paper's initial values of alpha and beta; after every epoch both are selected again
+    for eval mode. (The released code keeps the epoch that is best on the test images; here the last one is used, as for
+    every method.)
 
     Parameters: `keys` (N, D). Buffers: `labels` (N,), `alpha`, `beta`.
     """
@@ -114,7 +114,7 @@ class TipAdapterF(TipAdapter):
         self.keys = nn.Parameter(self.keys)
 
     def on_epoch_end(self, epoch: int) -> None:
-        """Choose alpha and beta for the current keys."""
+        """Select alpha and beta for the current keys."""
         self._choose()
 
     def _fill(self, keys: Tensor, labels: Tensor) -> None:

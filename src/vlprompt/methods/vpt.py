@@ -10,19 +10,19 @@ from vlprompt.prompts import Adapters, VisualPrompts
 
 
 class VPTOptions(Options):
-    """Options of VPT, with the defaults of the version for CLIP that MaPLe's authors compare with."""
+    """Options of VPT, with the defaults of the CLIP version that MaPLe's authors compare with."""
 
-    n_visual: int = Field(8, ge=1, description="Prompt tokens of the image tower, n.")
+    n_visual: int = Field(8, ge=1, description="Number of prompt tokens in the image tower, n.")
     depth: int | None = Field(
-        None, ge=1, description="Layers with prompts of their own, J. None: 12, or all layers if there are fewer."
+        None, ge=1, description="Number of prompted layers, J. None: 12, or all layers if there are fewer."
     )
 
 
 @METHODS.register("vpt")
 class VPT(Method[VPTOptions]):
-    """Prompt tokens behind the patches, with new ones at each of the first J layers; the text is a fixed template.
+    """Prompt tokens after the patches, with new ones at each of the first J layers; the text is a fixed template.
 
-    Prompts start from N(0, 0.02^2), as in the version for CLIP; the paper draws them from a uniform range.
+    Prompts are drawn from N(0, 0.02^2), as in the CLIP version; the paper draws them from a uniform distribution.
 
     Parameters: `visual_context` (n, d_v), and with J > 1 `visual_deep` (J - 1, n, d_v).
     """
@@ -31,7 +31,7 @@ class VPT(Method[VPTOptions]):
 
     @property
     def adapts_images(self) -> bool:
-        """Always True: the image tower gets prompt tokens."""
+        """Always True: there are prompt tokens in the image tower."""
         return True
 
     def build(self) -> None:
@@ -43,5 +43,5 @@ class VPT(Method[VPTOptions]):
         self.visual_deep = nn.Parameter(random_prompts(depth - 1, n, vision.width)) if depth > 1 else None
 
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
-        """Return visual prompts behind the patches, in front of the first layer norm."""
+        """Return visual prompts after the patches, inserted before the first layer norm."""
         return Adapters(visual=VisualPrompts(self.visual_context, self.visual_deep))

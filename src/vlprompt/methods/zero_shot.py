@@ -1,4 +1,4 @@
-"""Zero-shot classification: hand-crafted prompts, nothing learned."""
+"""Zero-shot classification with hand-crafted prompts; nothing is learned."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from vlprompt.prompts import Adapters
 
 @METHODS.register("zero-shot")
 class ZeroShot(Method[Options]):
-    """CLIP's own classifier (Radford et al., 2021): cosines with the text features of one template or an ensemble."""
+    """CLIP's zero-shot classifier (Radford et al., 2021): cosines with text features of one or more templates."""
 
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
         """Return no adapters: both towers are frozen."""

@@ -1,1 +1,1 @@
-"""Files, locks, processes, progress and text: what every other package builds on."""
+"""Helpers for files, locks, processes, progress and text, used by every other package."""

@@ -1,4 +1,4 @@
-"""Atomic writes of files, and the cache folder."""
+"""Atomic file writes, and the cache folder."""
 
 import os
 import secrets
@@ -12,12 +12,12 @@ UNFINISHED = ".tmp"
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write `content` (str as UTF-8) to `path` so that it is there completely or not at all, whenever we are killed.
+    """Write `content` (str as UTF-8) to `path` atomically, even if the process is killed.
 
-    It is written under a temporary name beside `path`, synced and renamed. Its permissions follow the umask.
+    The file is written under a temporary name next to `path`, synced and renamed. Its permissions follow the umask.
 
     Raises:
-        VLPromptError: the file cannot be written. An earlier file of this name is still there, unchanged.
+        VLPromptError: the file cannot be written; an existing file is left unchanged.
     """
     with unfinished(path, content):
         pass
@@ -25,7 +25,7 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
 
 @contextmanager
 def unfinished(path: str | os.PathLike[str], content: bytes | str) -> Iterator[Path]:
-    """Write a file as `atomic_write` does, but rename it only after the block, which gets the temporary path.
+    """Write a file like `atomic_write`, but yield the temporary path and rename it only after the block.
 
     An exception from the block removes the temporary file and leaves `path` unchanged.
     """
@@ -44,24 +44,24 @@ def unfinished(path: str | os.PathLike[str], content: bytes | str) -> Iterator[P
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
-            raise VLPromptError(f"{target} cannot be written ({reason}); fix that, or write elsewhere") from error
+            raise VLPromptError(f"{target} cannot be written ({reason}); fix this or choose another path") from error
         raise
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Remove the temporary files that `leftovers` finds. Nobody else may be writing these files now."""
+    """Remove the temporary files that `leftovers` returns. No other process may be writing these files."""
     for path in leftovers(folder, names):
         with suppress(OSError):
             path.unlink()
 
 
 def leftovers(folder: Path, names: Iterable[str]) -> set[Path]:
-    """Return the temporary files that killed writers of files of these names left in a folder."""
+    """Return the temporary files that killed writers of the files `names` left in a folder."""
     return {path for name in names for path in folder.glob(f".{name}.*{UNFINISHED}")}
 
 
 def is_free(folder: Path, *, but: Iterable[Path] = ()) -> bool:
-    """Return whether `folder` does not exist, or is a folder that holds nothing but `but`."""
+    """Return whether `folder` does not exist, or is a folder that contains nothing except `but`."""
     return not folder.exists() or (folder.is_dir() and set(folder.iterdir()) <= set(but))
 
 

@@ -1,7 +1,7 @@
-"""Locks between processes, on files. The system takes one back when its process ends, however it ends.
+"""File locks between processes. The operating system releases a lock when its process ends, even if it is killed.
 
-`filelock` does the locking. Ours is the rest: a lock file is removed with its lock and says who holds it, and where
-files cannot be locked (a folder that cannot be written, some network file systems) every process goes on without.
+`filelock` does the locking. This module adds that a lock file names its holder and is removed on release, and that
+processes go on without a lock where files cannot be locked (read-only folders, some network file systems).
 """
 
 import os
@@ -14,17 +14,17 @@ from filelock import FileLock, Timeout
 
 
 class Lock:
-    """A lock file that this process holds until `release`."""
+    """Lock file that this process holds until `release`."""
 
     def __init__(self, path: Path, held: FileLock | None) -> None:
         self._path = path
         self._held = held
 
     def release(self) -> None:
-        """Give the lock back and remove its file."""
+        """Release the lock and remove its file."""
         if self._held is not None:
-            # While it is held: who waits for the removed file notices, and makes another. `filelock` leaves it there.
-            # Windows does not remove an open file; there it stays.
+            # Remove the file before releasing it: a waiting process notices and creates a new one. `filelock` itself
+            # keeps the file. Windows cannot remove an open file, so it stays there.
             with suppress(OSError):
                 self._path.unlink()
             self._held.release()
@@ -38,19 +38,19 @@ class Lock:
 
 
 def lock(path: Path) -> Lock:
-    """Wait until nobody else holds the lock file `path`, and take it."""
+    """Acquire the lock file `path`, waiting until no other process holds it."""
     taken = _take(path, wait=True)
     assert taken is not None
     return taken
 
 
 def try_lock(path: Path) -> Lock | None:
-    """Take the lock file `path`, or return None if another process holds it."""
+    """Acquire the lock file `path`, or return None if another process holds it."""
     return _take(path, wait=False)
 
 
 def holder(path: Path) -> str:
-    """Return who holds the lock file `path`, as "process 12 on machine", or "another process" if unknown."""
+    """Return the holder of the lock file `path`, such as "process 12 on machine", or "another process"."""
     try:
         return path.read_text() or "another process"
     except (OSError, UnicodeDecodeError):
@@ -60,8 +60,8 @@ def holder(path: Path) -> str:
 def _take(path: Path, *, wait: bool) -> Lock | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not thread_local: a grid may take a lock in one thread and release it in another. Its fallback where a system
-        # has no flock, a file that exists, would outlive a killed process. It follows no symbolic links.
+        # Not thread_local: a grid may acquire a lock in one thread and release it in another. Not the soft fallback
+        # for systems without flock: its lock file would outlive a killed process. filelock follows no symbolic links.
         held = FileLock(path, thread_local=False, fallback_to_soft=False, on_acquired=_sign)
         held.acquire(timeout=-1 if wait else 0)
     except Timeout:

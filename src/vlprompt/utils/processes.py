@@ -1,7 +1,7 @@
-"""Child processes that get commands and send answers as lines of JSON.
+"""Child processes that receive messages and send answers as JSON lines.
 
-They are fresh interpreters: nothing is pickled, a script needs no main guard, and Ctrl-C reaches only the parent, which
-then interrupts them. A child whose parent has died ends as if it had been interrupted.
+Each child is a fresh interpreter: nothing is pickled, scripts need no main guard, and Ctrl-C reaches only the parent,
+which interrupts its children. A child whose parent has died exits as if interrupted.
 """
 
 import json
@@ -20,12 +20,12 @@ Message = dict[str, Any]
 
 
 class Child:
-    """A child process that runs a function of this package.
+    """Child process that runs a function of this package.
 
     Args:
-        function: "package.module:name". It is called with an iterator of the messages that the child is told, and a
-            function that sends an answer.
-        answers: gets (child, message) for every answer, and (child, None) when the process has ended.
+        function: "package.module:name" of a function that takes an iterator over incoming messages and a function that
+            sends an answer.
+        answers: queue that receives (child, message) for every answer, and (child, None) when the process has ended.
         environment: environment variables, added to this process's own.
     """
 
@@ -46,7 +46,7 @@ class Child:
         threading.Thread(target=self._listen, args=[answers], daemon=True).start()
 
     def tell(self, message: Message) -> None:
-        """Send a message. One to a process that has ended is lost; `answers` has its end."""
+        """Send a message. It is dropped if the process has ended, which `answers` reports."""
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.write(json.dumps(message) + "\n")
@@ -57,11 +57,11 @@ class Child:
         self._process.terminate()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         self._process.kill()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Let the process end after its last message, and wait for that; return whether it has ended."""
+        """Close the process's input and wait up to `timeout` seconds; return whether the process has ended."""
         if self._process.stdin is not None and not self._process.stdin.closed:
             with suppress(OSError):
                 self._process.stdin.close()
@@ -73,7 +73,7 @@ class Child:
 
     @property
     def end(self) -> str:
-        """How the process ended, in a few words, such as "it was killed by SIGKILL"."""
+        """How the process ended, such as "it was killed by SIGKILL"."""
         code = self._process.wait()
         if code < 0:
             return f"it was killed by {signal.Signals(-code).name}"
@@ -82,14 +82,14 @@ class Child:
     def _listen(self, answers: "queue.SimpleQueue[tuple[Child, Message | None]]") -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.endswith("\n"):  # otherwise it was killed while it wrote
+            if line.endswith("\n"):  # an incomplete line comes from a process killed while writing
                 answers.put((self, json.loads(line)))
         self._process.stdout.close()
         answers.put((self, None))
 
 
 def serve(function: str) -> None:
-    """Run the function, in a child. All that it and its imports print goes to standard error."""
+    """Run a function as the child process. Everything that it prints goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -109,5 +109,5 @@ def serve(function: str) -> None:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once, so that its cleanup is not interrupted
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only once, so that cleanup is not interrupted
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Progress of long work, shown on standard error."""
+"""Progress bars and messages on standard error."""
 
 import logging
 import os
@@ -27,28 +27,28 @@ logger = logging.getLogger("vlprompt")
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Files from which on `tracked` shows how far it is.
+# `tracked` shows progress for more items than this.
 MANY = 500
-# Items handed to the threads at once: a million files would take gigabytes as a queue, and Ctrl-C would wait for them.
+# Items submitted to the threads at once: queueing a million files would take gigabytes, and Ctrl-C would wait for all.
 CHUNK = 4096
 
 
 class Bar(Protocol):
-    """The progress bar of one piece of work."""
+    """Function that updates a progress bar."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Show `done` of `total` steps, with `note` behind the bar."""
+        """Show `done` of `total` steps, with `note` after the bar."""
 
 
 class Reporter:
-    """Show progress bars with the time left, and lines of text, on standard error.
+    """Progress bars with the time left, and lines of text, on standard error.
 
     Args:
         quiet: show warnings only.
-        transient: remove the outermost bar when its work is over.
+        transient: remove the outermost bar when it is done.
     """
 
-    # The one whose bars are on the screen, below which `tracked` shows its own.
+    # The reporter whose bars are on screen; `tracked` shows its own below them.
     _on_screen: "Reporter | None" = None
 
     def __init__(self, *, quiet: bool = False, transient: bool = False) -> None:
@@ -63,18 +63,18 @@ class Reporter:
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        """Print a line even if quiet. What looks like markup is printed unchanged."""
+        """Print a line even if quiet, without interpreting markup."""
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     @contextmanager
     def bar(self, title: str, *, clock: bool = True) -> Iterator[Bar]:
-        """Show a bar for one piece of work, from its first step on.
+        """Show a progress bar from its first step on.
 
-        A bar that is opened while another is open is shown below it, and removed when its work is over.
+        A bar opened while another is open is shown below it, and removed when it is done.
 
         Args:
-            title: stands before the bar.
-            clock: whether to show the time left; not for steps that are too unlike one another to tell.
+            title: text before the bar.
+            clock: whether to show the time left; use False if steps take very different times.
         """
         if self._shown is None:
             with self._display(title) as self._shown:
@@ -102,14 +102,14 @@ class Reporter:
 
 
 class Relay(Reporter):
-    """Send warnings, and the state of bars at most five times a second, to the process that shows them."""
+    """Reporter that sends warnings, and bar updates at most five times a second, to the parent process."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(quiet=True)
         self._send = send
 
     def warn(self, line: str) -> None:
-        """Send a line."""
+        """Send a line to the parent process."""
         self._send({"warn": line})
 
     @contextmanager
@@ -127,7 +127,7 @@ class Relay(Reporter):
 
 
 def tracked(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Yield the items, showing progress if there are more than 500: a bar on a terminal, a log line elsewhere."""
+    """Yield the items; show progress for more than 500 of them, as a bar on a terminal or else as a log line."""
     if total <= MANY:
         yield from items
         return
@@ -143,7 +143,7 @@ def tracked(items: Iterable[T], what: str, total: int) -> Iterator[T]:
 
 
 def in_threads(function: Callable[[T], R], items: Sequence[T], what: str) -> Iterator[R]:
-    """Yield the function's result for each item, in order, computed in threads and shown as by `tracked`."""
+    """Map a function over items in threads; yield results in order and show progress as `tracked` does."""
 
     def results() -> Iterator[R]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -159,7 +159,7 @@ class _TimeLeft(TimeRemainingColumn):
 
 
 class _Note(ProgressColumn):
-    """As much of the note as fits on the line; on a narrow terminal it gives way to the bar."""
+    """Column with the note of a bar, truncated to the width that the bar leaves."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""Seeds derived from their purpose, so that no two uses share random numbers."""
+"""Seeds derived from their purpose, so that no two purposes share random numbers."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Text for messages: lists, hints, printable paths, and the errors of other libraries in our words."""
+"""Text for messages: lists, hints, printable paths, and errors of other libraries."""
 
 import difflib
 import os
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-# Longest input that a message quotes.
+# Maximum length of a quoted input.
 QUOTED = 60
-# The last part of an error's location where pydantic tried the types of a union one after another.
+# Last part of an error's location if it is not a key but a member of a union that pydantic tried.
 UNION_BRANCH = re.compile(
     r"(str|int|float|bool|bytes|none|Path)|(list|tuple|dict|set|literal|constrained|function|lax-or-strict|is-instance)"
     r"[\[-].*"
@@ -26,7 +26,7 @@ EXPECTED = {
     "float_type": "a number",
     "int_from_float": "an integer",
     "int_parsing": "an integer",
-    "int_parsing_size": "an integer of usual size",
+    "int_parsing_size": "an integer with fewer digits",
     "int_type": "an integer",
     "iterable_type": "a list",
     "list_type": "a list",
@@ -43,7 +43,7 @@ EXPECTED = {
 
 
 def listed(names: Iterable[object], most: int = 5, *, quote: bool = True) -> str:
-    """Return the first few names, in quotes unless told otherwise, and how many there are besides.
+    """Join the first `most` names, quoted by default, and count the rest.
 
     Examples:
         >>> listed(["cat", "dog"])
@@ -67,7 +67,7 @@ def markdown_row(cells: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a hint at the most similar of the names, whatever the case; empty if none is similar.
+    """Return a hint at the most similar name, ignoring case; "" if none is similar.
 
     Examples:
         >>> did_you_mean("CoOb", ["coop", "maple"])
@@ -84,24 +84,24 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def visible(path: str | os.PathLike[str]) -> str:
-    """Return a path on one line without control characters, which a terminal would act on."""
+    """Return a path with control characters escaped, so that a terminal does not interpret them."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
 
 
 def first_line(error: BaseException) -> str:
-    """Return what to quote of another library's error: its first line, of at most 200 characters.
+    """Return the first line of another library's error, at most 200 characters.
 
-    Of PyTorch's restricted unpickler, whose messages are pages of advice, only what it refused is kept.
+    PyTorch's restricted unpickler writes pages of advice, of which only the refused global is kept.
     """
     said = str(error).strip() or type(error).__name__
     if asked := re.search(r"GLOBAL (\S+) w", said):
-        return f"it asks for {asked[1]}"
+        return f"it uses {asked[1]}, which is not allowed"
     inner = re.search(r"WeightsUnpickler error: (.+)", said)
     return (inner[1] if inner else said).splitlines()[0][:200]
 
 
 def one_line(error: BaseException) -> str:
-    """Return another library's whole message on one line, or the error's type if it has no message."""
+    """Return an error's whole message on one line, or its type if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -112,11 +112,11 @@ def read_problem(error: OSError | UnicodeDecodeError) -> str:
 
 
 def describe_validation_error(error: "ValidationError", *, quote_input: bool = True) -> str:
-    """Describe the first problem that pydantic found: where, what is expected, and what was given.
+    """Describe the first error of a pydantic validation: where, what was expected and what was given.
 
     Args:
-        error: the error.
-        quote_input: whether to add the input, which may be secret or long (it is shortened).
+        error: the validation error.
+        quote_input: whether to quote the input, shortened; use False for secrets.
 
     Examples:
         >>> from pydantic import TypeAdapter, ValidationError
@@ -132,7 +132,7 @@ def describe_validation_error(error: "ValidationError", *, quote_input: bool = T
 
 
 def error_location(error: "ValidationError") -> str:
-    """Return the dotted place of the first problem that pydantic found, such as `optim.lr`; empty for the whole."""
+    """Return the dotted location of the first validation error, such as `optim.lr`; "" for the root."""
     place = list(error.errors()[0]["loc"])
     while place and _is_branch(place[-1]):
         place.pop()
@@ -140,7 +140,7 @@ def error_location(error: "ValidationError") -> str:
 
 
 def error_reason(error: "ValidationError", *, quote_input: bool = True) -> str:
-    """Return what is wrong at the first problem that pydantic found: "must be X, got Y"."""
+    """Return the reason of the first validation error, such as "must be X, got Y"."""
     found = error.errors(include_url=False)
     first = found[0]
     if first["type"] == "missing":
@@ -198,7 +198,7 @@ def _number(value: float) -> str:
 
 
 def _either(reasons: Sequence[str]) -> str:
-    """Join "must be A", "must be B" into "must be A or B"; of reasons that do not start so, keep the first."""
+    """Join "must be A", "must be B" into "must be A or B"; keep the first if any starts differently."""
     start = "must be "
     distinct = list(dict.fromkeys(reasons))
     if len(distinct) == 1 or not all(reason.startswith(start) for reason in distinct):

@@ -17,15 +17,15 @@ def print_table(
     title: str | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print a table that fits the terminal's width, or 80 columns where the output is not a terminal.
+    """Print a table that fits the terminal's width, or 80 columns if the output is not a terminal.
 
-    Columns of numbers are aligned to the right and never broken; text that is too long goes on in the next line.
+    Columns of numbers are right-aligned and never wrapped; long text wraps.
 
     Args:
-        rows: a cell for each column; text, numbers, or None for an empty cell. A row that is None draws a rule.
-        columns: their headings.
-        title: stands above the table.
-        console: prints the table; by default one on standard output.
+        rows: one cell per column: text, a number, or None for an empty cell. A row that is None draws a rule.
+        columns: column headings.
+        title: title above the table.
+        console: console to print to; by default standard output.
 
     Examples:
         >>> print_table([("coop", 71.2), ("maple", 68.9)], ["method", "accuracy %"])  # doctest: +SKIP
@@ -33,7 +33,7 @@ def print_table(
     lines = [None if row is None else ["" if cell is None else str(cell) for cell in row] for row in rows]
     cells = [line for line in lines if line is not None]
     numeric = [bool(cells) and all(NUMBER.fullmatch(line[place]) for line in cells) for place in range(len(columns))]
-    # Names of classes and files are not markup.
+    # Names of classes and files may look like markup.
     console = console or Console(markup=False, emoji=False, highlight=False)
     table = Table(
         *(

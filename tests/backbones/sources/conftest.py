@@ -1,4 +1,4 @@
-"""Tiny CLIP models that the tests of sources save and load."""
+"""Tiny CLIP models to save and load."""
 
 import pytest
 
@@ -17,13 +17,13 @@ def tiny_resnet() -> Tiny:
 
 @pytest.fixture(scope="session", params=["vit", "resnet"])
 def tiny_clip(request: pytest.FixtureRequest) -> Tiny:
-    """Give one after the other."""
+    """Parametrize over both models."""
     made: Tiny = request.getfixturevalue(f"tiny_{request.param}")
     return made
 
 
 @pytest.fixture(scope="session")
 def gelu_clip() -> Tiny:
-    """A model with GELU and narrow heads, which a state dict does not tell."""
+    """A model with GELU and narrow heads, which a state dict does not record."""
     vision = {"image_size": 32, "patch_size": 8, "width": 96, "head_width": 32, "layers": 2, "mlp_ratio": 3.1}
     return tiny(vision, quick_gelu=False, text={"width": 64, "heads": 4, "layers": 1, "context_length": 20})

@@ -1,4 +1,4 @@
-"""Every source loads the model that was saved, with the same features to 1e-6."""
+"""Every source loads the saved model, with equal features to 1e-6."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ def test_state_dict(tiny_clip: Tiny) -> None:
     assert torch.equal(loaded.tokenizer(["a photo of a cat.", "a tree"]), tiny_clip.tokens)
 
 
-def test_what_is_loaded_is_frozen_fp32_and_in_eval_mode(tiny_clip: Tiny) -> None:
+def test_loaded_model_is_frozen_fp32_and_in_eval_mode(tiny_clip: Tiny) -> None:
     half = {name: value.half() if value.is_floating_point() else value for name, value in tiny_clip.weights.items()}
     model = load_model(half).model
     assert not model.training
@@ -72,7 +72,7 @@ def test_what_is_loaded_is_frozen_fp32_and_in_eval_mode(tiny_clip: Tiny) -> None
     assert not any(value.is_meta for value in [*model.parameters(), *model.buffers()])
 
 
-def test_a_state_dict_is_viewed_and_its_owner_left_alone(tiny_vit: Tiny) -> None:
+def test_state_dict_is_shared_and_unmodified(tiny_vit: Tiny) -> None:
     owned = dict(tiny_vit.model.named_parameters())
     model = load_model(owned).model
     assert model.text_projection.data_ptr() == owned["text_projection"].data_ptr()
@@ -94,7 +94,7 @@ def test_torch_checkpoint(tiny_clip: Tiny, tmp_path: Path, wrapped: bool) -> Non
     tiny_clip.assert_same(load_model(str(tmp_path / "mine.pt")).model)
 
 
-def test_openai_archive_is_read_and_never_called(tiny_clip: Tiny, tmp_path: Path) -> None:
+def test_openai_archive_is_read_without_running_code(tiny_clip: Tiny, tmp_path: Path) -> None:
     openai_archive(tiny_clip.weights, tmp_path / "ViT-B-32.pt")
     loaded = load_model(tmp_path / "ViT-B-32.pt")
     tiny_clip.assert_same(loaded.model)
@@ -116,7 +116,7 @@ def test_golden_weights(kind: str) -> None:
     torch.testing.assert_close(image, expected["image_features_raw"], atol=1e-5, rtol=1e-5)
 
 
-def test_heads_and_activation_can_be_given(gelu_clip: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+def test_explicit_heads_and_activation(gelu_clip: Tiny, caplog: pytest.LogCaptureFixture) -> None:
     loaded = load_model(gelu_clip.weights, heads=(4, 3), quick_gelu=False)
     gelu_clip.assert_same(loaded.model)
     assert loaded.tokenizer.context_length == 20
@@ -128,7 +128,7 @@ def test_assumed_heads_and_activation_are_logged(tiny_vit: Tiny, caplog: pytest.
     assert "assuming one head per 64 of width and QuickGELU" in caplog.text
 
 
-def test_heads_of_a_width_that_openai_never_used(gelu_clip: Tiny) -> None:
+def test_heads_of_unusual_width(gelu_clip: Tiny) -> None:
     with pytest.raises(VLPromptError, match=r"`heads` must divide the width 64 of the text tower, got 5"):
         load_model(gelu_clip.weights, heads=(5, 3))
     thin = gelu_clip.weights
@@ -136,7 +136,7 @@ def test_heads_of_a_width_that_openai_never_used(gelu_clip: Tiny) -> None:
         del thin[name]
     thin["visual.conv1.weight"] = torch.zeros(32, 3, 8, 8)
     thin["visual.positional_embedding"] = torch.zeros(17, 32)
-    with pytest.raises(VLPromptError, match=r"`heads` must divide the width 32 .* got 0; give heads="):
+    with pytest.raises(VLPromptError, match=r"`heads` must divide the width 32 .* got 0; pass the heads="):
         load_model(thin)
 
 
@@ -147,48 +147,48 @@ def test_heads_of_a_width_that_openai_never_used(gelu_clip: Tiny) -> None:
         ({"text_projection": None}, "'text_projection' is missing"),
         ({"transformer.resblocks.0.mlp.c_fc.bias": None}, "'transformer.resblocks.0.mlp.c_fc.bias' is missing"),
         ({"visual.ln_3.weight": torch.ones(1)}, "'visual.ln_3.weight' is unknown"),
-        ({"visual.ln_post.weight": torch.ones(7)}, r"'visual.ln_post.weight' has shape \(7,\), expected \(128,\)"),
-        ({"visual.conv1.weight": torch.ones(7)}, r"'visual.conv1.weight' has shape \(7,\), expected 4 dimensions"),
+        ({"visual.ln_post.weight": torch.ones(7)}, r"'visual.ln_post.weight' must have shape \(128,\), got \(7,\)"),
+        ({"visual.conv1.weight": torch.ones(7)}, r"'visual.conv1.weight' must have 4 dimensions, got shape \(7,\)"),
         ({"visual.positional_embedding": torch.ones(8, 128)}, "7 patch positions; only square grids"),
         ({"visual.conv1.weight": torch.ones(128, 3, 8, 4)}, "patches of 8 x 4 pixels"),
         ({"token_embedding.weight": torch.ones(99, 64)}, "vocabulary of 99 tokens, not CLIP's 49408"),
         ({"note": "text"}, "entry 'note' of the state dict is a str"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(tiny_vit: Tiny, change: dict[str, Tensor | None], message: str) -> None:
+def test_mismatched_weights_are_reported(tiny_vit: Tiny, change: dict[str, Tensor | None], message: str) -> None:
     weights = {name: value for name, value in (tiny_vit.weights | change).items() if value is not None}
     with pytest.raises(VLPromptError, match=message) as caught:
         load_model(weights)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
-def test_another_layout(tiny_vit: Tiny) -> None:
+def test_unsupported_weight_layout(tiny_vit: Tiny) -> None:
     with pytest.raises(VLPromptError, match=r"'visual.transformer.resblocks.0' is missing"):
         load_model({name: value for name, value in tiny_vit.weights.items() if "resblocks" not in name})
 
 
 @pytest.mark.parametrize("name", ["broken.safetensors", "broken.pt"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"no weights in here")
     with pytest.raises(VLPromptError, match=name):
         load_model(tmp_path / name)
 
 
-def test_a_checkpoint_with_anything_but_tensors_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_with_other_objects_is_rejected(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(VLPromptError, match="expected a mapping of names to tensors, found list"):
+    with pytest.raises(VLPromptError, match="a checkpoint must be a mapping of names to tensors, got list"):
         load_model(tmp_path / "list.pt")
     torch.save({"state_dict": {"a": Path("code")}}, tmp_path / "object.pt")
     with pytest.raises(VLPromptError, match=r"object.pt cannot be read safely as weights"):
         load_model(tmp_path / "object.pt")
 
 
-def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
+def test_missing_path(tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=r"gone.pt' does not exist"):
         load_model(tmp_path / "gone.pt")
 
 
-def test_embedded_model_of_development(tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedded_model_from_variable(tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = cut_vocabulary(tiny_vit.weights, ids=tiny_vit.tokens.unique())
     save_file(weights, tmp_path / "new.safetensors")
     monkeypatch.setenv("VLPROMPT_EMBEDDED", str(tmp_path / "new.safetensors"))
@@ -203,13 +203,13 @@ def test_embedded_model_of_development(tiny_vit: Tiny, tmp_path: Path, monkeypat
     assert not table[1000].any(), "a row that is not stored is zero"
 
 
-def test_embedded_model_of_development_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_embedded_model_from_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLPROMPT_EMBEDDED", "gone.safetensors")
     with pytest.raises(VLPromptError, match=r"VLPROMPT_EMBEDDED names 'gone.safetensors'"):
         load_model("embedded")
 
 
-def test_embedded_asset_is_verified(tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedded_model_checksum(tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLPROMPT_EMBEDDED", raising=False)
     monkeypatch.setattr(embedded, "files", lambda package: tmp_path)
     with pytest.raises(VLPromptError, match="missing from this installation"):
@@ -225,7 +225,7 @@ def test_embedded_asset_is_verified(tiny_vit: Tiny, tmp_path: Path, monkeypatch:
         load_model("embedded")
 
 
-def test_a_module_is_taken_over(tiny_clip: Tiny) -> None:
+def test_module_is_modified_in_place(tiny_clip: Tiny) -> None:
     module = load_model(tiny_clip.weights).model.double()
     loaded = load_model(module)
     assert loaded.model is module
@@ -233,7 +233,7 @@ def test_a_module_is_taken_over(tiny_clip: Tiny) -> None:
     tiny_clip.assert_same(loaded.model)
 
 
-def test_a_module_with_another_vocabulary_needs_its_tokenizer(tiny_vit: Tiny) -> None:
+def test_module_with_another_vocabulary_requires_a_tokenizer(tiny_vit: Tiny) -> None:
     text = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 100, "context_length": 8}
     vision = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1}
     module = open_clip.CustomTextCLIP(16, vision, text)
@@ -243,7 +243,7 @@ def test_a_module_with_another_vocabulary_needs_its_tokenizer(tiny_vit: Tiny) ->
     assert load_model(module, tokenizer=own).tokenizer is own
 
 
-def test_modules_that_cannot_be_prompted() -> None:
+def test_unsupported_modules() -> None:
     with pytest.raises(VLPromptError, match="a Linear is not supported as `backbone`; supported are CLIP ViT"):
         load_model(nn.Linear(1, 1))
     text = {"width": 64, "heads": 1, "layers": 1, "embed_cls": True}
@@ -252,13 +252,13 @@ def test_modules_that_cannot_be_prompted() -> None:
         load_model(open_clip.CustomTextCLIP(16, vision, text))
 
 
-def test_an_oblong_image_tower() -> None:
+def test_non_square_image_tower() -> None:
     vision = {"image_size": (32, 64), "patch_size": 16, "width": 64, "layers": 1}
     with pytest.raises(VLPromptError, match="32 x 64 pixels; only square ones are supported"):
         load_model(open_clip.CLIP(16, vision, {"width": 64, "heads": 1, "layers": 1}))
 
 
 @pytest.mark.parametrize(("option", "value"), [("heads", (1, 1)), ("quick_gelu", True)])
-def test_an_option_that_the_source_answers_itself(option: str, value: object) -> None:
+def test_options_that_do_not_apply_to_the_source(option: str, value: object) -> None:
     with pytest.raises(VLPromptError, match=f"`{option}` applies only to"):
         load_model("embedded", **{option: value})  # type: ignore[arg-type]

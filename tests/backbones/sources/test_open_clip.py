@@ -19,7 +19,7 @@ VISION = {"image_size": 32, "patch_size": 8, "width": 128, "layers": 2}
 
 @pytest.fixture
 def small_architectures(tiny_vit: Tiny, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, object]]:
-    """Replace open_clip's architectures by small ones; names, tags and their settings stay."""
+    """Replace open_clip's architectures by small ones, keeping names, tags and their settings."""
     config = {"embed_dim": 48, "vision_cfg": VISION, "text_cfg": TEXT}
     configs: dict[str, dict[str, object]] = {"ViT-B-16": config, "ViT-B-16-quickgelu": config | {"quick_gelu": True}}
     known = open_clip.get_model_config
@@ -38,7 +38,7 @@ def activation(model: nn.Module) -> type:
 
 
 @pytest.mark.usefixtures("small_architectures")
-def test_tag_says_quick_gelu_and_preprocessing(
+def test_tag_sets_quick_gelu_and_preprocessing(
     tiny_vit: Tiny, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     monkeypatch.setattr(open_clip, "download_pretrained", lambda config: str(checkpoint))
@@ -52,7 +52,7 @@ def test_tag_says_quick_gelu_and_preprocessing(
     assert not [warning for warning in recwarn if "QuickGELU" in str(warning.message)]
 
 
-def test_siglip_tag_has_its_own_mean() -> None:
+def test_siglip_normalization() -> None:
     config = open_clip.get_pretrained_cfg("ViT-B-16-SigLIP", "webli")
     model = open_clip.CLIP(48, VISION, TEXT)
     loaded = pretrained._loaded("siglip", model, config, load_model(model).tokenizer)
@@ -69,7 +69,7 @@ def test_local_checkpoint(tiny_vit: Tiny, checkpoint: Path, tmp_path: Path) -> N
     tiny_vit.assert_same(load_model(f"ViT-B-16-quickgelu/{tmp_path / 'epoch_3.pt'}").model)
 
 
-def test_local_checkpoint_of_another_model(small_architectures: dict[str, dict[str, object]], checkpoint: Path) -> None:
+def test_mismatched_local_checkpoint(small_architectures: dict[str, dict[str, object]], checkpoint: Path) -> None:
     small_architectures["ViT-B-32"] = {"embed_dim": 48, "vision_cfg": VISION | {"layers": 3}, "text_cfg": TEXT}
     with pytest.raises(VLPromptError, match="does not fit the model it was given with: Missing key") as caught:
         load_model(f"ViT-B-32/{checkpoint}")
@@ -77,14 +77,14 @@ def test_local_checkpoint_of_another_model(small_architectures: dict[str, dict[s
 
 
 @pytest.mark.usefixtures("small_architectures")
-def test_torchscript_archive_needs_no_name(tmp_path: Path) -> None:
+def test_torchscript_archive_with_a_model_name(tmp_path: Path) -> None:
     torch.jit.script(nn.Linear(1, 1)).save(str(tmp_path / "ViT-B-16.pt"))
     with pytest.raises(VLPromptError, match="TorchScript archive, which needs no model name"):
         load_model(f"ViT-B-16/{tmp_path / 'ViT-B-16.pt'}")
 
 
 @pytest.mark.usefixtures("small_architectures")
-def test_random_weights_are_the_same_each_time_and_leave_the_seed_alone() -> None:
+def test_random_weights_are_reproducible() -> None:
     torch.manual_seed(3)
     first = load_model("ViT-B/16/random")
     drawn = torch.rand(1)
@@ -96,7 +96,7 @@ def test_random_weights_are_the_same_each_time_and_leave_the_seed_alone() -> Non
         assert torch.equal(one, other)
 
 
-def test_name_of_a_folder_that_open_clip_saved(tiny_vit: Tiny, checkpoint: Path, tmp_path: Path) -> None:
+def test_open_clip_folder(tiny_vit: Tiny, checkpoint: Path, tmp_path: Path) -> None:
     folder = checkpoint.parent
     config = {"embed_dim": 48, "quick_gelu": True, "vision_cfg": VISION, "text_cfg": TEXT}
     described = {"model_cfg": config, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "interpolation": "bilinear"}}
@@ -109,7 +109,7 @@ def test_name_of_a_folder_that_open_clip_saved(tiny_vit: Tiny, checkpoint: Path,
     with pytest.raises(AssertionError):
         tiny_vit.assert_same(load_model(folder, quick_gelu=False).model)
     checkpoint.unlink()
-    with pytest.raises(VLPromptError, match="has no weights under a name that open_clip uses"):
+    with pytest.raises(VLPromptError, match="has no weights with a file name that open_clip uses"):
         load_model(folder)
     (folder / "open_clip_config.json").write_text("{}")
     with pytest.raises(VLPromptError, match="does not describe a dual encoder"):
@@ -146,7 +146,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         load_model("ViT-B-16/openai")
     assert str(caught.value) == (
         "'ViT-B-16/openai' cannot be downloaded (Failed to download file); "
-        "give a local copy: NAME/FILE or local-dir:FOLDER"
+        "use a local copy: NAME/FILE or local-dir:FOLDER"
     )
 
 
@@ -163,19 +163,19 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("roberta-ViT-B-32/random", "is a model with a Hugging Face text tower"),
     ],
 )
-def test_sources_that_are_not_there_or_not_supported(source: str, message: str) -> None:
+def test_unknown_and_unsupported_sources(source: str, message: str) -> None:
     with pytest.raises(VLPromptError, match=message) as caught:
         load_model(source)
     assert "\n" not in str(caught.value)
 
 
-def test_a_tokenizer_that_stands_apart_is_not_supported() -> None:
+def test_clips_models_are_not_supported() -> None:
     config = {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"tokenizer_mode": "clips"}}
     with pytest.raises(VLPromptError, match="is a CLIPS model"):
         pretrained._check_supported("some-clips", config)
 
 
-def test_siglip_tokenizer_is_built_at_first_use() -> None:
+def test_siglip_tokenizer_is_lazy() -> None:
     config = open_clip.get_model_config("ViT-B-16-SigLIP")
     tokenizer = pretrained._tokenizer(config, config["text_cfg"]["hf_tokenizer_name"])
     assert tokenizer.context_length == 64

@@ -16,7 +16,7 @@ from vlprompt.errors import VLPromptError
 
 
 class Fake:
-    """What is used of `torchvision.datasets.CIFAR10`: 10 training and 2 test images of each class."""
+    """Stand-in for `torchvision.datasets.CIFAR10`, with 10 training and 2 test images per class."""
 
     name = "cifar10"
 
@@ -36,7 +36,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def test_images_are_written_once_and_exactly(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_written_once_and_losslessly(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "CIFAR10", Fake)
     dataset = load_dataset("cifar10", root=data)
     for items, count in ((dataset.train, 8), (dataset.val, 2), (dataset.test, 2)):
@@ -53,7 +53,7 @@ def test_images_are_written_once_and_exactly(data: Path, monkeypatch: pytest.Mon
     assert load_dataset("cifar10", root=data) == dataset
 
 
-def test_an_interrupted_writing_leaves_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_write_leaves_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(pixels: Any) -> bytes:
         raise KeyboardInterrupt
 
@@ -65,7 +65,7 @@ def test_an_interrupted_writing_leaves_nothing(data: Path, monkeypatch: pytest.M
     assert len(load_dataset("cifar10", root=data).test) == 20
 
 
-def test_files_that_were_not_published_are_never_unpickled(data: Path, tmp_path: Path) -> None:
+def test_modified_cifar_files_are_never_unpickled(data: Path, tmp_path: Path) -> None:
     opened = tmp_path / "opened"
     program = f"cbuiltins\nopen\n(S'{opened}'\nS'w'\ntR.".encode()
     names = [name for name, _ in datasets.CIFAR10.train_list + datasets.CIFAR10.test_list]
@@ -74,12 +74,14 @@ def test_files_that_were_not_published_are_never_unpickled(data: Path, tmp_path:
     for name in ("train", "test", "meta"):
         (data / "cifar-100-python" / name).write_bytes(program)
     for name, folder in (("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")):
-        with pytest.raises(VLPromptError, match=f"{folder} cannot be used: its files are not the published ones"):
+        with pytest.raises(
+            VLPromptError, match=f"{folder} cannot be used: its checksums differ from the published ones"
+        ):
             load_dataset(name, root=data)
     assert not opened.exists()
 
 
-def test_other_classes_are_an_error(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_classes_are_rejected(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Coarse(Fake):
         name = "dtd"
 

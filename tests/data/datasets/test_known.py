@@ -1,4 +1,4 @@
-"""What is known of each dataset: class names, and that the declarations are sound."""
+"""Metadata of named datasets: class names and valid declarations."""
 
 from importlib import resources
 from pathlib import Path
@@ -33,12 +33,12 @@ CLASSES = {
 }
 
 
-def test_the_datasets_of_the_field_are_there_in_its_order() -> None:
+def test_datasets_follow_the_order_of_coop_tables() -> None:
     assert [known.name for known in ON_DISK] == list(CLASSES)
 
 
 @pytest.mark.parametrize("known", ON_DISK, ids=lambda known: known.name)
-def test_a_declaration_is_sound(known: OnDisk) -> None:
+def test_declarations_are_valid(known: OnDisk) -> None:
     assert DATASETS.get(known.name) is known
     assert len(known.class_names) == CLASSES[known.name]
     assert known.template.count("{}") == 1
@@ -55,7 +55,7 @@ def test_a_declaration_is_sound(known: OnDisk) -> None:
     assert all(isinstance(DATASETS.get(name), Known) for name in known.shifted)
 
 
-def test_shifted_sets_have_classes_of_their_source() -> None:
+def test_shifted_datasets_share_classes_with_their_source() -> None:
     for source in ("imagenet", "openmoji"):
         known = DATASETS.get(source)
         assert isinstance(known, Known) and known.shifted
@@ -65,7 +65,7 @@ def test_shifted_sets_have_classes_of_their_source() -> None:
             assert set(shifted.class_names) <= set(known.class_names)
 
 
-def test_imagenet_s_names_are_open_clip_s_under_timm_s_synsets() -> None:
+def test_imagenet_names_match_open_clip_and_timm() -> None:
     classes = read_classes("imagenet")
     pairs = zip(classes.keys, classes.words, IMAGENET_CLASSNAMES, strict=True)
     assert {key: (ours, theirs) for key, ours, theirs in pairs if ours != theirs} == {
@@ -74,14 +74,14 @@ def test_imagenet_s_names_are_open_clip_s_under_timm_s_synsets() -> None:
     }
     assert classes.keys == tuple(ImageNetInfo().label_names())
     assert classes.keys == tuple(sorted(classes.keys)), "labels are the sorted class folders"
-    # The names that were told apart when the list was cleaned.
+    # Names that the cleaned list distinguishes.
     words = dict(zip(classes.keys, classes.words, strict=True))
     assert (words["n02012849"], words["n03126707"]) == ("crane bird", "construction crane")
     assert (words["n03710637"], words["n03710721"]) == ("tights", "one-piece bathing suit")
 
 
 @pytest.mark.parametrize("subset", ["imagenet-a", "imagenet-r"])
-def test_subsets_of_imagenet(subset: str) -> None:
+def test_imagenet_subsets(subset: str) -> None:
     classes, full = read_classes(subset), read_classes("imagenet")
     theirs = resources.files("timm") / "data" / "_info" / f"{subset.replace('-', '_')}_synsets.txt"
     assert classes.keys == tuple(theirs.read_text().split())
@@ -89,7 +89,7 @@ def test_subsets_of_imagenet(subset: str) -> None:
     assert classes.words == tuple(full.words[full.labels[key]] for key in classes.keys)
 
 
-def test_flowers_are_torchvision_s() -> None:
+def test_flower_names_match_torchvision() -> None:
     theirs = [name.rstrip("?") for name in datasets.Flowers102.classes]  # it asks about one of them
     assert list(read_classes("flowers102").words) == theirs
 
@@ -118,13 +118,13 @@ def test_flowers_are_torchvision_s() -> None:
         ("cifar100", 41, "lawn_mower", "lawn mower"),
     ],
 )
-def test_label_order_is_the_field_s(name: str, label: int, key: str, word: str) -> None:
+def test_label_order_matches_papers(name: str, label: int, key: str, word: str) -> None:
     classes = read_classes(name)
     assert (classes.keys[label], classes.words[label]) == (key, word)
     assert classes.labels[key] == label
 
 
-def test_names_are_there_without_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_names_without_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     known = DATASETS.get("eurosat")
     assert isinstance(known, Known)

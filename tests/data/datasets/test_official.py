@@ -37,7 +37,7 @@ def splits(dataset: Dataset) -> tuple[set[str], ...]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One data folder with all of them."""
+    """One data folder with all datasets."""
     root = tmp_path_factory.mktemp("data")
     for make in trees.OFFICIAL.values():
         make(root)
@@ -58,13 +58,13 @@ def test_official_annotations(name: str, data: Path, caplog: pytest.LogCaptureFi
     assert all((dataset.root / item.path).is_file() for item in dataset.train + dataset.val + dataset.test)
     parts = splits(dataset)
     assert not parts[0] & parts[1] and not parts[1] & parts[2] and not parts[0] & parts[2]
-    # A label is that of the class that the file names.
+    # Labels follow the class in the annotation file.
     word = read_classes(name).keys[len(dataset.class_names) - 1].split("/")[-1]
     if name not in ("stanford-cars", "flowers102", "fgvc-aircraft", "ucf101"):
         assert all(word in item.path for item in dataset.test if item.label == len(dataset.class_names) - 1)
 
 
-def test_a_made_split_is_the_same_again_and_known_by_its_hash(data: Path, tmp_path: Path) -> None:
+def test_generated_splits_are_reproducible(data: Path, tmp_path: Path) -> None:
     dataset = load_dataset("oxford-pets", root=data)
     # CoOp's folder with the official lists gives the same split, CoOp's own split another hash.
     (tmp_path / "oxford_pets").symlink_to(data / "oxford-iiit-pet")
@@ -80,7 +80,7 @@ def test_a_made_split_is_the_same_again_and_known_by_its_hash(data: Path, tmp_pa
     assert field.split_hash() != dataset.split_hash()
 
 
-def test_flowers_without_the_official_split_are_split_in_three(data: Path, tmp_path: Path) -> None:
+def test_flowers_without_official_split(data: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "flowers-102", tmp_path / "oxford_flowers")
     (tmp_path / "oxford_flowers/setid.mat").unlink()
     dataset = load_dataset("flowers102", root=tmp_path)
@@ -88,7 +88,7 @@ def test_flowers_without_the_official_split_are_split_in_three(data: Path, tmp_p
     assert splits(dataset) != splits(load_dataset("flowers102", root=data))
 
 
-def test_sun397_without_the_partition_is_split_in_three(tmp_path: Path) -> None:
+def test_sun397_without_partition(tmp_path: Path) -> None:
     trees.sun397(tmp_path, partition=False)
     dataset = load_dataset("sun397", root=tmp_path)
     assert dataset.root == tmp_path / "SUN397"
@@ -96,7 +96,7 @@ def test_sun397_without_the_partition_is_split_in_three(tmp_path: Path) -> None:
     assert {item.path.rpartition("/")[0] for item in dataset.train if item.label == 9} == {"a/apse/indoor"}
 
 
-def test_the_field_s_aircraft_folder(tmp_path: Path) -> None:
+def test_coop_aircraft_folder(tmp_path: Path) -> None:
     trees.fgvc_aircraft(tmp_path, "fgvc_aircraft")
     dataset = load_dataset("fgvc-aircraft", root=tmp_path)
     assert dataset.class_names[37] == "BAE 146-200"
@@ -106,21 +106,26 @@ def test_the_field_s_aircraft_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "file", "content", "message"),
     [
-        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1 6 1 2\n", "says that 'beagle' is 'Bengal'"),
-        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1 38 1 2\n", "has no class of 1 to 37"),
-        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1\n", "has no class of 1 to 37"),
-        ("dtd", "dtd/dtd/labels/val1.txt", "bent/bent_1.jpg\n", "its class 'bent' is not one of the dataset"),
+        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1 6 1 2\n", "labels 'beagle' as 'Bengal'"),
+        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1 38 1 2\n", "must have a class from 1 to 37"),
+        ("oxford-pets", "oxford-iiit-pet/annotations/test.txt", "beagle_1\n", "must have a class from 1 to 37"),
+        ("dtd", "dtd/dtd/labels/val1.txt", "bent/bent_1.jpg\n", "class 'bent' does not belong to the dataset"),
         ("fgvc-aircraft", "fgvc-aircraft-2013b/data/variants.txt", "707-320\n", "it must have 100 classes, got 1"),
-        ("fgvc-aircraft", "fgvc-aircraft-2013b/data/images_variant_val.txt", "1 A390\n", "its class 'A390' is not"),
-        ("food101", "food-101/meta/test.json", '{"soup": ["soup/1"]}', "its class 'soup' is not one"),
+        (
+            "fgvc-aircraft",
+            "fgvc-aircraft-2013b/data/images_variant_val.txt",
+            "1 A390\n",
+            "class 'A390' does not belong",
+        ),
+        ("food101", "food-101/meta/test.json", '{"soup": ["soup/1"]}', "class 'soup' does not belong"),
         ("food101", "food-101/meta/test.json", '["soup/1"]', "it is not a mapping of classes to images"),
-        ("sun397", "Testing_01.txt", "/a/arbour/sun_a.jpg\n", "its class 'a/arbour' is not one"),
-        ("ucf101", "ucf101/ucfTrainTestlist/testlist01.txt", "Napping/v_1.avi\n", "its class 'Napping' is not"),
+        ("sun397", "Testing_01.txt", "/a/arbour/sun_a.jpg\n", "class 'a/arbour' does not belong"),
+        ("ucf101", "ucf101/ucfTrainTestlist/testlist01.txt", "Napping/v_1.avi\n", "class 'Napping' does not belong"),
         ("stanford-cars", "stanford_cars/devkit/cars_meta.mat", "no MATLAB", "it is not a MATLAB file"),
         ("flowers102", "flowers-102/imagelabels.mat", "", "cannot be used: it is not a MATLAB file"),
     ],
 )
-def test_a_wrong_annotation_file_is_an_error(
+def test_wrong_annotation_file_is_rejected(
     name: str, file: str, content: str, message: str, data: Path, tmp_path: Path
 ) -> None:
     root = linked(data, tmp_path, file)
@@ -130,7 +135,7 @@ def test_a_wrong_annotation_file_is_an_error(
 
 
 def linked(data: Path, root: Path, file: str) -> Path:
-    """The data folder as links, but for one file that is to be written anew."""
+    """Link the data folder, except for one file to be rewritten."""
     place, original = root, data
     for part in Path(file).parts[:-1]:
         for path in original.iterdir():
@@ -144,7 +149,7 @@ def linked(data: Path, root: Path, file: str) -> Path:
     return root
 
 
-def test_cars_in_another_order_are_an_error(data: Path, tmp_path: Path) -> None:
+def test_cars_in_another_order_are_rejected(data: Path, tmp_path: Path) -> None:
     root = linked(data, tmp_path, "stanford_cars/devkit/cars_meta.mat")
     names = np.empty((1, 196), dtype=object)
     names[0, :] = sorted(read_classes("stanford-cars").words)
@@ -154,37 +159,40 @@ def test_cars_in_another_order_are_an_error(data: Path, tmp_path: Path) -> None:
         load_dataset("stanford-cars", root=root)
 
 
-def test_cars_test_annotations_without_labels_are_an_error(data: Path, tmp_path: Path) -> None:
+def test_cars_without_test_labels_are_rejected(data: Path, tmp_path: Path) -> None:
     root = linked(data, tmp_path, "stanford_cars/cars_test_annos_withlabels.mat")
     found = np.empty((1, 2), dtype=[("bbox_x1", object), ("fname", object)])
     found[0, :] = [(30, "00001.jpg"), (30, "00002.jpg")]
     savemat(root / "stanford_cars/cars_test_annos_withlabels.mat", {"annotations": found})
-    with pytest.raises(VLPromptError, match="the file must be the one with labels"):
+    with pytest.raises(VLPromptError, match="the file must be the version with labels"):
         load_dataset("stanford-cars", root=root)
     savemat(
         root / "stanford_cars/cars_test_annos_withlabels.mat", {"annotations": trees.car_annotations([("1.jpg", 197)])}
     )
-    with pytest.raises(VLPromptError, match=r"cars_test/1\.jpg has class 197 of 196"):
+    with pytest.raises(VLPromptError, match=r"the class of cars_test/1\.jpg must be from 1 to 196, got 197"):
         load_dataset("stanford-cars", root=root)
 
 
-def test_flowers_with_wrong_numbers_are_an_error(data: Path, tmp_path: Path) -> None:
+def test_flowers_with_wrong_numbers_are_rejected(data: Path, tmp_path: Path) -> None:
     root = linked(data, tmp_path, "flowers-102/setid.mat")
     savemat(root / "flowers-102/setid.mat", {"trnid": [[1, 2]], "valid": [[3]], "tstid": [[409]]})
-    with pytest.raises(VLPromptError, match="'tstid' has numbers outside of 1 to 408"):
+    with pytest.raises(VLPromptError, match="'tstid' must hold numbers from 1 to 408"):
         load_dataset("flowers102", root=root)
     savemat(root / "flowers-102/setid.mat", {"trnid": [[1, 2]]})
     with pytest.raises(VLPromptError, match="it has no variable 'valid'"):
         load_dataset("flowers102", root=root)
 
 
-def test_missing_annotation_files_are_named(data: Path, tmp_path: Path) -> None:
+def test_missing_annotation_files_are_reported(data: Path, tmp_path: Path) -> None:
     root = linked(data, tmp_path, "ucf101/ucfTrainTestlist/testlist01.txt")
-    with pytest.raises(VLPromptError, match=r"lacks split_zhou_UCF101.json; or ucfTrainTestlist/testlist01.txt; a "):
+    with pytest.raises(
+        VLPromptError,
+        match=r"lacks split_zhou_UCF101.json; or ucfTrainTestlist/testlist01.txt; vlprompt data check ucf101 ",
+    ):
         load_dataset("ucf101", root=root)
 
 
-def test_where_the_data_folder_is(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_folder_resolution(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VLPROMPT_DATA", raising=False)
     with pytest.raises(VLPromptError, match=r"data/dtd does not exist; data/dtd/dtd does not exist; .* `root`"):

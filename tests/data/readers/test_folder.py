@@ -13,7 +13,7 @@ from vlprompt.errors import VLPromptError
 Draw = Callable[[Path], Path]
 
 
-def test_a_plain_folder_is_split_by_seed(tree: Path) -> None:
+def test_plain_folder_is_split_by_seed(tree: Path) -> None:
     dataset = read_folder(tree)
     assert dataset.name == "tree"
     assert dataset.class_names == ("ant", "oak", "sea lion")
@@ -26,7 +26,7 @@ def test_a_plain_folder_is_split_by_seed(tree: Path) -> None:
     assert read_folder(tree, split_seed=2).split_hash() != dataset.split_hash()
 
 
-def test_one_more_class_leaves_the_others_split_alone(tree: Path, draw: Draw) -> None:
+def test_adding_a_class_keeps_the_other_splits(tree: Path, draw: Draw) -> None:
     before = {item.path for item in read_folder(tree).train}
     for number in range(4):
         draw(tree / "bee" / f"{number}.png")
@@ -42,21 +42,21 @@ def test_given_splits_are_kept(split_tree: Path, draw: Draw) -> None:
     assert [(item.path, item.label) for item in read_folder(split_tree).val] == [("validation/dog/0.png", 1)]
 
 
-def test_a_folder_may_hold_only_a_test_set(tmp_path: Path, draw: Draw) -> None:
+def test_folder_with_only_a_test_split(tmp_path: Path, draw: Draw) -> None:
     draw(tmp_path / "test/a/0.png")
     draw(tmp_path / "test/b/0.png")
     dataset = read_folder(tmp_path)
     assert (dataset.train, len(dataset.test)) == ((), 2)
 
 
-def test_a_train_is_also_a_vehicle(tmp_path: Path, draw: Draw) -> None:
+def test_class_named_train_is_not_a_split(tmp_path: Path, draw: Draw) -> None:
     for name in ("bus", "car", "train"):
         draw(tmp_path / name / "0.png")
         draw(tmp_path / name / "1.png")
     assert read_folder(tmp_path).class_names == ("bus", "car", "train")
 
 
-def test_what_is_looked_at(tree: Path, draw: Draw, tmp_path: Path) -> None:
+def test_ignored_and_included_files(tree: Path, draw: Draw, tmp_path: Path) -> None:
     elsewhere = draw(tmp_path / "elsewhere/image.png").parent
     for name in ("ant/.hidden.png", "ant/.thumbnails/0.png", ".git/0.png"):
         draw(tree / name)
@@ -76,7 +76,7 @@ def test_what_is_looked_at(tree: Path, draw: Draw, tmp_path: Path) -> None:
     assert all(path.count("back") <= 1 for path in found)
 
 
-def test_bad_files_are_skipped_and_named(tree: Path) -> None:
+def test_unreadable_files_are_skipped_and_reported(tree: Path) -> None:
     (tree / "ant/0.png").write_bytes(b"")
     (tree / "oak/0.png").write_text("not an image")
     dataset = read_folder(tree)
@@ -86,7 +86,7 @@ def test_bad_files_are_skipped_and_named(tree: Path) -> None:
     assert not found & dict(dataset.skipped).keys()
 
 
-def test_words_come_from_the_mapping(tree: Path) -> None:
+def test_class_names_from_name_map(tree: Path) -> None:
     names = {"ant": "tiny ant", "oak": "oak tree", "sea_lion": "sea lion", "unused": "nothing"}
     assert read_folder(tree, name_map=names).class_names == ("tiny ant", "oak tree", "sea lion")
 
@@ -104,7 +104,7 @@ def test_clear_errors(tmp_path: Path, draw: Draw, split_tree: Path) -> None:
     root.mkdir()
     assert re.search(r"no class folders; put the images of each class", message(root))
     draw(root / "0.png")
-    assert "its images are not in folders" in message(root)
+    assert "its images are not in subfolders" in message(root)
     (root / "a").mkdir()
     assert "1 class folders but no images" in message(root)
     draw(root / "a/0.png")
@@ -121,26 +121,28 @@ def test_clear_errors(tmp_path: Path, draw: Draw, split_tree: Path) -> None:
     assert "has train/ but no test/" in message(tmp_path / "half")
 
 
-def test_classes_without_test_images_are_a_warning(
+def test_classes_without_test_images_cause_a_warning(
     tmp_path: Path, draw: Draw, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("a/0.png", "b/0.png", "b/1.png"):
         draw(tmp_path / name)
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
         read_folder(tmp_path)
-    assert caplog.messages == ["1 of 2 classes have no test image, the first is 'a'"]
+    assert caplog.messages == ["1 of 2 classes have no test image; the first is 'a'"]
 
 
-def test_images_of_no_class_are_named(pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_outside_class_folders_are_reported(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = Path(shutil.copytree(pictures, tmp_path / "mixed"))
     shutil.copy(root / "night" / "00.png", root / "stray.png")
     assert len(read_folder(root).class_names) == 4
     assert [record.getMessage() for record in caplog.records] == [
-        f"images beside the class folders of {root} belong to no class: stray.png"
+        f"ignoring images of {root} outside of its class folders: stray.png"
     ]
 
 
-def test_numbers_are_classes_in_the_order_of_their_values(tmp_path: Path, draw: Draw) -> None:
+def test_numeric_classes_are_sorted_by_value(tmp_path: Path, draw: Draw) -> None:
     for name in ("10", "9", "2"):
         draw(tmp_path / name / "0.png")
     assert read_folder(tmp_path).class_names == ("2", "9", "10")

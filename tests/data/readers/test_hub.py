@@ -1,4 +1,4 @@
-"""Datasets of Hugging Face, from folders that are made here."""
+"""Hugging Face datasets, from generated folders."""
 
 import io
 import logging
@@ -33,7 +33,7 @@ def png(shade: int) -> bytes:
 
 
 def table(labels: list[int | None], names: list[str] = CLASSES, shift: int = 0, column: str = "label") -> Any:
-    """A table as on the hub: bytes of images and numbers of classes."""
+    """A table as on the hub: image bytes and class indices."""
     features = hf.Features({"img": hf.Image(), column: hf.ClassLabel(names=names), "id": hf.Value("int64")})
     rows = {
         "img": [{"bytes": png(number + shift), "path": None} for number in range(len(labels))],
@@ -43,7 +43,7 @@ def table(labels: list[int | None], names: list[str] = CLASSES, shift: int = 0, 
     return hf.Dataset.from_dict(rows, features=features)
 
 
-def test_a_folder_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "land" / "data"
     folder.mkdir(parents=True)
     parts = {"train": [0, 1, 2, 2, 1, 0], "validation": [2, 1, 0], "test": [1, 0, 2]}
@@ -77,7 +77,7 @@ def test_class_folders_are_split_by_seed(tree: Path) -> None:
     assert {path.read_bytes() for path in dataset.root.rglob("*") if path.is_file()} == original
 
 
-def test_a_saved_dataset_with_hidden_test_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_saved_dataset_without_test_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tables = {"train": table([0, 1, 0, None]), "validation": table([1, 0], shift=9), "test": table([-1, -1], shift=20)}
     hf.DatasetDict(tables).save_to_disk(tmp_path / "saved")
     with caplog.at_level(logging.WARNING, logger="vlprompt"):
@@ -85,12 +85,10 @@ def test_a_saved_dataset_with_hidden_test_labels(tmp_path: Path, caplog: pytest.
     assert dataset.class_names == ("forest", "sea lake"), "classes that there are images of"
     assert Counter(item.label for item in dataset.train) == {0: 2, 1: 1}
     assert [len(items) for items in (dataset.train, dataset.val, dataset.test)] == [3, 0, 2]
-    assert caplog.messages == [
-        f"hf:{tmp_path / 'saved'} has no test images with labels; it is tested on its validation images"
-    ]
+    assert caplog.messages == [f"hf:{tmp_path / 'saved'} has no labeled test images; testing on its validation images"]
 
 
-def test_changed_content_is_written_anew(tmp_path: Path) -> None:
+def test_changed_content_is_written_again(tmp_path: Path) -> None:
     source = f"hf:{tmp_path / 'saved'}"
     hf.DatasetDict({"train": table([0, 1]), "test": table([1, 0])}).save_to_disk(tmp_path / "saved")
     first = load_dataset(source)
@@ -102,7 +100,7 @@ def test_changed_content_is_written_anew(tmp_path: Path) -> None:
     assert (first.root / first.train[0].path).read_bytes() == png(0)
 
 
-def test_labels_without_names_and_several_label_columns(tmp_path: Path) -> None:
+def test_unnamed_labels_and_several_label_columns(tmp_path: Path) -> None:
     rows = {"image": [{"bytes": png(n), "path": None} for n in range(8)], "label": ["moor", "heath"] * 4}
     features = hf.Features({"image": hf.Image(), "label": hf.Value("string")})
     hf.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "strings")
@@ -120,42 +118,42 @@ def test_labels_without_names_and_several_label_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda found: found.remove_columns("label"), r"needs one column of labels, and none of img, id has them"),
-        (lambda found: found.remove_columns("img"), r"needs one column of images, and none of label, id has them"),
+        (lambda found: found.remove_columns("label"), r"must have one column of labels, got none among img, id"),
+        (lambda found: found.remove_columns("img"), r"must have one column of images, got none among label, id"),
         (
             lambda found: found.rename_column("label", "a").add_column(
                 "b", [0, 1], feature=hf.ClassLabel(names=["x", "y"])
             ),
-            "needs one column of labels, and a, b have them; keep one, called 'label'",
+            "must have one column of labels, got a, b; keep one, call it 'label'",
         ),
     ],
 )
-def test_columns_that_are_not_clear(change: Any, message: str, tmp_path: Path) -> None:
+def test_ambiguous_columns_are_rejected(change: Any, message: str, tmp_path: Path) -> None:
     change(table([0, 1])).save_to_disk(tmp_path / "saved")
     with pytest.raises(VLPromptError, match=message):
         load_dataset(f"hf:{tmp_path / 'saved'}")
 
 
-def test_splits_and_sources_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_splits_and_sources(tmp_path: Path) -> None:
     hf.DatasetDict({"large": table([0, 1]), "small": table([1, 0])}).save_to_disk(tmp_path / "saved")
-    with pytest.raises(VLPromptError, match="has no split called train, only large, small"):
+    with pytest.raises(VLPromptError, match="must have a split called train, got large, small"):
         load_dataset(f"hf:{tmp_path / 'saved'}")
     hf.DatasetDict({"train": table([-1, None])}).save_to_disk(tmp_path / "hidden")
-    with pytest.raises(VLPromptError, match="has no image with a label"):
+    with pytest.raises(VLPromptError, match="has no labeled images"):
         load_dataset(f"hf:{tmp_path / 'hidden'}")
     with pytest.raises(VLPromptError, match=r"^hf:\./nowhere cannot be loaded: .+"):
         load_dataset("hf:./nowhere")
 
 
-def test_the_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_shows_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(VLPromptError, match=r'hf:x needs datasets: pip install "vlprompt\[datasets\]"'):
+    with pytest.raises(VLPromptError, match=r'hf:x requires the datasets package: pip install "vlprompt\[datasets\]"'):
         load_dataset("hf:x")
 
 
-def test_name_and_configuration_reach_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_and_configuration_are_passed_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str | None]] = []
 
     def load(name: str, config: str | None) -> Any:

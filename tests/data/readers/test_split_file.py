@@ -1,4 +1,4 @@
-"""Split files: what is written comes back, what was changed is noticed, and a user's own is read."""
+"""Split files: round trip, detection of changes, and user-written files."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def own(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def test_a_split_comes_back_bit_for_bit(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
+def test_split_file_round_trip(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
     header = write_split(drawn, tmp_path / "split.jsonl")
     again = load_dataset(tmp_path / "split.jsonl", root=tree)
     assert again.split_hash() == drawn.split_hash() == header.hash
@@ -39,7 +39,7 @@ def test_a_split_comes_back_bit_for_bit(drawn: Dataset, tree: Path, tmp_path: Pa
     assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "split.jsonl").read_bytes()
 
 
-def test_rows_hold_what_they_say(drawn: Dataset, tmp_path: Path) -> None:
+def test_split_file_rows(drawn: Dataset, tmp_path: Path) -> None:
     write_split(drawn, tmp_path / "split.jsonl")
     header, *rows = map(json.loads, (tmp_path / "split.jsonl").read_text().splitlines())
     assert list(header) == ["vlprompt_split", "dataset", "template", "shots", "seed", "classes", "hash", "content"]
@@ -49,7 +49,7 @@ def test_rows_hold_what_they_say(drawn: Dataset, tmp_path: Path) -> None:
     assert not any(Path(row["path"]).is_absolute() for row in rows)
 
 
-def test_as_many_shots_or_more_are_the_split_itself(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
+def test_few_shot_of_a_sample_is_unchanged(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
     write_split(drawn, tmp_path / "split.jsonl")
     again = read_split(tmp_path / "split.jsonl", tree)
     assert again.few_shot(2, seed=1) == again.few_shot(16, seed=2) == again
@@ -59,7 +59,7 @@ def test_as_many_shots_or_more_are_the_split_itself(drawn: Dataset, tree: Path, 
     assert again.short_of(3) == {"ant": 2, "oak": 2, "sea lion": 2}
 
 
-def test_content_is_the_same_wherever_the_images_lie(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
+def test_content_hash_is_independent_of_folders(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     tree.rename(moved)
     for folder in list(moved.iterdir()):
@@ -86,7 +86,7 @@ def test_content_is_the_same_wherever_the_images_lie(drawn: Dataset, tree: Path,
     [(0, {"classes": ["oak", "ant", "sea lion"]}), (1, {"label": 2}), (3, {"split": "val"}), (5, {"sha256": "0"}),
      (2, {"class_name": "elm"}), (1, {"label": 3})],
 )  # fmt: skip
-def test_a_changed_file_is_noticed(
+def test_modified_split_file_is_rejected(
     number: int, changes: dict[str, Any], drawn: Dataset, tree: Path, tmp_path: Path
 ) -> None:
     write_split(drawn, tmp_path / "split.jsonl")
@@ -95,15 +95,15 @@ def test_a_changed_file_is_noticed(
         read_split(tmp_path / "split.jsonl", tree)
 
 
-def test_images_are_verified(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
+def test_verify_split(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
     path = tmp_path / "split.jsonl"
     write_split(drawn, path)
     assert verify_split(path, tree) == {}
     first, second = drawn.train[0].path, drawn.test[0].path
     (tree / first).write_bytes((tree / drawn.train[1].path).read_bytes())
-    assert verify_split(path, tree) == {first: "is another image"}
+    assert verify_split(path, tree) == {first: "has changed"}
     (tree / second).unlink()
-    assert verify_split(path, tree) == {first: "is another image", second: "is not there"}
+    assert verify_split(path, tree) == {first: "has changed", second: "is missing"}
     with pytest.raises(
         VLPromptError, match=rf"1 of 21 images of .* are not in .*, the first is {second}; give their folder as `root`"
     ):
@@ -113,13 +113,13 @@ def test_images_are_verified(drawn: Dataset, tree: Path, tmp_path: Path) -> None
         read_split(path, tree)
 
 
-def test_words_can_be_given_to_the_classes(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
+def test_split_file_with_name_map(drawn: Dataset, tree: Path, tmp_path: Path) -> None:
     write_split(drawn, tmp_path / "split.jsonl")
     words = {"ant": "emmet", "oak": "oak tree", "sea lion": "otary"}
     assert read_split(tmp_path / "split.jsonl", tree, name_map=words).class_names == tuple(words.values())
 
 
-def test_a_users_own_file(tree: Path) -> None:
+def test_user_written_split_file(tree: Path) -> None:
     rows = [
         {"path": f"{name}/{n}.png", "label": label, "class_name": name, "split": split, "note": "more is no harm"}
         for label, name in ((7, "oak"), (3, "sea_lion"))
@@ -132,7 +132,7 @@ def test_a_users_own_file(tree: Path) -> None:
     assert load_dataset(tree / "mine.jsonl", name_map={"oak": "tree", "sea_lion": "otary"}).class_names[1] == "tree"
 
 
-def test_a_users_own_file_may_say_little(tree: Path, tmp_path: Path) -> None:
+def test_user_written_split_file_with_few_fields(tree: Path, tmp_path: Path) -> None:
     rows = [{"path": f"{name}/{n}.png", "class_name": name} for name in ("oak", "ant") for n in range(10)]
     found = read_split(own(tmp_path / "mine.jsonl", *rows), tree)
     assert found.class_names == ("ant", "oak")
@@ -142,7 +142,7 @@ def test_a_users_own_file_may_say_little(tree: Path, tmp_path: Path) -> None:
     assert read_split(own(tmp_path / "numbers.jsonl", *numbers), tree).class_names == tuple(map(str, range(10)))
 
 
-def test_a_users_own_file_may_be_untidy(tree: Path, tmp_path: Path) -> None:
+def test_user_written_split_file_is_normalized(tree: Path, tmp_path: Path) -> None:
     rows = [
         {"path": f"{name}/{n}.png", "label": label, "class_name": None, "split": split}
         for name, label in (("oak", "oak"), ("ant", " ant"))
@@ -157,11 +157,11 @@ def test_a_users_own_file_may_be_untidy(tree: Path, tmp_path: Path) -> None:
     ("lines", "message"),
     [
         ([], "is empty"),
-        ([{"path": "a.png", "class_name": " "}], "line 1 of split file .* needs `path`, and `class_name` or `label`"),
+        ([{"path": "a.png", "class_name": " "}], "line 1 of split file .* must have path, and class_name or label"),
         ([[1]], "line 1 of split file .* must be a mapping"),
-        ([{"path": "a.png"}], "line 1 of split file .* needs `path`, and `class_name` or `label`"),
-        ([{"path": "a.png", "label": 0, "split": "dev"}], "line 1 .* has split 'dev'; use train, val or test"),
-        ([{"path": "a", "label": 0, "split": "test"}, {"path": "b", "label": 1}], "line 3 .*: give `split` in all"),
+        ([{"path": "a.png"}], "line 1 of split file .* must have path, and class_name or label"),
+        ([{"path": "a.png", "label": 0, "split": "dev"}], "line 1 .* split must be train, val or test, got 'dev'"),
+        ([{"path": "a", "label": 0, "split": "test"}, {"path": "b", "label": 1}], "line 3 .*: split must be in all"),
         ([{"path": "a", "label": 0, "class_name": "x"}, {"path": "b", "label": 1, "class_name": "x"}],
          "line 3 .*: class 'x' has two labels, 0 and 1"),
         ([{"path": "a", "label": 0, "class_name": "x"}, {"path": "b", "label": 0, "class_name": "y"}],
@@ -170,12 +170,12 @@ def test_a_users_own_file_may_be_untidy(tree: Path, tmp_path: Path) -> None:
         ([{"vlprompt_split": 2}], "line 1 of split file .* cannot be read"),
     ],
 )  # fmt: skip
-def test_files_that_cannot_be_read(lines: list[Any], message: str, tmp_path: Path) -> None:
+def test_unreadable_files(lines: list[Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=message):
         read_split(own(tmp_path / "mine.jsonl", *lines))
 
 
-def test_other_mistakes(tree: Path, tmp_path: Path) -> None:
+def test_invalid_split_lines(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(VLPromptError, match=r"none\.jsonl cannot be read: No such file"):
         read_split(tmp_path / "none.jsonl")
     (tmp_path / "text.jsonl").write_text("path,label\n")

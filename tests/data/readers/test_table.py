@@ -34,7 +34,7 @@ def test_given_splits(tree: Path, suffix: str) -> None:
     assert [item.path for item in dataset.test] == ["ant/1.png", "oak/1.png"]
 
 
-def test_without_a_split_it_is_split_as_the_folder_is(tree: Path) -> None:
+def test_table_without_split_is_split_like_a_folder(tree: Path) -> None:
     paths = [f"{name}/{number}.png" for name in ("ant", "oak") for number in range(10)]
     rows = {"path": paths, "label": [path.split("/")[0] for path in paths]}
     dataset = read_table(write(tree / "a.csv", rows))
@@ -42,7 +42,7 @@ def test_without_a_split_it_is_split_as_the_folder_is(tree: Path) -> None:
     assert read_table(tree / "a.csv", split_seed=9).split_hash() != dataset.split_hash()
 
 
-def test_numbers_are_sorted_as_numbers(tree: Path) -> None:
+def test_numeric_labels_are_sorted_by_value(tree: Path) -> None:
     rows = {"path": [f"ant/{number}.png" for number in range(4)], "label": [10, 9, 10, 9]}
     dataset = read_table(write(tree / "a.csv", rows), name_map={"9": "nine", "10": "ten"})
     assert dataset.class_names == ("nine", "ten")
@@ -60,14 +60,14 @@ def test_numbers_are_sorted_as_numbers(tree: Path) -> None:
         (["cat ", "dog", "cat"], ("cat", "dog")),
     ],
 )
-def test_labels_are_text_as_it_is_written(labels: list[str], classes: tuple[str, ...], tree: Path) -> None:
+def test_labels_are_read_as_text(labels: list[str], classes: tuple[str, ...], tree: Path) -> None:
     rows = {"path": [f"{n}.png" for n in range(len(labels))], "label": labels, "split": ["train"] * len(labels)}
     for path in rows["path"]:
         (tree / path).write_bytes((tree / "ant/0.png").read_bytes())
     assert read_table(write(tree / "a.csv", rows)).class_names == classes
 
 
-def test_class_names_go_with_labels(tree: Path) -> None:
+def test_class_names_are_sorted_by_label(tree: Path) -> None:
     rows = {**ROWS, "class_name": ROWS["label"], "label": [10, 9, 10, 9, 10]}
     for name in ("a.csv", "a.parquet"):
         assert read_table(write(tree / name, rows)).class_names == ("oak tree", "ant"), "in the order of labels"
@@ -75,7 +75,7 @@ def test_class_names_go_with_labels(tree: Path) -> None:
     assert read_table(write(tree / "a.csv", rows)).class_names == ("ant", "oak tree")
 
 
-def test_other_ways_to_write_a_table(tree: Path) -> None:
+def test_table_variants(tree: Path) -> None:
     write(tree / "a.csv", ROWS)
     expected = read_table(tree / "a.csv").split_hash()
     text = (tree / "a.csv").read_text()
@@ -94,7 +94,7 @@ def test_other_ways_to_write_a_table(tree: Path) -> None:
     assert read_table(tree / "a.csv").train[0].path == "ant\\0.png", "a file may be called so"
 
 
-def test_missing_and_bad_files_are_skipped(tree: Path) -> None:
+def test_missing_and_unreadable_files_are_skipped(tree: Path) -> None:
     (tree / "ant/0.png").write_bytes(b"")
     rows = {"path": [f"{name}/{n}.png" for name in ("ant", "oak") for n in range(12)], "label": ["a"] * 12 + ["b"] * 12}
     dataset = read_table(write(tree / "a.csv", rows))
@@ -112,17 +112,21 @@ def message(path: Path) -> str:
 
 def test_clear_errors(tree: Path) -> None:
     assert "does not exist" in message(tree / "none.csv")
-    assert "no column 'label'; it has path, class" in message(write(tree / "a.csv", {"path": ["a"], "class": ["b"]}))
+    assert "must have a column 'label', got path, class" in message(
+        write(tree / "a.csv", {"path": ["a"], "class": ["b"]})
+    )
     assert "has no rows" in message(write(tree / "a.parquet", pl.DataFrame({"path": [], "label": []})))
-    assert "no label in row 2" in message(write(tree / "a.csv", {"path": ["a", "b"], "label": ["x", None]}))
-    assert "no label in row 1" in message(write(tree / "a.parquet", {"path": ["a", "b"], "label": [" ", "x"]}))
-    assert "no label in row 2" in message(write(tree / "a.parquet", {"path": ["a", "b"], "label": [1.0, float("nan")]}))
+    assert "row 2 of" in message(write(tree / "a.csv", {"path": ["a", "b"], "label": ["x", None]}))
+    assert "a.parquet has no label; fill in the cell" in message(
+        write(tree / "a.parquet", {"path": ["a", "b"], "label": [" ", "x"]})
+    )
+    assert "row 2 of" in message(write(tree / "a.parquet", {"path": ["a", "b"], "label": [1.0, float("nan")]}))
     two = {"path": ["a", "b"], "label": [1, 2], "class_name": ["x", "x"]}
     assert "class 'x' has two labels, '1' and '2'" in message(write(tree / "a.csv", two))
     two = {"path": ["a", "b"], "label": [1, 1], "class_name": ["x", "y"]}
     assert "has two classes with the same label" in message(write(tree / "a.csv", two))
     rows = {**ROWS, "split": ["train", "dev", "test", "test", "val"]}
-    assert "split 'dev' in row 2; use train, val or test" in message(write(tree / "a.csv", rows))
+    assert "split must be train, val or test, got 'dev'" in message(write(tree / "a.csv", rows))
     assert "only one class" in message(write(tree / "a.csv", {"path": ["ant/0.png"], "label": ["ant"]}))
     assert "none of the 2 images" in message(write(tree / "a.csv", {"path": ["x.png", "y.png"], "label": ["x", "y"]}))
     (tree / "a.parquet").write_bytes(b"not parquet")

@@ -1,1 +1,1 @@
-"""Sources of weights: every file format and library that a backbone is loaded from."""
+"""Sources of weights: the file formats and libraries that backbones are loaded from."""

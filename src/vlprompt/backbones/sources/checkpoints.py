@@ -17,7 +17,7 @@ from vlprompt.utils.strings import first_line
 
 # Numbers that OpenAI's archives keep as buffers.
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
-# TorchScript's wrappers of lists and mappings among a module's attributes; all of them return their argument.
+# TorchScript's wrappers of lists and mappings in a module's attributes; all of them return their argument.
 _CONTAINERS = (
     jit.restore_type_tag,
     jit.build_intlist,
@@ -34,7 +34,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     TorchScript archives, are read with `weights_only=True`; code in an archive is not run.
 
     Raises:
-        VLPromptError: the file cannot be read, or holds anything but tensors.
+        VLPromptError: the file cannot be read, or contains anything other than tensors.
     """
     if path.suffix == ".safetensors":
         try:
@@ -46,12 +46,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         state = unwrap(read)
         if strange := [name for name, value in state.items() if not is_plain(value)]:
             raise VLPromptError(
-                f"{path} holds {strange[0]!r} without plain values; save its state dict, preferably as .safetensors"
+                f"{strange[0]!r} in {path} must be a dense tensor; save its state dict, preferably as .safetensors"
             )
         return state
     except VLPromptError:
         raise
-    except Exception as error:  # unpickling a foreign file can raise anything
+    except Exception as error:  # unpickling an untrusted file can raise anything
         raise VLPromptError(
             f"{path} cannot be read safely as weights ({first_line(error)}); "
             "save its state dict, preferably as .safetensors"
@@ -70,8 +70,8 @@ def is_torchscript(path: Path) -> bool:
 def _read_archive(path: Path) -> dict[str, Tensor]:
     """Return the weights of a TorchScript archive, by their names in its modules.
 
-    `torch.jit.load` would run the code by which an archive restores its modules. Here only its data is read, by
-    PyTorch's restricted unpickler, with empty classes in place of the modules.
+    `torch.jit.load` would run code in the archive to restore its modules. Here only the data is read, by PyTorch's
+    restricted unpickler, with empty classes in place of the modules.
     """
     data, modules = io.BytesIO(), set[str]()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(data, "w") as copy:
@@ -109,22 +109,22 @@ class _Module:
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, dict):
-            raise ValueError("a module restores itself by its own code")
+            raise ValueError("a module is restored by code in the archive")
         self.parts = state
 
 
 def unwrap(content: Any) -> dict[str, Tensor]:
-    """Return the state dict inside a training script's checkpoint; VLPromptError if there is none."""
+    """Return the state dict in the checkpoint of a training script, or raise VLPromptError if there is none."""
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
-        raise VLPromptError(f"expected a mapping of names to tensors, found {type(content).__name__}")
+        raise VLPromptError(f"a checkpoint must be a mapping of names to tensors, got {type(content).__name__}")
     state = {str(name).removeprefix("module."): value for name, value in content.items()}
     for name in _NOT_WEIGHTS:
         state.pop(name, None)
     for name, value in state.items():
         if not isinstance(value, Tensor):
-            raise VLPromptError(f"entry {name!r} of the state dict is a {type(value).__name__}, not a tensor")
+            raise VLPromptError(f"entry {name!r} of the state dict must be a tensor, got {type(value).__name__}")
     return state
 
 

@@ -1,4 +1,4 @@
-"""Load pictoclip, the small CLIP that ships with the package."""
+"""Load pictoclip, the small CLIP model shipped with the package."""
 
 import hashlib
 import os
@@ -16,9 +16,9 @@ NAME = "pictoclip"
 
 
 def load_embedded() -> LoadedModel:
-    """Load the shipped model after verifying its checksum, or the file that the variable `VLPROMPT_EMBEDDED` names.
+    """Load the embedded model after verifying its checksum, or the file given in `VLPROMPT_EMBEDDED`.
 
-    The token table holds only the rows seen in training; all other tokens have zero embeddings.
+    The token table holds only rows seen in training; all other tokens have zero embeddings.
 
     Raises:
         VLPromptError: the file is missing or damaged.
@@ -27,7 +27,7 @@ def load_embedded() -> LoadedModel:
     if replacement:
         path = Path(replacement).expanduser()
         if not path.is_file():
-            raise VLPromptError(f"VLPROMPT_EMBEDDED names {replacement!r}, which does not exist or is not a file")
+            raise VLPromptError(f"VLPROMPT_EMBEDDED must be an existing file, got {replacement!r}")
         weights = read_state_dict(path)
     else:
         weights = load(_verified_asset())

@@ -55,7 +55,7 @@ def load_folder(folder: Path, quick_gelu: bool | None = None) -> LoadedModel:
         quick_gelu: whether the activation is QuickGELU; None for the one in `config.json`.
 
     Raises:
-        VLPromptError: the folder is incomplete, or holds another kind of model or another vocabulary than CLIP's.
+        VLPromptError: the folder is incomplete, or its model or vocabulary is not CLIP's.
     """
     config = _read_json(folder / "config.json")
     if config.get("model_type") != "clip" or "CLIPModel" not in config.get("architectures", ["CLIPModel"]):
@@ -84,7 +84,7 @@ def load_folder(folder: Path, quick_gelu: bool | None = None) -> LoadedModel:
 
 
 def to_openai_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename weights to OpenAI's names; query, key and value projections are joined."""
+    """Rename weights to OpenAI's names, and concatenate query, key and value projections."""
     state: dict[str, Tensor] = {}
     for name, value in weights.items():
         if name.endswith("embeddings.position_ids"):  # constants in files of older versions
@@ -121,7 +121,7 @@ def _projection_name(name: str) -> str:
 
 def _need(weights: dict[str, Tensor], name: str) -> Tensor:
     if name not in weights:
-        raise VLPromptError(f"weight {name!r} is missing; is the folder complete?")
+        raise VLPromptError(f"weight {name!r} is missing; download the folder again")
     return weights[name]
 
 
@@ -132,7 +132,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         if (folder / f"{name}.index.json").is_file():
             shards = sorted(set(_read_json(folder / f"{name}.index.json")["weight_map"].values()))
             if outside := [shard for shard in shards if Path(shard).name != shard]:
-                raise VLPromptError(f"{folder / name}.index.json names {outside[0]!r}, which is outside of that folder")
+                raise VLPromptError(f"{folder / name}.index.json names {outside[0]!r}, which is outside of the folder")
             return {key: value for shard in shards for key, value in read_state_dict(folder / shard).items()}
     raise VLPromptError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
 
@@ -151,8 +151,8 @@ def _quick_gelu(folder: Path, *activations: str) -> bool:
     kinds = set(activations)
     if len(kinds) > 1 or not kinds <= set(_ACTIVATIONS):
         raise VLPromptError(
-            f"hidden_act of {folder} is {' and '.join(sorted(kinds))}; "
-            "supported are quick_gelu and gelu, the same in both towers"
+            f"hidden_act of {folder} must be quick_gelu or gelu, the same in both towers, "
+            f"got {' and '.join(sorted(kinds))}"
         )
     return _ACTIVATIONS[activations[0]]
 

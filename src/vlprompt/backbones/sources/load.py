@@ -40,11 +40,11 @@ def load_model(
             - a file: OpenAI's `.pt` archive, or a state dict in OpenAI's naming (`.pt`, `.bin`, `.safetensors`);
             - a folder in Hugging Face's CLIP layout, or in open_clip's;
             - a state dict in OpenAI's naming, whose fp32 CPU tensors are shared;
-            - an open_clip module, which is taken over: cast, moved and frozen in place.
-        heads: attention heads (text, image) of a state dict; default one per 64 of width.
-        quick_gelu: whether the activation is QuickGELU; default True for a state dict, and as described by the source
+            - an open_clip module, which is cast, moved and frozen in place.
+        heads: number of attention heads (text, image) of a state dict; default: one per 64 channels.
+        quick_gelu: whether the activation is QuickGELU; default: True for a state dict, and the source's own setting
             for names and folders.
-        tokenizer: replaces the tokenizer; needed for modules and state dicts with another vocabulary than CLIP's.
+        tokenizer: replaces the tokenizer; required for modules and state dicts with another vocabulary than CLIP's.
 
     Raises:
         VLPromptError: the source is unknown, cannot be read, or is not supported.
@@ -56,7 +56,7 @@ def load_model(
     except Exception as error:
         if isinstance(source, Mapping | nn.Module):
             raise
-        # The sizes, names and options in a foreign file can raise anything.
+        # Sizes, names and options in an untrusted file can raise anything.
         raise VLPromptError(f"`backbone` {str(source)!r} cannot be built: {first_line(error)}") from error
     if tokenizer is not None:
         loaded = replace(loaded, tokenizer=tokenizer)
@@ -93,7 +93,7 @@ def _from_name(source: str | os.PathLike[str], quick_gelu: bool | None) -> Loade
         return load_folder(path, quick_gelu)
     if isinstance(source, os.PathLike):
         raise VLPromptError(f"`backbone` {str(path)!r} does not exist")
-    return pretrained.load_pretrained(source)  # for its error, which suggests names
+    return pretrained.load_pretrained(source)  # raises an error that suggests names
 
 
 def _from_weights(
@@ -137,6 +137,6 @@ def _default_tokenizer(model: Any) -> Tokenizer:
     if vocabulary != CLIP_VOCABULARY_SIZE:
         raise VLPromptError(
             f"the model has a vocabulary of {vocabulary} tokens, not CLIP's {CLIP_VOCABULARY_SIZE}; "
-            "give its `tokenizer`"
+            "pass its `tokenizer`"
         )
     return clip_tokenizer(length)

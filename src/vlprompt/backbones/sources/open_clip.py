@@ -36,8 +36,8 @@ def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
     """Load an open_clip model by its name.
 
     Args:
-        source: one of the forms in the module's first line. "random" is for random weights, the same at each call.
-        quick_gelu: whether the activation is QuickGELU; None for the tag's own. (open_clip's configuration of
+        source: name in one of the forms above. "random" initializes random weights, the same in each call.
+        quick_gelu: whether the activation is QuickGELU; None for the setting of the tag. (open_clip's configuration of
             "ViT-B-16" has GELU, but its "openai" weights need QuickGELU.)
 
     Raises:
@@ -67,7 +67,7 @@ def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
 
 
 def is_pretrained(source: str) -> bool:
-    """Return whether `load_pretrained` knows `source`, by its scheme or as an open_clip name with a tag or file."""
+    """Return whether `load_pretrained` accepts `source`, by its scheme or as an open_clip name with a tag or file."""
     if source.startswith((_HUB, _FOLDER)):
         return True
     known = _known_name(source)
@@ -102,7 +102,7 @@ def _has_weights(name: str, tag: str) -> bool:
 
 
 def _known_name(source: str) -> tuple[str, str] | None:
-    # Paths contain slashes, and so do names in OpenAI's spelling ("ViT-B/16"): the longest known name wins.
+    # Paths contain slashes, as do names in OpenAI's spelling ("ViT-B/16"), so the longest known name wins.
     names = set(open_clip.list_models())
     parts = source.split("/")
     for count in range(len(parts), 0, -1):
@@ -130,7 +130,9 @@ def _load_folder(folder: Path, quick_gelu: bool | None) -> LoadedModel:
     config = _described_config(str(folder), described, quick_gelu)
     checkpoint = next((folder / name for name in _FOLDER_WEIGHTS if (folder / name).is_file()), None)
     if checkpoint is None:
-        raise VLPromptError(f"{folder} has no weights under a name that open_clip uses, such as {_FOLDER_WEIGHTS[0]}")
+        raise VLPromptError(
+            f"{folder} has no weights with a file name that open_clip uses, such as {_FOLDER_WEIGHTS[0]}"
+        )
     tokenizer = _tokenizer(config, str(folder) if config["text_cfg"].get("hf_tokenizer_name") else None)
     return _loaded(folder.resolve().name, _build(config, checkpoint), described.get("preprocess_cfg", {}), tokenizer)
 
@@ -148,7 +150,7 @@ def _described_config(name: str, described: dict[str, Any], quick_gelu: bool | N
 
 
 def list_pretrained() -> list[str]:
-    """List every "NAME/TAG" of open_clip whose family is supported."""
+    """Return every "NAME/TAG" of open_clip whose model family is supported."""
     families = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
     supported = {name for name, config in families.items() if config and _is_supported(name, config)}
     return [f"{name}/{tag}" for name, tag in open_clip.list_pretrained() if name in supported]
@@ -181,12 +183,12 @@ def _download(source: str, fetch: partial[str]) -> Path:
     except Exception as error:  # network errors have many types
         reason = first_line(error)
         raise VLPromptError(
-            f"{source!r} cannot be downloaded ({reason}); give a local copy: NAME/FILE or local-dir:FOLDER"
+            f"{source!r} cannot be downloaded ({reason}); use a local copy: NAME/FILE or local-dir:FOLDER"
         ) from error
 
 
 def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
-    """Build the model of an open_clip configuration, with the checkpoint's weights or with seeded random ones."""
+    """Build a model from an open_clip configuration, with the weights of a checkpoint or seeded random ones."""
     config = dict(config)
     config["vision_cfg"] = config["vision_cfg"] | {"timm_model_pretrained": False}
     custom_text = config.pop("custom_text", False)
@@ -196,7 +198,7 @@ def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
     if checkpoint is None:
         return model
     if is_torchscript(checkpoint):
-        raise VLPromptError(f"{checkpoint} is a TorchScript archive, which needs no model name; give its path alone")
+        raise VLPromptError(f"{checkpoint} is a TorchScript archive, which needs no model name; pass only its path")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -213,7 +215,7 @@ def _tokenizer(config: dict[str, Any], hub_name: str | None) -> Tokenizer:
     text = config["text_cfg"]
     length: int = text.get("context_length", open_clip.CLIPTextCfg.context_length)
     options: dict[str, Any] = text.get("tokenizer_kwargs") or {}
-    # Unknown options would reach transformers, where some run code that comes with a model.
+    # Unknown options would reach transformers, where some of them run code that ships with a model.
     if other := options.keys() - _TOKENIZER_OPTIONS:
         raise VLPromptError(f"the model's configuration has unsupported tokenizer options: {', '.join(sorted(other))}")
     if hub_name:

@@ -1,4 +1,4 @@
-"""`LoadedModel`, and CLIP models built from weights in OpenAI's naming, whose shapes give the architecture."""
+"""`LoadedModel`, and CLIP models built from weights in OpenAI's naming, with the architecture inferred from shapes."""
 
 import logging
 import math
@@ -24,16 +24,16 @@ _RESNET_STRIDE = 32
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A dual encoder as published, in fp32 on the CPU, frozen, in eval mode, with its tokenizer and preprocessing.
+    """Dual encoder as published: in fp32 on the CPU, frozen, in eval mode, with tokenizer and preprocessing.
 
     Attributes:
         model: an open_clip `CLIP` or `CustomTextCLIP`.
-        tokenizer: the tokenizer of its text tower.
-        name: short identity.
+        tokenizer: tokenizer of the text tower.
+        name: short identity, such as "ViT-B-16/openai".
         image_size: side of the square input images in pixels.
-        mean, std: statistics of RGB in [0, 1] that images are normalized with.
-        interpolation: how images are resized.
-        squash: whether images are squashed to a square, rather than cropped.
+        mean, std: per-channel normalization, for RGB values in [0, 1].
+        interpolation: interpolation for resizing, such as "bicubic".
+        squash: whether images are resized to a square without cropping.
     """
 
     model: nn.Module
@@ -47,7 +47,7 @@ class LoadedModel:
 
 
 def square_size(model: Any) -> int:
-    """Return the side in pixels of the images that an open_clip model reads; VLPromptError if they are not square."""
+    """Return the input size of an open_clip model in pixels, or raise VLPromptError if it is not square."""
     size = model.visual.image_size
     height, width = size if isinstance(size, tuple | list) else (size, size)
     if height != width:
@@ -66,15 +66,17 @@ def build_clip(
 
     Args:
         weights: state dict in OpenAI's naming.
-        heads: attention heads (text, image), which shapes do not tell; default one per 64 of width, as OpenAI's.
-        quick_gelu: whether the activation is QuickGELU; default True, as OpenAI's.
+        heads: number of attention heads (text, image), which shapes do not determine; default: one per 64 channels.
+        quick_gelu: whether the activation is QuickGELU; default: True, as in OpenAI's models.
         eps: epsilon of the layer norms (text, image).
 
     Raises:
-        VLPromptError: an entry is missing, unknown or of another shape; the message names the first.
+        VLPromptError: an entry is missing, unknown or has the wrong shape; the message names the first.
     """
     if heads is None and quick_gelu is None:
-        logger.info("a state dict tells neither heads nor activation: assuming one head per 64 of width and QuickGELU")
+        logger.info(
+            "the state dict does not record heads and activation; assuming one head per 64 channels and QuickGELU"
+        )
     state = _expand_vocabulary(weights)
     with torch.device("meta"):
         model = CLIP(
@@ -133,7 +135,7 @@ def _resnet_config(state: Mapping[str, Tensor], heads: int | None) -> CLIPVision
 
 
 def _expand_vocabulary(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Expand a token table of which only `rows` at `ids` are stored; the other rows are zero."""
+    """Expand a token table that is stored as `rows` at `ids`; all other rows are zero."""
     state = dict(weights)
     if "token_embedding.ids" in state and "token_embedding.rows" in state:
         ids, rows = state.pop("token_embedding.ids"), state.pop("token_embedding.rows")
@@ -147,21 +149,21 @@ def _assign(model: CLIP, state: Mapping[str, Tensor]) -> None:
     expected = model.state_dict()
     values: dict[str, Tensor] = {}
     for name, wanted in expected.items():
-        if name.endswith(".num_batches_tracked"):  # a counter of training, which some files leave out
+        if name.endswith(".num_batches_tracked"):  # a training counter that some files omit
             values[name] = torch.zeros((), dtype=torch.long)
             continue
         if name not in state:
             raise VLPromptError(f"weight {name!r} is missing; {_LAYOUT_HINT}")
         value = state[name].detach()
         if value.shape != wanted.shape:
-            shapes = f"{tuple(value.shape)}, expected {tuple(wanted.shape)}"
-            raise VLPromptError(f"weight {name!r} has shape {shapes}; {_LAYOUT_HINT}")
+            shapes = f"{tuple(wanted.shape)}, got {tuple(value.shape)}"
+            raise VLPromptError(f"weight {name!r} must have shape {shapes}; {_LAYOUT_HINT}")
         values[name] = value.to("cpu", torch.float32)
     unknown = next((name for name in state if name not in expected), None)
     if unknown is not None:
         raise VLPromptError(f"weight {unknown!r} is unknown; {_LAYOUT_HINT}")
     model.load_state_dict(values, assign=True)
-    # The mask is not in the state dict, and so still on the meta device.
+    # The mask is not in the state dict, so it is still on the meta device.
     length = model.context_length
     model.attn_mask = torch.full((length, length), -math.inf).triu_(1)
 
@@ -171,7 +173,7 @@ def _shape(state: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int
         raise VLPromptError(f"weight {name!r} is missing; {_LAYOUT_HINT}")
     shape = tuple(state[name].shape)
     if len(shape) != dimensions:
-        raise VLPromptError(f"weight {name!r} has shape {shape}, expected {dimensions} dimensions; {_LAYOUT_HINT}")
+        raise VLPromptError(f"weight {name!r} must have {dimensions} dimensions, got shape {shape}; {_LAYOUT_HINT}")
     return shape
 
 
@@ -189,7 +191,7 @@ def _heads(width: int, heads: int | None, tower: str) -> int:
     if count < 1 or width % count:
         raise VLPromptError(
             f"`heads` must divide the width {width} of the {tower} tower, got {count}; "
-            "give heads=(text, image) as the model was trained with"
+            "pass the heads=(text, image) that the model was trained with"
         )
     return count
 

@@ -1,1 +1,1 @@
-"""Datasets known by name, each declared in a file of its own."""
+"""Named datasets, one module each."""

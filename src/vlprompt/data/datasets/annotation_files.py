@@ -1,4 +1,4 @@
-"""Read annotation files and class folders, with errors that say which file is wrong, and how."""
+"""Read annotation files and class folders, with errors that name the file and the problem."""
 
 import json
 import os
@@ -30,14 +30,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_mat(path: Path, *names: str) -> list[NDArray[Any]]:
-    """Return variables of a MATLAB file, squeezed, but with at least one dimension."""
+    """Return variables of a MATLAB file as squeezed arrays with at least one dimension."""
     from scipy.io import loadmat
 
     try:
         content: dict[str, Any] = loadmat(path, squeeze_me=True)
     except OSError as error:
         raise broken(path, error.strerror or "it cannot be opened") from error
-    except Exception as error:  # whatever a damaged file leads the parser to
+    except Exception as error:  # a damaged file can make the parser raise anything
         raise broken(path, f"it is not a MATLAB file ({one_line(error)})") from error
     absent = [name for name in names if name not in content]
     if absent:
@@ -51,7 +51,7 @@ def broken(path: Path, reason: str) -> VLPromptError:
 
 
 def check_keys(path: Path, keys: list[str], classes: ClassList) -> None:
-    """Raise VLPromptError if an official file has other classes, or other labels for them."""
+    """Raise VLPromptError if an official file lists other classes, or the same in another order."""
     if len(keys) != len(classes.keys):
         raise broken(path, f"it must have {len(classes.keys)} classes, got {len(keys)}")
     for label, (key, ours) in enumerate(zip(keys, classes.keys, strict=True)):
@@ -60,16 +60,16 @@ def check_keys(path: Path, keys: list[str], classes: ClassList) -> None:
 
 
 def label_of(path: Path, key: str, classes: ClassList) -> int:
-    """Return the label of a class that a file names. Raise VLPromptError if the dataset has no such class."""
+    """Return the label of class `key`; raise VLPromptError, naming the file, if the dataset has no such class."""
     if key not in classes.labels:
-        raise broken(path, f"its class {key!r} is not one of the dataset")
+        raise broken(path, f"class {key!r} does not belong to the dataset")
     return classes.labels[key]
 
 
 def class_folders(root: Path, folder: str, classes: ClassList) -> tuple[list[Item], list[str]]:
     """Return the images in `root/folder/KEY/` of all classes, sorted within each class, and problems with the folders.
 
-    Paths are relative to `root`. Keys may have slashes. No image is opened, so that a million take seconds.
+    Paths are relative to `root`. Keys may have slashes. Images are not opened, so that listing a million takes seconds.
     """
     items: list[Item] = []
     absent, empty = [], []
@@ -93,7 +93,7 @@ def class_folders(root: Path, folder: str, classes: ClassList) -> tuple[list[Ite
 
 
 def strange_folders(place: Path, classes: ClassList, ignored: frozenset[str] = frozenset()) -> list[str]:
-    """Return a problem if a folder has folders that are not classes."""
+    """Return a list with one problem if `place` has folders that are not classes, else an empty one."""
     known = classes.labels.keys() | ignored
     with os.scandir(place) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from torchvision's folders.
 
 Their batches are pickles. torchvision compares the MD5 of every batch with the published one before it opens any, so
-that only files that the authors published are unpickled. The images are written into the cache as PNG.
+only the authors' original files are unpickled. The images are written into the cache as PNG.
 """
 
 import io
@@ -21,7 +21,7 @@ from vlprompt.data.materialize import write_once
 
 
 def cifar_layout(maker: str, folder: str, each: int) -> Layout:
-    """Return the layout of a class of `torchvision.datasets`, with `each` test images of each class."""
+    """Return the layout of the torchvision dataset `maker`, which has `each` test images per class."""
 
     def read(root: Path, classes: ClassList) -> Listing:
         from torchvision import datasets
@@ -31,7 +31,7 @@ def cifar_layout(maker: str, folder: str, each: int) -> Layout:
             try:
                 found[split] = getattr(datasets, maker)(root, train=split == "train")
             except RuntimeError as error:
-                raise broken(root / folder, "its files are not the published ones") from error
+                raise broken(root / folder, "its checksums differ from the published ones") from error
         check_keys(root / folder, list(found["train"].classes), classes)
 
         def files() -> Iterator[tuple[str, bytes]]:
@@ -49,7 +49,7 @@ def cifar_layout(maker: str, folder: str, each: int) -> Layout:
         return Listing(written, train, val, items["test"])
 
     return Layout(
-        title="torchvision's folder, validation split off here",
+        title="torchvision's folder, with validation images split off by vlprompt",
         folders=(".",),
         needs=(folder,),
         read=read,
@@ -73,7 +73,7 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 class CIFAR10(OnDisk):
-    """Images of 32 x 32 pixels of 10 kinds of animals and vehicles."""
+    """Images of 10 animal and vehicle classes at 32 x 32 pixels."""
 
     name = "cifar10"
     license = "none stated; research use"
@@ -83,7 +83,7 @@ class CIFAR10(OnDisk):
 
 
 class CIFAR100(OnDisk):
-    """Images of 32 x 32 pixels of 100 kinds of things and animals."""
+    """Images of 100 object and animal classes at 32 x 32 pixels."""
 
     name = "cifar100"
     license = "none stated; research use"

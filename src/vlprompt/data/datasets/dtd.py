@@ -24,7 +24,7 @@ def read_lists(root: Path, classes: ClassList) -> Listing:
 
 
 class DTD(OnDisk):
-    """Photographs of 47 kinds of textures."""
+    """Photographs of 47 texture classes."""
 
     name = "dtd"
     template = "{} texture."

@@ -11,7 +11,7 @@ LISTS = {split: f"images_variant_{split}.txt" for split in ("train", "val", "tes
 
 
 def read_lists(root: Path, classes: ClassList) -> Listing:
-    """Read `images_variant_*.txt`: an image's number, a blank, and its class, which may contain blanks."""
+    """Read `images_variant_*.txt`: an image number, a space, and the class, which may contain spaces."""
     check_keys(root / "variants.txt", read_lines(root / "variants.txt"), classes)
     listing = Listing(root)
     for split, items in listing.splits().items():

@@ -23,13 +23,13 @@ def read_official(root: Path, classes: ClassList) -> Listing:
     for variable, found, part in zip(variables, read_mat(path, *variables), listing.splits().values(), strict=True):
         numbers = found.tolist()
         if not all(1 <= number <= len(items) for number in numbers):
-            raise broken(path, f"{variable!r} has numbers outside of 1 to {len(items)}")
+            raise broken(path, f"{variable!r} must hold numbers from 1 to {len(items)}")
         part += [items[number - 1] for number in numbers]
     return listing
 
 
 def read_labels(root: Path, classes: ClassList) -> Listing:
-    """Read `imagelabels.mat` only, and split the images in three."""
+    """Read only `imagelabels.mat`, and split the images in three."""
     return split_in_three(Listing(root), _read_labels(root, classes))
 
 
@@ -37,12 +37,12 @@ def _read_labels(root: Path, classes: ClassList) -> list[Item]:
     path = root / LABELS
     labels = read_mat(path, "labels")[0].tolist()
     if not all(1 <= label <= len(classes.keys) for label in labels):
-        raise broken(path, f"it has labels outside of 1 to {len(classes.keys)}")
+        raise broken(path, f"labels must be from 1 to {len(classes.keys)}")
     return [Item(f"jpg/image_{number:05}.jpg", int(label) - 1) for number, label in enumerate(labels, start=1)]
 
 
 class Flowers102(OnDisk):
-    """Photographs of 102 flowers that are common in the United Kingdom."""
+    """Photographs of 102 flower species common in the United Kingdom."""
 
     name = "flowers102"
     template = "a photo of a {}, a type of flower."
@@ -59,21 +59,21 @@ class Flowers102(OnDisk):
             (IMAGES,),
         ),
         Layout(
-            title="the official split, with 10 images of each class to train on",
+            title="the official split, with 10 training images per class",
             folders=("oxford_flowers", "flowers-102"),
             needs=("jpg", LABELS, SPLITS),
             read=read_official,
             sizes=OFFICIAL,
-            fetch=(IMAGES, f"{LABELS} and {SPLITS}, at the same place"),
+            fetch=(IMAGES, f"{LABELS} and {SPLITS}, from the same page"),
             standard=False,
         ),
         Layout(
-            title="the official labels, split here",
+            title="the official labels, split by vlprompt",
             folders=("oxford_flowers", "flowers-102"),
             needs=("jpg", LABELS),
             read=read_labels,
             sizes=SIZES,
-            fetch=(IMAGES, f"{LABELS}, at the same place"),
+            fetch=(IMAGES, f"{LABELS}, from the same page"),
             standard=False,
         ),
     )

@@ -38,7 +38,7 @@ class Food101(OnDisk):
     layouts = (
         split_json("food-101", "images", "split_zhou_Food101.json", "1QK0tGi096I0Ba6kggatX1ee6dJFIcEJl", SIZES, FETCH),
         Layout(
-            title="the official split, validation split off here",
+            title="the official split, with validation images split off by vlprompt",
             folders=("food-101",),
             needs=("images", "meta/train.json", "meta/test.json"),
             read=read_meta,

@@ -1,4 +1,4 @@
-"""ImageNet, whose validation images are the test images, as in all papers on prompts."""
+"""ImageNet, with its validation images as the test set, as in the prompt-learning papers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ SIZES = {"train": Size(1281167, (732, 1300)), "test": Size(50000, (50, 50))}
 
 
 def read_synsets(train: str, test: str) -> Read:
-    """Return a reader of class folders named by synset, in the folders `train`, which may be missing, and `test`."""
+    """Return a reader of synset folders in the folders `train`, which is optional, and `test`."""
 
     def read(root: Path, classes: ClassList) -> Listing:
         listing = Listing(root, listed=False)
@@ -31,10 +31,10 @@ def read_synsets(train: str, test: str) -> Read:
 
 
 def read_words(listing: Listing, classes: ClassList) -> None:
-    """Use the words of CoOp's `classnames.txt`, a synset and its words on each line, if it is there.
+    """Use the class names in CoOp's `classnames.txt`, a synset and its words per line, if the file exists.
 
-    It is looked for in the dataset's folder and in ImageNet's, so that a shifted dataset has the words of its source.
-    The file calls two classes "missile" and two "sunglasses"; these keep our words.
+    It may be in the dataset's folder or in ImageNet's, so that a shifted dataset uses the names of its source.
+    The file calls two classes "missile" and two "sunglasses"; these keep their built-in names.
     """
     root = listing.root
     paths = [folder / WORDS for folder in (root, root.parent / "imagenet", root / "imagenet")]
@@ -53,11 +53,11 @@ def read_words(listing: Listing, classes: ClassList) -> None:
         if word in owners
     ]
     if wrong:
-        listing.problems.append(f"{path} gives classes the words of others: {listed(wrong, quote=False)}")
+        listing.problems.append(f"{path} gives classes the names of others: {listed(wrong, quote=False)}")
 
 
 class ImageNet(OnDisk):
-    """Photographs of 1,000 kinds of things and animals."""
+    """Photographs of 1,000 object and animal classes."""
 
     name = "imagenet"
     license = "terms of image-net.org: non-commercial research and education"
@@ -83,7 +83,7 @@ class ImageNet(OnDisk):
             read=read_synsets("train", "val"),
             sizes=SIZES,
             fetch=(
-                "train/SYNSET/ and val/SYNSET/: put the three archives of ILSVRC2012 there, and call "
+                "train/SYNSET/ and val/SYNSET/: put the three archives of ILSVRC2012 there and call "
                 "torchvision.datasets.ImageNet(FOLDER, split) for both splits, which unpacks and sorts them",
             ),
         ),

@@ -1,4 +1,4 @@
-"""ImageNet's classes in other domains, for tests only."""
+"""ImageNet's classes in other domains, for testing only."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ V2 = "imagenetv2-matched-frequency-format-val"
 
 
 def read_numbers(root: Path, classes: ClassList) -> Listing:
-    """Read class folders named by label, 0 to 999, which alphabetical order would shuffle."""
+    """Read class folders named by label, 0 to 999, which alphabetical order would mix up."""
     numbers = ClassList(tuple(str(label) for label in range(len(classes.keys))), classes.words)
     items, problems = class_folders(root, V2, numbers)
     problems += strange_folders(root / V2, numbers)
@@ -42,7 +42,7 @@ class ImageNetV2(OnDisk):
 
 
 class ImageNetSketch(OnDisk):
-    """Drawings of ImageNet's classes in black and white."""
+    """Black-and-white drawings of ImageNet's classes."""
 
     name = "imagenet-sketch"
     names = "imagenet"

@@ -1,4 +1,4 @@
-"""What is known of a dataset without its images: classes, template, license, published sizes."""
+"""Metadata of named datasets: classes, template, license and published sizes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from vlprompt.data.dataset import Dataset
 
 @dataclass(frozen=True)
 class Size:
-    """Published number of images of a split, and (least, most) of each of its classes if that is published."""
+    """Published number of images in a split, and (minimum, maximum) per class if known."""
 
     images: int
     each: tuple[int, int] | None = None
@@ -21,7 +21,7 @@ class Size:
 
 @dataclass(frozen=True)
 class ClassList:
-    """The classes of a dataset in the order of their labels.
+    """Classes of a dataset, in label order.
 
     Attributes:
         keys: names in folders and annotation files, such as `n01440764` or `airplanes`.
@@ -33,19 +33,19 @@ class ClassList:
 
     @cached_property
     def labels(self) -> Mapping[str, int]:
-        """The label of each key."""
+        """Label of each key."""
         return {key: label for label, key in enumerate(self.keys)}
 
 
 class Known(ABC):
-    """A dataset with a name. A subclass declares it; calling an instance loads it.
+    """Named dataset. A subclass declares it, and calling an instance loads it.
 
     Attributes:
         name: for `load_dataset` and the command line.
         template: default prompt, with one `{}` for the class name.
-        license: of the images, or what its authors state instead.
+        license: license of the images, or the authors' terms.
         url: home page.
-        shifted: names of datasets of the same classes in other domains.
+        shifted: names of datasets with the same classes in other domains.
     """
 
     name: ClassVar[str]
@@ -57,30 +57,30 @@ class Known(ABC):
     @property
     @abstractmethod
     def sizes(self) -> Mapping[str, Size]:
-        """Published sizes by split, of the layout that is looked for first."""
+        """Published sizes by split, for the preferred layout."""
 
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """Words for its classes; no images are needed."""
+        """Class names as words, available without the images."""
 
     @property
     def about(self) -> str:
-        """One line for lists."""
+        """One-line description, from the docstring of the class."""
         return (self.__doc__ or "").strip().split("\n")[0]
 
     @abstractmethod
     def where(self, root: Path | None = None) -> str | None:
-        """Return where its images come from on this machine, or None if they are missing."""
+        """Return where the images are on this machine, or None if they are missing."""
 
     @abstractmethod
     def __call__(self, root: Path | None = None) -> Dataset:
-        """Load it from the data folder `root`; None is the default one."""
+        """Load the dataset from the data folder `root`; None for the default one."""
 
 
 @cache
 def read_classes(name: str) -> ClassList:
-    """Read the classes in `names/<name>.txt`, one a line: key, tab and words, or only words that are also the key."""
+    """Read the classes in `names/<name>.txt`, one per line: key, tab and words, or only words that are also the key."""
     text = (resources.files("vlprompt.data.datasets") / "names" / f"{name}.txt").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines()]
     return ClassList(tuple(row[0] for row in rows), tuple(row[-1] for row in rows))

@@ -1,4 +1,4 @@
-"""Datasets on the user's disk: where their images are below the data folder, and how each layout is read."""
+"""Named datasets that users download: their layouts below the data folder, and how to read them."""
 
 import logging
 import os
@@ -21,12 +21,12 @@ class Listing:
 
     Attributes:
         root: folder that paths are relative to.
-        train: images with their labels, in the order that shots are drawn from.
-        val: the same of the validation images.
-        test: the same of the test images.
-        words: words for classes, by label, that the files give and that differ from ours.
-        problems: one line for each mismatch with the dataset's classes.
-        listed: whether an annotation file names the images, so that some may be missing.
+        train: training items, in the order used for few-shot sampling.
+        val: validation items.
+        test: test items.
+        words: class names from the files that differ from the built-in ones, by label.
+        problems: one line per mismatch with the dataset's classes.
+        listed: whether an annotation file lists the images, so that some may be missing.
     """
 
     root: Path
@@ -38,11 +38,11 @@ class Listing:
     listed: bool = True
 
     def splits(self) -> dict[str, list[Item]]:
-        """Return the three lists by name."""
+        """Return the items of "train", "val" and "test"."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def use_words(self, names: Mapping[int, str], classes: ClassList) -> None:
-        """Set `words` to a file's class names, but for those that it, or we, also call another class by."""
+        """Set `words` to the class names of a file, except for names that another class has as well."""
         words = list(classes.words)
         for label, name in names.items():
             words[label] = as_words([name])[0]
@@ -52,7 +52,7 @@ class Listing:
         self.words = {label: word for label, word in enumerate(words) if word != classes.words[label]}
 
     def missing(self) -> list[str]:
-        """Return the paths without a file. Listing folders is faster than asking for each file."""
+        """Return the paths of missing files. Listing folders is faster than a check per file."""
         if not self.listed:
             return []
         there: dict[str, set[str]] = {}
@@ -77,16 +77,16 @@ def _names(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a dataset is stored on disk.
+    """Layout of a dataset on disk.
 
     Attributes:
-        title: whose layout it is.
-        folders: where it may be below the data folder.
-        needs: files and folders in there that identify the layout.
-        read: called with the folder and the classes.
-        sizes: published sizes by split; by "all" if no split is published.
-        fetch: what to download from where, a line each.
-        standard: whether its split is the one that papers use, or the only one there is.
+        title: short description, such as "the official split".
+        folders: possible folders, relative to the data folder.
+        needs: files and folders in them that identify the layout.
+        read: reader, called with the folder and the classes.
+        sizes: published sizes by split, or of "all" images if no split is published.
+        fetch: download instructions, one line each.
+        standard: whether papers use this split, or there is no other.
     """
 
     title: str
@@ -98,25 +98,25 @@ class Layout:
     standard: bool = True
 
     def lacks(self, folder: Path) -> list[str]:
-        """Return what of `needs` is missing in a folder."""
+        """Return the entries of `needs` that are missing in a folder."""
         return [name for name in self.needs if not (folder / name).exists()]
 
 
 @dataclass(frozen=True)
 class Found:
-    """A layout, and the folder that it was found in."""
+    """Layout, and the folder where it was found."""
 
     layout: Layout
     folder: Path
 
 
 class OnDisk(Known):
-    """A dataset whose images the user has downloaded.
+    """Named dataset whose images the user downloads.
 
     Attributes:
-        layouts: looked for in this order.
-        names: name of its file of classes; None if that is the dataset's.
-        torchvision: class of `torchvision.datasets` that downloads it, or None.
+        layouts: supported layouts, in order of preference.
+        names: name of the class list in `names/`; None for the name of the dataset.
+        torchvision: class in `torchvision.datasets` that downloads the dataset, or None.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
@@ -125,26 +125,26 @@ class OnDisk(Known):
 
     @property
     def classes(self) -> ClassList:
-        """Its classes, in the order of their labels."""
+        """Classes, in label order."""
         return read_classes(self.names or self.name)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Words for its classes; no images are needed."""
+        """Class names as words, available without the images."""
         return self.classes.words
 
     @property
     def sizes(self) -> Mapping[str, Size]:
-        """Published sizes of the split that papers use."""
+        """Published sizes by split, for the split that papers use."""
         return self.layouts[0].sizes
 
     def where(self, root: Path | None = None) -> str | None:
-        """Return the folder that it is in, or None if it is not below the data folder."""
+        """Return the dataset's folder, or None if it is not in the data folder."""
         found = self.find(root)
         return None if found is None else str(found.folder)
 
     def find(self, root: Path | None = None) -> Found | None:
-        """Return the first of its layouts that is there, or None."""
+        """Return the first layout that exists, with its folder, or None."""
         for layout in self.layouts:
             for folder in layout.folders:
                 if not layout.lacks(data_root(root) / folder):
@@ -152,7 +152,7 @@ class OnDisk(Known):
         return None
 
     def tried(self, root: Path | None = None) -> str:
-        """Return one line on the folders that were looked for, and what is missing in those that exist."""
+        """Describe in one line the folders that were tried, and what is missing in those that exist."""
         lacks: dict[str, list[str]] = {}
         for layout in self.layouts:
             for name in layout.folders:
@@ -164,24 +164,23 @@ class OnDisk(Known):
         return "; ".join(parts)
 
     def __call__(self, root: Path | None = None) -> Dataset:
-        """Load the dataset, without opening an image.
+        """Load the dataset without opening images.
 
         Raises:
-            VLPromptError: none of its layouts is there; an annotation file cannot be read; images that it names are
-                missing.
+            VLPromptError: no layout is found; an annotation file cannot be read; or images that it lists are missing.
         """
         found = self.find(root)
         if found is None:
             raise VLPromptError(
-                f"the images of {self.name} were not found: {self.tried(root)}; a data check says "
-                "what to download from where; set another data folder with `root` or VLPROMPT_DATA"
+                f"the images of {self.name} were not found: {self.tried(root)}; vlprompt data check {self.name} shows "
+                "where to download them; set another data folder with `root` or VLPROMPT_DATA"
             )
         listing = found.layout.read(found.folder, self.classes)
         lost = listing.missing()
         if lost:
             raise VLPromptError(
-                f"{len(lost)} images of {self.name} are not in {listing.root}, the first is {lost[0]}; a "
-                "data check says what to download from where"
+                f"{len(lost)} images of {self.name} are not in {listing.root}; the first is {lost[0]}; "
+                f"vlprompt data check {self.name} shows where to download them"
             )
         if not any(listing.splits().values()):
             raise VLPromptError(f"{self.name} has no images in its class folders; download them again")
@@ -194,7 +193,7 @@ class OnDisk(Known):
         return self.dataset(listing)
 
     def dataset(self, listing: Listing) -> Dataset:
-        """Make a dataset of a listing. Words from the files replace ours, since their labels belong to them."""
+        """Build a dataset from a listing. Its class names replace the built-in ones, since its labels refer to them."""
         words = [listing.words.get(label, word) for label, word in enumerate(self.class_names)]
         return Dataset(
             name=self.name,

@@ -13,7 +13,7 @@ IMAGES = ("images/ from images.tar.gz, https://www.robots.ox.ac.uk/~vgg/data/pet
 
 
 def read_lists(root: Path, classes: ClassList) -> Listing:
-    """Read `annotations/trainval.txt` and `test.txt`: a file's stem, its class from 1, and two more numbers."""
+    """Read `annotations/trainval.txt` and `test.txt`: file stem, class from 1, and two further numbers."""
     train, val = split_off_val(_read_list(root / "annotations" / "trainval.txt", classes))
     return Listing(root, train, val, _read_list(root / "annotations" / "test.txt", classes))
 
@@ -25,10 +25,10 @@ def _read_list(path: Path, classes: ClassList) -> list[Item]:
             continue
         stem, *numbers = line.split()
         if not numbers or not numbers[0].isdigit() or not 1 <= int(numbers[0]) <= len(classes.keys):
-            raise broken(path, f"{line!r} has no class of 1 to {len(classes.keys)}")
+            raise broken(path, f"{line!r} must have a class from 1 to {len(classes.keys)}")
         label, breed = int(numbers[0]) - 1, stem.rpartition("_")[0]
         if breed.lower() != classes.keys[label].lower():
-            raise broken(path, f"{line!r} says that {breed!r} is {classes.keys[label]!r}")
+            raise broken(path, f"{line!r} labels {breed!r} as {classes.keys[label]!r}")
         items.append(Item(f"images/{stem}.jpg", label))
     return items
 
@@ -46,12 +46,12 @@ class OxfordPets(OnDisk):
             "oxford_pets", "images", "split_zhou_OxfordPets.json", "1501r8Ber4nNKvmlFVQZ8SeUHTcdTTEqs", SIZES, IMAGES
         ),
         Layout(
-            title="the official lists, validation split off here",
+            title="the official lists, with validation images split off by vlprompt",
             folders=("oxford_pets", "oxford-iiit-pet"),
             needs=("images", "annotations/trainval.txt", "annotations/test.txt"),
             read=read_lists,
             sizes=SIZES,
-            fetch=(*IMAGES, "annotations/ from annotations.tar.gz, at the same place"),
+            fetch=(*IMAGES, "annotations/ from annotations.tar.gz, from the same page"),
             standard=False,
         ),
     )

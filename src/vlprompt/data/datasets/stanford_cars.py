@@ -10,7 +10,7 @@ from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
 
 META, TRAIN, TEST = "devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"
 SIZES = {"train": Size(6509), "val": Size(1635), "test": Size(8041)}
-IMAGES = ("cars_train/ and cars_test/ from a mirror: the original page is gone",)
+IMAGES = ("cars_train/ and cars_test/ from a mirror, since the original page is gone",)
 
 
 def read_annotations(root: Path, classes: ClassList) -> Listing:
@@ -24,16 +24,16 @@ def read_annotations(root: Path, classes: ClassList) -> Listing:
 def _read_annotations(path: Path, folder: str, classes: ClassList) -> list[Item]:
     (found,) = read_mat(path, "annotations")
     if not {"fname", "class"} <= set(found.dtype.names or ()):
-        raise broken(path, "its annotations lack `fname` or `class`; the file must be the one with labels")
+        raise broken(path, "its annotations lack fname or class; the file must be the version with labels")
     items = [Item(f"{folder}/{row['fname']}", int(row["class"]) - 1) for row in found]
     wrong = next((item for item in items if not 0 <= item.label < len(classes.keys)), None)
     if wrong is not None:
-        raise broken(path, f"{wrong.path} has class {wrong.label + 1} of {len(classes.keys)}")
+        raise broken(path, f"the class of {wrong.path} must be from 1 to {len(classes.keys)}, got {wrong.label + 1}")
     return items
 
 
 class StanfordCars(OnDisk):
-    """Photographs of 196 models of cars."""
+    """Photographs of 196 car models."""
 
     name = "stanford-cars"
     license = "none stated; research use"
@@ -43,7 +43,7 @@ class StanfordCars(OnDisk):
             "stanford_cars", "", "split_zhou_StanfordCars.json", "1ObCFbaAgVu0I-k_Au-gIUcefirdAuizT", SIZES, IMAGES
         ),
         Layout(
-            title="the official annotations, validation split off here",
+            title="the official annotations, with validation images split off by vlprompt",
             folders=("stanford_cars",),
             needs=("cars_train", "cars_test", META, TRAIN, TEST),
             read=read_annotations,

@@ -20,7 +20,7 @@ def read_partition(root: Path, classes: ClassList) -> Listing:
 
 
 def read_folders(root: Path, classes: ClassList) -> Listing:
-    """Read all images of the archive, and split them in three."""
+    """Read all images of the archive and split them in three."""
     path = root / "ClassName.txt"
     check_keys(path, [line.lstrip("/") for line in read_lines(path)], classes)
     items, problems = class_folders(root, "", classes)
@@ -33,7 +33,7 @@ def _read_list(path: Path, classes: ClassList) -> list[Item]:
 
 
 class SUN397(OnDisk):
-    """Photographs of 397 kinds of places."""
+    """Photographs of 397 scene classes."""
 
     name = "sun397"
     license = "none stated; research use"
@@ -42,16 +42,16 @@ class SUN397(OnDisk):
     layouts = (
         split_json("sun397", "SUN397", "split_zhou_SUN397.json", "1y2RD81BYuiyvebdN-JymPfyWYcd8_MUq", SIZES, IMAGES),
         Layout(
-            title="the first official partition, validation split off here",
+            title="the first official partition, with validation images split off by vlprompt",
             folders=("sun397", "."),
             needs=("SUN397", TRAIN, TEST),
             read=read_partition,
             sizes=SIZES,
-            fetch=(*IMAGES, f"{TRAIN} and {TEST} from Partitions.zip, at the same place"),
+            fetch=(*IMAGES, f"{TRAIN} and {TEST} from Partitions.zip, from the same page"),
             standard=False,
         ),
         Layout(
-            title="all images, split here",
+            title="all images, split by vlprompt",
             folders=("sun397/SUN397", "SUN397"),
             needs=("ClassName.txt",),
             read=read_folders,

@@ -18,7 +18,7 @@ FETCH = (
 
 
 def read_lists(root: Path, classes: ClassList) -> Listing:
-    """Read the first official split: `classInd.txt`, and lists of videos, which name the middle frames."""
+    """Read the first official split: `classInd.txt`, and lists of videos, whose names give the middle frames."""
     path = root / LISTS / "classInd.txt"
     check_keys(path, [line.partition(" ")[2] for line in read_lines(path)], classes)
     train, val = split_off_val(_read_list(root / LISTS / "trainlist01.txt", classes))
@@ -35,7 +35,7 @@ def _read_list(path: Path, classes: ClassList) -> list[Item]:
 
 
 class UCF101(OnDisk):
-    """Frames of videos of 101 human actions."""
+    """Video frames of 101 human actions."""
 
     name = "ucf101"
     template = "a photo of a person doing {}."
@@ -44,7 +44,7 @@ class UCF101(OnDisk):
     layouts = (
         split_json("ucf101", IMAGES, "split_zhou_UCF101.json", "1I0S0q91hJfsV9Gf4xDIjgDq4AqBNJb1y", SIZES, FETCH),
         Layout(
-            title="the first official split, validation split off here",
+            title="the first official split, with validation images split off by vlprompt",
             folders=("ucf101",),
             needs=(IMAGES, *(f"{LISTS}/{name}" for name in ("classInd.txt", "trainlist01.txt", "testlist01.txt"))),
             read=read_lists,

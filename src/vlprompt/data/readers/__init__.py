@@ -1,1 +1,1 @@
-"""Readers of a user's own images: folders, tables, split files and Hugging Face datasets."""
+"""Readers of users' own images: folders, tables, split files and Hugging Face datasets."""

@@ -1,4 +1,4 @@
-"""From labeled files to a dataset: what all readers of a user's own images share."""
+"""Build a dataset from labeled files; shared by all readers."""
 
 import logging
 from collections import Counter
@@ -21,7 +21,7 @@ ALIASES = {"valid": "val", "validation": "val"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of a source: its path, the class as the source calls it, and its split, if the source has splits."""
+    """Labeled file of a source: path, class as named in the source, and split, if the source has splits."""
 
     path: str
     label: str
@@ -37,14 +37,14 @@ def assemble(
     split_seed: int,
     name_map: NameMap | None,
 ) -> Dataset:
-    """Make a dataset of the files that can be read, split by seed if the source has no splits.
+    """Build a dataset from the readable files, split by seed if the source has no splits.
 
     Args:
-        source: folder or file that the user named; messages and the dataset's name come from it.
+        source: folder or file given by the user, for messages and the dataset's name.
         root: folder that paths are relative to.
-        classes: all classes in the order of their labels.
-        entries: the files; either all have a split, or none.
-        split_seed: of the split of each class's images into train, val and test.
+        classes: all classes, in label order.
+        entries: labeled files; either all of them have a split, or none.
+        split_seed: seed of the split of each class into train, val and test.
         name_map: see `words_for`.
 
     Raises:
@@ -90,7 +90,7 @@ def _split(entries: Iterable[Entry], seed: int) -> list[Entry]:
 
 
 def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: Mapping[str, str]) -> None:
-    """Raise if a class has no image to train on, or none at all in a source that is only tested on."""
+    """Raise if a class has no training image, or no image at all in a source that is only for testing."""
     if not entries:
         path, reason = next(iter(bad.items()))
         raise VLPromptError(f"none of the {len(bad)} images of {source} can be read; the first is {path}: {reason}")
@@ -104,4 +104,4 @@ def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: 
     tested = {entry.label for entry in entries if entry.split == "test"}
     untested = [name for name in classes if name not in tested]
     if untested:
-        logger.warning("%d of %d classes have no test image, the first is %r", len(untested), len(classes), untested[0])
+        logger.warning("%d of %d classes have no test image; the first is %r", len(untested), len(classes), untested[0])

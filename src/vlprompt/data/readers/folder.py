@@ -1,4 +1,4 @@
-"""Read a folder that has a folder of images for each class."""
+"""Read a folder with one subfolder of images per class."""
 
 import logging
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ def read_folder(root: Path, *, split_seed: int = 1, name_map: NameMap | None = N
     """Read the dataset in a folder.
 
     `root/CLASS/...` is split by seed: 50% train, 20% val, 30% test of each class (see `sampling.split_sizes`).
-    `root/train/CLASS/...`, `root/val/...` (or `valid`, `validation`) and `root/test/...` are used unchanged; val may be
-    missing, and so may train, for a folder that is only tested on.
+    `root/train/CLASS/...`, `root/val/...` (or `valid`, `validation`) and `root/test/...` are used unchanged. `val` is
+    optional, and so is `train` in a folder that is only for testing.
     Classes are in alphabetical order, or by value if all of them are numbers. Subfolders of a class belong to it,
-    symbolic links are followed, hidden files and files without the suffix of an image are ignored. Files that cannot be
-    read are in `Dataset.skipped`.
+    symbolic links are followed, and hidden files and files without an image suffix are ignored. Unreadable files are
+    listed in `Dataset.skipped`.
 
     Args:
         root: the folder.
-        split_seed: of the split, if the folder has none.
+        split_seed: seed of the split, for a folder without splits.
         name_map: see `words_for`.
 
     Raises:
-        VLPromptError: there are no class folders or no images in them, or see `assemble`.
+        VLPromptError: there are no class folders, or no images in them; see also `assemble`.
     """
     if not root.is_dir():
         raise VLPromptError(f"`data` must be a folder, got {root}")
@@ -45,17 +45,17 @@ def read_folder(root: Path, *, split_seed: int = 1, name_map: NameMap | None = N
             classes.add(class_folder.name)
             entries += [Entry(path, class_folder.name, split) for path in image_paths(class_folder, root)]
     if not classes:
-        hint = "its images are not in folders; " if loose else ""
-        raise VLPromptError(f"{root} has no class folders; {hint}put the images of each class into a folder of its own")
+        hint = "its images are not in subfolders; " if loose else ""
+        raise VLPromptError(f"{root} has no class folders; {hint}put the images of each class into a separate folder")
     if loose:
-        logger.warning("images beside the class folders of %s belong to no class: %s", root, listed(loose, quote=False))
+        logger.warning("ignoring images of %s outside of its class folders: %s", root, listed(loose, quote=False))
     if not entries:
         raise VLPromptError(f"{root} has {len(classes)} class folders but no images in them")
     return assemble(root, root, in_order(classes), entries, split_seed=split_seed, name_map=name_map)
 
 
 def _split_folders(root: Path) -> dict[Path, str]:
-    """Return the folders that are splits; none if `train`, say, is a class of vehicles, with images directly in it."""
+    """Return split folders and their splits; a `train` folder that holds images directly is a class of vehicles."""
     parts = {}
     for folder in _folders(root):
         split = ALIASES.get(folder.name, folder.name)
@@ -76,7 +76,7 @@ def _is_image(path: Path) -> bool:
 def image_paths(folder: Path, root: Path, above: frozenset[Path] = frozenset()) -> Iterator[str]:
     """Yield the paths relative to `root` of all images below `folder`, sorted within each folder."""
     real = folder.resolve()
-    if real in above:  # a symbolic link that leads back up
+    if real in above:  # a symbolic link to a parent folder
         return
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):

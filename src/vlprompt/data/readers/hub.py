@@ -1,6 +1,6 @@
-"""Read a dataset of Hugging Face: from the hub by name, or from a folder.
+"""Read a Hugging Face dataset, from the hub or from a folder.
 
-The types of the columns say which hold images and labels. The images are written into the cache byte for byte.
+Images and labels are found by column type. The images are written into the cache unchanged.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ LABELS = ("label", "labels", "fine_label")
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A labeled image: its place in the table of a split, and its class."""
+    """Labeled image: its index in the table of a split, and its class."""
 
     table: str
     index: int
@@ -35,25 +35,26 @@ class StoredImage:
 
     @property
     def path(self) -> str:
-        """Path of its file in the cache folder."""
+        """Path of the image file in the cache folder."""
         return f"{self.table}/{self.index:06}"
 
 
 def read_hub(source: str, *, split_seed: int = 1, name_map: NameMap | None = None) -> Dataset:
     """Read the dataset `hf:NAME`, `hf:NAME:CONFIG` or `hf:./FOLDER`.
 
-    A folder is one that `datasets.load_dataset` reads (class folders, Parquet files, ...) or that `save_to_disk` wrote.
-    Splits called train, val (or valid, validation, dev) and test are used unchanged, others are left out. If no image
-    of test has a label, val is tested on; a dataset with a single split is split by seed as a folder is.
+    A folder is either one that `datasets.load_dataset` reads (class folders, Parquet files, ...) or one written by
+    `save_to_disk`. Splits called train, val (or valid, validation, dev) and test are used unchanged; others are
+    ignored. If the test split has no labels, val is used for testing. A dataset with a single split is split by seed,
+    like a folder.
 
     Args:
-        source: with the prefix `hf:`.
-        split_seed: of the split, if the dataset has none.
+        source: name or folder, with the prefix `hf:`.
+        split_seed: seed of the split, for a dataset without splits.
         name_map: see `words_for`.
 
     Raises:
-        VLPromptError: the extra `datasets` is not installed; the dataset is not found, or has no column of images or
-            of labels; or see `assemble`.
+        VLPromptError: the extra `datasets` is not installed; the dataset is not found, or has no unique column of
+            images or labels; see also `assemble`.
     """
     tables = _load(source)
     features = next(iter(tables.values())).features
@@ -88,61 +89,63 @@ def read_hub(source: str, *, split_seed: int = 1, name_map: NameMap | None = Non
 
 
 def _load(source: str) -> dict[str, Any]:
-    """Return the tables of a dataset by split."""
+    """Return the tables of a dataset, by split."""
     try:
         import datasets
     except ImportError as error:
-        raise VLPromptError(f'{source} needs datasets: pip install "vlprompt[datasets]"') from error
+        raise VLPromptError(f'{source} requires the datasets package: pip install "vlprompt[datasets]"') from error
     name, _, config = source.removeprefix(PREFIX).partition(":")
     folder = Path(name).expanduser()
     saved = any((folder / file).is_file() for file in ("dataset_dict.json", "state.json"))
     try:
         found = datasets.load_from_disk(folder) if saved else datasets.load_dataset(name, config or None)
-    except Exception as error:  # whatever a missing dataset, network or file leads to
+    except Exception as error:  # missing datasets, networks and files raise many types
         raise VLPromptError(f"{source} cannot be loaded: {one_line(error)}") from error
     return dict(found) if isinstance(found, dict) else {"train": found}
 
 
 def _image_column(source: str, features: Mapping[str, Any]) -> str:
     columns = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
-    return _the_one(source, "images", columns, IMAGES, features)
+    return _pick_column(source, "images", columns, IMAGES, features)
 
 
 def _label_column(source: str, features: Mapping[str, Any]) -> str:
     columns = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
-    return _the_one(source, "labels", columns or [name for name in features if name in LABELS], LABELS, features)
+    return _pick_column(source, "labels", columns or [name for name in features if name in LABELS], LABELS, features)
 
 
-def _the_one(source: str, what: str, columns: list[str], wanted: tuple[str, ...], features: Mapping[str, Any]) -> str:
+def _pick_column(
+    source: str, what: str, columns: list[str], wanted: tuple[str, ...], features: Mapping[str, Any]
+) -> str:
     if len(columns) == 1:
         return columns[0]
     usual = next((name for name in wanted if name in columns), None)
     if usual is not None:
         return usual
-    found = f"{', '.join(columns)} have" if columns else f"none of {', '.join(features)} has"
+    found = f"got {', '.join(columns)}" if columns else f"got none among {', '.join(features)}"
     raise VLPromptError(
-        f"{source} needs one column of {what}, and {found} them; keep one, called {wanted[0]!r}, and give the folder "
-        "that save_to_disk writes"
+        f"{source} must have one column of {what}, {found}; keep one, call it {wanted[0]!r}, and load the folder that "
+        "save_to_disk writes"
     )
 
 
 def _rows(split: str, values: list[Any], names: list[str] | None) -> list[StoredImage]:
-    """Return the images with a label; one that is withheld is None, NaN or -1."""
+    """Return the labeled images; a withheld label is None, NaN or -1."""
     known = [(index, value) for index, value in enumerate(values) if value not in (None, -1) and value == value]
     return [StoredImage(split, index, names[value] if names else str(value)) for index, value in known]
 
 
 def _splits(source: str, labeled: dict[str, list[StoredImage]]) -> dict[str, list[StoredImage]]:
     if not labeled:
-        raise VLPromptError(f"{source} has no image with a label")
+        raise VLPromptError(f"{source} has no labeled images")
     if len(labeled) == 1:
         return labeled
     aliases = {**ALIASES, "dev": "val"}
     rows = {aliases.get(name, name): found for name, found in labeled.items() if aliases.get(name, name) in SPLITS}
     if "train" not in rows:
-        raise VLPromptError(f"{source} has no split called train, only {', '.join(labeled)}")
+        raise VLPromptError(f"{source} must have a split called train, got {', '.join(labeled)}")
     if "test" not in rows and "val" in rows:
-        logger.warning("%s has no test images with labels; it is tested on its validation images", source)
+        logger.warning("%s has no labeled test images; testing on its validation images", source)
         rows["test"] = rows.pop("val")
     return {split: rows[split] for split in SPLITS if split in rows}
 

@@ -1,12 +1,12 @@
-"""Split files: which images a run learns from and is tested on, so that others can use the same.
+"""Split files: the train, val and test images of a run, for others to reuse.
 
-JSON lines in UTF-8. The first line is the header, each other one an image:
+JSON lines in UTF-8. The first line is the header, every other line an image:
 
     {"vlprompt_split": 1, "dataset", "template", "shots", "seed", "classes": [...], "hash", "content"}
     {"path", "label", "class_name", "split", "sha256"}
 
 Paths are relative. `hash` is `Dataset.split_hash()`. `content` is `Dataset.content_hash`, which depends on the images
-instead of their paths, so that two people with different folders can compare it.
+rather than their paths, so that it can be compared across different folders.
 """
 
 import json
@@ -26,13 +26,13 @@ from vlprompt.utils.files import atomic_write
 from vlprompt.utils.strings import describe_validation_error, error_reason, read_problem
 
 SUFFIX = ".jsonl"
-# Keys of a line that users write.
+# Keys of a line in a user-written file.
 FIELDS = ("path", "label", "class_name", "split")
 OBJECT = TypeAdapter(dict[str, Any])
 
 
 class Header(BaseModel):
-    """The first line. `shots` and `seed` are those of a few-shot draw; None if the file holds all images."""
+    """Header line. `shots` and `seed` are those of a few-shot sample; None if the file holds all images."""
 
     vlprompt_split: Literal[1] = 1
     dataset: str
@@ -45,7 +45,7 @@ class Header(BaseModel):
 
 
 class SplitLine(BaseModel):
-    """One image: its POSIX path relative to the root, its class, its split, and the SHA-256 of its file."""
+    """Image line: POSIX path relative to the root, class, split, and SHA-256 of the file."""
 
     path: str
     label: int
@@ -58,7 +58,7 @@ Line = TypeVar("Line", Header, SplitLine)
 
 
 def write_split(dataset: Dataset, path: Path) -> Header:
-    """Write the images of all splits to a file, in their order, with the hashes that are known or read now."""
+    """Write the images of all splits to a split file, in order and with their hashes; return its header."""
     items = [(split, item) for split, part in dataset.splits().items() for item in part]
     hashes = content_hashes(dataset.root, [item.path for _, item in items])
     rows = [
@@ -88,22 +88,22 @@ def read_split(
     split_seed: int = 1,
     name_map: NameMap | None = None,
 ) -> Dataset:
-    """Read the dataset in a split file; what `write_split` wrote comes back with the same `split_hash()`.
+    """Read the dataset in a split file. The output of `write_split` keeps its `split_hash()`.
 
-    A user's own file needs no header: lines with `path`, `class_name` or `label` or both, and, in all lines or none,
-    `split`. Classes are in the order of their labels if those are integers, else in alphabetical order, or by value if
-    all of them are numbers; without `split` each class is split by seed as in a folder, and files that cannot be read
-    are in `Dataset.skipped`.
+    A user-written file needs no header: each line has `path`, `class_name` or `label` or both, and `split` in all lines
+    or none. Classes are in the order of their labels if those are integers, else in alphabetical order, or by value if
+    all of them are numbers. Without `split`, each class is split by seed, as for a folder. Unreadable files are listed
+    in `Dataset.skipped`.
 
     Args:
         path: the file.
-        root: folder that paths are relative to; by default the file's own.
-        split_seed: of the split of a user's own file without `split`.
+        root: folder that paths are relative to; by default the file's folder.
+        split_seed: seed of the split, for a user-written file without `split`.
         name_map: see `words_for`.
 
     Raises:
-        VLPromptError: a line cannot be read; the header does not match the lines below it, or images of a file with a
-            header are missing or cannot be read; or see `assemble`.
+        VLPromptError: a line cannot be read; the header does not match the other lines; images of a file with a header
+            are missing or cannot be read; see also `assemble`.
     """
     root = path.parent if root is None else root
     lines = _read_lines(path)
@@ -125,11 +125,11 @@ def read_split(
 
 
 def verify_split(path: Path, root: Path | None = None) -> dict[str, str]:
-    """Return what is wrong with the images of a file that `write_split` wrote, by path; empty if all are the same.
+    """Compare images with their hashes in a file of `write_split`; return the differences by path.
 
     Args:
         path: the file.
-        root: folder that paths are relative to; by default the file's own.
+        root: folder that paths are relative to; by default the file's folder.
 
     Raises:
         VLPromptError: the file has no header, or was changed after it was written.
@@ -137,12 +137,14 @@ def verify_split(path: Path, root: Path | None = None) -> dict[str, str]:
     root = path.parent if root is None else root
     lines = _read_lines(path)
     if not _has_header(lines):
-        raise VLPromptError(f"{path} has no header, so its images cannot be verified; use a file of `write_split`")
+        raise VLPromptError(
+            f"{path} has no header, so its images cannot be verified; use a file written by write_split"
+        )
     _, rows = _parse(path, lines)
     there = [row.path for row in rows if (root / row.path).is_file()]
     found = dict(zip(there, file_hashes(root, there), strict=True))
     return {
-        row.path: "is another image" if row.path in found else "is not there"
+        row.path: "has changed" if row.path in found else "is missing"
         for row in rows
         if found.get(row.path) != row.sha256
     }
@@ -153,7 +155,7 @@ def _content(class_names: Iterable[str], rows: Iterable[SplitLine]) -> str:
 
 
 def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return the objects of a file with their line numbers."""
+    """Return the JSON objects of a file with their line numbers."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -177,7 +179,7 @@ def _has_header(lines: list[tuple[int, dict[str, Any]]]) -> bool:
 
 
 def _parse(path: Path, lines: list[tuple[int, dict[str, Any]]]) -> tuple[Header, list[SplitLine]]:
-    """Return header and rows, which match one another."""
+    """Return header and rows after checking that they match."""
     header = _validated(Header, path, *lines[0])
     rows = [_validated(SplitLine, path, number, content) for number, content in lines[1:]]
     names = dict(enumerate(header.classes))
@@ -189,7 +191,7 @@ def _parse(path: Path, lines: list[tuple[int, dict[str, Any]]]) -> tuple[Header,
     if not same:
         raise VLPromptError(
             f"split file {path} was changed after it was written: its lines do not match its header; use the original, "
-            "or remove the header to use it as a split of your own"
+            "or remove the header to use it as your own split"
         )
     return header, rows
 
@@ -203,7 +205,7 @@ def _validated(model: type[Line], path: Path, number: int, content: dict[str, An
 
 
 def _dataset(header: Header, rows: list[SplitLine]) -> Dataset:
-    """Return the dataset in a file, without the folder of the images."""
+    """Return the dataset in a file, without its root folder."""
     splits = _splits(rows)
     return Dataset(
         name=header.dataset,
@@ -237,21 +239,21 @@ def _own_dataset(
         label = label.strip() if isinstance(label, str) else label
         name = label if name is None else name
         if not line.get("path") or name is None or not str(name).strip():
-            raise VLPromptError(f"{where} needs `path`, and `class_name` or `label`")
+            raise VLPromptError(f"{where} must have path, and class_name or label")
         if not isinstance(line["path"], str) or any(isinstance(line.get(key), list | dict) for key in FIELDS):
-            raise VLPromptError(f"{where}: `path` must be text, and other values text or numbers")
+            raise VLPromptError(f"{where}: path must be text, and other values text or numbers")
         if ("split" in line) != with_split:
-            raise VLPromptError(f"{where}: give `split` in all lines or in none")
+            raise VLPromptError(f"{where}: split must be in all lines or in none")
         split = str(line.get("split", "")).strip().lower()
         split = ALIASES.get(split, split)
         if with_split and split not in SPLITS:
-            raise VLPromptError(f"{where} has split {line['split']!r}; use train, val or test")
+            raise VLPromptError(f"{where}: split must be train, val or test, got {line['split']!r}")
         words = str(name).strip()
         if labels.setdefault(words, label) != label:
             raise VLPromptError(f"{where}: class {words!r} has two labels, {labels[words]!r} and {label!r}")
         entries.append(Entry(Path(line["path"]).as_posix(), words, split if with_split else None))
     numbered = all(isinstance(label, int) for label in labels.values())
     if numbered and len(set(labels.values())) < len(labels):
-        raise VLPromptError(f"split file {path} has two classes with the same label; give each its own")
+        raise VLPromptError(f"split file {path} has two classes with the same label; give each a different one")
     classes = sorted(labels, key=labels.__getitem__) if numbered else in_order(labels)
     return assemble(path, root, classes, entries, split_seed=split_seed, name_map=name_map)

@@ -18,16 +18,16 @@ def read_table(path: Path, *, split_seed: int = 1, name_map: NameMap | None = No
 
     Paths are relative to the table's folder. `class_name`, or `label` without it, is the class's name or a key of
     `name_map`; classes are sorted by `label`, numbers by value. `split` is train, val (or valid, validation) or test in
-    every row; without the column each class is split by seed as in a folder. The columns of a .csv file are separated
-    by commas, semicolons or tabs. Files that cannot be read are in `Dataset.skipped`.
+    every row; without the column, each class is split by seed, as for a folder. Columns of a .csv file are separated by
+    commas, semicolons or tabs. Unreadable files are listed in `Dataset.skipped`.
 
     Args:
         path: the .csv or .parquet file.
-        split_seed: of the split, if the table has none.
+        split_seed: seed of the split, for a table without one.
         name_map: see `words_for`.
 
     Raises:
-        VLPromptError: the table cannot be read, lacks a column or a cell, or see `assemble`.
+        VLPromptError: the table cannot be read, or lacks a column or a cell; see also `assemble`.
     """
     if not path.is_file():
         raise VLPromptError(f"`data` {path} does not exist")
@@ -43,7 +43,7 @@ def read_table(path: Path, *, split_seed: int = 1, name_map: NameMap | None = No
         found = dict(zip(columns, cells, strict=True))
         empty = next((name for name, cell in found.items() if not cell), None)
         if empty is not None:
-            raise VLPromptError(f"table {path} has no {empty} in row {row}")
+            raise VLPromptError(f"row {row} of table {path} has no {empty}; fill in the cell")
         name = found.get("class_name", found.get("label", ""))
         label = found.get("label", name)
         if labels.setdefault(name, label) != label:
@@ -53,24 +53,24 @@ def read_table(path: Path, *, split_seed: int = 1, name_map: NameMap | None = No
     if not entries:
         raise VLPromptError(f"table {path} has no rows")
     if len(set(labels.values())) < len(labels):
-        raise VLPromptError(f"table {path} has two classes with the same label; give each its own")
+        raise VLPromptError(f"table {path} has two classes with the same label; give each a different one")
     names = {label: name for name, label in labels.items()}
     classes = [names[label] for label in in_order(names)]
     return assemble(path, path.parent, classes, entries, split_seed=split_seed, name_map=name_map)
 
 
 def _read(path: Path) -> dict[str, list[str]]:
-    """Return the columns that are needed, as text; "" for an empty cell."""
+    """Return the required columns as text, with "" for empty cells."""
     if path.suffix.lower() == ".parquet":
         table = pl.read_parquet(path, glob=False).with_columns(pl.selectors.float().fill_nan(None))
     else:
-        # Types are not inferred: a label `001` is not a number, and `7` above `dog` is a word.
+        # Types are not inferred: a label `001` must stay text, and so must `7` if another label is `dog`.
         table = pl.read_csv(path, glob=False, infer_schema=False, separator=_separator(path))
     given = {name.strip().lower(): name for name in table.columns} | {name: name for name in table.columns}
     wanted = ("label",) if "class_name" not in given else ()
     for column in ("path", *wanted):
         if column not in given:
-            raise VLPromptError(f"table {path} has no column {column!r}; it has {', '.join(table.columns)}")
+            raise VLPromptError(f"table {path} must have a column {column!r}, got {', '.join(table.columns)}")
     return {
         column: [cell.strip() for cell in table[given[column]].cast(pl.String).fill_null("")]
         for column in ("path", "label", "class_name", "split")
@@ -79,7 +79,7 @@ def _read(path: Path) -> dict[str, list[str]]:
 
 
 def _separator(path: Path) -> str:
-    """Return the separator of the first line's names."""
+    """Guess the separator from the header line."""
     with path.open(encoding="utf-8", errors="replace") as file:
         header = file.readline()
     return max(",;\t", key=header.count)
@@ -88,5 +88,5 @@ def _separator(path: Path) -> str:
 def _split(path: Path, row: int, value: str) -> str:
     split = ALIASES.get(value.lower(), value.lower())
     if split not in SPLITS:
-        raise VLPromptError(f"table {path} has split {value!r} in row {row}; use train, val or test")
+        raise VLPromptError(f"row {row} of table {path}: split must be train, val or test, got {value!r}")
     return split
