@@ -26,21 +26,21 @@ def own_weights(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
     return weights
 
 
-def leaving(step: Step) -> Tensor:
-    """Return what leaves the last text layer of the loaded module."""
-    model, length = uneven().model, step.entering.shape[1]
-    out: Tensor = model.transformer.resblocks[-1](step.entering, attn_mask=model.attn_mask[:length, :length])
+def leaving(transformer: Any, step: Step, mask: Tensor | None = None) -> Tensor:
+    """Return what leaves the last layer of the loaded module."""
+    length = step.entering.shape[1]
+    out: Tensor = transformer.resblocks[-1](step.entering, attn_mask=None if mask is None else mask[:length, :length])
     return out
 
 
 @pytest.mark.parametrize("kind", TEXT)
 @torch.no_grad()
 def test_text_steps_match_tower_features(kind: str) -> None:
-    tower, prompts = uneven().text, TEXT[kind]
+    model, tower, prompts = uneven().model, uneven().text, TEXT[kind]
     steps, tokens, _ = walk_text(uneven(), prompts)
     read = tower.read_position(tokens)
     assert len(steps) == TEXT_DEPTH
-    features = tower.head(leaving(steps[-1])[torch.arange(len(NAMES)), read])
+    features = tower.head(leaving(model.transformer, steps[-1], model.attn_mask)[torch.arange(len(NAMES)), read])
     assert_close(features, tower.encode_prompts(prompts, WORDS), atol=1e-5, rtol=1e-4)
 
 
@@ -68,7 +68,8 @@ def test_text_steps_without_prompts() -> None:
     tower = uneven().text
     tokens = tower.tokenizer(["a photo of a cat.", "tree"])
     last = list(text_steps(tower, tokens, torch.full_like(tokens, -1), None))[-1]
-    features = tower.head(leaving(last)[torch.arange(2), tower.read_position(tokens)])
+    end = leaving(uneven().model.transformer, last, uneven().model.attn_mask)
+    features = tower.head(end[torch.arange(2), tower.read_position(tokens)])
     assert_close(features, tower(tokens), atol=1e-5, rtol=1e-4)
 
 
@@ -81,7 +82,7 @@ def test_text_steps_of_a_bidirectional_tower() -> None:
     prompts = TextPrompts(context(3, 64))
     steps, tokens, _ = walk_text(backbone, prompts)
     read = backbone.text.read_position(tokens)
-    features = backbone.text.head(steps[-1].leaving[torch.arange(len(NAMES)), read])
+    features = backbone.text.head(leaving(backbone.model.transformer, steps[-1])[torch.arange(len(NAMES)), read])
     assert_close(features, backbone.text.encode_prompts(prompts, WORDS), atol=1e-5, rtol=1e-4)
     for step, block in zip(steps, backbone.model.transformer.resblocks, strict=True):
         expected = own_weights(block, step.entering, None)[torch.arange(len(NAMES)), :, read]
@@ -97,7 +98,8 @@ def test_vision_steps_match_tower_features(kind: str) -> None:
     steps = list(vision_steps(tower, images, prompts))
     visual = uneven().model.visual
     assert len(steps) == VISUAL_DEPTH
-    assert_close(visual.ln_post(steps[-1].leaving[:, 0]) @ visual.proj, tower(images, prompts), atol=1e-5, rtol=1e-4)
+    end = leaving(visual.transformer, steps[-1])
+    assert_close(visual.ln_post(end[:, 0]) @ visual.proj, tower(images, prompts), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", VISUAL)
