@@ -8,7 +8,8 @@ from tests.helpers.faults import Disk
 from tests.helpers.folders import content
 from tests.helpers.kills import draw
 from vlprompt.backbones.backbone import load_backbone
-from vlprompt.config.schema import RunConfig, parse_config
+from vlprompt.config.resolve import resolve_config
+from vlprompt.config.schema import RunConfig
 from vlprompt.experiments.run import run_experiment
 from vlprompt.experiments.task import load_pool
 from vlprompt.runs.record import RunRecord
@@ -45,18 +46,11 @@ class Setting:
 def setting(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Setting:
     root = tmp_path_factory.mktemp("setting")
     images = draw(root / "images")
-    optim = {"epochs": 2, "batch_size": 3, "optimizer": "adamw"}
-    data = {"source": str(images), "shots": 1, "views": 1}
-    values = {
-        "backbone": {"source": str(weights)},
-        "method": {"name": "coop", "n_ctx": 2},
-        "data": data,
-        "optim": optim,
-        "runtime": {"device": "cpu"},
-    }
-    config = parse_config(values)
+    options = {"method.n_ctx": 2, "data.views": 1, "optim.epochs": 2, "optim.batch_size": 3, "optim.optimizer": "adamw"}
+    flags = {"backbone.source": str(weights), "data.source": str(images), "data.shots": 1, "runtime.device": "cpu"}
+    config = resolve_config(method="coop", settings={**flags, **options})
     words = ["tune", str(images), "--method", "coop", "--backbone", str(weights), "--shots", "1", "--device", "cpu"]
-    for key, value in {"method.n_ctx": 2, "data.views": 1, **{f"optim.{k}": v for k, v in optim.items()}}.items():
+    for key, value in options.items():
         words += ["--set", f"{key}={value}"]
     loaded = {"backbone": load_backbone(weights, device="cpu"), "pools": {str(images): load_pool(config.data)}}
     run_experiment(config, root / "first", **loaded)  # fills the cache, which is not under test
