@@ -152,7 +152,7 @@ def test_cell_fails_after_repeated_process_losses(monkeypatch: pytest.MonkeyPatc
     reporter = Watching()
     ended = list(Processes(2, RuntimeConfig()).run(iter(jobs), reporter))
     assert sorted(job["label"] for job, _ in ended) == ["a", "b", "c"]
-    reason = "its process was lost (it was killed by SIGKILL), after 3 attempts; fewer `workers` leave more memory"
+    reason = "its process was lost (it was killed by SIGKILL), after 3 attempts; use fewer `workers` if memory ran out"
     assert {error for _, error in ended} == {reason}
     assert len(reporter.lines) == 1 + 3 * RETRIES
     assert reporter.lines.count("features are not cached") == 1
@@ -300,7 +300,7 @@ def test_options_choose_the_engine(command: Any) -> None:
     cluster = command("--engine", "ray", "--address", "auto", "--gpus-per-cell", "0.5")
     assert (cluster._address, cluster._shares) == ("auto", {"CPU": 1, "GPU": 0.5})
     assert command("--address", "auto") == (
-        "error: --address auto belongs to --engine ray; add that, or leave --address out"
+        "error: --address auto requires --engine ray; add it, or leave --address out"
     )
-    assert "--workers 2 belongs to --engine local" in command("--engine", "ray", "--workers", "2")
+    assert "--workers 2 requires --engine local" in command("--engine", "ray", "--workers", "2")
     assert "--workers" in command("--workers", "0")
