@@ -71,7 +71,7 @@ def test_missing_glyphs_are_reported_once(
     names = ("火山", "火", "mañana", *found.classes.names[3:])
     write_figures(replace(found, classes=replace(found.classes, names=names), pairs=[]), tmp_path)
     assert [line for line in caplog.messages if "font" in line] == [
-        "the font of the figures lacks 山火 of the class names and shows boxes instead"
+        "the font of the figures lacks 山火, so class names with them show boxes"
     ]
     assert not recwarn.list
 

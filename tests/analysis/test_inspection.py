@@ -130,7 +130,7 @@ def test_missing_data_leaves_image_free_parts(gone: Any, tuned: Tuned) -> None:
     found = inspect_run(gone("mudpt"), device="cpu")
     whole = inspected(tuned, "mudpt")
     assert found.images is None
-    assert found.left_out["images"].startswith("DATA ")
+    assert found.left_out["images"].startswith("`data` ")
     assert set(found.left_out) == {"images", "image attention"}
     assert found.contexts == whole.contexts
     assert found.norms["text"] == whole.norms["text"]
@@ -182,8 +182,8 @@ def test_imported_run_needs_data_for_image_parts(tuned: Tuned, tmp_path: Path, p
     save_prompts(tmp_path, other)
     record.write(tmp_path)
     found, own = inspect_run(tmp_path, device="cpu"), inspected(tuned, "coop")
-    assert found.left_out["images"] == "the run was imported without images of its own; pass some as `data`"
-    assert found.left_out["confusions"] == "the run has no recorded predictions, and there are no images"
+    assert found.left_out["images"] == "the run was imported without images; pass a dataset as `data`"
+    assert found.left_out["confusions"] == "the run has no recorded predictions, and no images are available"
     assert found.contexts == own.contexts
     whole = inspect_run(tmp_path, str(pictures), device="cpu")
     assert (whole.dispersion, whole.pairs) == (own.dispersion, own.pairs)

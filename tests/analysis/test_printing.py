@@ -33,8 +33,8 @@ def test_every_part_has_a_table(tuned: Tuned, capsys: pytest.CaptureFixture[str]
 def test_left_out_parts_are_listed(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:
     print_inspection(inspected(tuned, "linear-probe"))
     out = capsys.readouterr().out
-    assert "left out: text prompts: linear-probe with these options has none" in out
-    assert "left out: classes after: linear-probe with these options does not change class embeddings" in out
+    assert "left out: text prompts: linear-probe has none with these options" in out
+    assert "left out: classes after: linear-probe does not change class embeddings with these options" in out
     assert "attention" not in out
 
 

@@ -60,7 +60,7 @@ def test_json_is_a_list_of_the_jsonl_objects(call: Call, run: Path, pictures: Pa
     assert code == 1
     assert json.loads(out) == [json.loads(line) for line in lines]
     assert call(*words, "--format", "json")[1] == out
-    assert "leave out one of the two" in call(*words, "--json", "--format", "csv")[2]
+    assert "leave one of them out" in call(*words, "--json", "--format", "csv")[2]
 
 
 def test_table_has_one_line_per_image(call: Call, run: Path, pictures: Path, broken: Path) -> None:
@@ -119,7 +119,7 @@ def test_existing_file_with_brackets_is_not_a_pattern(call: Call, run: Path, pic
         (["{empty}/*.png"], "{empty}/*.png has no images; give files, folders"),
         (["-"], "the list on stdin has no images"),
         (["x.png", "--format", "xml"], "--format must be table, json, jsonl or csv, got 'xml'"),
-        (["x.png", "--sheet", "sheet.jpg"], "--sheet sheet.jpg: the contact sheet is a PNG"),
+        (["x.png", "--sheet", "sheet.jpg"], "--sheet must end in .png, got 'sheet.jpg'"),
         (["x.png", "--top", "0"], "--top"),
         ([], "IMAGES is missing"),
     ],

@@ -34,7 +34,8 @@ def test_dry_run_output_is_a_recipe(call: Call, pictures: Path, weights: Path, t
     assert resolved["data"]["shots"] == 2
     recipe = tmp_path / "again.yaml"
     recipe.write_text(out)
-    assert yaml.safe_load(call("tune", pictures, "--recipe", recipe, "--dry-run")[1]) == resolved
+    again = yaml.safe_load(call("tune", pictures, "--recipe", recipe, "--dry-run")[1])
+    assert again == {**resolved, "recipe": "again.yaml"}
     as_json = call("tune", pictures, "--backbone", weights, "--method", "coop", "--shots", 2, "--dry-run", "--json")[1]
     assert json.loads(as_json) == resolved
 
@@ -106,7 +107,7 @@ def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights:
     ("words", "message"),
     [
         (["--method", "cooop"], "unknown method 'cooop'; did you mean 'coop'?"),
-        (["--set", "method.betta=1"], "method 'dapt' has no option 'betta'; it has: template, n_text"),
+        (["--set", "method.betta=1"], "method 'dapt' has no option 'betta'; its options are template, n_text"),
         (["--set", "method.beta_text=-1"], "method.beta_text"),
         (["--set", "optim.epoch=3"], "optim.epoch"),
         (["--set", "optim.lr=fast"], "optim.lr"),

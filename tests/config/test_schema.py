@@ -78,7 +78,7 @@ def test_missing_and_unknown_settings_are_named() -> None:
     with pytest.raises(VLPromptError, match=r"unknown setting optim.foo; known: optimizer, lr, epochs"):
         make(optim={"foo": 3})
     with pytest.raises(
-        VLPromptError, match=r"data.crop_scale must be two fractions with 0 < minimum <= maximum <= 1, got \(0.5, 0.4\)"
+        VLPromptError, match=r"data.crop_scale must be two fractions with 0 < minimum <= maximum <= 1, got \[0.5, 0.4\]"
     ):
         make(data={"source": "openmoji", "crop_scale": [0.5, 0.4]})
 

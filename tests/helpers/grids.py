@@ -6,12 +6,8 @@ import numpy as np
 
 from tests.helpers.records import write_run
 
-METHODS = {
-    "zero-shot": 0,
-    "coop": 4,
-    "dapt": 6,
-    "maple": 5,
-}  # with the number of images that each gets right beyond zero-shot
+# Number of images that each method gains over zero-shot.
+METHODS = {"zero-shot": 0, "coop": 4, "dapt": 6, "maple": 5}
 HOSTILE = '<script>alert("x")</script> & $a_b$'
 
 

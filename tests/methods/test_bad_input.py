@@ -150,7 +150,7 @@ def test_class_specific_context_cannot_name_new_classes(name: str, fails: Call, 
         method.set_class_names(["cat"])
     assert method.class_names == ("red apple", "dog", "forget me not")
     words = ["--protocol", "base-to-new", "--set", "method.class_specific=true", "--backbone", weights]
-    assert "cannot name new classes, which `protocol` 'base-to-new' tests" in fails("--method", name, *words)
+    assert "cannot name new classes, which --protocol 'base-to-new' tests" in fails("--method", name, *words)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)

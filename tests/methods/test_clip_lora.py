@@ -88,5 +88,5 @@ def test_other_towers_are_rejected() -> None:
         {"timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False, "timm_pool": "", "image_size": 32},
         {"width": 64, "layers": 1, "heads": 1},
     )
-    with pytest.raises(VLPromptError, match=r"'clip-lora' adapts the attention of CLIP's own.* is a VisionTransformer"):
+    with pytest.raises(VLPromptError, match=r"'clip-lora' requires CLIP's own image tower, got VisionTransformer"):
         vlprompt.create_method("clip-lora", vlprompt.load_backbone(timm, device="cpu"), NAMES)

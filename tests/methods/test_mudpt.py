@@ -115,5 +115,5 @@ def test_invalid_options_are_rejected() -> None:
         mudpt(depth=LAYERS + 1)
     with pytest.raises(VLPromptError, match=r"method.direction: must be .* got 'visual-to-text'"):
         mudpt(direction="visual-to-text")
-    with pytest.raises(VLPromptError, match="adapts the image tower, and that of"):
+    with pytest.raises(VLPromptError, match="adapts the image tower, but that of"):
         vlprompt.create_method("mudpt", recorded("clip_rn.safetensors"), NAMES)

@@ -25,15 +25,15 @@ def test_disk_error_at_any_step_is_one_line_and_loses_nothing(setting: Setting, 
         with pytest.MonkeyPatch.context() as patch:
             Disk(patch, folder, at, code)
             if step.startswith("remove"):  # removal of files that are no longer needed
-                setting.tune(folder)
+                setting.run_experiment(folder)
                 continue
             with pytest.raises(VLPromptError) as caught:
-                setting.tune(folder)
+                setting.run_experiment(folder)
         assert f"cannot be written ({os.strerror(code)})" in str(caught.value)
         assert "\n" not in str(caught.value)
         assert not list(folder.glob(".*")), step
         check(folder, setting.images)
-        setting.tune(folder)
+        setting.run_experiment(folder)
         assert content(folder) == setting.expected, step
 
 

@@ -26,9 +26,9 @@ def test_kill_between_any_two_steps(setting: Setting, tmp_path: Path) -> None:
         folder = tmp_path / f"{at}"
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
             Disk(patch, folder, at)
-            setting.tune(folder)
+            setting.run_experiment(folder)
         check(folder, setting.images)
-        setting.tune(folder)
+        setting.run_experiment(folder)
         assert content(folder) == setting.expected, step
 
 

@@ -53,7 +53,7 @@ def test_base64_variants(client: TestClient) -> None:
 def test_an_unreadable_image_gets_its_error_as_result(client: TestClient) -> None:
     found = results(client, RED, b"no image", BLUE, b"")
     assert [set(each) for each in found[::2]] == [{"label", "probability", "top"}] * 2
-    assert found[1::2] == [{"error": "not an image, or in an unsupported format"}, {"error": "the file is empty"}]
+    assert found[1::2] == [{"error": "not an image, or of an unknown format"}, {"error": "the file is empty"}]
     response = ask(client, b"no image", b"")
     assert response.status_code == 422
     assert response.json() == {"error": "image 1: not an image, or of an unknown format; image 2: the file is empty"}
@@ -93,7 +93,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(client: TestClient, monke
     for file in (bomb(12_000, 12_000), tiled(12_000, 12_000)):
         error = ask(client, file).json()["error"]
         assert error == "image 1: 12000 x 12000 pixels, more than the limit of 50,000,000; send a smaller copy"
-    assert "tiles have no clear size" in ask(client, tiled(12_000, 12_000, kind=17)).json()["error"]
+    assert "the size of its tiles is ambiguous" in ask(client, tiled(12_000, 12_000, kind=17)).json()["error"]
 
 
 def test_images_with_32_bit_values_have_a_lower_limit(serve: Serve) -> None:

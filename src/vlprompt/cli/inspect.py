@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vlprompt.cli import complete
+from vlprompt.cli.errors import as_flags, flags_of
 from vlprompt.cli.options import (
     Device,
     Json,
@@ -26,6 +27,7 @@ from vlprompt.errors import VLPromptError
 
 
 def inspect(
+    ctx: typer.Context,
     run: Run,
     data: Annotated[
         str | None,
@@ -88,6 +90,8 @@ def inspect(
         backbone=backbone,
         reporter=Reporter(quiet=quiet or form == "json"),
     )
+    flags = flags_of(ctx.command)
+    found.left_out = {part: as_flags(reason, flags) for part, reason in found.left_out.items()}
     if form == "table" and not quiet:
         print_inspection(found)
     figures = {name: str(path) for name, path in write_figures(found, folder).items()}

@@ -54,7 +54,7 @@ def predict(
     set_up_logging(quiet, verbose)
     form = chosen_format(form, as_json)
     if sheet is not None and sheet.suffix.lower() != ".png":
-        raise VLPromptError(f"--sheet {sheet}: the contact sheet is a PNG; name a file that ends in .png")
+        raise VLPromptError(f"--sheet must end in .png, got {str(sheet)!r}")
     with loading("loading PyTorch", quiet):
         from vlprompt.classifier.classifier import load_classifier
         from vlprompt.classifier.image_inputs import find_images

@@ -253,8 +253,8 @@ def _setting_error(error: ValidationError) -> VLPromptError:
     where = error_location(error)
     if first["type"] == "extra_forbidden":
         known = _known_keys(sections)
-        dotted = [".".join([*sections, name]) for name in known]
-        hint = did_you_mean(".".join([*sections, key]), dotted) or f"known: {', '.join(known)}"
+        prefix = "".join(f"{section}." for section in sections)
+        hint = did_you_mean(key, known).replace("'", f"'{prefix}", 1) or f"known: {', '.join(known)}"
         return VLPromptError(f"unknown setting {where}; {hint}")
     if first["type"] == "missing":
         return VLPromptError(f"setting {where} is missing; add it")

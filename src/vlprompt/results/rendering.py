@@ -65,7 +65,9 @@ def write_plots(runs: Sequence[Run], out: Path, format_: str) -> list[tuple[Path
     gains = compare(runs, methods) if "zero-shot" in methods[:-1] and have_predictions(runs) else []
     plots = make_plots(tables, gains)
     if not plots:
-        raise VLPromptError("nothing to plot: no method has finished all of its seeds; finish the runs first")
+        raise VLPromptError(
+            "nothing to plot: a plot needs a method besides zero-shot that has finished all of its seeds"
+        )
     names = _file_names(plots)
     made = []
     for plot, name in zip(plots, names, strict=True):

@@ -247,4 +247,4 @@ def _read_header(data: bytes) -> tuple[tuple[int, int], str]:
     except Image.DecompressionBombError as error:
         raise ImageError("too many pixels; send a smaller copy") from error
     except Exception as error:  # decoders can raise almost anything on damaged files
-        raise ImageError("not an image, or in an unsupported format") from error
+        raise ImageError("not an image, or of an unknown format") from error

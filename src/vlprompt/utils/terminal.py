@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 Cell = str | int | float | None
-NUMBER = re.compile(r"[-+±]?[\d.,]+( ?%)?( ?(±|to|\() ?.*)?|[-–]?")
+NUMBER = re.compile(r"[-+±<]?[\d.,]+(/\d+)?( ?%| seeds?)?( ?(±|to|\(|\[) ?.*)?|[-–]?")
+# Width that a column of text keeps, if it has words of that length, before it breaks them.
+WORD = 16
 
 
 def print_table(
@@ -33,12 +35,22 @@ def print_table(
     lines = [None if row is None else ["" if cell is None else str(cell) for cell in row] for row in rows]
     cells = [line for line in lines if line is not None]
     numeric = [bool(cells) and all(NUMBER.fullmatch(line[place]) for line in cells) for place in range(len(columns))]
+    # Numbers keep their width and text the width of its words, so that only headings and long text wrap.
+    narrowest = [
+        max((len(part) for line in cells for part in ([line[place]] if number else line[place].split())), default=0)
+        for place, number in enumerate(numeric)
+    ]
     # Names of classes and files may look like markup.
     console = console or Console(markup=False, emoji=False, highlight=False)
     table = Table(
         *(
-            Column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
-            for name, number in zip(columns, numeric, strict=True)
+            Column(
+                name,
+                justify="right" if number else "left",
+                overflow="fold",
+                min_width=width if number else min(width, WORD),
+            )
+            for name, number, width in zip(columns, numeric, narrowest, strict=True)
         ),
         title=title,
         title_justify="left",

@@ -125,7 +125,7 @@ def test_explicit_heads_and_activation(gelu_clip: Tiny, caplog: pytest.LogCaptur
 def test_assumed_heads_and_activation_are_logged(tiny_vit: Tiny, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vlprompt")
     load_model(tiny_vit.weights)
-    assert "assuming one head per 64 of width and QuickGELU" in caplog.text
+    assert "assuming one head per 64 channels and QuickGELU" in caplog.text
 
 
 def test_heads_of_unusual_width(gelu_clip: Tiny) -> None:
@@ -152,7 +152,7 @@ def test_heads_of_unusual_width(gelu_clip: Tiny) -> None:
         ({"visual.positional_embedding": torch.ones(8, 128)}, "7 patch positions; only square grids"),
         ({"visual.conv1.weight": torch.ones(128, 3, 8, 4)}, "patches of 8 x 4 pixels"),
         ({"token_embedding.weight": torch.ones(99, 64)}, "vocabulary of 99 tokens, not CLIP's 49408"),
-        ({"note": "text"}, "entry 'note' of the state dict is a str"),
+        ({"note": "text"}, "entry 'note' of the state dict must be a tensor, got str"),
     ],
 )
 def test_mismatched_weights_are_reported(tiny_vit: Tiny, change: dict[str, Tensor | None], message: str) -> None:
@@ -205,7 +205,7 @@ def test_embedded_model_from_variable(tiny_vit: Tiny, tmp_path: Path, monkeypatc
 
 def test_missing_embedded_model_from_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLPROMPT_EMBEDDED", "gone.safetensors")
-    with pytest.raises(VLPromptError, match=r"VLPROMPT_EMBEDDED names 'gone.safetensors'"):
+    with pytest.raises(VLPromptError, match=r"VLPROMPT_EMBEDDED must be an existing file, got 'gone.safetensors'"):
         load_model("embedded")
 
 
