@@ -185,7 +185,7 @@ def _serve(pipe: Connection, quick: bool, threads: int) -> None:
         with listen(HOST, 0) as listening:
             pipe.send(listening.getsockname()[1])
             run(service, listening, token=None, loopback=True)
-        pipe.send(service.counts.answered)
+        pipe.send(service.metrics.answered)
 
 
 def _classifier(quick: bool) -> Classifier:

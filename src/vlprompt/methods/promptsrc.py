@@ -61,7 +61,6 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
         for name, parameter in list(self.named_parameters()):
             self.register_buffer(f"{name}_average", parameter.detach().clone())
         self.register_buffer("epochs_averaged", torch.tensor(0))
-        self._epochs = self.options.gpa_epochs
         self._frozen_text_features: Tensor | None = None
 
     def adapters(self, image_features: Tensor | None = None) -> Adapters:
@@ -108,32 +107,21 @@ class PromptSRC(IndependentPrompts[PromptSRCOptions]):
         return LossTerms(total=total, cross_entropy=cross_entropy, text=text, image=image, logits=logits)
 
     def set_epochs(self, epochs: int) -> None:
-        """Set the number of epochs, or raise VLPromptError if the option `gpa_epochs` differs."""
+        """Raise VLPromptError if the option `gpa_epochs` differs from the number of epochs."""
         if self.options.gpa_epochs not in (None, epochs):
             raise VLPromptError(
                 f"method.gpa_epochs must equal optim.epochs={epochs}, got {self.options.gpa_epochs}; leave it out"
             )
-        self._epochs = epochs
 
     @torch.no_grad()
     def on_epoch_end(self, epoch: int) -> None:
         """Update the averages with the prompts, by the epoch's share of the weights of all epochs so far."""
-        share = self._log_weights(epoch).softmax(0)[-1].item()
+        passed = torch.arange(1, epoch + 1, dtype=torch.float64)
+        log_weights = -((passed - self.options.gpa_mean) ** 2) / (2 * self.options.gpa_std**2)  # cannot underflow
+        share = log_weights.softmax(0)[-1].item()
         for name, parameter in self.named_parameters():
             self.get_buffer(f"{name}_average").lerp_(parameter, share)
         self.epochs_averaged.fill_(epoch)
-
-    @property
-    def gpa_weights(self) -> Tensor:
-        """Weight of every epoch in the average, tensor with shape (E,) and sum 1."""
-        if self._epochs is None:
-            raise VLPromptError("the number of epochs is unknown before training; set method.gpa_epochs")
-        return self._log_weights(self._epochs).softmax(0).float()
-
-    def _log_weights(self, epochs: int) -> Tensor:
-        """Return log weights of epochs 1..`epochs` up to a constant, which cannot underflow like weights."""
-        passed = torch.arange(1, epochs + 1, dtype=torch.float64)
-        return -((passed - self.options.gpa_mean) ** 2) / (2 * self.options.gpa_std**2)
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Replace the class names and keep the learned prompts; frozen text features are encoded at the next loss."""
