@@ -18,7 +18,7 @@ from vlprompt.registry import Registry
 
 TINY = '''"""A method that is CoOp under another name."""
 
-from vlprompt.methods.base import METHODS
+from vlprompt.methods import METHODS
 from vlprompt.methods.coop import CoOp
 
 
