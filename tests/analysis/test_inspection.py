@@ -169,7 +169,7 @@ def test_other_data_sets_other_classes(tuned: Tuned, tmp_path: Path) -> None:
     assert sum(pair.count for pair in found.pairs) <= len(found.images.paths)
     with pytest.raises(VLPromptError, match="learns something for each class and cannot name new"):
         inspect_run(run_of(tuned, "linear-probe"), str(tmp_path), device="cpu")
-    with pytest.raises(VLPromptError, match="is neither a folder"):
+    with pytest.raises(VLPromptError, match="is neither an existing folder"):
         inspect_run(run, str(tmp_path / "none"), device="cpu")
 
 

@@ -50,14 +50,14 @@ def test_longest_text_that_fits() -> None:
 
 
 def test_too_long_text_is_reported_with_its_token_count() -> None:
-    with pytest.raises(VLPromptError, match=r"'a red apple' has 5 tokens .* reads 4"):
+    with pytest.raises(VLPromptError, match=r"'a red apple' must have at most 4 tokens .* got 5"):
         clip_tokenizer(4)(["a cat", "a red apple"])
 
 
 def test_long_text_is_shortened_in_the_message() -> None:
     with pytest.raises(VLPromptError) as caught:
         CLIP("apple " * 90)
-    assert "has 92 tokens" in str(caught.value)
+    assert "got 92" in str(caught.value)
     assert len(str(caught.value)) < 200
 
 

@@ -198,7 +198,7 @@ def test_wrong_arguments_raise(classifier: Classifier, pictures: Path) -> None:
         classifier.predict(3)  # type: ignore[arg-type]
     with pytest.raises(VLPromptError, match=r"`images` must be a path, .* got bytes"):
         classifier.predict(path.read_bytes())  # type: ignore[arg-type]
-    with pytest.raises(VLPromptError, match="`class_names` holds 3, which is not text"):
+    with pytest.raises(VLPromptError, match="`class_names` must hold strings, got 3"):
         classifier.add_classes([3])  # type: ignore[list-item]
 
 
@@ -425,7 +425,7 @@ def test_saving_never_overwrites_something_else(classifier: Classifier, run: Pat
     (tmp_path / "config.json").write_text("{}")
     for save in (classifier.save, classifier.save_pretrained):
         for folder in (run, tmp_path):
-            with pytest.raises(VLPromptError, match="contains something other than a saved classifier"):
+            with pytest.raises(VLPromptError, match="holds something other than a saved classifier"):
                 save(folder)
     assert (tmp_path / "config.json").read_text() == "{}"
 

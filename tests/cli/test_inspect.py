@@ -60,7 +60,7 @@ def test_unwritable_output_folder(call: Call, run: Path) -> None:
     ("words", "message"),
     [
         (["nowhere"], "nowhere is not a run folder: run.json is missing"),
-        (["{run}", "--data", "nowhere"], "is neither a folder"),
+        (["{run}", "--data", "nowhere"], "is neither an existing folder"),
         (["{run}", "--limit", "-1"], "--limit must be at least 0, got -1"),
         (["{run}", "--device", "abacus"], "--device must be auto, cpu, cuda, cuda:N or mps, got 'abacus'"),
     ],

@@ -131,10 +131,10 @@ def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights:
         (["--set", "sed=3"], "unknown setting sed; did you mean 'seed'?"),
         (["--set", "optim.epochs={1:2}"], "--set optim.epochs={1:2} needs a space after each colon"),
         (["--targets", ","], "--targets must be one or more names separated by commas, got ','"),
-        (["--device", "cuda"], "--device cuda is not available here; use cpu or auto"),
+        (["--device", "cuda"], "--device cuda is not available on this machine; use cpu or auto"),
         (["--device", "tpu9"], "--device must be auto, cpu, cuda, cuda:N or mps, got 'tpu9'"),
         (["--device", "CPU"], "got 'CPU'; did you mean 'cpu'?"),
-        (["--set", "backbone.precision=fp16", "--device", "cpu"], "fp16 does not run on a CPU"),
+        (["--set", "backbone.precision=fp16", "--device", "cpu"], "fp16 is not supported on a CPU"),
         (["--backbone", "ViT-B-16/opnai"], "did you mean 'openai'?"),
         (["--backbone", "vit-b-16/openai"], "did you mean 'ViT-B-16/openai'?"),
         (["--metod", "coop"], "no option --metod; did you mean --method?"),
@@ -160,7 +160,7 @@ def test_tune_errors_are_one_line(
 def test_missing_data_lists_the_datasets(call: Call) -> None:
     code, _, err = call("tune", "no-such-folder")
     assert code == 2
-    assert "DATA no-such-folder is neither a folder or file here nor a dataset; datasets: " in err
+    assert "DATA no-such-folder is neither an existing folder or file nor a named dataset; datasets: " in err
 
 
 def test_sigterm_leaves_a_resumable_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:

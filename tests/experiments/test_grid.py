@@ -159,7 +159,7 @@ def test_prompts_are_shared_between_protocols(make: Any, three: list[str], monke
     again = make(methods, "domain-generalization", targets=three[1:])
     donors = [cell.folder if cell.method == "kgcoop" else None for cell in first.cells]
     assert [cell.prompts_from for cell in again.cells] == donors
-    assert again.summary().startswith("4 cells: 0 finished, 4 to run, 2 of them with the prompts of another run")
+    assert again.summary().startswith("4 cells: 0 finished, 4 to run, 2 of them with prompts copied from another run")
     again.cells = [cell for cell in again.cells if cell.prompts_from]
     monkeypatch.setattr("vlprompt.experiments.run.train", None)
     assert again.run(Written()) == {}

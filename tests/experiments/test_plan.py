@@ -87,7 +87,7 @@ def test_each_dataset_is_tested_on_the_others_unless_targets_are_named(make: Any
         (["coop"], {"shots": []}, "must not be empty"),
         (["coop"], {"seeds": [-1]}, "seed must be at least 0, got -1"),
         (["coop"], {"settings": {"optim.epoch": 1}}, "unknown setting optim.epoch; did you mean 'optim.epochs'"),
-        (["coop"], {"datasets": ["no-such"]}, "no-such is neither a folder"),
+        (["coop"], {"datasets": ["no-such"]}, "no-such is neither an existing folder"),
     ],
 )
 def test_plan_grid_errors(methods: list[str], changes: dict[str, Any], message: str, make: Any, tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_differing_graph_is_not_written(run: Path, tmp_path: Path, call: Call, i
     assert not list(tmp_path.iterdir())
     code, _, err = call("export", run, "--out", tmp_path / "model.onnx", "--precision", "int8")
     assert code == 0
-    assert "in int8 the model often predicts another class: top-1 agrees" in err
+    assert "in int8 the exported model often predicts another class: top-1 agrees" in err
 
     wrong.float_data[:] = [float("nan")] * 4
     del instant.graph.initializer[-1]
@@ -298,8 +298,8 @@ def test_wrong_arguments(
         return err.removeprefix("error: ").rstrip()
 
     file = tmp_path / "model.onnx"
-    assert error(run, "--format", "torchscript") == "--format torchscript: use onnx"
-    assert "must be one of fp32, fp16, int8, got int4" in error(run, "--precision", "int4")
+    assert error(run, "--format", "torchscript") == "--format must be onnx, got 'torchscript'"
+    assert "must be fp32, fp16 or int8, got 'int4'" in error(run, "--precision", "int4")
     assert "is not a run" in error(tmp_path)
     (tmp_path / "file").touch()
     assert "cannot be written" in error(run, "--out", tmp_path / "file" / "model.onnx")

@@ -136,12 +136,12 @@ STATES: dict[str, tuple[Callable[[Tensors, Metadata], None], str]] = {
         'Missing key(s) in state_dict: "text_context"',
     ),
     "a tensor too many": (lambda tensors, about: tensors.update(mine=torch.ones(1)), "is damaged ("),
-    "half of the optimizer": (tensors(exp_avg=None), "is damaged (it belongs to another optimizer"),
+    "half of the optimizer": (tensors(exp_avg=None), "is damaged (it was saved for another optimizer"),
     "another optimizer": (
         lambda tensors, about: tensors.update({"optimizer.0.momentum_buffer": torch.ones(2, 64)}),
-        "is damaged (it belongs to another optimizer",
+        "is damaged (it was saved for another optimizer",
     ),
-    "an optimizer of another shape": (tensors(exp_avg=lambda value: value[:1]), "(it belongs to another optimizer"),
+    "an optimizer of another shape": (tensors(exp_avg=lambda value: value[:1]), "(it was saved for another optimizer"),
     "an optimizer of other parameters": (
         lambda tensors, about: tensors.update({"optimizer.-1.step": torch.ones(())}),
         "is damaged (",
@@ -198,11 +198,11 @@ PROMPTS: dict[str, tuple[Callable[[Tensors, Metadata], None], str]] = {
     "an owner that is a list": (metadata(owner="[]"), "does not fit the run's method: "),
     "another method": (
         metadata(owner='{"method": "vpt"}'),
-        "does not fit the run's method: it belongs to another method",
+        "does not fit the run's method: it was saved for another method",
     ),
     "another backbone": (
         metadata(owner='{"backbone": "0"}'),
-        "does not fit the run's method: it belongs to another backbone",
+        "does not fit the run's method: it was saved for another backbone",
     ),
 }
 
@@ -239,7 +239,7 @@ def test_prompts_of_other_classes(setting: Setting, tmp_path: Path) -> None:
     mine = create_method("coop", backbone, ["ant", "bee"], n_ctx=2, class_specific=True)
     save_prompts(tmp_path, mine)
     load_prompts(tmp_path, create_method("coop", backbone, ["ant", "bee"], n_ctx=2, class_specific=True))
-    with pytest.raises(VLPromptError, match="does not fit the run's method: it belongs to another list of classes"):
+    with pytest.raises(VLPromptError, match="does not fit the run's method: it was saved for another list of classes"):
         load_prompts(tmp_path, create_method("coop", backbone, ["bee", "ant"], n_ctx=2, class_specific=True))
     # Shared prompts do not depend on the classes.
     save_prompts(tmp_path, create_method("coop", backbone, ["ant", "bee"], n_ctx=2))

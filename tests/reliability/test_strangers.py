@@ -110,7 +110,7 @@ def test_pickled_code_in_a_checkpoint_is_not_run(wrapped: bool, setting: Setting
     file, names = tmp_path / "model.pth.tar-50", tmp_path / "names.txt"
     torch.save({"state_dict": {"ctx": torch.zeros(2, 64)}, "more": order} if wrapped else order, file)
     names.write_text("ant\nbee\n")
-    with pytest.raises(VLPromptError, match="is damaged, or holds objects that are not safe to read"):
+    with pytest.raises(VLPromptError, match="is damaged, or contains objects that are not safe to load"):
         import_prompts("coop", file, backbone=setting.words[5], class_names=names, out=tmp_path / "out")
     with pytest.raises(
         VLPromptError, match=r"cannot be read safely as weights \(it uses \w+\.mkdir, which is not allowed\)"

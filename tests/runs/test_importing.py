@@ -350,6 +350,6 @@ def test_the_command_line_imports_evaluates_and_predicts(
     code, _, err = call(*words, "--out", tmp_path / "run")
     assert (code, "already exists; choose another folder" in err) == (2, True)
     code, _, err = call(*words, "--out", tmp_path / "other", "--set", "optim.lr=1")
-    assert (code, err) == (2, "error: --set: an import takes options of the method only, as method.KEY=VALUE\n")
+    assert (code, err) == (2, "error: --set must be method.KEY=VALUE for an import, got optim.lr=1\n")
     code, _, err = call(*words, "--out", tmp_path / "other", "--set", "method.depth=2")
     assert (code, "method 'coop' has no option 'depth'" in err) == (2, True)

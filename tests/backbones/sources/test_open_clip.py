@@ -153,7 +153,10 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("ViT-B-61/openai", "'ViT-B-61/openai' is neither a file nor an open_clip name; did you mean 'ViT-B-16'"),
+        (
+            "ViT-B-61/openai",
+            "'ViT-B-61/openai' is neither a file nor an open_clip name; did you mean 'ViT-B-16/openai'",
+        ),
         ("embeded", "did you mean 'embedded'"),
         ("weights.pt", "is neither a file nor an open_clip name; see vlprompt.list_backbones"),
         ("ViT-B-16/opnai", "'ViT-B-16' has no pretrained tag or file 'opnai'; did you mean 'openai'"),
