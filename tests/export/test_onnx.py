@@ -306,7 +306,7 @@ def test_wrong_arguments(
 
     values = sum(value.numel() for value in vlprompt.load_classifier(run).method.backbone.model.visual.parameters())
     monkeypatch.setattr(writing, "LIMIT", 3 * values)
-    assert error(run, "--out", file).endswith("an .onnx file holds at most 2 GB; use fp16")
+    assert error(run, "--out", file).endswith("an .onnx file is limited to 2 GB; use fp16")
     monkeypatch.setattr(writing, "LIMIT", values)
     assert error(run, "--out", file, "--precision", "fp16").endswith("it does not fit in any precision")
     monkeypatch.undo()
