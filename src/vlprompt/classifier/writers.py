@@ -1,4 +1,4 @@
-"""Write predictions for image files one by one, as a table, JSON lines or CSV."""
+"""Write predictions for image files one by one, as a table, JSON, JSON lines or CSV."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def write_predictions(
         paths: paths of the images.
         out: text stream to write to.
         reporter: shows progress and, at the end, images per second.
-        form: "table", "jsonl" or "csv".
+        form: "table", "json" (one list), "jsonl" or "csv".
         top: number of classes per image.
         batch_size: images per forward pass of the image tower.
         sheet: PNG file for a contact sheet; None for none.
@@ -80,16 +80,30 @@ def _table(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: i
     return write
 
 
-def _json_lines(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int) -> Writer:
+def _json(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int) -> Writer:
+    written = 0
+
     def write(path: str, guess: Guess | ImageError) -> None:
-        if isinstance(guess, ImageError):
-            fields: dict[str, object] = {"error": guess.reason}
-        else:
-            ranked = [{"label": name, "probability": value} for name, value in guess.top]
-            fields = {"label": guess.label, "probability": guess.probability, "top": ranked}
-        print(json.dumps({"image": path, **fields}), file=out, flush=True)
+        nonlocal written
+        written += 1
+        before, after = "[\n" if written == 1 else ",\n", "\n]\n" if written == len(paths) else ""
+        print(f"{before}{_as_json(path, guess)}", end=after, file=out, flush=True)
 
     return write
+
+
+def _json_lines(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int) -> Writer:
+    def write(path: str, guess: Guess | ImageError) -> None:
+        print(_as_json(path, guess), file=out, flush=True)
+
+    return write
+
+
+def _as_json(path: str, guess: Guess | ImageError) -> str:
+    if isinstance(guess, ImageError):
+        return json.dumps({"image": path, "error": guess.reason})
+    ranked = [{"label": name, "probability": value} for name, value in guess.top]
+    return json.dumps({"image": path, "label": guess.label, "probability": guess.probability, "top": ranked})
 
 
 def _csv(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int) -> Writer:
@@ -109,4 +123,4 @@ def _csv(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int
     return write
 
 
-FORMATS = {"table": _table, "jsonl": _json_lines, "csv": _csv}
+FORMATS = {"table": _table, "json": _json, "jsonl": _json_lines, "csv": _csv}

@@ -1,9 +1,8 @@
 """The command `vlprompt predict`."""
 
-import io
 import sys
 from pathlib import Path
-from typing import Annotated, TextIO, cast
+from typing import Annotated
 
 import typer
 
@@ -63,38 +62,8 @@ def predict(
 
     paths = find_images(images)
     classifier, reporter = load_classifier(run, device=device, backbone=backbone), Reporter(quiet=quiet)
-    json_list = _JsonList(sys.stdout)
     failed = write_predictions(
-        classifier,
-        paths,
-        cast(TextIO, json_list) if form == "json" else sys.stdout,
-        reporter,
-        form="jsonl" if form == "json" else form,
-        top=top,
-        batch_size=batch_size,
-        sheet=sheet,
+        classifier, paths, sys.stdout, reporter, form=form, top=top, batch_size=batch_size, sheet=sheet
     )
-    if form == "json":
-        json_list.end()
     if failed:
         raise typer.Exit(1)
-
-
-class _JsonList(io.TextIOBase):
-    """Text stream that writes incoming JSON lines to `out` as the elements of one list."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out, self._line, self._before = out, "", "[\n"
-
-    def write(self, text: str) -> int:
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            self._out.write(self._before + line)
-            self._before = ",\n"
-        return len(text)
-
-    def flush(self) -> None:
-        self._out.flush()
-
-    def end(self) -> None:
-        self._out.write("[]\n" if self._before == "[\n" else "\n]\n")
