@@ -4,14 +4,16 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from vlprompt.results.collect import Run
     from vlprompt.results.comparisons import Comparison
     from vlprompt.results.tables import Table
+
+    T = TypeVar("T", Table, Comparison)
 
 TABLE_FORMATS = ("table", "json", "csv", "markdown", "latex")
 TERMINAL = "terminal"  # former name of the format `table`
@@ -60,11 +62,11 @@ def print_tables(found: "list[Run]", form: str, *, intervals: bool = False) -> N
     from vlprompt.results import formats, tables
 
     made = tables.make_tables(found, intervals=intervals)
-    print_made(made, formats.tables_to_csv(made), form)
+    print_made(made, formats.tables_to_csv, form)
 
 
-def print_made(made: "list[Table] | list[Comparison]", as_csv: str, form: str) -> None:
-    """Print tables or comparisons in a format of `TABLE_FORMATS`; `as_csv` is their CSV."""
+def print_made(made: "list[T]", to_csv: "Callable[[list[T]], str]", form: str) -> None:
+    """Print tables or comparisons in a format of `TABLE_FORMATS`; `to_csv` serves csv and json."""
     from vlprompt.results import formats
 
     match form:
@@ -73,9 +75,9 @@ def print_made(made: "list[Table] | list[Comparison]", as_csv: str, form: str) -
         case "latex":
             print(formats.to_latex(made), end="")
         case "csv":
-            print(as_csv, end="")
+            print(to_csv(made), end="")
         case "json":
-            rows = csv.DictReader(io.StringIO(as_csv))
+            rows = csv.DictReader(io.StringIO(to_csv(made)))
             print_json([{key: _value(key, text) for key, text in row.items()} for row in rows])
         case _:
             formats.print_tables(made)

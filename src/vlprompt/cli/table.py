@@ -46,4 +46,4 @@ def table(
 
     compared = comparisons.compare(found, parse_names("compare", compare))
     report_left_out(line for comparison in compared for line in comparison.left_out)
-    print_made(compared, formats.comparisons_to_csv(compared), form)
+    print_made(compared, formats.comparisons_to_csv, form)
