@@ -1,4 +1,5 @@
 import logging
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def dataset() -> Dataset:
 def test_few_shot_counts(dataset: Dataset, shots: int, val: int) -> None:
     sample = dataset.few_shot(shots, seed=1)
     assert (len(sample.train), len(sample.val), sample.test) == (5 * shots, 5 * val, dataset.test)
+
+
+@pytest.mark.parametrize(("shots", "val"), [(1, 1), (4, 4), (17, 3), (20, 0)])
+def test_without_a_validation_split_unused_training_images_are_held_out(dataset: Dataset, shots: int, val: int) -> None:
+    published, sample = dataset.few_shot(shots, seed=1), replace(dataset, val=()).few_shot(shots, seed=1)
+    assert sample.train == published.train
+    assert Counter(item.label for item in sample.val) == Counter({label: val for label in range(5) if val})
+    assert set(sample.val) <= set(dataset.train) - set(sample.train)
+    assert sample.test == dataset.test
 
 
 def test_few_shot_depends_on_the_seed(dataset: Dataset) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from vlprompt.runs.record import TEMPERATURE_LIMIT
 from vlprompt.training.calibration import calibrate, expected_error
+from tools.calibration import best_fit, changes
 
 
 def drawn(count: int, temperature: float, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -15,6 +16,10 @@ def drawn(count: int, temperature: float, seed: int = 1) -> tuple[torch.Tensor, 
     logits = 3 * torch.randn(count, 5, generator=generator)
     labels = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
     return logits, labels
+
+
+def fitted(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    return calibrate(logits, labels).temperature
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -39,11 +44,33 @@ def test_calibrate_never_increases_loss_and_respects_bounds(count: int, seed: in
     assert found.loss_after <= found.loss_before + 1e-6
 
 
-def test_prior_limits_confidence_on_few_correct_images() -> None:
+def test_few_images_move_the_temperature_less_than_many() -> None:
     few = calibrate(torch.eye(4), torch.arange(4))
     assert 0.5 < few.temperature < 0.8
     many = calibrate(torch.eye(4).repeat(1000, 1), torch.arange(4).repeat(1000))
     assert 1 / TEMPERATURE_LIMIT <= many.temperature < 0.2
+
+
+def test_temperature_stays_1_without_evidence_for_another() -> None:
+    logits, labels = drawn(20, 1.0)
+    assert calibrate(logits, labels).temperature == 1
+    assert "no evidence for another" in calibrate(logits, labels).about
+
+
+@pytest.mark.parametrize("images", [20, 28, 100])
+@pytest.mark.parametrize("temperature", [0.5, 0.8, 1.25, 2.0])
+def test_expected_calibration_improves_on_average(temperature: float, images: int) -> None:
+    found = list(changes(fitted, temperature, images, draws=6))
+    assert sum(found) / len(found) < 0
+    assert sum(change > 0.5 for change in found) <= 0.1 * len(found)
+
+
+@pytest.mark.parametrize("images", [20, 28, 100])
+def test_calibrated_probabilities_stay_calibrated(images: int) -> None:
+    found = list(changes(fitted, 1.0, images, draws=6))
+    best = list(changes(best_fit, 1.0, images, draws=6))
+    assert sum(change == 0 for change in found) >= 0.85 * len(found)
+    assert sum(found) / len(found) < min(0.5, 0.25 * sum(best) / len(best))
 
 
 def test_expected_error_is_the_confidence_gap() -> None:

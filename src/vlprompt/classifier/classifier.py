@@ -305,13 +305,17 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
     def zero_shot(self) -> "Classifier":
         """Return a baseline: the frozen model with a hand-crafted prompt and the same classes.
 
+        Its temperature is fitted on the same held-out shots and by the same rule as the classifier's own.
+
         Examples:
             >>> classifier.zero_shot().evaluate("more_images", quiet=True)["accuracy"]  # doctest: +SKIP
         """
         template = self.method.options.template
         method = create_method("zero-shot", self.method.backbone, self.class_names, template=template)
         config = self.record.config.model_copy(update={"method": MethodConfig(name="zero-shot", template=template)})
-        return Classifier(self.record.model_copy(update={"config": config, "metrics": {}, "calibration": None}), method)
+        calibration = self.record.zero_shot_calibration
+        changes = {"config": config, "metrics": {}, "learning": None, "calibration": calibration}
+        return Classifier(self.record.model_copy(update=changes), method)
 
     def save(self, folder: str | Path) -> None:
         """Write prompts and record into a run folder, for `load_classifier` and every command that takes a run.

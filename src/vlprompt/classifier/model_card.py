@@ -88,10 +88,7 @@ def _calibration(record: RunRecord) -> list[str]:
     found = record.calibration
     if found is None:
         return []
-    return [
-        f"Logits are divided by a temperature of {found.temperature:.2f}, fitted on {found.images} held-out images, "
-        f"whose calibration error it changes from {found.error_before:.1f} to {found.error_after:.1f}."
-    ]
+    return [f"Logits are divided by a temperature: {found.about}."]
 
 
 def _usage(source: str) -> str:

@@ -144,6 +144,8 @@ def tune(
     elif not quiet:
         from vlprompt.results.summary import print_metrics
 
+        if record.learning:
+            print(record.learning.about)
         if record.metrics:
             print_metrics(record.metrics, title=f"{config.method.name} on {data}")
         print(f"run: {folder}   next: vlprompt predict {folder} IMAGES...")

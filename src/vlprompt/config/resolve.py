@@ -56,6 +56,8 @@ def resolve_config(
     given = {key: value for key, value in settings.items() if value is not None or key.startswith("method.")}
     method, protocol = given.pop("method.name", method), given.pop("protocol", protocol)
     recipe = given.pop("recipe", recipe) or PAPER
+    if "optim.epochs" in given:
+        given.setdefault("optim.min_steps", 0)  # epochs that were asked for are not raised
     dataset = Path(str(given.get("data.source", ""))).name
     values = _recipe_values(method, protocol, recipe_for(recipe, dataset))
     config = _config(values, given)

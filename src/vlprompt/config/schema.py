@@ -6,6 +6,7 @@ are stored unvalidated here, and `config.resolve` validates them.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -109,6 +110,12 @@ class OptimConfig(Section):
         description="Passes over the shots; the prompts of the last epoch are kept. May be a mapping from numbers "
         "of shots: {1: 50, 2: 100, 8: 200} means 100 epochs for 2 to 7 shots.",
     )
+    min_steps: int = Field(
+        0,
+        ge=0,
+        description="Smallest number of optimizer steps: a dataset with few images gets more epochs. 0 if `epochs` is "
+        "set and this is not.",
+    )
     batch_size: int = Field(32, ge=1, description="Images per step. A smaller last batch is dropped.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
     eps: float = Field(1e-8, gt=0, description="Term added to AdamW's denominator for numerical stability.")
@@ -193,6 +200,13 @@ class RunConfig(Section):
         options = {"template": template, **self.method.options}
         return self.model_copy(update={"method": MethodConfig(name=self.method.name, **options)})
 
+    def with_min_steps(self, images: int) -> "RunConfig":
+        """Return the configuration with enough epochs over `images` training images for `optim.min_steps`."""
+        epochs = math.ceil(self.optim.min_steps / steps_per_epoch(images, self.optim.batch_size))
+        if epochs <= self.optim.epochs:
+            return self
+        return self.model_copy(update={"optim": self.optim.model_copy(update={"epochs": epochs})})
+
     def result_hash(self, weight_hash: str, shots_hash: str, tests: Mapping[str, str] | None = None) -> str:
         """Return a SHA-256 hash of everything that determines the result.
 
@@ -217,8 +231,14 @@ class RunConfig(Section):
 
     def _content(self) -> dict[str, Any]:
         paths = {"source", "targets", "root", "name_map"}
-        labels = {"recipe": True, "overrides": True}
+        # `min_steps` acts through the number of epochs.
+        labels = {"recipe": True, "overrides": True, "optim": {"min_steps"}}
         return self.model_dump(mode="json", exclude={"runtime": True, "backbone": {"source"}, "data": paths, **labels})
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return the number of optimizer steps of an epoch; a smaller last batch is dropped, unless it is the only one."""
+    return max(1, images // batch_size)
 
 
 def _hash(content: dict[str, Any]) -> str:

@@ -94,8 +94,9 @@ class Dataset:
         """Sample `shots` training and min(shots, 4) validation images per class.
 
         A seed selects the same images as in Dassl and CoOp. As there, sample before `subset`, since the random state
-        runs over all classes. A class with fewer images contributes all of them, which is logged. A dataset that is
-        already a sample of at most `shots` images per class is returned unchanged.
+        runs over all classes. A class with fewer images contributes all of them, which is logged. A dataset without
+        validation images takes them from the training images that were not drawn. A dataset that is already a sample
+        of at most `shots` images per class is returned unchanged.
 
         Args:
             shots: number of training images per class.
@@ -121,7 +122,9 @@ class Dataset:
             return self
         rng = random.Random(seed)
         train = sample_shots(self.train, shots, rng)
-        val = sample_shots(self.val, min(shots, MAX_VAL_SHOTS), rng)
+        drawn = set(train)
+        held_out = self.val or [item for item in self.train if item not in drawn]
+        val = sample_shots(held_out, min(shots, MAX_VAL_SHOTS), rng)
         return replace(self, train=tuple(train), val=tuple(val), drawn=(shots, seed))
 
     def short_of(self, shots: int) -> dict[str, int]:

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from vlprompt.config.schema import RunConfig
+from vlprompt.config.schema import RunConfig, steps_per_epoch
+from vlprompt.data.dataset import Item
+from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.task import Task, open_task
 from vlprompt.methods.base import Method
-from vlprompt.runs.record import Calibration, RunRecord, read_record
+from vlprompt.methods.shots import frozen_features
+from vlprompt.runs.record import Calibration, Learning, RunRecord, read_record
 from vlprompt.runs.state import FILE, load_prompts, read_progress, save_prompts
 from vlprompt.training.calibration import calibrate
 from vlprompt.training.evaluation import predict_logits
@@ -23,9 +28,11 @@ from vlprompt.training.fit import fit
 from vlprompt.training.inputs import evaluation_inputs, training_inputs
 from vlprompt.training.memory import peak_memory_mb
 from vlprompt.utils.processes import Child, Message
-from vlprompt.utils.progress import Relay, Reporter
+from vlprompt.utils.progress import Bar, Relay, Reporter
 
 logger = logging.getLogger(__name__)
+
+MEASURED_SHOTS = 1000  # more would take long on a CPU and tell no more
 
 
 def train(
@@ -62,18 +69,84 @@ def train(
     return seconds
 
 
-def held_out(task: Task, method: Method[Any], reporter: Reporter) -> Calibration | None:
-    """Fit a temperature on the held-out images; None without held-out images, or if training diverged."""
-    shots, runtime = task.shots, task.config.runtime
-    if not shots.val:
-        return None
-    inputs = evaluation_inputs(method, shots.val, shots.root, task.config, reporter, frozen=False)
+def fit_temperatures(
+    task: Task, method: Method[Any], reporter: Reporter
+) -> tuple[Calibration | None, Calibration | None]:
+    """Fit the temperatures of the method and of the frozen model on the held-out images.
+
+    Returns:
+        the two fits; None without held-out images, or where logits are not finite.
+    """
+    items = task.shots.val
+    if not items:
+        logger.info("no held-out images: probabilities are not calibrated, and nothing is selected on images")
+        return None, None
+    labels = torch.tensor([item.label for item in items])
     with reporter.bar("calibrate") as bar:
-        logits = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
+        tuned = _logits(task, method, items, reporter, bar)
+    frozen = _zero_shot_logits(task, method, items, reporter)
+    return _calibrated(tuned, labels), None if frozen is None else _calibrated(frozen, labels)
+
+
+def measure_learning(task: Task, method: Method[Any], epochs: int, reporter: Reporter) -> Learning | None:
+    """Compare a trained method with the frozen model on the shots, or on an evenly spaced sample of many shots.
+
+    Returns:
+        the measurements; None where the frozen model cannot encode the class names, or training diverged.
+    """
+    shots, batch_size = task.shots.train, task.config.optim.batch_size
+    items = tuple(shots[place] for place in spaced(len(shots), MEASURED_SHOTS))
+    frozen = _zero_shot_logits(task, method, items, reporter)
+    with reporter.bar("measure") as bar:
+        tuned = _logits(task, method, items, reporter, bar)
+    if frozen is None or not tuned.isfinite().all():
+        return None
+    labels = torch.tensor([item.label for item in items])
+
+    def loss(logits: Tensor) -> float:
+        return round(cross_entropy(logits.double(), labels).item(), 6)
+
+    def accuracy(logits: Tensor) -> float:
+        return round(100 * (logits.argmax(1) == labels).float().mean().item(), 4)
+
+    return Learning(
+        steps=epochs * steps_per_epoch(len(shots), batch_size),
+        images=len(items),
+        classes=len(task.shots.class_names),
+        loss=loss(tuned),
+        accuracy=accuracy(tuned),
+        zero_shot_loss=loss(frozen),
+        zero_shot_accuracy=accuracy(frozen),
+    )
+
+
+def _logits(task: Task, method: Method[Any], items: tuple[Item, ...], reporter: Reporter, bar: Bar) -> Tensor:
+    """Return the method's logits (N, C) of images of the shots."""
+    runtime = task.config.runtime
+    inputs = evaluation_inputs(method, items, task.shots.root, task.config, reporter, frozen=False)
+    return predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
+
+
+@torch.no_grad()
+def _zero_shot_logits(
+    task: Task, method: Method[Any], items: tuple[Item, ...], reporter: Reporter
+) -> Tensor | None:
+    """Return the frozen model's logits (N, C); None if a class name is too long for the hand-crafted prompt."""
+    try:
+        text_features = method.backbone.template_features(method.options.template_list, method.class_names)
+    except VLPromptError:
+        return None
+    inputs = evaluation_inputs(method, items, task.shots.root, task.config, reporter, frozen=True)
+    features, _ = frozen_features(method.backbone, inputs)
+    return (method.backbone.logit_scale.exp() * features @ text_features.to(features).T).float().cpu()
+
+
+def _calibrated(logits: Tensor, labels: Tensor) -> Calibration | None:
     # The linear probe's logits are -inf for a class without training images; any other non-finite value is divergence.
     if logits.isnan().any() or logits.isposinf().any():
         return None
-    return calibrate(logits, torch.tensor([item.label for item in shots.val]))
+    known = logits.gather(1, labels[:, None])[:, 0].isfinite()
+    return calibrate(logits[known], labels[known]) if known.any() else None
 
 
 def _prepare(task: Task, method: Method[Any], reporter: Reporter) -> dict[str, float]:

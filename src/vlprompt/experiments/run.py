@@ -1,6 +1,7 @@
 """Run an experiment from its configuration, and evaluate the resulting run folder."""
 
 import io
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from vlprompt.data.loading import DATASETS
 from vlprompt.data.readers.split_file import write_split
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import run_tests, summarize
-from vlprompt.experiments.learning import held_out, train
+from vlprompt.experiments.learning import fit_temperatures, measure_learning, train
 from vlprompt.experiments.task import Task, load_pool, load_targets, on_data, open_task
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import PREDICTIONS, RunRecord, SplitRecord, now, read_record
@@ -27,6 +28,8 @@ from vlprompt.runs.state import FILE, PROMPTS, backbone_record, load_prompts, re
 from vlprompt.training.memory import peak_memory_mb, reset_peak_memory
 from vlprompt.utils.files import atomic_write, is_free, leftovers, remove_leftovers
 from vlprompt.utils.progress import Reporter
+
+logger = logging.getLogger(__name__)
 
 # Files of a run folder.
 FILES = ("run.json", "split.jsonl", PROMPTS, FILE, PREDICTIONS)
@@ -100,8 +103,11 @@ def run_experiment(
             seconds = train(task, method, record, folder, reporter, resume=resume)
         else:
             seconds = _copy_prompts(prompts_from, learned, method, record, folder)
-        record.calibration = held_out(task, method, reporter)
         begun = time.monotonic()
+        if record.history and learned is None:
+            record.learning = measure_learning(task, method, len(record.history), reporter)
+            _warn_of_learning(record)
+        record.calibration, record.zero_shot_calibration = fit_temperatures(task, method, reporter)
         predictions = run_tests(task.config, task.dataset, task.targets, method, reporter)
         seconds["test"] = time.monotonic() - begun
     except KeyboardInterrupt:
@@ -189,8 +195,22 @@ def _copy_prompts(
     load_prompts(other, method)
     save_prompts(folder, method)
     record.prompts_from = Path(os.path.relpath(other, folder)).as_posix()
-    record.history, record.trainable_parameters = learned.history, learned.trainable_parameters
+    record.history, record.learning = learned.history, learned.learning
+    record.trainable_parameters = learned.trainable_parameters
     return {part: seconds for part, seconds in learned.timings.items() if part != "test"}
+
+
+def _warn_of_learning(record: RunRecord) -> None:
+    """Warn if the training came to nothing, even on the images that it saw."""
+    found = record.learning
+    if found is not None and found.problem is not None:
+        logger.warning(
+            "hardly anything was learned: after %d steps the loss on the shots is %.2f, %s; raise optim.epochs or "
+            "optim.lr",
+            found.steps,
+            found.loss,
+            found.problem,
+        )
 
 
 def _check_outside(folder: Path, source: str) -> None:

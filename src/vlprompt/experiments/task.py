@@ -48,7 +48,7 @@ class Task:
         """Return the task with another configuration for the same images, such as another method."""
         data = config.data.model_copy(update={"targets": self.config.data.targets})
         config = config.model_copy(update={"data": data})
-        return replace(self, config=config.with_template(self.pool.template))
+        return replace(self, config=_complete(config, self.pool, self.shots))
 
     @property
     def result_hash(self) -> str:
@@ -113,7 +113,7 @@ def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mappin
     shots = drawn.subset(PROTOCOLS[config.protocol].train)
     if targets and not data.targets:
         config = config.model_copy(update={"data": data.model_copy(update={"targets": pool.shifted})})
-    return Task(config.with_template(pool.template), backbone, pool, drawn, shots, targets, tests)
+    return Task(_complete(config, pool, shots), backbone, pool, drawn, shots, targets, tests)
 
 
 def open_tasks(configs: Iterable[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> Iterator[Task]:
@@ -136,6 +136,11 @@ def open_tasks(configs: Iterable[RunConfig], backbone: Backbone, pools: dict[str
         else:
             task = task.with_config(config)
         yield task
+
+
+def _complete(config: RunConfig, pool: Dataset, shots: Dataset) -> RunConfig:
+    """Fill in what depends on the data: the template, and the number of epochs."""
+    return config.with_template(pool.template).with_min_steps(len(shots.train))
 
 
 def load_pool(data: DataConfig, source: str | None = None) -> Dataset:

@@ -135,6 +135,11 @@ def _table_legend(table: Table) -> list[str]:
         f"{dataset}: {count} class{'es have' if count > 1 else ' has'} fewer training images than shots; all are used."
         for dataset, count in table.short.items()
     ]
+    sentences += [
+        f"{dataset}, {method}: {count} run{'s' * (count > 1)} hardly learned anything; on the shots the loss is no better "
+        "than guessing or zero-shot."
+        for (dataset, method), count in table.unlearned.items()
+    ]
     sources = dict.fromkeys(value.printed.source for value in values if value.printed)
     if sources:
         where = "; ".join(sources)

@@ -57,11 +57,12 @@ def print_record(record: RunRecord, run: Path) -> None:
         _print_wrapped(f"last epoch: {losses}, training accuracy {last.accuracy:.1%}, {speed}")
     if record.timings:
         print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in record.timings.items()))
-    if found := record.calibration:
-        _print_wrapped(
-            f"temperature {found.temperature:.2f}: calibration error of {found.images} held-out images "
-            f"{found.error_before:.1f}% before, {found.error_after:.1f}% after"
-        )
+    if record.learning:
+        _print_wrapped(record.learning.about)
+        if record.learning.problem:
+            _print_wrapped(f"hardly anything was learned: the loss is {record.learning.problem}")
+    if record.calibration:
+        _print_wrapped(f"temperature {record.calibration.about}")
     if record.metrics:
         print_metrics(record.metrics, title="metrics")
 

@@ -1,5 +1,6 @@
 """Build tables from run records: group runs into cells, and compute their values."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -74,6 +75,7 @@ class Table:
         columns: Columns in display order.
         rows: Rows in display order.
         short: Number of classes with fewer training images than shots, for each dataset that has such classes.
+        unlearned: Number of runs that hardly learned anything, for each (dataset, method) that has such runs.
     """
 
     conditions: Conditions
@@ -81,6 +83,7 @@ class Table:
     columns: list[Column]
     rows: list[MethodRow]
     short: dict[str, int]
+    unlearned: dict[tuple[str, str], int]
 
     @property
     def datasets(self) -> list[str]:
@@ -115,7 +118,10 @@ def make_tables(runs: Iterable[Run], *, intervals: bool = False, metric: str = "
             rows += [_averages(conditions, rows, method, datasets, columns, metric) for method in methods]
         short = {name: max(len(run.record.split.short) for run in found if run.dataset == name) for name in datasets}
         short = {name: count for name, count in short.items() if count}
-        tables.append(Table(conditions, metric, columns, rows, short))
+        unlearned = Counter(
+            (run.dataset, run.method) for run in found if run.record.learning and run.record.learning.problem
+        )
+        tables.append(Table(conditions, metric, columns, rows, short, unlearned))
     return tables
 
 

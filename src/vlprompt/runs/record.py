@@ -4,6 +4,7 @@ Reading a record imports neither torch nor the methods.
 """
 
 import json
+import math
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -96,6 +97,54 @@ class Calibration(BaseModel):
     error_before: float
     error_after: float
 
+    @property
+    def about(self) -> str:
+        """The temperature and what it does to the held-out images, in one clause."""
+        images = f"{self.images} held-out images"
+        if self.temperature == 1:
+            return f"1, since {images} are no evidence for another"
+        errors = f"{self.error_before:.1f} to {self.error_after:.1f}%"
+        return f"{self.temperature:.2f}, fitted on {images}, whose calibration error changes from {errors}"
+
+
+class Learning(BaseModel):
+    """What a training came to, measured on the shots under the test transform, next to the frozen model.
+
+    Losses are mean cross-entropies; guessing has a loss of ln C. Accuracies are percentages.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    steps: int = Field(ge=0, description="Number of optimizer steps.")
+    images: int = Field(ge=0, description="Number of measured shots: all, or an evenly spaced sample of many.")
+    classes: int = Field(ge=1, description="Number of learned classes, C.")
+    loss: float
+    accuracy: float = Field(ge=0, le=100)
+    zero_shot_loss: float
+    zero_shot_accuracy: float = Field(ge=0, le=100)
+
+    @property
+    def guessing(self) -> float:
+        """Loss of guessing, ln C."""
+        return math.log(self.classes)
+
+    @property
+    def about(self) -> str:
+        """Steps, losses and accuracies in one line."""
+        return (
+            f"{self.steps:,} steps; on the shots loss {self.loss:.2f} (zero-shot {self.zero_shot_loss:.2f}, guessing "
+            f"{self.guessing:.2f}), accuracy {self.accuracy:.1f}% (zero-shot {self.zero_shot_accuracy:.1f}%)"
+        )
+
+    @property
+    def problem(self) -> str | None:
+        """Why the prompts are of no use even on the shots, or None if they are better than guessing and zero-shot."""
+        if self.loss >= self.guessing:
+            return f"no better than guessing among {self.classes} classes, ln {self.classes} = {self.guessing:.2f}"
+        if self.loss >= self.zero_shot_loss and self.accuracy <= self.zero_shot_accuracy:
+            return f"no better than zero-shot, {self.zero_shot_loss:.2f}"
+        return None
+
 
 class Epoch(BaseModel):
     """One epoch of a training history. Losses and accuracy (0 to 1) are means over the epoch's training images."""
@@ -133,7 +182,11 @@ class RunRecord(BaseModel):
     trainable_parameters: int
     history: list[Epoch] = []
     metrics: dict[str, Any] = {}
+    learning: Learning | None = Field(None, description="What the training came to; None if nothing was trained.")
     calibration: Calibration | None = None
+    zero_shot_calibration: Calibration | None = Field(
+        None, description="Temperature of the frozen model, which the classifier is compared with, by the same rule."
+    )
     prompts_hash: str | None = Field(
         None, description="SHA-256 of the prompts file of a saved classifier; None for other runs."
     )

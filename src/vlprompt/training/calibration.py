@@ -1,7 +1,8 @@
 """Temperature scaling of probabilities, fitted on held-out images."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import chi2
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_calibration_error
@@ -9,15 +10,17 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from vlprompt.runs.record import TEMPERATURE_LIMIT, Calibration
 
 BINS = 15
-# Standard deviation of the prior on log T. Without a prior, a few images that are all correct would give a temperature
-# of 0 and certain predictions. It is centered on 1, CLIP's own temperature, and many images outweigh it.
-PRIOR_STD = 0.5
+# Temperatures whose log-likelihood is at most this much below the maximum are not ruled out: the likelihood-ratio
+# interval of 95% confidence.
+EVIDENCE = float(chi2.ppf(0.95, df=1)) / 2  # 1.92
 
 
 def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
-    """Fit a temperature to held-out images (Guo et al., ICML 2017, section 4.2), between 1/20 and 20.
+    """Fit a temperature to held-out images, as far from 1 as they are evidence for, between 1/20 and 20.
 
-    The fit is maximum a posteriori with the prior log T ~ N(0, 0.5^2).
+    The temperature that fits best (Guo et al., ICML 2017, section 4.2) follows the chance of a few images, and can make
+    probabilities worse on others. This one is the closest to 1 in the 95% confidence interval of the best one, which
+    narrows as images are added. It stays 1 where the interval includes 1.
 
     Args:
         logits: logits of held-out images, tensor with shape (N, C).
@@ -34,11 +37,14 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
     def error(temperature: float) -> float:
         return expected_error((logits / temperature).softmax(-1), labels)
 
-    def negative_log_posterior(log: float) -> float:
-        return len(labels) * loss(float(np.exp(log))) + log**2 / (2 * PRIOR_STD**2)
+    def total(log: float) -> float:
+        return len(labels) * loss(float(np.exp(log)))
 
-    found = minimize_scalar(negative_log_posterior, bounds=(-np.log(TEMPERATURE_LIMIT), np.log(TEMPERATURE_LIMIT)))
-    temperature = float(np.exp(found.x))
+    limit = float(np.log(TEMPERATURE_LIMIT))
+    best = minimize_scalar(total, bounds=(-limit, limit))
+    ruled_out = best.fun + EVIDENCE
+    log = float(brentq(lambda at: total(at) - ruled_out, 0.0, best.x)) if total(0.0) > ruled_out else 0.0
+    temperature = float(np.exp(log))
     return Calibration(
         temperature=temperature,
         images=len(labels),
