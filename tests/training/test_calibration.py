@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools.calibration import best_fit, changes
 
 from vlprompt.runs.record import TEMPERATURE_LIMIT
 from vlprompt.training.calibration import calibrate, expected_error
-from tools.calibration import best_fit, changes
 
 
 def drawn(count: int, temperature: float, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

@@ -133,7 +133,7 @@ class OptimConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """Execution settings. They change the speed of a run, never its result."""
+    """Execution settings. They change the speed of a run; its result only by the rounding of sums."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     devices: int = Field(1, ge=1, description="Number of devices to train on; they share every batch.")
@@ -230,10 +230,17 @@ class RunConfig(Section):
         return _hash(content)
 
     def _content(self) -> dict[str, Any]:
-        paths = {"source", "targets", "root", "name_map"}
-        # `min_steps` acts through the number of epochs.
-        labels = {"recipe": True, "overrides": True, "optim": {"min_steps"}}
-        return self.model_dump(mode="json", exclude={"runtime": True, "backbone": {"source"}, "data": paths, **labels})
+        return self.model_dump(
+            mode="json",
+            exclude={
+                "recipe": True,
+                "overrides": True,
+                "runtime": True,
+                "backbone": {"source"},
+                "data": {"source", "targets", "root", "name_map"},
+                "optim": {"min_steps"},  # acts through the number of epochs
+            },
+        )
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

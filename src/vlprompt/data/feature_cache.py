@@ -77,6 +77,16 @@ def cached(shelf: str, names: Sequence[bytes], compute: Compute, progress: Progr
     return table.features(names)
 
 
+def stored(shelf: str) -> set[bytes]:
+    """Return the names of all entries in the cache; `shelf` as in `cached`."""
+    names: set[bytes] = set()
+    for path in (cache_dir() / "features" / _hash(shelf.encode())).glob("*.safetensors"):
+        # An exception: it was evicted meanwhile, or is damaged, which `cached` reports.
+        with suppress(Exception), safe_open(path, "pt") as file:
+            names.update(_split(file.get_tensor("names")))
+    return names
+
+
 class _Collected:
     """Features of entries, collected from shards and from the encoder."""
 

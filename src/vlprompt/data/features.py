@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from vlprompt.data.feature_cache import cached, entry_name
+from vlprompt.data.feature_cache import cached, entry_name, stored
 from vlprompt.data.file_facts import content_hashes
 from vlprompt.data.image_set import EpochDataset, ImageSet
 from vlprompt.data.transforms import FixedTransform
@@ -70,7 +70,7 @@ def encode_features(
     Raises:
         ImageError: an image cannot be read.
     """
-    entries = [(view, index) for view in range(views) for index in range(len(image_set))]
+    entries = _entries(image_set, views)
 
     def compute(positions: Sequence[int]) -> Iterator[Tensor]:
         return _encode(image_set, encode, [entries[position] for position in positions], batch_size, workers)
@@ -84,11 +84,38 @@ def encode_features(
                 progress(sum(map(len, batches)), len(entries))
             features = torch.cat(batches)  # (V N, D)
         else:
-            features = cached(f"{key} {image_set.transform}", _names(image_set, entries), compute, progress)
+            features = cached(_shelf(key, image_set), _names(image_set, entries), compute, progress)
     finally:
         image_set.set_epoch(epoch)
     by_view = features.view(views, len(image_set), -1)
     return FeatureSet(by_view.transpose(0, 1).contiguous(), image_set.labels, image_set.seed)
+
+
+def features_to_encode(image_set: ImageSet, *, views: int, key: str, known: dict[str, set[bytes]]) -> set[bytes]:
+    """Return the cache's names of the features that `encode_features` would have to compute.
+
+    Args:
+        image_set: images with their transform.
+        views: number of views.
+        key: identifies the encoder in the cache.
+        known: names that the cache holds, by shelf; filled in here, so that many calls read the cache once.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    shelf = _shelf(key, image_set)
+    if shelf not in known:
+        known[shelf] = stored(shelf)
+    return set(_names(image_set, _entries(image_set, views))) - known[shelf]
+
+
+def _shelf(key: str, image_set: ImageSet) -> str:
+    return f"{key} {image_set.transform}"
+
+
+def _entries(image_set: ImageSet, views: int) -> list[tuple[int, int]]:
+    """Return all (view, index), in the order of views."""
+    return [(view, index) for view in range(views) for index in range(len(image_set))]
 
 
 @torch.no_grad()

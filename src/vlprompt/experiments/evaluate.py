@@ -1,5 +1,6 @@
 """Evaluate a method on all tests of a protocol, encoding every image once."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,7 +34,12 @@ def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Datase
 
 
 def run_tests(
-    config: RunConfig, dataset: Dataset, targets: Mapping[str, Dataset], method: Method[Any], reporter: Reporter
+    config: RunConfig,
+    dataset: Dataset,
+    targets: Mapping[str, Dataset],
+    method: Method[Any],
+    reporter: Reporter,
+    seconds: dict[str, float] | None = None,
 ) -> dict[str, Predictions]:
     """Run all tests of the protocol. The method's own classes are restored afterwards.
 
@@ -46,13 +52,16 @@ def run_tests(
         targets: other datasets, by the names of their tests.
         method: tuned method.
         reporter: shows progress.
+        seconds: gets the seconds of encoding frozen features added to "encode", and the others to "test".
 
     Returns:
         the predictions, by the test's name.
     """
     predictions = {}
+    seconds = {} if seconds is None else seconds
     for tested, tests in _by_dataset(config.protocol, dataset, targets):
-        logits = _logits(config, tested, method, reporter, f"test {tested.name}" if targets else "test")  # (N, C)
+        title = f"test {tested.name}" if targets else "test"
+        logits = _logits(config, tested, method, reporter, title, seconds)  # (N, C)
         for name, test in tests.items():
             images, classes = test.labels(len(tested.class_names))
             rows = [number for number, item in enumerate(tested.test) if item.label in images]
@@ -80,6 +89,12 @@ def new_names(method: Method[Any], dataset: Dataset) -> tuple[str, ...]:
     return () if set(dataset.class_names) <= set(method.class_names) else dataset.class_names
 
 
+def add_seconds(seconds: dict[str, float], **spent: float) -> None:
+    """Add seconds by kind of work."""
+    for part, value in spent.items():
+        seconds[part] = seconds.get(part, 0.0) + value
+
+
 def _by_dataset(
     protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]
 ) -> Iterator[tuple[Dataset, dict[str, Evaluation]]]:
@@ -89,15 +104,25 @@ def _by_dataset(
         yield target, {name: Evaluation()}
 
 
-def _logits(config: RunConfig, dataset: Dataset, method: Method[Any], reporter: Reporter, title: str) -> Tensor:
+def _logits(
+    config: RunConfig,
+    dataset: Dataset,
+    method: Method[Any],
+    reporter: Reporter,
+    title: str,
+    seconds: dict[str, float],
+) -> Tensor:
     """Return the logits (N, C) of all test images among all classes of the dataset."""
+    begun = time.monotonic()
     runtime, before, names = config.runtime, method.class_names, new_names(method, dataset)
     if names:
         method.set_class_names(names)
     inputs = evaluation_inputs(method, dataset.test, dataset.root, config, reporter, frozen=False)
+    encoded = time.monotonic()
     with reporter.bar(title) as bar:
         logits = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
     logits = logits[:, [method.class_names.index(name) for name in dataset.class_names]]
     if names:
         method.set_class_names(before)
+    add_seconds(seconds, encode=encoded - begun, test=time.monotonic() - encoded)
     return logits

@@ -14,7 +14,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.experiments.engines.engine import Engine, Job
 from vlprompt.experiments.engines.local import InProcess
 from vlprompt.experiments.engines.worker import Worker
-from vlprompt.experiments.rehearsal import Pace, mean_pace, rehearse
+from vlprompt.experiments.rehearsal import Features, Pace, encoding_pace, mean_pace, rehearse
 from vlprompt.experiments.task import open_tasks
 from vlprompt.runs.record import RunRecord, read_record
 from vlprompt.utils.locks import Lock, holder, try_lock
@@ -32,7 +32,8 @@ class Cell:
         config: resolved configuration.
         folder: run folder.
         work: training images times epochs, which training time is assumed to be proportional to.
-        tested: number of test images, which test time is assumed to be proportional to.
+        tested: number of evaluated images, which test time is assumed to be proportional to.
+        features: sets of frozen features that the run reads; see `Features`.
         plan: record with status "planned".
         prompts_from: folder of a finished run with the same training, whose prompts can be copied.
     """
@@ -44,6 +45,7 @@ class Cell:
     folder: Path
     work: int
     tested: int
+    features: list[str]
     plan: RunRecord
     prompts_from: Path | None = None
 
@@ -58,13 +60,17 @@ class Grid:
         pools: datasets of all cells, including targets, by source.
         records: records of cells that have started, by folder. Unfinished ones are continued.
         paces: measured paces of methods without a finished cell, by method label.
+        features: sets of frozen features that the cells share.
+        encoding: measured seconds to encode one feature, by dataset.
     """
 
     cells: list[Cell]
     backbone: Backbone
     pools: dict[str, Dataset]
+    features: Features
     records: dict[Path, RunRecord] = field(default_factory=dict)
     paces: dict[str, Pace] = field(default_factory=dict)
+    encoding: dict[str, float] = field(default_factory=dict)
 
     @property
     def finished(self) -> list[Cell]:
@@ -145,24 +151,33 @@ class Grid:
         return failed
 
     def rehearse(self, reporter: Reporter) -> None:
-        """Measure the pace of each method without a finished cell, on one batch of its first cell."""
+        """Measure the pace of each method without a finished cell, on one batch of its first cell, and of encoding."""
         known = {cell.method for cell in self.finished}
         first: dict[str, Cell] = {}
-        for cell in self.cells:
+        reading: dict[str, Cell] = {}  # first cell of each dataset with features to encode
+        for cell in self.unfinished:
             if cell.method not in known and cell.prompts_from is None:
                 first.setdefault(cell.method, cell)
-        if not first:
+            if any(self.features.missing[name] for name in cell.features):
+                reading.setdefault(cell.dataset, cell)
+        cells = [*reading.values(), *first.values()]
+        if not cells:
             return
-        tasks = open_tasks([cell.config for cell in first.values()], self.backbone, self.pools)
         with reporter.bar("measure") as bar:
-            for number, (method, task) in enumerate(zip(first, tasks, strict=True)):
-                bar(number, len(first), method)
-                self.paces[method] = rehearse(task)
+            tasks = open_tasks([cell.config for cell in cells], self.backbone, self.pools)
+            for number, (cell, task) in enumerate(zip(cells, tasks, strict=True)):
+                if number < len(reading):
+                    bar(number, len(cells), cell.dataset)
+                    self.encoding[cell.dataset] = encoding_pace(task)
+                else:
+                    bar(number, len(cells), cell.method)
+                    self.paces[cell.method] = rehearse(task)
 
     def seconds_left(self, cells: list[Cell] | None = None) -> float | None:
         """Estimate the seconds that cells take, from finished cells and rehearsals; None if nothing was measured.
 
-        A method without measurements is assumed to be as fast as the average. By default, all unfinished cells count.
+        A method without measurements is assumed to be as fast as the average. Frozen features that several cells read
+        are encoded once. By default, all unfinished cells count.
         """
         cells = self.unfinished if cells is None else cells
         if not cells:
@@ -177,7 +192,11 @@ class Grid:
             return None
         average = mean_pace(list(paces.values()))
         left = 0.0
+        encoded = {name for cell in self.finished for name in cell.features}
         for cell in cells:
+            pending = dict.fromkeys(name for name in cell.features if name not in encoded)
+            encoded.update(pending)
+            left += self.encoding.get(cell.dataset, 0.0) * sum(self.features.missing[name] for name in pending)
             pace = paces.get(cell.method, average)
             left += pace.names + pace.test * cell.tested + (0 if cell.prompts_from else pace.train * cell.work)
         return left

@@ -6,6 +6,7 @@ import queue
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vlprompt.config.schema import RunConfig, steps_per_epoch
 from vlprompt.data.dataset import Item
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
+from vlprompt.experiments.evaluate import add_seconds
 from vlprompt.experiments.task import Task, open_task
 from vlprompt.methods.base import Method
 from vlprompt.methods.shots import frozen_features
@@ -28,7 +30,7 @@ from vlprompt.training.fit import fit
 from vlprompt.training.inputs import evaluation_inputs, training_inputs
 from vlprompt.training.memory import peak_memory_mb
 from vlprompt.utils.processes import Child, Message
-from vlprompt.utils.progress import Bar, Relay, Reporter
+from vlprompt.utils.progress import Relay, Reporter
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +72,15 @@ def train(
 
 
 def fit_temperatures(
-    task: Task, method: Method[Any], reporter: Reporter
+    task: Task, method: Method[Any], reporter: Reporter, seconds: dict[str, float]
 ) -> tuple[Calibration | None, Calibration | None]:
     """Fit the temperatures of the method and of the frozen model on the held-out images.
+
+    Args:
+        task: the run.
+        method: trained method.
+        reporter: shows progress.
+        seconds: seconds spent by kind of work; updated.
 
     Returns:
         the two fits; None without held-out images, or where logits are not finite.
@@ -82,24 +90,32 @@ def fit_temperatures(
         logger.info("no held-out images: probabilities are not calibrated, and nothing is selected on images")
         return None, None
     labels = torch.tensor([item.label for item in items])
-    with reporter.bar("calibrate") as bar:
-        tuned = _logits(task, method, items, reporter, bar)
-    frozen = _zero_shot_logits(task, method, items, reporter)
+    tuned, frozen = _both_logits("calibrate", task, method, items, reporter, seconds)
     return _calibrated(tuned, labels), None if frozen is None else _calibrated(frozen, labels)
 
 
-def measure_learning(task: Task, method: Method[Any], epochs: int, reporter: Reporter) -> Learning | None:
+def measure_learning(
+    task: Task, method: Method[Any], epochs: int, reporter: Reporter, seconds: dict[str, float]
+) -> Learning | None:
     """Compare a trained method with the frozen model on the shots, or on an evenly spaced sample of many shots.
+
+    Args:
+        task: the run.
+        method: trained method.
+        epochs: number of epochs that it was trained for.
+        reporter: shows progress.
+        seconds: seconds spent by kind of work; updated.
 
     Returns:
         the measurements; None where the frozen model cannot encode the class names, or training diverged.
     """
     shots, batch_size = task.shots.train, task.config.optim.batch_size
     items = tuple(shots[place] for place in spaced(len(shots), MEASURED_SHOTS))
-    frozen = _zero_shot_logits(task, method, items, reporter)
-    with reporter.bar("measure") as bar:
-        tuned = _logits(task, method, items, reporter, bar)
-    if frozen is None or not tuned.isfinite().all():
+    tuned, frozen = _both_logits("measure", task, method, items, reporter, seconds)
+    if not tuned.isfinite().all():
+        logger.warning("training diverged, so that no class has a probability; tune again with a lower optim.lr")
+        return None
+    if frozen is None:
         return None
     labels = torch.tensor([item.label for item in items])
 
@@ -120,25 +136,33 @@ def measure_learning(task: Task, method: Method[Any], epochs: int, reporter: Rep
     )
 
 
-def _logits(task: Task, method: Method[Any], items: tuple[Item, ...], reporter: Reporter, bar: Bar) -> Tensor:
-    """Return the method's logits (N, C) of images of the shots."""
-    runtime = task.config.runtime
-    inputs = evaluation_inputs(method, items, task.shots.root, task.config, reporter, frozen=False)
-    return predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
-
-
 @torch.no_grad()
-def _zero_shot_logits(
-    task: Task, method: Method[Any], items: tuple[Item, ...], reporter: Reporter
-) -> Tensor | None:
-    """Return the frozen model's logits (N, C); None if a class name is too long for the hand-crafted prompt."""
-    try:
-        text_features = method.backbone.template_features(method.options.template_list, method.class_names)
-    except VLPromptError:
-        return None
-    inputs = evaluation_inputs(method, items, task.shots.root, task.config, reporter, frozen=True)
-    features, _ = frozen_features(method.backbone, inputs)
-    return (method.backbone.logit_scale.exp() * features @ text_features.to(features).T).float().cpu()
+def _both_logits(
+    title: str,
+    task: Task,
+    method: Method[Any],
+    items: tuple[Item, ...],
+    reporter: Reporter,
+    seconds: dict[str, float],
+) -> tuple[Tensor, Tensor | None]:
+    """Return the logits (N, C) of the method and of the frozen model on images of the shots.
+
+    Those of the frozen model are None if a class name is too long for the hand-crafted prompt.
+    """
+    config, root, backbone, begun = task.config, task.shots.root, method.backbone, time.monotonic()
+    inputs = evaluation_inputs(method, items, root, config, reporter, frozen=False)
+    frozen_inputs = evaluation_inputs(method, items, root, config, reporter, frozen=True)
+    encoded = time.monotonic()
+    with reporter.bar(title) as bar:
+        runtime = config.runtime
+        tuned = predict_logits(method, inputs, batch_size=runtime.eval_batch_size, workers=runtime.workers, bar=bar)
+    frozen = None
+    with suppress(VLPromptError):
+        text_features = backbone.template_features(method.options.template_list, method.class_names)
+        features, _ = frozen_features(backbone, frozen_inputs)
+        frozen = (backbone.logit_scale.exp() * features @ text_features.to(features).T).float().cpu()
+    add_seconds(seconds, encode=encoded - begun, test=time.monotonic() - encoded)
+    return tuned, frozen
 
 
 def _calibrated(logits: Tensor, labels: Tensor) -> Calibration | None:
@@ -171,7 +195,9 @@ def _learn(
     *,
     resume: bool,
 ) -> None:
+    begun = time.monotonic()
     inputs = training_inputs(method, task.shots.train, task.shots.root, task.config, reporter)
+    add_seconds(seconds, encode=time.monotonic() - begun)
     with reporter.bar("train") as bar:
         fit(
             method,

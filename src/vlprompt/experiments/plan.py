@@ -13,6 +13,7 @@ from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.grid import Cell, Grid
+from vlprompt.experiments.rehearsal import Features
 from vlprompt.experiments.run import new_record
 from vlprompt.experiments.task import Task, load_pool, open_tasks
 from vlprompt.runs.labels import method_label
@@ -87,13 +88,16 @@ def plan_grid(
     backbone = load_backbone(first.backbone.source, first.backbone.precision, first.runtime.device)
     step = len(shots) * len(methods)  # cells of one seed and one dataset
     starts = range(0, len(datasets) * step, step)
-    _check_methods([config for start in starts for config in configs[start : start + len(methods)]], backbone, pools)
-    return _grid(configs, backbone, pools, Path(out))
+    checked = [config for start in starts for config in configs[start : start + len(methods)]]
+    adapting = _check_methods(checked, backbone, pools)
+    return _grid(configs, adapting, backbone, pools, Path(out))
 
 
-def _grid(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset], out: Path) -> Grid:
+def _grid(
+    configs: list[RunConfig], adapting: set[str], backbone: Backbone, pools: dict[str, Dataset], out: Path
+) -> Grid:
     """Create the grid of all cells, with the records of those that have started."""
-    grid, (records, _) = Grid([], backbone, pools), read_records(out)
+    grid, (records, _) = Grid([], backbone, pools, Features(backbone)), read_records(out)
     trained = {
         record.training_hash: folder
         for folder, record in records.items()
@@ -102,7 +106,8 @@ def _grid(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset
     folders: set[Path] = set()
     occupied: list[Path] = []
     for config, task in zip(configs, open_tasks(configs, backbone, pools), strict=True):
-        cell = _cell(config, task, out, trained.get(task.training_hash))
+        features = grid.features.needed(task, adapts_images=method_label(config) in adapting)
+        cell = _cell(config, task, out, features, trained.get(task.training_hash))
         if cell.folder in folders:
             raise VLPromptError(f"the grid contains {cell.label} twice; remove one of them")
         folders.add(cell.folder)
@@ -124,11 +129,18 @@ def _targets(protocol: str, source: str, datasets: Sequence[str], targets: Seque
     return None if targets is None else [target for target in targets if target != source]
 
 
-def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> None:
-    """Create and check every method before any work starts; one error names all that cannot name new classes."""
+def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> set[str]:
+    """Create and check every method before any work starts; one error names all that cannot name new classes.
+
+    Returns:
+        the labels of the methods that adapt the image tower.
+    """
     bound: list[str] = []
+    adapting = set()
     for config, task in zip(configs, open_tasks(configs, backbone, pools), strict=True):
         method = task.method()
+        if method.adapts_images:
+            adapting.add(method_label(config))
         if task.cannot_name_new(method):
             bound.append(method_label(config))
         else:
@@ -138,15 +150,18 @@ def _check_methods(configs: list[RunConfig], backbone: Backbone, pools: dict[str
             f"`methods` {', '.join(dict.fromkeys(bound))} cannot name new classes with these options, but `protocol` "
             f"{configs[0].protocol!r} tests them; leave these methods out, or use few-shot or domain-generalization"
         )
+    return adapting
 
 
-def _cell(config: RunConfig, task: Task, out: Path, prompts_from: Path | None) -> Cell:
+def _cell(config: RunConfig, task: Task, out: Path, features: list[str], prompts_from: Path | None) -> Cell:
     method, dataset, shots = method_label(config), task.dataset.name, config.data.shots
     folder = out / config.protocol / _file_name(dataset) / _file_name(method) / f"shots-{shots}" / f"seed-{config.seed}"
     label = f"{dataset}, {method}, {shots} shot{'s' * (shots > 1)}, seed {config.seed}"
-    work = len(task.shots.train) * config.optim.epochs
-    tested = len(task.dataset.test) + sum(len(target.test) for target in task.targets.values())
-    return Cell(label, dataset, method, config, folder, work, tested, new_record(task, "planned"), prompts_from)
+    shots_and_val = len(task.shots.train) + len(task.shots.val)
+    work = len(task.shots.train) * task.config.optim.epochs
+    tested = shots_and_val + sum(len(tested.test) for tested in (task.dataset, *task.targets.values()))
+    plan = new_record(task, "planned")
+    return Cell(label, dataset, method, config, folder, work, tested, features, plan, prompts_from)
 
 
 def _file_name(label: str) -> str:

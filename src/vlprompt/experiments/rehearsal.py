@@ -1,20 +1,24 @@
-"""Measure the training and test speed of a method on one batch, before a grid starts."""
+"""Measure the speed of a method on one batch, and count the features to encode, before a grid starts."""
 
 import tempfile
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from vlprompt.backbones.backbone import Backbone
 from vlprompt.data.dataset import Item
+from vlprompt.data.features import encode_features, features_to_encode
+from vlprompt.data.image_set import ImageSet
 from vlprompt.data.sampling import spaced
 from vlprompt.experiments.learning import train
 from vlprompt.experiments.run import new_record
 from vlprompt.experiments.task import Task
 from vlprompt.training.evaluation import predict_logits
-from vlprompt.training.inputs import evaluation_inputs
+from vlprompt.training.inputs import augmented, encoder_key, evaluation_inputs
 from vlprompt.utils.progress import Reporter
 
 EPOCHS = 3  # the first one warms up
+ENCODED = 8  # images to measure the pace of encoding
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def mean_pace(paces: list[Pace]) -> Pace:
 def rehearse(task: Task) -> Pace:
     """Measure a method's pace: train on one batch for a few epochs, test one batch, and discard the result.
 
-    Encoding frozen features is excluded, since all methods share the cached ones.
+    Encoding frozen features is excluded, since methods share them: see `encoding_pace`.
     """
     config, reporter = task.config, Reporter(quiet=True)
     changes = {
@@ -70,3 +74,65 @@ def rehearse(task: Task) -> Pace:
     test(tested)  # warms up
     one, all_ = test(tested[:1]), test(tested)
     return Pace(epoch / len(few.train), max(0.0, all_ - one) / len(tested), one)
+
+
+def encoding_pace(task: Task) -> float:
+    """Measure the seconds that reading an image and encoding it takes, on a few shots."""
+    backbone, shots = task.backbone, task.shots
+
+    def seconds(count: int) -> float:
+        items = tuple(shots.train[place] for place in spaced(len(shots.train), count))
+        begun = time.monotonic()
+        encode_features(
+            augmented(backbone, items, shots.root, task.config),
+            lambda images: backbone.vision(images.to(backbone.device)),
+            views=1,
+            batch_size=count,
+        )
+        return (time.monotonic() - begun) / len(items)
+
+    seconds(1)  # warms up
+    return seconds(ENCODED)
+
+
+class Features:
+    """Sets of frozen features that runs of one grid share, and how many of each the cache lacks.
+
+    Args:
+        backbone: backbone of all runs.
+
+    Attributes:
+        missing: number of features that the cache lacks, by set.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.missing: dict[str, int] = {}
+        self._key = encoder_key(backbone)
+        self._cached: dict[str, set[bytes]] = {}
+
+    def needed(self, task: Task, *, adapts_images: bool) -> list[str]:
+        """Return the sets of features that a run reads.
+
+        Args:
+            task: the run.
+            adapts_images: whether the method changes the image tower, so that it reads images instead.
+
+        Raises:
+            ImageError: an image cannot be read.
+        """
+        config, shots, fixed = task.config, task.shots, task.backbone.eval_transform
+        sets = [self._count(ImageSet(shots.train, shots.root, fixed), 1, shots.learned.content_hash)]
+        if not adapts_images:
+            views = augmented(task.backbone, shots.train, shots.root, config)
+            sets.append(self._count(views, config.data.views, shots.learned.content_hash))
+            for dataset in (task.dataset, *task.targets.values()):
+                tested = replace(dataset, train=(), val=())
+                sets.append(self._count(ImageSet(tested.test, tested.root, fixed), 1, tested.split_hash()))
+        return sets
+
+    def _count(self, images: ImageSet, views: int, about: str) -> str:
+        name = f"{about} {images.transform} {images.seed} {views}"
+        if name not in self.missing:
+            found = features_to_encode(images, views=views, key=self._key, known=self._cached)
+            self.missing[name] = len(found)
+        return name

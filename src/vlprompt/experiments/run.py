@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -103,13 +102,11 @@ def run_experiment(
             seconds = train(task, method, record, folder, reporter, resume=resume)
         else:
             seconds = _copy_prompts(prompts_from, learned, method, record, folder)
-        begun = time.monotonic()
         if record.history and learned is None:
-            record.learning = measure_learning(task, method, len(record.history), reporter)
+            record.learning = measure_learning(task, method, len(record.history), reporter, seconds)
             _warn_of_learning(record)
-        record.calibration, record.zero_shot_calibration = fit_temperatures(task, method, reporter)
-        predictions = run_tests(task.config, task.dataset, task.targets, method, reporter)
-        seconds["test"] = time.monotonic() - begun
+        record.calibration, record.zero_shot_calibration = fit_temperatures(task, method, reporter, seconds)
+        predictions = run_tests(task.config, task.dataset, task.targets, method, reporter, seconds)
     except KeyboardInterrupt:
         record.status = "interrupted"
         record.write(folder)
@@ -197,7 +194,7 @@ def _copy_prompts(
     record.prompts_from = Path(os.path.relpath(other, folder)).as_posix()
     record.history, record.learning = learned.history, learned.learning
     record.trainable_parameters = learned.trainable_parameters
-    return {part: seconds for part, seconds in learned.timings.items() if part != "test"}
+    return {part: seconds for part, seconds in learned.timings.items() if part not in ("encode", "test")}
 
 
 def _warn_of_learning(record: RunRecord) -> None:

@@ -136,8 +136,8 @@ def _table_legend(table: Table) -> list[str]:
         for dataset, count in table.short.items()
     ]
     sentences += [
-        f"{dataset}, {method}: {count} run{'s' * (count > 1)} hardly learned anything; on the shots the loss is no better "
-        "than guessing or zero-shot."
+        f"{dataset}, {method}: {count} run{'s' * (count > 1)} hardly learned anything; on the shots the loss is no "
+        "better than guessing or zero-shot."
         for (dataset, method), count in table.unlearned.items()
     ]
     sources = dict.fromkeys(value.printed.source for value in values if value.printed)

@@ -191,7 +191,7 @@ class RunRecord(BaseModel):
         None, description="SHA-256 of the prompts file of a saved classifier; None for other runs."
     )
     timings: dict[str, float] = Field(
-        default={}, description="Seconds of preparation, training and testing, summed over all sessions."
+        default={}, description="Seconds of preparation, encoding, training and testing, summed over all sessions."
     )
     peak_memory_mb: float | None = None
     versions: dict[str, str] = Field(default_factory=versions)

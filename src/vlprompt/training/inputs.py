@@ -19,12 +19,17 @@ def training_inputs(
     method: Method[Any], items: tuple[Item, ...], root: Path, config: RunConfig, reporter: Reporter
 ) -> ImageSet | FeatureSet:
     """Return the training images under the training transform, or cached frozen features of augmented views."""
-    backbone, data = method.backbone, config.data
-    transform = replace(backbone.train_transform, crop_scale=data.crop_scale, flip=data.flip)
-    images = ImageSet(items, root, transform, config.seed)
-    if method.adapts_images or not data.views:
+    images = augmented(method.backbone, items, root, config)
+    if method.adapts_images or not config.data.views:
         return images
-    return _encoded(backbone, images, data.views, config, reporter, "encode shots")
+    return _encoded(method.backbone, images, config.data.views, config, reporter, "encode shots")
+
+
+def augmented(backbone: Backbone, items: tuple[Item, ...], root: Path, config: RunConfig) -> ImageSet:
+    """Return images under the training transform."""
+    data = config.data
+    transform = replace(backbone.train_transform, crop_scale=data.crop_scale, flip=data.flip)
+    return ImageSet(items, root, transform, config.seed)
 
 
 def evaluation_inputs(
@@ -46,6 +51,11 @@ def evaluation_inputs(
     return images
 
 
+def encoder_key(backbone: Backbone) -> str:
+    """Return the text that identifies a frozen image tower in the cache of features."""
+    return f"{backbone.weight_hash} {backbone.precision} {backbone.device.type}"
+
+
 def _encoded(
     backbone: Backbone, images: ImageSet, views: int, config: RunConfig, reporter: Reporter, title: str
 ) -> FeatureSet:
@@ -58,7 +68,7 @@ def _encoded(
             encode,
             views=views,
             batch_size=config.runtime.eval_batch_size,
-            key=f"{backbone.weight_hash} {backbone.precision} {backbone.device.type}",
+            key=encoder_key(backbone),
             progress=bar,
             workers=config.runtime.workers,
         )
