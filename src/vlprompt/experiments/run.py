@@ -201,9 +201,13 @@ def _warn_of_learning(record: RunRecord) -> None:
     """Warn if the training came to nothing, even on the images that it saw."""
     found = record.learning
     if found is not None and found.problem is not None:
+        config = record.config
         logger.warning(
-            "hardly anything was learned: after %d steps the loss on the shots is %.2f, %s; raise optim.epochs or "
-            "optim.lr",
+            "%s on %s, seed %d: hardly anything was learned: after %d steps the loss on the shots is %.2f, %s; raise "
+            "optim.epochs or optim.lr",
+            config.method.name,
+            config.data.source,
+            config.seed,
             found.steps,
             found.loss,
             found.problem,
