@@ -7,6 +7,7 @@ import typer
 from vlprompt.cli import complete
 from vlprompt.cli.options import (
     Device,
+    Exclude,
     Json,
     NameMap,
     Quiet,
@@ -34,6 +35,7 @@ def evaluate(
     ] = None,
     name_map: NameMap = None,
     root: Root = None,
+    exclude: Exclude = None,
     backbone: RunBackbone = None,
     device: Device = "auto",
     form: Annotated[str, output_format("table", "json")] = "table",
@@ -62,6 +64,7 @@ def evaluate(
         data,
         name_map=None if name_map is None else str(name_map),
         root=root,
+        exclude=exclude or (),
         device=device,
         backbone=backbone,
         reporter=Reporter(quiet=quiet or form != "table"),

@@ -69,6 +69,9 @@ class DataConfig(Section):
         validation_alias=AliasChoices("name_map", "class_names"),  # its name in old records
         description="File (.json, .yaml, .csv) that maps folder names to class names.",
     )
+    exclude: tuple[str, ...] = Field(
+        (), description="Shell patterns of files and folders that are left out, if the source is a folder."
+    )
     crop_scale: tuple[float, float] = Field(
         (0.08, 1.0), description="Minimum and maximum fraction of the image's area that a training crop covers."
     )
@@ -216,7 +219,7 @@ class RunConfig(Section):
         return _hash(content)
 
     def _content(self) -> dict[str, Any]:
-        paths = {"source", "targets", "root", "name_map"}
+        paths = {"source", "targets", "root", "name_map", "exclude"}
         labels = {"recipe": True, "overrides": True}
         return self.model_dump(mode="json", exclude={"runtime": True, "backbone": {"source"}, "data": paths, **labels})
 

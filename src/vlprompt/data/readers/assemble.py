@@ -65,9 +65,10 @@ def assemble(
         entries = [replace(entry, split="test") if entry.split == "val" else entry for entry in entries]
     bad = unreadable(root, [entry.path for entry in entries])
     kept = [entry for entry in entries if entry.path not in bad]
+    lost = {entry.label: f"{entry.path}: {bad[entry.path]}" for entry in reversed(entries) if entry.path in bad}
     if None in given:
         kept = _split(kept, split_seed)
-    _check(source, classes, kept, bad)
+    _check(source, classes, kept, bad, lost)
     labels = {name: label for label, name in enumerate(classes)}
     items = {
         split: tuple(Item(entry.path, labels[entry.label]) for entry in kept if entry.split == split)
@@ -101,8 +102,18 @@ def _split(entries: Iterable[Entry], seed: int) -> list[Entry]:
     return result
 
 
-def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: Mapping[str, str]) -> None:
-    """Raise if a class has no training image, or no image at all in a source that is only for testing."""
+def _check(
+    source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: Mapping[str, str], lost: Mapping[str, str]
+) -> None:
+    """Raise if a class has no training image, or no image at all in a source that is only for testing.
+
+    Args:
+        source: as in `assemble`.
+        classes: as in `assemble`.
+        entries: readable files.
+        bad: reason of each unreadable file.
+        lost: the first unreadable file of each class that has one, with the reason.
+    """
     if not entries:
         path, reason = next(iter(bad.items()))
         raise VLPromptError(f"none of the {len(bad)} images of {source} can be read; the first is {path}: {reason}")
@@ -112,7 +123,8 @@ def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: 
     for name in classes:
         if not present[name]:
             what = "training image" if "train" in splits else "image"
-            raise VLPromptError(f"class {name!r} of {source} has no readable {what}; add some or remove the class")
+            but = f" ({lost[name]})" if name in lost else ""
+            raise VLPromptError(f"class {name!r} of {source} has no readable {what}{but}; add some or remove the class")
     tested = {entry.label for entry in entries if entry.split == "test"}
     untested = [name for name in classes if name not in tested]
     if untested:

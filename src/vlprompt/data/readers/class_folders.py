@@ -55,8 +55,8 @@ def find_classes(root: Path, tree: Folder) -> list[ClassFolder]:
         )
     if len(plain) == 1 and (empty := sorted(top.folders.keys() - {plain[0].name})):
         raise VLPromptError(
-            f"class {empty[0]!r} of {_place(root, top)} has no readable training image; add some: a classifier needs at "
-            "least two classes"
+            f"class {empty[0]!r} of {_place(root, top)} has no readable training image; add some: a classifier needs "
+            "at least two classes"
         )
     return found
 
@@ -116,8 +116,8 @@ def _classes_in_splits(root: Path, top: Folder, splits: dict[str, str], tables: 
     _note_empty(root, top, {one.name for one in top.with_images()})
     used = {splits[name] for name in labeled}
     if len(used) == 1 and used != {"test"}:
-        names = listed([f"{name}/" for name in labeled], quote=False)
-        logger.warning("%s has labeled images in %s alone; a part of them is held out for testing", root, names)
+        alone = listed([f"{name}/" for name in labeled], quote=False)
+        logger.warning("%s has labeled images in %s alone; a part of them is held out for testing", root, alone)
         return [replace(one, split=None) for one in _same_spelling(found)]
     if any(name != splits[name] for name in labeled):
         logger.info("%s: %s", root, ", ".join(f"{name}/ is {splits[name]}" for name in sorted(labeled)))

@@ -151,6 +151,15 @@ def verify_split(path: Path, root: Path | None = None) -> dict[str, str]:
     }
 
 
+def recorded_hashes(path: Path) -> set[str]:
+    """Return the hashes of the images in a file of `write_split`; empty if there is no such file.
+
+    Raises:
+        VLPromptError: the file cannot be read, or was changed after it was written.
+    """
+    return {row.sha256 for row in _parse(path, _read_lines(path))[1]} if path.is_file() else set()
+
+
 def _content(class_names: Iterable[str], rows: Iterable[SplitLine]) -> str:
     return hash_of_images(class_names, ((row.split, row.label, row.sha256) for row in rows))
 
