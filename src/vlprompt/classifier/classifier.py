@@ -171,8 +171,8 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         """Compute metrics on the images of a dataset, with the classes of that dataset.
 
         Args:
-            data: anything that `load_dataset` takes, all of whose images are tested unless it comes with a split, but
-                for those that the run learned from; or a `Dataset`, whose test images are.
+            data: anything that `load_dataset` takes, or a `Dataset`. All images are tested, but for those that the run
+                learned from; of a dataset with a split, of the run's own one and of a `Dataset` the test images are.
             name_map: class names for the folder names of `data`, as in `load_dataset`.
             root: folder of the named datasets, as in `load_dataset`.
             exclude: patterns of files and folders to leave out, as in `load_dataset`.
@@ -193,7 +193,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
             dataset = data
         else:
             dataset = load_dataset(data, name_map=name_map, root=root, exclude=exclude)
-            dataset = all_for_testing(dataset, self.folder)
+            dataset = all_for_testing(dataset, self.record, self.folder)
         if not dataset.test:
             raise VLPromptError(f"`data` {dataset.name} has no test images; add some to its test split")
         config = self.record.config.model_copy(update={"protocol": "few-shot"})  # one test of all classes

@@ -43,7 +43,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: list[LeftOut] = field(default_factory=list)
     fetch: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def inspect(source: str, root: Path | None = None, exclude: Sequence[str] = ()) 
     if isinstance(entry, OnDisk) and not exclude:
         return _inspect_known(entry, root)
     dataset = load_dataset(source, root=root, exclude=exclude)
-    report = Report(dataset.name, str(dataset.root), unreadable=dict(dataset.skipped), left_out=dataset.left_out)
+    report = Report(dataset.name, str(dataset.root), unreadable=dict(dataset.skipped), left_out=list(dataset.left_out))
     unread = [one for one in dataset.left_out if one.images]
     others = [one for one in dataset.left_out if not one.images]
     if unread:

@@ -54,19 +54,22 @@ def has_changed(record: RunRecord, dataset: Dataset, targets: Mapping[str, Datas
     return any(name in record.tests and record.tests[name].hash != test.hash for name, test in tests.items())
 
 
-def all_for_testing(dataset: Dataset, run: Path | None) -> Dataset:
+def all_for_testing(dataset: Dataset, record: RunRecord, run: Path | None) -> Dataset:
     """Return a dataset that is given for testing with all of its images as test images, unless it came with a split.
+
+    The run's own dataset keeps its split. From another one, images that the run learned from are left out.
 
     Args:
         dataset: the dataset.
-        run: folder of the run to test, whose own training images are left out; None if it has none.
+        record: record of the run to test.
+        run: its folder; None if it has none.
 
     Raises:
         VLPromptError: no image is left.
     """
-    if dataset.split_seed is None:
+    if dataset.split_seed is None or dataset.split_hash() == record.split.pool:
         if dataset.train or dataset.val:
-            logger.info("testing the %s images of %s for testing", f"{len(dataset.test):,}", dataset.name)
+            logger.info("testing the %s test images of %s", f"{len(dataset.test):,}", dataset.name)
         return dataset
     tested = dataset.for_testing
     learned = recorded_hashes(run / "split.jsonl") if run else set()
@@ -74,8 +77,8 @@ def all_for_testing(dataset: Dataset, run: Path | None) -> Dataset:
     kept = tuple(item for item, found in zip(tested.test, hashes, strict=True) if found not in learned)
     count = len(tested.test) - len(kept)
     if not kept:
-        raise VLPromptError(f"the run learned from all {count} images of {dataset.name}; pass other ones as `data`")
-    but = f" but {count:,} that the run learned from" if count else ""
+        raise VLPromptError(f"the run learned from all {count:,} images of {dataset.name}; pass other ones as `data`")
+    but = f", but {count:,} that the run learned from" if count else ""
     logger.info("testing all %s images of %s%s", f"{len(tested.test):,}", dataset.name, but)
     return replace(tested, test=kept)
 
@@ -134,7 +137,7 @@ def _by_dataset(
     if dataset.test or protocol != "few-shot":  # a small dataset may have no test split
         yield dataset, PROTOCOLS[protocol].tests
     for name, target in targets.items():
-        yield target.for_testing, {name: Evaluation()}
+        yield target, {name: Evaluation()}
 
 
 def _logits(config: RunConfig, dataset: Dataset, method: Method[Any], reporter: Reporter, title: str) -> Tensor:

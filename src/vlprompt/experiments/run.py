@@ -140,7 +140,7 @@ def evaluate(
     Args:
         run: run folder.
         data: another dataset to test on, with all of its classes; None for the run's own tests. All of its images are
-            tested unless it comes with a split, but for those that the run learned from.
+            tested, but for those that the run learned from; of one with a split its test images.
         name_map: file that maps folder names of `data` to class names.
         root: folder of the named datasets; None for the recorded one.
         exclude: patterns of files and folders to leave out of `data`, as in `load_dataset`.
@@ -175,7 +175,7 @@ def evaluate(
         ) from error
     targets = load_targets(config, dataset)
     if data is not None:
-        dataset = all_for_testing(dataset, Path(run))
+        dataset = all_for_testing(dataset, record, Path(run))
     elif has_changed(record, dataset, targets):
         logger.warning("%s has changed since the run; its current images are tested", config.data.source)
     found = run_tests(config, dataset, targets, method, reporter)

@@ -212,7 +212,5 @@ def on_data(
         changes |= {"source": data, "name_map": name_map, "targets": (), "exclude": tuple(exclude)}
         config = config.model_copy(update={"protocol": "few-shot"})
     elif exclude:
-        raise VLPromptError(
-            "`exclude` is for another dataset, passed as `data`; the run's own images are those of the run"
-        )
+        raise VLPromptError("`exclude` is for another dataset; pass that as `data`")
     return config.model_copy(update={"data": config.data.model_copy(update=changes)})
