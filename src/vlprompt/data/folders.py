@@ -16,14 +16,14 @@ from vlprompt.utils.strings import listed, visible
 
 logger = logging.getLogger("vlprompt")
 
-# Folders that systems and programs make, of thumbnails, deleted files and the like; compared without case.
-SYSTEM_FOLDERS = frozenset(
+# Files and folders that systems and programs make, of thumbnails, deleted files and the like; compared without case.
+SYSTEM_NAMES = frozenset(
     (
         *("__macosx", "@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "recycler"),
         *("system volume information", "lost+found", "__pycache__"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
     )
 )
-SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
 # Files that are images, or nearly so, and are not read: what to do about them.
 REASONS = {
     'pip install "vlprompt[heif]" to read them': SUFFIXES_OF["HEIF"],
@@ -157,16 +157,15 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Folder:
         for entry in entries:
             name = entry.name
             path = f"{folder.path}/{name}" if folder.path else name
-            if name.startswith(".") or excluded(path, name):
+            if is_passed_over(name) or excluded(path, name):
                 continue
             if _is_dir(entry):
-                if name.lower() not in SYSTEM_FOLDERS:
-                    inner = Folder(path, name)
-                    visit(place / name, inner, above | {real})
-                    folder.folders[name] = inner
+                inner = Folder(path, name)
+                visit(place / name, inner, above | {real})
+                folder.folders[name] = inner
             elif (suffix := suffix_of(name)) in SUFFIXES and (entry.is_symlink() or entry.is_file()):
                 folder.images.add(name)
-            elif name.lower() not in SYSTEM_FILES:
+            else:
                 folder.others[suffix] += 1
                 samples = folder.samples.setdefault(suffix, [])
                 if len(samples) < OPENED:
@@ -177,6 +176,11 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Folder:
     if unused:
         logger.warning("`exclude` %s matches nothing in %s", listed(sorted(unused)), root)
     return tree
+
+
+def is_passed_over(name: str) -> bool:
+    """Return whether a file or folder is hidden, or one that systems make."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def suffix_of(name: str) -> str:
