@@ -8,7 +8,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from vlprompt.data.folders import Folder, describe
-from vlprompt.data.splits import split_names
+from vlprompt.data.splits import SPLITS, split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed
 
@@ -38,27 +38,30 @@ def find_classes(root: Path, tree: Folder) -> list[ClassFolder]:
             a folder is a split or a class.
     """
     top = _unwrapped(root, tree)
-    splits = _split_folders(root, top)
     tables = _tables(tree, top)
-    if splits:
-        return _classes_in_splits(root, top, splits, tables)
-    plain = [folder for folder in _sorted(top) if _holds_images(folder)]
-    if not plain or not top.count():
+    splits = _split_folders(root, top)
+    found = _in_splits(root, top, splits, tables) if splits else _without_splits(root, top, tables)
+    if len({one.label for one in found}) == 1 and tables:
+        raise VLPromptError(
+            f"{_place(root, found[0].folder)} is the only folder of images; {_as_table(tables)}, or put the images of "
+            "each class into a separate folder"
+        )
+    return found
+
+
+def _without_splits(root: Path, top: Folder, tables: Sequence[str]) -> list[ClassFolder]:
+    classes = [folder for folder in _sorted(top) if _holds_images(folder)]
+    if not classes or not top.count():
         raise _no_classes(root, top, tables)
     _note_loose(root, top)
-    found = _splits_in_classes(root, plain) or [ClassFolder(None, folder.name, folder) for folder in plain]
-    _note_empty(root, top, {folder.name for folder in plain})
-    if len(plain) == 1 and tables:
-        raise VLPromptError(
-            f"{_place(root, plain[0])} is the only folder of images; {_as_table(tables)}, or put the images of each "
-            "class into a separate folder"
-        )
-    if len(plain) == 1 and (empty := sorted(top.folders.keys() - {plain[0].name})):
+    names = {folder.name for folder in classes}
+    if len(classes) == 1 and not tables and (empty := sorted(top.folders.keys() - names)):
         raise VLPromptError(
             f"class {empty[0]!r} of {_place(root, top)} has no readable training image; add some: a classifier needs "
             "at least two classes"
         )
-    return found
+    _note_empty(root, top, names)
+    return _splits_in_classes(root, classes) or [ClassFolder(None, folder.name, folder) for folder in classes]
 
 
 def _unwrapped(root: Path, folder: Folder) -> Folder:
@@ -91,8 +94,8 @@ def _split_folders(root: Path, folder: Folder) -> dict[str, str]:
     )
 
 
-def _classes_in_splits(root: Path, top: Folder, splits: dict[str, str], tables: Sequence[str]) -> list[ClassFolder]:
-    names = sorted(splits)
+def _in_splits(root: Path, top: Folder, splits: dict[str, str], tables: Sequence[str]) -> list[ClassFolder]:
+    names = sorted(splits, key=lambda name: (SPLITS.index(splits[name]), name))
     folders = dict(zip(names, _unwrapped_splits([top.folders[name] for name in names]), strict=True))
     learned = {one.name for name in names if splits[name] == "train" for one in folders[name].with_images()}
     labeled = {name: folder for name, folder in folders.items() if _is_labeled(folder, splits[name], learned)}
