@@ -81,7 +81,8 @@ def check(
 ) -> None:
     """Check that a dataset is complete and readable.
 
-    Compares counts with the published ones and class names with ours, finds duplicate files, and decodes every image.
+    Compares counts with the published ones and class names with ours, finds duplicate files, decodes every image, and
+    counts the files of a folder that are not read.
     For missing files it prints what to download from where. Results are cached until a file changes. The exit code is
     1 if there are problems.
 

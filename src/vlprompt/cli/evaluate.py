@@ -45,12 +45,13 @@ def evaluate(
 ) -> None:
     """Test a run on its own test images, or on another dataset.
 
-    The other dataset may have other classes: the learned prompts are applied to its class names.
+    The other dataset may have other classes: the learned prompts are applied to its class names. All images of a folder
+    without a test split are tested, but for those that the run learned from.
 
     Examples:
         vlprompt evaluate runs/mine
         vlprompt evaluate runs/mine openmoji-line --json
-        vlprompt evaluate runs/mine photos/ --name-map names.yaml
+        vlprompt evaluate runs/mine photos/ --name-map names.yaml --exclude '*_mask.png'
     """
     set_up_logging(quiet, verbose)
     form = chosen_format(form, as_json)
