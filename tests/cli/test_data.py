@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -81,6 +82,29 @@ def test_data_check_of_a_folder(call: Call, pictures: Path, tmp_path: Path) -> N
     code, out, _ = call("check", table)
     assert code == 1
     assert f"  problem: 1 image cannot be read: {tmp_path / 'gone.png'} (no such file)" in out
+
+
+def test_data_check_counts_the_files_that_are_not_read(call: Call, pictures: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(pictures, tmp_path / "mine"))
+    (root / "night/0.nef").write_text("raw")
+    (root / "night/notes.txt").write_text("text")
+    (root / "night/@eaDir").mkdir()
+    shutil.copy(root / "night/00.png", root / "night/@eaDir/thumb.png")
+    code, out, _ = call("check", root)
+    assert code == 1
+    assert "  problem: 1 file is not read: 1 .nef (raw photographs; convert them to .jpg)" in out.splitlines()
+    assert "  note: 1 file is not read: 1 .txt (no images)" in out.splitlines()
+    found = json.loads(call("check", root, "--json")[1])
+    assert sum(counts["night"] for counts in found["counts"].values()) == 12
+    assert found["left_out"][0] == {
+        "suffix": ".nef",
+        "count": 1,
+        "reason": "raw photographs; convert them to .jpg",
+        "images": True,
+    }
+    assert call("check", root, "--exclude", "*.nef", "--exclude", "*.txt")[0] == 0
+    code, _, err = call("check", "eurosat", "--exclude", "*.nef")
+    assert (code, err) == (1, "error: --exclude is for folders, and DATA eurosat is none; leave it out\n")
 
 
 def test_fetch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,18 @@ def test_folders_patterns_and_lists(call: Call, run: Path, pictures: Path, monke
     assert images("night")[0] == str(Path("night", "00.png"))
 
 
+def test_files_of_a_folder_that_are_not_read(call: Call, run: Path, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "in/old").mkdir(parents=True)
+    for name in ("a.png", "old/b.png"):
+        (tmp_path / "in" / name).write_bytes((pictures / "night/00.png").read_bytes())
+    (tmp_path / "in/IMG_1.CR3").write_text("raw")
+    code, out, err = call("predict", run, tmp_path / "in", "--format", "jsonl", "--device", "cpu")
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert f"{tmp_path / 'in'}: 1 file is not read: 1 .cr3 (raw photographs; convert them to .jpg)\n" in err
+    code, out, _ = call("predict", run, tmp_path / "in", "--exclude", "old", "--format", "jsonl", "--device", "cpu")
+    assert (code, len(out.splitlines())) == (0, 1)
+
+
 def test_existing_file_with_brackets_is_not_a_pattern(call: Call, run: Path, pictures: Path, tmp_path: Path) -> None:
     file = tmp_path / "cat[1].png"
     file.write_bytes((pictures / "night" / "00.png").read_bytes())

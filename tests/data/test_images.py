@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.helpers.client import tiled
-from vlprompt.data.images import DRAFT_SIDE, ImageError, read_image
+from vlprompt.data.images import DRAFT_SIDE, FORMATS, SUFFIXES, ImageError, format_of, read_image
 from vlprompt.errors import VLPromptError
 
 
@@ -196,3 +196,25 @@ def test_read_open_file(tmp_path: Path) -> None:
     assert read_image(buffer).size == (5, 6)
     with pytest.raises(ImageError, match="not an image"):
         read_image(io.BytesIO(b"nothing"))
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_every_suffix_is_of_a_format_that_is_read(suffix: str, tmp_path: Path) -> None:
+    image = Image.new("RGB", (16, 12), (200, 30, 40))
+    image = {".pbm": image.convert("1"), ".pgm": image.convert("L"), ".pfm": image.convert("F")}.get(suffix, image)
+    image.save(path := tmp_path / f"a{suffix}")
+    assert read_image(path).size == (16, 12)
+    assert format_of(path) in {*FORMATS, "MPO"}
+
+
+def test_photographs_of_phones(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 12), (200, 30, 40)).save(path := tmp_path / "IMG_0001.HEIC")
+    red, green, blue = pixel(path)
+    assert red > 180 and green < 50 and blue < 60
+
+
+def test_format_of_what_is_no_image(tmp_path: Path) -> None:
+    for content in (b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0"):
+        (tmp_path / "a").write_bytes(content)
+        assert format_of(tmp_path / "a") is None
+    assert format_of(tmp_path / "missing") is None

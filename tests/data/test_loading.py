@@ -73,3 +73,16 @@ def test_datasets_do_not_import_torch() -> None:
     """Records and protocols read datasets, and importing torch takes seconds."""
     code = "import sys, vlprompt.data.catalog, vlprompt.data.check; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("source", ["openmoji", "hf:./land", "table.csv", "split.jsonl"])
+def test_exclude_is_for_folders(source: str) -> None:
+    with pytest.raises(VLPromptError, match=r"`exclude` is for folders, and `data` .* is none; leave it out"):
+        load_dataset(source, exclude=["*.png"])
+
+
+def test_excluded_images_are_not_in_the_dataset(tree: Path) -> None:
+    dataset = load_dataset(tree, exclude=["oak", "1.png"])
+    assert dataset.class_names == ("ant", "sea lion")
+    paths = {item.path for items in dataset.splits().values() for item in items}
+    assert len(paths) == 18 and "ant/1.png" not in paths

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 import vlprompt
@@ -351,6 +353,89 @@ def test_evaluating_other_data_names_its_classes(config: Any, tmp_path: Path, pi
     found = vlprompt.evaluate(tmp_path / "run", str(tmp_path / "other"), device="cpu")
     assert found["dataset"] == "other"
     assert found["test"]["images"] < 24
+
+
+@pytest.fixture
+def own(config: Any, pictures: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of images that may be changed, and a run on it."""
+    data = Path(shutil.copytree(pictures, tmp_path / "own"))
+    run_experiment(config("zero-shot", data={"source": str(data)}), tmp_path / "run")
+    return data, tmp_path / "run"
+
+
+def add_image(data: Path) -> None:
+    Image.new("RGB", (9, 9), "pink").save(data / "night/new.png")
+
+
+def change_image(data: Path) -> None:
+    for path in (data / "night").iterdir():
+        Image.open(path).rotate(90).resize((9, 9)).save(path)
+
+
+def remove_image(data: Path) -> None:
+    (data / "night/00.png").unlink()
+
+
+@pytest.mark.parametrize("change", [add_image, change_image, remove_image])
+def test_evaluating_says_that_the_images_have_changed(
+    change: Callable[[Path], None], own: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    data, run = own
+    found = vlprompt.evaluate(run, device="cpu")
+    assert found["test"] == read_record(run).metrics["test"]
+    assert "changed" not in caplog.text
+    change(data)
+    vlprompt.evaluate(run, device="cpu")
+    assert caplog.messages[-1] == f"{data} has changed since the run; its current images are tested"
+
+
+def test_all_images_of_a_folder_are_tested(
+    own: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, run = own
+    for name in ("red_apple", "night"):
+        (tmp_path / "more" / name).mkdir(parents=True)
+        for number in range(7):
+            Image.new("RGB", (30, 20), (number, 90, len(name))).save(tmp_path / f"more/{name}/{number}.png")
+    more = str(tmp_path / "more")
+    with caplog.at_level("INFO", logger="vlprompt"):
+        assert vlprompt.evaluate(run, more, device="cpu")["test"]["images"] == 14
+        assert caplog.messages[-1] == "testing all 14 images of more"
+        assert vlprompt.evaluate(run, more, exclude=["0.png"], device="cpu")["test"]["images"] == 12
+        classifier = vlprompt.load_classifier(run, device="cpu")
+        assert classifier.evaluate(more, quiet=True)["images"] == 14
+        assert classifier.evaluate(more, exclude=["0.png"], quiet=True)["images"] == 12
+        learned = [json.loads(line)["path"] for line in (run / "split.jsonl").read_text().splitlines()[1:]]
+        shutil.copy(data / learned[0], tmp_path / "more/night/again.png")
+        assert vlprompt.evaluate(run, more, device="cpu")["test"]["images"] == 14
+        assert caplog.messages[-1] == "testing all 15 images of more, but 1 that the run learned from"
+        assert vlprompt.evaluate(run, str(data), device="cpu")["test"] == read_record(run).metrics["test"]
+        assert caplog.messages[-1] == "testing the 16 test images of own"
+        (tmp_path / "split/train").parent.mkdir()
+        shutil.copytree(more, tmp_path / "split/train")
+        shutil.copytree(more, tmp_path / "split/Test")
+        (tmp_path / "split/Test/night/again.png").unlink()
+        assert vlprompt.evaluate(run, str(tmp_path / "split"), device="cpu")["test"]["images"] == 14
+        assert caplog.messages[-1] == "testing the 14 test images of split"
+    with pytest.raises(VLPromptError, match="`exclude` is for another dataset; pass that as `data`"):
+        vlprompt.evaluate(run, exclude=["0.png"], device="cpu")
+
+
+def test_excluded_images_are_recorded(config: Any, pictures: Path, tmp_path: Path) -> None:
+    excluded = config("zero-shot", data={"exclude": ["0?.png"]})
+    record = run_experiment(excluded, tmp_path / "run")
+    assert (record.split.test, record.config.data.exclude) == (4, ("0?.png",))
+    assert vlprompt.evaluate(tmp_path / "run", device="cpu")["test"] == record.metrics["test"]
+    assert run_experiment(excluded, tmp_path / "run", resume=True) == record
+    whole = run_experiment(config("zero-shot", data={"exclude": ["no such file"]}), tmp_path / "whole")
+    assert whole.result_hash == run_experiment(config("zero-shot"), tmp_path / "plain").result_hash
+
+
+def test_record_says_that_validation_images_were_tested(config: Any, pictures: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(pictures, tmp_path / "d" / split)
+    record = run_experiment(config("zero-shot", data={"source": str(tmp_path / "d")}), tmp_path / "run")
+    assert (record.split.tested_on, record.split.val, record.split.test) == ("val", 0, 48)
 
 
 def test_different_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -> None:

@@ -1,7 +1,7 @@
 """Inspect a tuned run: combine all measurements of this package, with reasons for those left out."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def inspect_run(
     *,
     name_map: str | None = None,
     root: str | None = None,
+    exclude: Sequence[str] = (),
     limit: int | None = None,
     device: str = "auto",
     backbone: str | Path | None = None,
@@ -100,6 +101,7 @@ def inspect_run(
             training classes. If these are missing, everything that needs no images is still inspected.
         name_map: File that maps folder names of the dataset to class names.
         root: Folder of the named datasets; None for the recorded one.
+        exclude: Patterns of files and folders to leave out of the dataset.
         limit: Maximum number of test images and of shots, equally many per class; 0 for all. None: 1000, or 100 if
             text features depend on the image.
         device: Device, as in `load_backbone`.
@@ -122,7 +124,7 @@ def inspect_run(
         limit = LIMIT_PER_IMAGE if method.instance_conditional else LIMIT
     images, left_out = None, {}
     try:
-        images = find_images(record, data, name_map=name_map, root=root, limit=limit)
+        images = find_images(record, data, name_map=name_map, root=root, exclude=exclude, limit=limit)
         classes, features = image_features(method, images, reporter)
     except VLPromptError as error:
         if data is not None:

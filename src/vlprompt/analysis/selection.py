@@ -9,6 +9,7 @@ from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
+from vlprompt.experiments.evaluate import has_changed
 from vlprompt.experiments.task import load_pool, on_data
 from vlprompt.runs.record import RunRecord
 
@@ -30,7 +31,15 @@ class Images:
     changed: bool
 
 
-def find_images(record: RunRecord, data: str | None, *, name_map: str | None, root: str | None, limit: int) -> Images:
+def find_images(
+    record: RunRecord,
+    data: str | None,
+    *,
+    name_map: str | None,
+    root: str | None,
+    limit: int,
+    exclude: Sequence[str] = (),
+) -> Images:
     """Select test images of a run's training classes, or of another dataset.
 
     Args:
@@ -39,13 +48,14 @@ def find_images(record: RunRecord, data: str | None, *, name_map: str | None, ro
         name_map: File that maps folder names of the dataset to class names.
         root: Folder of the named datasets; None for the recorded one.
         limit: Maximum number of test images and of shots, see `evenly`.
+        exclude: Patterns of files and folders to leave out of the dataset.
 
     Raises:
         VLPromptError: The data cannot be found, or the run has no data of its own.
     """
     if data is None and not record.has_data:
         raise VLPromptError(f"the run was {record.status} without images; pass a dataset as `data`")
-    config = on_data(record.config, data, name_map=name_map, root=root)
+    config = on_data(record.config, data, name_map=name_map, root=root, exclude=exclude)
     pool = load_pool(config.data)
     learned = pool.few_shot(config.data.shots, config.seed).subset(PROTOCOLS[config.protocol].train)
     if not learned.test:
@@ -56,7 +66,7 @@ def find_images(record: RunRecord, data: str | None, *, name_map: str | None, ro
         dataset=replace(learned, train=evenly(learned.train, limit), test=evenly(learned.test, limit)),
         count=len(learned.test),
         config=config,
-        changed=data is None and record.split.pool not in ("", pool.split_hash()),
+        changed=data is None and has_changed(record, pool),
     )
 
 

@@ -1,7 +1,7 @@
 """Classifier: a tuned method that maps images to class names with probabilities."""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,7 @@ from vlprompt.data.dataset import Dataset
 from vlprompt.data.images import ImageError
 from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
-from vlprompt.experiments.evaluate import run_tests, summarize
+from vlprompt.experiments.evaluate import all_for_testing, run_tests, summarize
 from vlprompt.methods.base import Method
 from vlprompt.methods.create import create_method
 from vlprompt.runs.record import RunRecord
@@ -165,14 +165,17 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         *,
         name_map: Mapping[str, str] | Path | None = None,
         root: str | Path | None = None,
+        exclude: Sequence[str] = (),
         quiet: bool = False,
     ) -> dict[str, Any]:
-        """Compute metrics on the test images of a dataset, with the classes of that dataset.
+        """Compute metrics on the images of a dataset, with the classes of that dataset.
 
         Args:
-            data: anything that `load_dataset` takes, or a `Dataset`.
+            data: anything that `load_dataset` takes, or a `Dataset`. All images are tested, but for those that the run
+                learned from; of a dataset with a split, of the run's own one and of a `Dataset` the test images are.
             name_map: class names for the folder names of `data`, as in `load_dataset`.
             root: folder of the named datasets, as in `load_dataset`.
+            exclude: patterns of files and folders to leave out, as in `load_dataset`.
             quiet: hide progress.
 
         Returns:
@@ -186,7 +189,11 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
             >>> classifier.evaluate("more_images", quiet=True)["images"]
             16
         """
-        dataset = data if isinstance(data, Dataset) else load_dataset(data, name_map=name_map, root=root)
+        if isinstance(data, Dataset):
+            dataset = data
+        else:
+            dataset = load_dataset(data, name_map=name_map, root=root, exclude=exclude)
+            dataset = all_for_testing(dataset, self.record, self.folder)
         if not dataset.test:
             raise VLPromptError(f"`data` {dataset.name} has no test images; add some to its test split")
         config = self.record.config.model_copy(update={"protocol": "few-shot"})  # one test of all classes

@@ -1,6 +1,7 @@
 """Image inputs: files, folders, patterns, a list on stdin, PIL images and arrays."""
 
 import glob
+import logging
 import os
 import re
 import sys
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from vlprompt.data.folders import describe, walk
 from vlprompt.data.images import ImageError, read_image, to_rgb
-from vlprompt.data.readers.folder import image_paths
 from vlprompt.errors import VLPromptError
 
 ImageLike = str | Path | Image.Image | NDArray[Any]
+
+logger = logging.getLogger("vlprompt")
 
 STDIN = "-"
 THREADS = 4
@@ -29,12 +32,12 @@ URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)
 EXPECTED = "a path, a PIL image or an array with shape (H, W), (H, W, 3) or (H, W, 4)"
 
 
-def find_images(arguments: Sequence[str]) -> list[str]:
+def find_images(arguments: Sequence[str], exclude: Sequence[str] = ()) -> list[str]:
     """Return the image paths that command-line arguments stand for.
 
-    A folder stands for all images below it and a quoted pattern (`"**/*.png"`) for its matches, both sorted; `-` stands
-    for the lines of stdin. Any other argument is returned as a path, even if the file does not exist: reading it
-    reports the error.
+    A folder stands for all images below it, but for those that `exclude` leaves out (see `walk`), and a quoted pattern
+    (`"**/*.png"`) for its matches, both sorted; `-` stands for the lines of stdin. Any other argument is returned as a
+    path, even if the file does not exist: reading it reports the error.
 
     Raises:
         VLPromptError: a folder, pattern or list has no images.
@@ -45,7 +48,11 @@ def find_images(arguments: Sequence[str]) -> list[str]:
             paths += _not_empty("the list on stdin", filter(None, map(_path, sys.stdin.buffer)))
         elif Path(argument).is_dir():
             folder = Path(argument)
-            paths += _not_empty(argument, (str(folder / path) for path in image_paths(folder, folder)))
+            tree = walk(folder, exclude)
+            unread = describe(tree.left_out())
+            if unread:
+                logger.warning("%s: %s", argument, unread)
+            paths += _not_empty(argument, (str(folder / path) for path in tree.paths()))
         elif glob.has_magic(argument) and not Path(argument).exists():
             matches = glob.glob(argument, recursive=True)  # noqa: PTH207 - the pattern may be absolute
             paths += _not_empty(argument, sorted(path for path in matches if Path(path).is_file()))

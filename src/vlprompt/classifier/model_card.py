@@ -52,7 +52,8 @@ def _text(record: RunRecord, class_names: Sequence[str], license: str | None) ->
         f"Backbone: `{config.backbone.source}` ({backbone.name}, {backbone.image_size} pixels, weights "
         f"`{backbone.weight_hash[:16]}`), {config.backbone.precision}, under its own license.",
         "Data": f"{config.data.source}: {split.train} images of {len(record.class_names)} classes (up to "
-        f"{config.data.shots} per class, seed {config.seed}), {split.val} held out and {split.test} for testing; split "
+        f"{config.data.shots} per class, seed {config.seed}), {split.val} held out and {split.test} for testing"
+        f"{' (the validation images of the data)' if split.tested_on == 'val' else ''}; split "
         f"`{split.hash[:16]}`.\n\nClasses: {listed(class_names, CLASSES_SHOWN, quote=False)}.",
         "Metrics": _metrics(record),
         "Limits": "It predicts one of its classes whatever the image shows. It inherits the associations of its "

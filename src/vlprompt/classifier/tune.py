@@ -27,6 +27,7 @@ def tune(
     targets: Sequence[str] | None = None,
     name_map: str | Path | None = None,
     root: str | Path | None = None,
+    exclude: Sequence[str] = (),
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -54,6 +55,7 @@ def tune(
         name_map: .json, .yaml or .csv file that maps folder names to class names. For a mapping, pass
             `data=load_dataset(folder, name_map=mapping)`.
         root: folder of the named datasets, or of the images of a .jsonl file.
+        exclude: shell patterns of files and folders to leave out of a folder, as in `load_dataset`.
         epochs: passes over the shots (`optim.epochs`).
         batch_size: images per step (`optim.batch_size`).
         lr: learning rate at the start of the schedule (`optim.lr`).
@@ -91,6 +93,7 @@ def tune(
             "data.targets": None if targets is None else list(targets),
             "data.root": _text(root),
             "data.name_map": _text(name_map),
+            "data.exclude": list(exclude) or None,
             "data.shots": shots,
             "optim.epochs": epochs,
             "optim.batch_size": batch_size,

@@ -10,6 +10,7 @@ from vlprompt.cli import complete
 from vlprompt.cli.commands import Command, Commands
 from vlprompt.cli.options import (
     Data,
+    Exclude,
     Json,
     NameMap,
     Quiet,
@@ -73,13 +74,15 @@ def list_(
 def check(
     data: Data,
     root: Root = None,
+    exclude: Exclude = None,
     form: Annotated[str, output_format("table", "json")] = "table",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Check that a dataset is complete and readable.
 
-    Compares counts with the published ones and class names with ours, finds duplicate files, and decodes every image.
+    Compares counts with the published ones and class names with ours, finds duplicate files, decodes every image, and
+    counts the files of a folder that are not read.
     For missing files it prints what to download from where. Results are cached until a file changes. The exit code is
     1 if there are problems.
 
@@ -93,7 +96,7 @@ def check(
     with loading("reading", quiet):
         from vlprompt.data.check import inspect
 
-    report = inspect(data, _path(root))
+    report = inspect(data, _path(root), exclude or ())
     if form == "json":
         print_json(report.as_dict())
     else:
@@ -132,6 +135,7 @@ def split(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draw, as in `vlprompt tune`.")] = 1,
     name_map: NameMap = None,
     root: Root = None,
+    exclude: Exclude = None,
     quiet: Quiet = False,
 ) -> None:
     """Write the split of a dataset to a file, with a hash of each image.
@@ -151,7 +155,7 @@ def split(
         from vlprompt.data.loading import load_dataset
         from vlprompt.data.readers.split_file import write_split
 
-    dataset = load_dataset(data, root=root, name_map=name_map)
+    dataset = load_dataset(data, root=root, name_map=name_map, exclude=exclude or ())
     for items in dataset.splits().values():
         for item in items:
             if Path(item.path).is_absolute():

@@ -7,6 +7,7 @@ import typer
 from vlprompt.cli import complete
 from vlprompt.cli.options import (
     Device,
+    Exclude,
     Json,
     NameMap,
     Quiet,
@@ -34,6 +35,7 @@ def evaluate(
     ] = None,
     name_map: NameMap = None,
     root: Root = None,
+    exclude: Exclude = None,
     backbone: RunBackbone = None,
     device: Device = "auto",
     form: Annotated[str, output_format("table", "json")] = "table",
@@ -43,12 +45,13 @@ def evaluate(
 ) -> None:
     """Test a run on its own test images, or on another dataset.
 
-    The other dataset may have other classes: the learned prompts are applied to its class names.
+    The other dataset may have other classes: the learned prompts are applied to its class names. All images of a folder
+    without a test split are tested, but for those that the run learned from.
 
     Examples:
         vlprompt evaluate runs/mine
         vlprompt evaluate runs/mine openmoji-line --json
-        vlprompt evaluate runs/mine photos/ --name-map names.yaml
+        vlprompt evaluate runs/mine photos/ --name-map names.yaml --exclude '*_mask.png'
     """
     set_up_logging(quiet, verbose)
     form = chosen_format(form, as_json)
@@ -62,6 +65,7 @@ def evaluate(
         data,
         name_map=None if name_map is None else str(name_map),
         root=root,
+        exclude=exclude or (),
         device=device,
         backbone=backbone,
         reporter=Reporter(quiet=quiet or form != "table"),

@@ -10,6 +10,7 @@ from vlprompt.cli import complete
 from vlprompt.cli.errors import as_flags, flags_of
 from vlprompt.cli.options import (
     Device,
+    Exclude,
     Json,
     NameMap,
     Quiet,
@@ -39,6 +40,7 @@ def inspect(
     ] = None,
     name_map: NameMap = None,
     root: Root = None,
+    exclude: Exclude = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -85,6 +87,7 @@ def inspect(
         data,
         name_map=None if name_map is None else str(name_map),
         root=root,
+        exclude=exclude or (),
         limit=limit,
         device=device,
         backbone=backbone,

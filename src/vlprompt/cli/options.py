@@ -86,6 +86,12 @@ NameMap = Annotated[
         "--name-map", metavar="FILE", help="File (.json, .yaml or .csv) that maps folder names to class names."
     ),
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="PATTERN", help="Files and folders to leave out, such as '*_mask.png'; repeatable."
+    ),
+]
 Targets = Annotated[
     str | None,
     typer.Option(metavar="P,Q", help="Other datasets to test on, separated by commas, each as DATA."),

@@ -8,6 +8,7 @@ import typer
 
 from vlprompt.cli.options import (
     Device,
+    Exclude,
     Json,
     Quiet,
     Run,
@@ -33,6 +34,7 @@ def predict(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet, a .png of labeled thumbnails.")
     ] = None,
+    exclude: Exclude = None,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images per batch in the image tower.")] = 32,
     backbone: RunBackbone = None,
     device: Device = "auto",
@@ -60,7 +62,7 @@ def predict(
         from vlprompt.classifier.writers import write_predictions
         from vlprompt.utils.progress import Reporter
 
-    paths = find_images(images)
+    paths = find_images(images, exclude or ())
     classifier, reporter = load_classifier(run, device=device, backbone=backbone), Reporter(quiet=quiet)
     failed = write_predictions(
         classifier, paths, sys.stdout, reporter, form=form, top=top, batch_size=batch_size, sheet=sheet

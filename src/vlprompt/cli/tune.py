@@ -12,6 +12,7 @@ from vlprompt.cli.options import (
     BatchSize,
     Data,
     Epochs,
+    Exclude,
     Json,
     LearningRate,
     NameMap,
@@ -79,6 +80,7 @@ def tune(
     ] = None,
     name_map: NameMap = None,
     root: Root = None,
+    exclude: Exclude = None,
     device: RunDevice = None,
     devices: Annotated[
         int | None,
@@ -120,6 +122,7 @@ def tune(
         "data.shots": shots,
         "data.name_map": None if name_map is None else str(name_map),
         "data.root": root,
+        "data.exclude": exclude or None,
         "seed": seed,
         "optim.epochs": epochs,
         "optim.batch_size": batch_size,
@@ -165,7 +168,7 @@ def _print_plan(config: "RunConfig", folder: Path, form: str, quiet: bool) -> No
         return
     if not quiet:
         shots, dataset = task.shots, task.dataset
-        tests = ", ".join(f"{test.images} ({name})" for name, test in task.tests.items())
+        tests = ", ".join(f"{test.images} ({name})" for name, test in task.tests.items()) or "nothing"
         print(
             f"# {dataset.name}: {len(dataset.class_names)} classes; trains on {len(shots.train)} images of "
             f"{len(shots.class_names)} classes; tests on {tests}; would write {folder}"

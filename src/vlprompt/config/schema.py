@@ -70,6 +70,9 @@ class DataConfig(Section):
         validation_alias=AliasChoices("name_map", "class_names"),  # its name in old records
         description="File (.json, .yaml, .csv) that maps folder names to class names.",
     )
+    exclude: tuple[str, ...] = Field(
+        (), description="Shell patterns of files and folders that are left out, if the source is a folder."
+    )
     crop_scale: tuple[float, float] = Field(
         (0.08, 1.0), description="Minimum and maximum fraction of the image's area that a training crop covers."
     )
@@ -237,7 +240,7 @@ class RunConfig(Section):
                 "overrides": True,
                 "runtime": True,
                 "backbone": {"source"},
-                "data": {"source", "targets", "root", "name_map"},
+                "data": {"source", "targets", "root", "name_map", "exclude"},
                 "optim": {"min_steps"},  # acts through the number of epochs
             },
         )

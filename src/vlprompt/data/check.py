@@ -1,7 +1,7 @@
 """Check a dataset for missing and unreadable images, wrong counts, and images in several classes or splits."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.datasets.known import Size
 from vlprompt.data.datasets.on_disk import Layout, OnDisk, data_root
 from vlprompt.data.file_facts import content_hashes, find_unreadable
+from vlprompt.data.folders import LeftOut, describe
 from vlprompt.data.loading import DATASETS, load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed
@@ -29,6 +30,7 @@ class Report:
         problems: one line per problem to fix; empty if none was found.
         notes: one line per observation that needs no fix.
         unreadable: reason why an image cannot be read, by path.
+        left_out: files that are not read, by suffix.
         fetch: download instructions by source; only if images are missing, or papers use another split.
     """
 
@@ -41,6 +43,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
     fetch: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -48,12 +51,13 @@ class Report:
         return asdict(self)
 
 
-def inspect(source: str, root: Path | None = None) -> Report:
+def inspect(source: str, root: Path | None = None, exclude: Sequence[str] = ()) -> Report:
     """Check a named dataset or a user's own. Every image is decoded, and all files are compared.
 
     Args:
         source: as in `load_dataset`.
         root: as in `load_dataset`.
+        exclude: as in `load_dataset`.
 
     Returns:
         Report whose `problems` are empty if the dataset is fine.
@@ -66,10 +70,18 @@ def inspect(source: str, root: Path | None = None) -> Report:
         []
     """
     entry = DATASETS.get(source) if source in DATASETS else None
-    if isinstance(entry, OnDisk):
+    if isinstance(entry, OnDisk) and not exclude:
         return _inspect_known(entry, root)
-    dataset = load_dataset(source, root=root)
-    report = Report(dataset.name, str(dataset.root), unreadable=dict(dataset.skipped))
+    dataset = load_dataset(source, root=root, exclude=exclude)
+    report = Report(dataset.name, str(dataset.root), unreadable=dict(dataset.skipped), left_out=list(dataset.left_out))
+    unread = [one for one in dataset.left_out if one.images]
+    others = [one for one in dataset.left_out if not one.images]
+    if unread:
+        report.problems.append(describe(unread))
+    if others:
+        report.notes.append(describe(others))
+    if dataset.tested_on == "val":
+        report.notes.append("its validation images are for testing, since it has no others for that")
     _count(report, dataset)
     _check_images(report, dataset, own=True)
     return report

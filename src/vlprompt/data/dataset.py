@@ -12,6 +12,7 @@ from typing import get_args
 
 from vlprompt.data.class_names import as_words
 from vlprompt.data.file_facts import content_hashes
+from vlprompt.data.folders import LeftOut
 from vlprompt.data.sampling import ClassSubset, class_half, sample_shots
 from vlprompt.errors import VLPromptError
 
@@ -54,6 +55,9 @@ class Dataset:
         license: license of the images.
         source: origin of the images: a URL, or the source given to `load_dataset`.
         skipped: (path, reason) of unreadable files, which are in no split.
+        left_out: files in a folder that are not read as images, by suffix.
+        split_seed: seed that the images were split with when they were loaded; None if they came with a split.
+        tested_on: split of the source that `test` is; "val" if it has no other for testing.
         shifted: names of datasets with the same classes, or some of them, in other domains.
         drawn: (shots, seed) if `train` and `val` are a few-shot sample, else None.
 
@@ -77,6 +81,9 @@ class Dataset:
     license: str = ""
     source: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    split_seed: int | None = None
+    tested_on: str = "test"
     shifted: tuple[str, ...] = ()
     drawn: tuple[int, int] | None = None
 
@@ -172,6 +179,14 @@ class Dataset:
     def learned(self) -> "Dataset":
         """The dataset without its test images."""
         return replace(self, test=())
+
+    @cached_property
+    def for_testing(self) -> "Dataset":
+        """The dataset with all of its images as test images, unless it came with a split."""
+        if self.split_seed is None:
+            return self
+        items = sorted((*self.train, *self.val, *self.test), key=lambda item: (item.label, item.path))
+        return replace(self, train=(), val=(), test=tuple(items), split_seed=None)
 
     @cached_property
     def _split_hash(self) -> str:  # cached: every cell of a grid needs it

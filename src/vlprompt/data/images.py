@@ -2,6 +2,7 @@
 
 import math
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -12,10 +13,27 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import one_line
 
-SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .apng .gif .webp .bmp .tif .tiff .ppm .pgm .pbm .jp2 .avif".split())
-# Formats that Pillow decodes itself; for others, such as EPS, it would run programs on untrusted files.
+# Formats that Pillow or pillow-heif decodes itself, with their suffixes; for others, such as EPS, Pillow would run
+# programs on untrusted files. Multi-picture (MPO) files are JPEGs with further frames.
+SUFFIXES_OF = {
+    "JPEG": ".jpg .jpeg .jpe .jfif .mpo",
+    "PNG": ".png .apng",
+    "GIF": ".gif",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "TIFF": ".tif .tiff",
+    "PPM": ".ppm .pgm .pbm .pnm .pfm",
+    "JPEG2000": ".jp2 .j2k .j2c .jpc .jpf .jpx",
+    "AVIF": ".avif .avifs",
+    "HEIF": ".heic .heics .heif .heifs .hif",
+}
+with suppress(ImportError):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 Image.init()
-FORMATS = [name for name in "JPEG PNG GIF WEBP BMP TIFF PPM JPEG2000 AVIF".split() if name in Image.OPEN]
+FORMATS = [name for name in SUFFIXES_OF if name in Image.OPEN]
+SUFFIXES = frozenset(suffix for name in FORMATS for suffix in SUFFIXES_OF[name].split())
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long.
 DRAFT_SIDE = 2048
 # TIFF tags of a tile's width and length, and the struct formats of their allowed types.
@@ -79,6 +97,15 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
         raise ImageError(error.reason, path) from error
     except Exception as error:  # a broken file can make a decoder raise anything
         raise ImageError(_reason(error), path) from error
+
+
+def format_of(path: Path) -> str | None:
+    """Return the format of an image file by its first bytes, such as "JPEG"; None if it is no image that is read."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.format
+    except Exception:  # a strange file can make a decoder raise anything
+        return None
 
 
 def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """`load_dataset` for names, folders, tables and split files, and the registry of named datasets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +73,7 @@ def load_dataset(
     split_seed: int = 1,
     name_map: NameMap | None = None,
     root: str | Path | None = None,
+    exclude: Sequence[str] = (),
 ) -> Dataset:
     """Load a named dataset, or one from a folder, a .csv or .parquet table, or a .jsonl split file.
 
@@ -86,6 +87,8 @@ def load_dataset(
         name_map: mapping from folder names (or labels) to class names, or the path of a .json, .yaml or .csv file.
         root: folder of named datasets (default: `VLPROMPT_DATA`, else `data`), or the folder that paths in a split
             file are relative to (default: the file's folder).
+        exclude: shell patterns of files and folders to leave out of a folder: `"*_mask.png"` and `"thumbs"` by their
+            names, `"cat/old/*"` by their paths in it.
 
     Returns:
         Dataset whose class names are words for prompts.
@@ -99,18 +102,20 @@ def load_dataset(
         >>> load_dataset("photos", name_map={"n02099601": "golden retriever", "n02123045": "tabby"})  # doctest: +SKIP
     """
     root = None if root is None else Path(root).expanduser()
+    path = Path(source).expanduser()
+    if exclude and (str(source) in DATASETS or not path.is_dir()):
+        raise VLPromptError(f"`exclude` is for folders, and `data` {source} is none; leave it out")
     if str(source) in DATASETS:
         dataset = DATASETS.get(str(source))(root)
         return replace(dataset, class_names=words_for(dataset.class_names, name_map)) if name_map else dataset
     if str(source).startswith(hub.PREFIX):
         return hub.read_hub(str(source), split_seed=split_seed, name_map=name_map)
-    path = Path(source).expanduser()
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return read_table(path, split_seed=split_seed, name_map=name_map)
     if path.suffix.lower() == splits.SUFFIX and not path.is_dir():
         return splits.read_split(path, root, split_seed=split_seed, name_map=name_map)
     if path.is_dir():
-        return read_folder(path, split_seed=split_seed, name_map=name_map)
+        return read_folder(path, split_seed=split_seed, name_map=name_map, exclude=exclude)
     if path.exists():
         raise VLPromptError(f"`data` must be a folder, or a .csv, .parquet or .jsonl file, got {source}")
     hint = did_you_mean(str(source), list_datasets()) or f"datasets: {', '.join(list_datasets())}"

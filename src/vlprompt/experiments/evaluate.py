@@ -1,7 +1,10 @@
 """Evaluate a method on all tests of a protocol, encoding every image once."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,11 +13,16 @@ from torch import Tensor
 from vlprompt.config.protocols import PROTOCOLS, Evaluation
 from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Dataset
+from vlprompt.data.file_facts import content_hashes
+from vlprompt.data.readers.split_file import recorded_hashes
+from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
-from vlprompt.runs.record import Calibration, EvaluationRecord
+from vlprompt.runs.record import Calibration, EvaluationRecord, RunRecord
 from vlprompt.training.evaluation import Predictions, predict_logits
 from vlprompt.training.inputs import evaluation_inputs
 from vlprompt.utils.progress import Reporter
+
+logger = logging.getLogger("vlprompt")
 
 
 def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]) -> dict[str, EvaluationRecord]:
@@ -31,6 +39,49 @@ def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Datase
                 dataset=part.name, hash=part.content_hash, classes=len(part.class_names), images=len(part.test)
             )
     return records
+
+
+def has_changed(record: RunRecord, dataset: Dataset, targets: Mapping[str, Dataset] | None = None) -> bool:
+    """Return whether a run's dataset has other images than it had, or one of its tests has.
+
+    Args:
+        record: record of the run.
+        dataset: the run's dataset as it is now, before shots are drawn.
+        targets: the other datasets of the run as they are now; None to compare only its own dataset.
+    """
+    if record.split.pool not in ("", dataset.split_hash()):
+        return True
+    tests = describe_tests(record.config.protocol, dataset, targets or {})
+    return any(name in record.tests and record.tests[name].hash != test.hash for name, test in tests.items())
+
+
+def all_for_testing(dataset: Dataset, record: RunRecord, run: Path | None) -> Dataset:
+    """Return a dataset that is given for testing with all of its images as test images, unless it came with a split.
+
+    The run's own dataset keeps its split. From another one, images that the run learned from are left out.
+
+    Args:
+        dataset: the dataset.
+        record: record of the run to test.
+        run: its folder; None if it has none.
+
+    Raises:
+        VLPromptError: no image is left.
+    """
+    if dataset.split_seed is None or dataset.split_hash() == record.split.pool:
+        if dataset.train or dataset.val:
+            logger.info("testing the %s test images of %s", f"{len(dataset.test):,}", dataset.name)
+        return dataset
+    tested = dataset.for_testing
+    learned = recorded_hashes(run / "split.jsonl") if run else set()
+    hashes = content_hashes(tested.root, [item.path for item in tested.test])
+    kept = tuple(item for item, found in zip(tested.test, hashes, strict=True) if found not in learned)
+    count = len(tested.test) - len(kept)
+    if not kept:
+        raise VLPromptError(f"the run learned from all {count:,} images of {dataset.name}; pass other ones as `data`")
+    but = f", but {count:,} that the run learned from" if count else ""
+    logger.info("testing all %s images of %s%s", f"{len(tested.test):,}", dataset.name, but)
+    return replace(tested, test=kept)
 
 
 def run_tests(

@@ -3,7 +3,7 @@
 import io
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,8 @@ from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import DATASETS
 from vlprompt.data.readers.split_file import write_split
 from vlprompt.errors import VLPromptError
-from vlprompt.experiments.evaluate import run_tests, summarize
 from vlprompt.experiments.learning import fit_temperatures, measure_learning, train
+from vlprompt.experiments.evaluate import all_for_testing, has_changed, run_tests, summarize
 from vlprompt.experiments.task import Task, load_pool, load_targets, on_data, open_task
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import PREDICTIONS, RunRecord, SplitRecord, now, read_record
@@ -28,7 +28,7 @@ from vlprompt.training.memory import peak_memory_mb, reset_peak_memory
 from vlprompt.utils.files import atomic_write, is_free, leftovers, remove_leftovers
 from vlprompt.utils.progress import Reporter
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("vlprompt")
 
 # Files of a run folder.
 FILES = ("run.json", "split.jsonl", PROMPTS, FILE, PREDICTIONS)
@@ -130,6 +130,7 @@ def evaluate(
     *,
     name_map: str | None = None,
     root: str | None = None,
+    exclude: Sequence[str] = (),
     device: str = "auto",
     backbone: str | Path | None = None,
     reporter: Reporter | None = None,
@@ -138,9 +139,11 @@ def evaluate(
 
     Args:
         run: run folder.
-        data: another dataset to test on, with all of its classes; None for the run's own tests.
+        data: another dataset to test on, with all of its classes; None for the run's own tests. All of its images are
+            tested, but for those that the run learned from; of one with a split its test images.
         name_map: file that maps folder names of `data` to class names.
         root: folder of the named datasets; None for the recorded one.
+        exclude: patterns of files and folders to leave out of `data`, as in `load_dataset`.
         device: device to load the backbone on, see `load_backbone`.
         backbone: source of the backbone's weights, if they have moved.
         reporter: shows progress; None for no progress.
@@ -161,7 +164,7 @@ def evaluate(
     record, method = restore(run, device=device, backbone=backbone)
     if data is None and not record.has_data:
         raise VLPromptError(f"{run} was {record.status} without test images; pass a dataset as `data`")
-    config = on_data(record.config, data, name_map=name_map, root=root)
+    config = on_data(record.config, data, name_map=name_map, root=root, exclude=exclude)
     try:
         dataset = load_pool(config.data)
     except VLPromptError as error:
@@ -170,7 +173,12 @@ def evaluate(
         raise VLPromptError(
             f"the images of {run} cannot be loaded ({error}); pass another dataset as `data`"
         ) from error
-    found = run_tests(config, dataset, load_targets(config, dataset), method, reporter)
+    targets = load_targets(config, dataset)
+    if data is not None:
+        dataset = all_for_testing(dataset, record, Path(run))
+    elif has_changed(record, dataset, targets):
+        logger.warning("%s has changed since the run; its current images are tested", config.data.source)
+    found = run_tests(config, dataset, targets, method, reporter)
     if not found:
         raise VLPromptError(f"dataset {dataset.name!r} has no test images; add some to its test split")
     metrics = summarize(config.protocol, found, record.calibration)
@@ -263,6 +271,7 @@ def new_record(task: Task, status: Literal["planned", "running"] = "running", tr
             train=len(shots.train),
             val=len(shots.val),
             test=len(task.dataset.test),
+            tested_on=task.pool.tested_on,
             skipped=list(task.dataset.skipped),
             short=shots.short_of(task.config.data.shots),
             template=task.pool.template,

@@ -1,6 +1,6 @@
 """Task of a run: its loaded backbone, training images and tests."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,11 +145,13 @@ def _complete(config: RunConfig, pool: Dataset, shots: Dataset) -> RunConfig:
 
 def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
     """Load the configured dataset, or another source with the same settings, without drawing shots."""
+    source = source or data.source
     return load_dataset(
-        source or data.source,
+        source,
         split_seed=data.split_seed,
         name_map=None if data.name_map is None else Path(data.name_map),
         root=data.root,
+        exclude=data.exclude if source == data.source or Path(source).expanduser().is_dir() else (),
     )
 
 
@@ -195,7 +197,9 @@ def load_targets(config: RunConfig, pool: Dataset, pools: Mapping[str, Dataset] 
     return targets
 
 
-def on_data(config: RunConfig, data: str | None, *, name_map: str | None, root: str | None) -> RunConfig:
+def on_data(
+    config: RunConfig, data: str | None, *, name_map: str | None, root: str | None, exclude: Sequence[str] = ()
+) -> RunConfig:
     """Return a configuration with another dataset or another root folder.
 
     Args:
@@ -203,9 +207,15 @@ def on_data(config: RunConfig, data: str | None, *, name_map: str | None, root: 
         data: another dataset to test on, with all of its classes; None for the run's own.
         name_map: file that maps folder names of `data` to class names.
         root: folder of the named datasets; None for the recorded one.
+        exclude: patterns of files and folders to leave out of `data`.
+
+    Raises:
+        VLPromptError: `exclude` is given without `data`.
     """
     changes: dict[str, Any] = {} if root is None else {"root": root}
     if data is not None:
-        changes |= {"source": data, "name_map": name_map, "targets": ()}
+        changes |= {"source": data, "name_map": name_map, "targets": (), "exclude": tuple(exclude)}
         config = config.model_copy(update={"protocol": "few-shot"})
+    elif exclude:
+        raise VLPromptError("`exclude` is for another dataset; pass that as `data`")
     return config.model_copy(update={"data": config.data.model_copy(update=changes)})

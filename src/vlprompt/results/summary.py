@@ -46,6 +46,8 @@ def print_record(record: RunRecord, run: Path) -> None:
         print(f"  {backbone}")
         counts = f"{split.train} training, {split.val} validation and {split.test} test images"
         print(f"  {len(record.class_names)} classes; {counts}")
+        if split.tested_on == "val":
+            print("  the test images are the validation images of the data, which has no others for testing")
     for path, reason in split.skipped:
         print(f"  left out {path}: {reason}")
     options = ", ".join(f"{key}={value}" for key, value in method.options.items())

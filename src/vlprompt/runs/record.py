@@ -55,6 +55,7 @@ class SplitRecord(BaseModel):
         train: number of training images.
         val: number of validation images.
         test: number of test images.
+        tested_on: split of the source that was tested; "val" if it had no other for testing.
         skipped: (path, reason) of each unreadable file.
     """
 
@@ -66,6 +67,7 @@ class SplitRecord(BaseModel):
     train: int
     val: int
     test: int
+    tested_on: str = "test"
     skipped: list[tuple[str, str]] = []
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import dataset_trees as trees
+from vlprompt.data.check import inspect
 from vlprompt.data.datasets.known import read_classes
 from vlprompt.data.loading import load_dataset
 from vlprompt.errors import VLPromptError
@@ -117,3 +118,18 @@ def test_subsets_have_200_relabeled_classes(name: str, data: Path) -> None:
     assert dataset.class_names == classes.words
     assert [item.label for item in dataset.test] == list(range(200))
     assert all(item.path.startswith(f"{name}/{classes.keys[item.label]}/") for item in dataset.test)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_validation_images_without_class_folders(train: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "imagenet"
+    trees.write_images(folder, [f"val/ILSVRC2012_val_{number:08}.JPEG" for number in range(1, 6)])
+    if train:
+        trees.synsets(folder / "train", KEYS)
+    with pytest.raises(VLPromptError, match="imagenet has no "):
+        load_dataset("imagenet", root=tmp_path)
+    said = (
+        f"{folder / 'val'} holds 5 images directly, without class folders; torchvision.datasets.ImageNet or valprep.sh"
+    )
+    assert any(line.startswith(said) for line in caplog.messages)
+    assert any(problem.startswith(said) for problem in inspect("imagenet", tmp_path).problems)

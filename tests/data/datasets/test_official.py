@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +204,40 @@ def test_data_folder_resolution(data: Path, tmp_path: Path, monkeypatch: pytest.
     assert load_dataset("dtd").root == data / "dtd/dtd"
     with pytest.raises(VLPromptError, match="the images of dtd were not found"):
         load_dataset("dtd", root=tmp_path / "elsewhere")
+
+
+def test_eurosat_of_today(tmp_path: Path) -> None:
+    """Zenodo's archive has another folder; CoOp's split fits both."""
+    trees.eurosat(tmp_path)
+    before = load_dataset("eurosat", root=tmp_path)
+    (tmp_path / "eurosat/2750").rename(tmp_path / "eurosat/EuroSAT_RGB")
+    found = load_dataset("eurosat", root=tmp_path)
+    assert [len(items) for items in splits(found)] == [len(items) for items in splits(before)] == [50, 20, 30]
+    assert found.train[0].path.startswith("EuroSAT_RGB/AnnualCrop/AnnualCrop_")
+    rows = {"train": [("Forest/Forest_1.jpg", 1, "Forest")], "val": [], "test": [("River/River_1.jpg", 8, "River")]}
+    (tmp_path / "eurosat/split_zhou_EuroSAT.json").write_text(json.dumps(rows))
+    assert load_dataset("eurosat", root=tmp_path).train[0].path == "EuroSAT_RGB/Forest/Forest_1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "folder", "other", "called"),
+    [
+        ("eurosat", trees.eurosat, "eurosat/2750", "eurosat/EuroSAT", "2750 or EuroSAT_RGB"),
+        (
+            "caltech101",
+            trees.caltech101,
+            "caltech101/101_ObjectCategories",
+            "caltech-101/images",
+            "101_ObjectCategories",
+        ),
+    ],
+)
+def test_class_folders_under_another_name(
+    name: str, make: Callable[[Path], None], folder: str, other: str, called: str, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    (tmp_path / other).parent.mkdir(exist_ok=True)
+    (tmp_path / folder).rename(tmp_path / other)
+    with pytest.raises(VLPromptError) as caught:
+        load_dataset(name, root=tmp_path)
+    assert f"{tmp_path / other} has folders of its classes, which must be called {called}" in str(caught.value)

@@ -134,6 +134,14 @@ def test_ambiguous_columns_are_rejected(change: Any, message: str, tmp_path: Pat
         load_dataset(f"hf:{tmp_path / 'saved'}")
 
 
+def test_splits_of_another_kind_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tables = {"train": table([0, 1]), "test": table([1, 0], shift=9), "unsupervised": table([1, 1, 0], shift=20)}
+    hf.DatasetDict(tables).save_to_disk(tmp_path / "saved")
+    dataset = load_dataset(f"hf:{tmp_path / 'saved'}")
+    assert [len(items) for items in (dataset.train, dataset.val, dataset.test)] == [2, 0, 2]
+    assert caplog.messages == [f"hf:{tmp_path / 'saved'}: splits that are left out: unsupervised (3)"]
+
+
 def test_missing_splits_and_sources(tmp_path: Path) -> None:
     hf.DatasetDict({"large": table([0, 1]), "small": table([1, 0])}).save_to_disk(tmp_path / "saved")
     with pytest.raises(VLPromptError, match="must have a split called train, got large, small"):

@@ -125,8 +125,8 @@ def test_clear_errors(tree: Path) -> None:
     assert "class 'x' has two labels, '1' and '2'" in message(write(tree / "a.csv", two))
     two = {"path": ["a", "b"], "label": [1, 1], "class_name": ["x", "y"]}
     assert "has two classes with the same label" in message(write(tree / "a.csv", two))
-    rows = {**ROWS, "split": ["train", "dev", "test", "test", "val"]}
-    assert "split must be train, val or test, got 'dev'" in message(write(tree / "a.csv", rows))
+    rows = {**ROWS, "split": ["train", "extra", "test", "test", "val"]}
+    assert "split must be train, val or test, got 'extra'" in message(write(tree / "a.csv", rows))
     assert "only one class" in message(write(tree / "a.csv", {"path": ["ant/0.png"], "label": ["ant"]}))
     assert "none of the 2 images" in message(write(tree / "a.csv", {"path": ["x.png", "y.png"], "label": ["x", "y"]}))
     (tree / "a.parquet").write_bytes(b"not parquet")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.known import ClassList
+from vlprompt.data.folders import is_passed_over
 from vlprompt.data.images import SUFFIXES
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
@@ -66,10 +67,16 @@ def label_of(path: Path, key: str, classes: ClassList) -> int:
     return classes.labels[key]
 
 
-def class_folders(root: Path, folder: str, classes: ClassList) -> tuple[list[Item], list[str]]:
+def class_folders(root: Path, folder: str, classes: ClassList, how: str = "") -> tuple[list[Item], list[str]]:
     """Return the images in `root/folder/KEY/` of all classes, sorted within each class, and problems with the folders.
 
     Paths are relative to `root`. Keys may have slashes. Images are not opened, so that listing a million takes seconds.
+
+    Args:
+        root: folder of the dataset.
+        folder: folder in it; "" for `root` itself.
+        classes: the classes.
+        how: what sorts images that lie in `folder` directly.
     """
     items: list[Item] = []
     absent, empty = [], []
@@ -84,6 +91,9 @@ def class_folders(root: Path, folder: str, classes: ClassList) -> tuple[list[Ite
             empty.append(key)
         items += [Item(f"{inner}/{name}", label) for name in names]
     place = root / folder if folder else root
+    if len(absent) == len(classes.keys) and place.is_dir() and (count := sum(1 for _ in _image_names(place))):
+        how = how or f"put each into the folder of its class, such as {classes.keys[0]}/"
+        return [], [f"{place} holds {count:,} images directly, without class folders; {how}"]
     problems = []
     if absent:
         problems.append(f"{place} has no folder {listed(absent, quote=False)}")
@@ -96,7 +106,7 @@ def strange_folders(place: Path, classes: ClassList, ignored: frozenset[str] = f
     """Return a list with one problem if `place` has folders that are not classes, else an empty one."""
     known = classes.labels.keys() | ignored
     with os.scandir(place) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not is_passed_over(entry.name))
     strange = [name for name in names if name not in known]
     return (
         [f"{place} has folders that are not classes of the dataset: {listed(strange, quote=False)}"] if strange else []

@@ -11,6 +11,7 @@ from vlprompt.utils.strings import listed
 Read = Callable[[Path, ClassList], Listing]
 
 WORDS = "classnames.txt"
+SORT = "torchvision.datasets.ImageNet or valprep.sh of github.com/soumith/imagenetloader.torch sorts them by synset"
 SIZES = {"train": Size(1281167, (732, 1300)), "test": Size(50000, (50, 50))}
 
 
@@ -21,7 +22,7 @@ def read_synsets(train: str, test: str) -> Read:
         listing = Listing(root, listed=False)
         for folder, items in ((train, listing.train), (test, listing.test)):
             if folder and (root / folder).is_dir():
-                found, problems = class_folders(root, folder, classes)
+                found, problems = class_folders(root, folder, classes, SORT)
                 items += found
                 listing.problems += problems + strange_folders(root / folder, classes)
         read_words(listing, classes)

@@ -67,6 +67,14 @@ class Listing:
         return lost
 
 
+def _folder_names(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_dir()}
+    except OSError:
+        return set()
+
+
 def _names(folder: Path) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
@@ -161,7 +169,17 @@ class OnDisk(Known):
         for name, ways in lacks.items():
             folder = data_root(root) / name
             parts.append(f"{folder} lacks {'; or '.join(ways)}" if folder.is_dir() else f"{folder} does not exist")
-        return "; ".join(parts)
+        return "; ".join([*parts, *self._elsewhere(root)])
+
+    def _elsewhere(self, root: Path | None) -> list[str]:
+        """Describe folders that hold class folders of the dataset under a name that no layout has."""
+        tops = {data_root(root) / name for layout in self.layouts for name in layout.folders}
+        inner = {top / name for top in tops for name in _folder_names(top)}
+        keys = self.classes.labels.keys()
+        found = [place for place in sorted(tops | inner) if 2 * len(keys & _folder_names(place)) > len(keys)]
+        wanted = dict.fromkeys(name for layout in self.layouts for name in layout.needs if "." not in name)
+        hint = f", which must be called {' or '.join(wanted)}" if wanted else ""
+        return [f"{place} has folders of its classes{hint}" for place in found]
 
     def __call__(self, root: Path | None = None) -> Dataset:
         """Load the dataset without opening images.
@@ -182,10 +200,15 @@ class OnDisk(Known):
                 f"{len(lost)} images of {self.name} are not in {listing.root}; the first is {lost[0]}; "
                 f"vlprompt data check {self.name} shows where to download them"
             )
+        untested = "test" in found.layout.sizes and not listing.test
+        for problem in listing.problems:
+            logger.warning("%s", problem if untested else f"{self.name}: {problem}")
         if not any(listing.splits().values()):
             raise VLPromptError(f"{self.name} has no images in its class folders; download them again")
-        for problem in listing.problems:
-            logger.warning("%s: %s", self.name, problem)
+        if untested:
+            raise VLPromptError(
+                f"{self.name} has no test images; vlprompt data check {self.name} shows where they belong"
+            )
         if found.layout.standard:
             logger.info("%s: %s, in %s", self.name, found.layout.title, found.folder)
         else:

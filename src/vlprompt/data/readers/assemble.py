@@ -9,14 +9,13 @@ from pathlib import Path
 from vlprompt.data.class_names import NameMap, words_for
 from vlprompt.data.dataset import Dataset, Item, with_slashes
 from vlprompt.data.file_facts import unreadable
+from vlprompt.data.folders import LeftOut
 from vlprompt.data.sampling import split_order, split_sizes
+from vlprompt.data.splits import SPLITS
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import printable
 
 logger = logging.getLogger("vlprompt")
-
-SPLITS = ("train", "val", "test")
-ALIASES = {"valid": "val", "validation": "val"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,12 @@ def assemble(
     *,
     split_seed: int,
     name_map: NameMap | None,
+    left_out: Sequence[LeftOut] = (),
 ) -> Dataset:
     """Build a dataset from the readable files, split by seed if the source has no splits.
+
+    Without test images, those for validation are for testing: a run always tests on something if it can, and must not
+    select anything on what it tests on.
 
     Args:
         source: folder or file given by the user, for messages and the dataset's name.
@@ -46,6 +49,7 @@ def assemble(
         entries: labeled files; either all of them have a split, or none.
         split_seed: seed of the split of each class into train, val and test.
         name_map: see `words_for`.
+        left_out: files of the source that are not read.
 
     Raises:
         VLPromptError: there is only one class, a class has no words or no image, or no image can be read.
@@ -54,11 +58,17 @@ def assemble(
         raise VLPromptError(f"{source} has only one class ({classes[0]!r}); a classifier needs at least two")
     words = words_for(classes, name_map)
     entries = [replace(entry, path=with_slashes(root, entry.path)) for entry in entries]
+    given = {entry.split for entry in entries}
+    tested_on = "val" if "val" in given and "test" not in given else "test"
+    if tested_on == "val":
+        logger.warning("%s has no labeled test images; testing on its validation images", source)
+        entries = [replace(entry, split="test") if entry.split == "val" else entry for entry in entries]
     bad = unreadable(root, [entry.path for entry in entries])
     kept = [entry for entry in entries if entry.path not in bad]
-    if any(entry.split is None for entry in kept):
+    lost = {entry.label: f"{entry.path}: {bad[entry.path]}" for entry in reversed(entries) if entry.path in bad}
+    if None in given:
         kept = _split(kept, split_seed)
-    _check(source, classes, kept, bad)
+    _check(source, classes, kept, bad, lost)
     labels = {name: label for label, name in enumerate(classes)}
     items = {
         split: tuple(Item(entry.path, labels[entry.label]) for entry in kept if entry.split == split)
@@ -73,6 +83,9 @@ def assemble(
         test=items["test"],
         source=str(source),
         skipped=tuple((printable(path), reason) for path, reason in bad.items()),
+        left_out=tuple(left_out),
+        split_seed=split_seed if None in given else None,
+        tested_on=tested_on,
     )
 
 
@@ -89,8 +102,18 @@ def _split(entries: Iterable[Entry], seed: int) -> list[Entry]:
     return result
 
 
-def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: Mapping[str, str]) -> None:
-    """Raise if a class has no training image, or no image at all in a source that is only for testing."""
+def _check(
+    source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: Mapping[str, str], lost: Mapping[str, str]
+) -> None:
+    """Raise if a class has no training image, or no image at all in a source that is only for testing.
+
+    Args:
+        source: as in `assemble`.
+        classes: as in `assemble`.
+        entries: readable files.
+        bad: reason of each unreadable file.
+        lost: the first unreadable file of each class that has one, with the reason.
+    """
     if not entries:
         path, reason = next(iter(bad.items()))
         raise VLPromptError(f"none of the {len(bad)} images of {source} can be read; the first is {path}: {reason}")
@@ -100,7 +123,8 @@ def _check(source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: 
     for name in classes:
         if not present[name]:
             what = "training image" if "train" in splits else "image"
-            raise VLPromptError(f"class {name!r} of {source} has no readable {what}; add some or remove the class")
+            but = f" ({lost[name]})" if name in lost else ""
+            raise VLPromptError(f"class {name!r} of {source} has no readable {what}{but}; add some or remove the class")
     tested = {entry.label for entry in entries if entry.split == "test"}
     untested = [name for name in classes if name not in tested]
     if untested:

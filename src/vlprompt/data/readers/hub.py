@@ -13,9 +13,10 @@ from typing import Any
 from vlprompt.data.class_names import NameMap, in_order
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.materialize import write_once
-from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
+from vlprompt.data.readers.assemble import Entry, assemble
+from vlprompt.data.splits import SPLITS, split_names
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import one_line
+from vlprompt.utils.strings import listed, one_line
 
 logger = logging.getLogger("vlprompt")
 
@@ -43,9 +44,9 @@ def read_hub(source: str, *, split_seed: int = 1, name_map: NameMap | None = Non
     """Read the dataset `hf:NAME`, `hf:NAME:CONFIG` or `hf:./FOLDER`.
 
     A folder is either one that `datasets.load_dataset` reads (class folders, Parquet files, ...) or one written by
-    `save_to_disk`. Splits called train, val (or valid, validation, dev) and test are used unchanged; others are
-    ignored. If the test split has no labels, val is used for testing. A dataset with a single split is split by seed,
-    like a folder.
+    `save_to_disk`. Splits for training, validation and testing (see `split_names`) are used unchanged; others are left
+    out. Without labeled test images, those for validation are for testing. A dataset with a single split
+    is split by seed, like a folder.
 
     Args:
         source: name or folder, with the prefix `hf:`.
@@ -84,7 +85,7 @@ def read_hub(source: str, *, split_seed: int = 1, name_map: NameMap | None = Non
         for split, found in rows.items()
         for row in found
     ]
-    dataset = assemble(Path(plain), folder, classes, entries, split_seed=split_seed, name_map=name_map)
+    dataset = assemble(Path(source), folder, classes, entries, split_seed=split_seed, name_map=name_map)
     return replace(dataset, name=plain, source=source)
 
 
@@ -139,14 +140,17 @@ def _splits(source: str, labeled: dict[str, list[StoredImage]]) -> dict[str, lis
     if not labeled:
         raise VLPromptError(f"{source} has no labeled images")
     if len(labeled) == 1:
-        return labeled
-    aliases = {**ALIASES, "dev": "val"}
-    rows = {aliases.get(name, name): found for name, found in labeled.items() if aliases.get(name, name) in SPLITS}
+        ((name, found),) = labeled.items()
+        return {split_names([name]).get(name, "train"): found}
+    names = split_names(labeled)
+    rows: dict[str, list[StoredImage]] = {}
+    for name, split in names.items():
+        rows.setdefault(split, []).extend(labeled[name])
     if "train" not in rows:
         raise VLPromptError(f"{source} must have a split called train, got {', '.join(labeled)}")
-    if "test" not in rows and "val" in rows:
-        logger.warning("%s has no labeled test images; testing on its validation images", source)
-        rows["test"] = rows.pop("val")
+    others = [f"{name} ({len(found):,})" for name, found in labeled.items() if name not in names]
+    if others:
+        logger.warning("%s: splits that are left out: %s", source, listed(others, quote=False))
     return {split: rows[split] for split in SPLITS if split in rows}
 
 

@@ -20,7 +20,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from vlprompt.data.class_names import NameMap, in_order, words_for
 from vlprompt.data.dataset import Dataset, Item, hash_of_images, hash_of_split
 from vlprompt.data.file_facts import content_hashes, file_hashes, unreadable
-from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
+from vlprompt.data.readers.assemble import Entry, assemble
+from vlprompt.data.splits import SPLITS, split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
 from vlprompt.utils.strings import describe_validation_error, error_reason, read_problem
@@ -150,6 +151,15 @@ def verify_split(path: Path, root: Path | None = None) -> dict[str, str]:
     }
 
 
+def recorded_hashes(path: Path) -> set[str]:
+    """Return the hashes of the images in a file of `write_split`; empty if there is no such file.
+
+    Raises:
+        VLPromptError: the file cannot be read, or was changed after it was written.
+    """
+    return {row.sha256 for row in _parse(path, _read_lines(path))[1]} if path.is_file() else set()
+
+
 def _content(class_names: Iterable[str], rows: Iterable[SplitLine]) -> str:
     return hash_of_images(class_names, ((row.split, row.label, row.sha256) for row in rows))
 
@@ -231,6 +241,7 @@ def _own_dataset(
     name_map: NameMap | None,
 ) -> Dataset:
     with_split = "split" in lines[0][1]
+    splits = split_names({str(line.get("split", "")).strip() for _, line in lines})
     entries: list[Entry] = []
     labels: dict[str, Any] = {}
     for number, line in lines:
@@ -244,14 +255,13 @@ def _own_dataset(
             raise VLPromptError(f"{where}: path must be text, and other values text or numbers")
         if ("split" in line) != with_split:
             raise VLPromptError(f"{where}: split must be in all lines or in none")
-        split = str(line.get("split", "")).strip().lower()
-        split = ALIASES.get(split, split)
-        if with_split and split not in SPLITS:
+        split = splits.get(str(line.get("split", "")).strip())
+        if with_split and split is None:
             raise VLPromptError(f"{where}: split must be train, val or test, got {line['split']!r}")
         words = str(name).strip()
         if labels.setdefault(words, label) != label:
             raise VLPromptError(f"{where}: class {words!r} has two labels, {labels[words]!r} and {label!r}")
-        entries.append(Entry(Path(line["path"]).as_posix(), words, split if with_split else None))
+        entries.append(Entry(Path(line["path"]).as_posix(), words, split))
     numbered = all(isinstance(label, int) for label in labels.values())
     if numbered and len(set(labels.values())) < len(labels):
         raise VLPromptError(f"split file {path} has two classes with the same label; give each a different one")

@@ -6,7 +6,8 @@ import polars as pl
 
 from vlprompt.data.class_names import NameMap, in_order
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.readers.assemble import ALIASES, SPLITS, Entry, assemble
+from vlprompt.data.readers.assemble import Entry, assemble
+from vlprompt.data.splits import split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import first_line
 
@@ -17,9 +18,9 @@ def read_table(path: Path, *, split_seed: int = 1, name_map: NameMap | None = No
     """Read the dataset in a table with the columns `path`, `label` or `class_name` or both, and, optionally, `split`.
 
     Paths are relative to the table's folder. `class_name`, or `label` without it, is the class's name or a key of
-    `name_map`; classes are sorted by `label`, numbers by value. `split` is train, val (or valid, validation) or test in
-    every row; without the column, each class is split by seed, as for a folder. Columns of a .csv file are separated by
-    commas, semicolons or tabs. Unreadable files are listed in `Dataset.skipped`.
+    `name_map`; classes are sorted by `label`, numbers by value. `split` is train, val or test in every row, in any
+    spelling of `split_names`; without the column, each class is split by seed, as for a folder. Columns of a .csv file
+    are separated by commas, semicolons or tabs. Unreadable files are listed in `Dataset.skipped`.
 
     Args:
         path: the .csv or .parquet file.
@@ -37,6 +38,7 @@ def read_table(path: Path, *, split_seed: int = 1, name_map: NameMap | None = No
         raise VLPromptError(f"table {path} cannot be read: {first_line(error)}") from error
     entries: list[Entry] = []
     labels: dict[str, str] = {}
+    splits = split_names(set(columns.get("split", ())))
     for row, cells in enumerate(zip(*columns.values(), strict=True), start=1):
         if not any(cells):  # a blank line
             continue
@@ -48,8 +50,9 @@ def read_table(path: Path, *, split_seed: int = 1, name_map: NameMap | None = No
         label = found.get("label", name)
         if labels.setdefault(name, label) != label:
             raise VLPromptError(f"table {path}: class {name!r} has two labels, {labels[name]!r} and {label!r}")
-        split = _split(path, row, found["split"]) if "split" in found else None
-        entries.append(Entry(Path(found["path"]).as_posix(), name, split))
+        if "split" in found and found["split"] not in splits:
+            raise VLPromptError(f"row {row} of table {path}: split must be train, val or test, got {found['split']!r}")
+        entries.append(Entry(Path(found["path"]).as_posix(), name, splits.get(found.get("split", ""))))
     if not entries:
         raise VLPromptError(f"table {path} has no rows")
     if len(set(labels.values())) < len(labels):
@@ -83,10 +86,3 @@ def _separator(path: Path) -> str:
     with path.open(encoding="utf-8", errors="replace") as file:
         header = file.readline()
     return max(",;\t", key=header.count)
-
-
-def _split(path: Path, row: int, value: str) -> str:
-    split = ALIASES.get(value.lower(), value.lower())
-    if split not in SPLITS:
-        raise VLPromptError(f"row {row} of table {path}: split must be train, val or test, got {value!r}")
-    return split
