@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
@@ -34,12 +35,23 @@ def versions() -> dict[str, str]:
 
 
 class BackboneRecord(BaseModel):
-    """Identity of the frozen weights."""
+    """Identity of the frozen weights, and how they were used. Older records lack the last two.
+
+    Attributes:
+        name: short identity of the backbone.
+        weight_hash: hash of its weights.
+        embed_dim: dimension of its features.
+        image_size: side of its images in pixels.
+        function_hash: hash of its weights, heads, activations and epsilons.
+        preprocessing: resizing and normalization of its images.
+    """
 
     name: str
     weight_hash: str
     embed_dim: int
     image_size: int
+    function_hash: str = ""
+    preprocessing: Preprocessing | None = None
 
 
 class SplitRecord(BaseModel):

@@ -58,7 +58,7 @@ def _encoded(
             encode,
             views=views,
             batch_size=config.runtime.eval_batch_size,
-            key=f"{backbone.weight_hash} {backbone.precision} {backbone.device.type}",
+            key=f"{backbone.function_hash} {backbone.precision} {backbone.device.type}",
             progress=bar,
             workers=config.runtime.workers,
         )
