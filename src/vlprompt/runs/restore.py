@@ -72,9 +72,13 @@ def _difference(record: RunRecord, backbone: Backbone) -> str:
 
 def _load(record: RunRecord, moved_to: str | Path | None, precision: Precision, device: str) -> Backbone:
     section, recorded = record.config.backbone, record.backbone.preprocessing
-    options = section.options if recorded is None else {**section.options, "preprocess": recorded}
     chosen = resolve_device(device, precision)
     try:
+        backbone = load_backbone(moved_to or section.source, precision, chosen, **section.options)
+        if recorded in (None, backbone.preprocessing):
+            return backbone
+        # A file says less about its weights than a tag, so a moved one may be prepared in another way.
+        options = {**section.options, "preprocess": recorded}
         return load_backbone(moved_to or section.source, precision, chosen, **options)
     except VLPromptError as error:
         if moved_to is not None:
