@@ -33,10 +33,30 @@ def test_result_hash_ignores_paths_and_runtime() -> None:
         make(optim={"lr": 1}).result_hash("weights", "split"),
         make(method={"name": "dapt", "n_text": 4}).result_hash("weights", "split"),
         make(backbone={"precision": "bf16"}).result_hash("weights", "split"),
+        make(backbone={"quick_gelu": False}).result_hash("weights", "split"),
+        make(backbone={"preprocess": {"resize_mode": "squash"}}).result_hash("weights", "split"),
         make(data={"source": "openmoji", "flip": False}).result_hash("weights", "split"),
         run.with_template("a {}.").result_hash("weights", "split"),
     ]
-    assert len({base, *others}) == 11
+    assert len({base, *others}) == 13
+
+
+def test_backbone_options_change_no_hash_of_runs_without_them() -> None:
+    content = make().model_copy(update={"recipe": "paper"})._content()
+    assert content["backbone"] == {"precision": "fp32"}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"mean": [5, 0, 0]}, r"backbone.preprocess is not valid \(mean.0: must be at most 1, got 5"),
+        ([0.5, 0.5], "backbone.preprocess must be an open_clip pair NAME/TAG, or a mapping of mean, std"),
+        ({"size": 3}, "size is unknown"),
+    ],
+)
+def test_wrong_preprocess(value: object, message: str) -> None:
+    with pytest.raises(VLPromptError, match=message):
+        make(backbone={"preprocess": value})
 
 
 def test_training_hash_ignores_the_protocol() -> None:

@@ -19,9 +19,10 @@ from vlprompt.config.resolve import resolve_config, with_method_defaults
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.data.loading import load_dataset
 from vlprompt.data.readers.split_file import read_split, write_split
-from vlprompt.experiments.run import run_experiment
+from vlprompt.experiments.run import evaluate, run_experiment
 from vlprompt.experiments.task import open_task
 from vlprompt.runs.record import RunRecord, read_record
+from vlprompt.runs.restore import restore
 
 
 @pytest.fixture
@@ -457,3 +458,44 @@ def test_workers_do_not_change_the_result(config: Any, tmp_path: Path) -> None:
     online = run_experiment(config("coop", data={"views": 0}), tmp_path / "online")
     assert online.status == "finished"
     assert online.result_hash != run_experiment(config("coop"), tmp_path / "cached").result_hash
+
+
+OPTIONS = {"preprocess": {"mean": [0, 0, 0], "std": [1, 1, 1]}, "quick_gelu": False, "heads": [2, 4]}
+
+
+def test_backbone_options_are_recorded_and_used_again(
+    config: Any, tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = run_experiment(config("zero-shot"), tmp_path / "plain")
+    record = run_experiment(config("zero-shot", backbone=OPTIONS), tmp_path / "run")
+    assert record.result_hash != plain.result_hash
+    assert record.config.backbone.model_dump(mode="json", include=set(OPTIONS)) == {
+        "heads": [2, 4],
+        "quick_gelu": False,
+        "preprocess": {"mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bicubic", "resize_mode": "shortest"},
+    }
+    backbone = restore(tmp_path / "run")[1].backbone
+    assert (backbone.eval_transform.mean, backbone.train_transform.std) == ((0, 0, 0), (1, 1, 1))
+    assert backbone.text.blocks[0].heads == 2
+    assert evaluate(tmp_path / "run")["test"] == record.metrics["test"]
+    assert not caplog.text
+    # The same weights, loaded in another way: neither cached features nor a warning may be missing.
+    other = run_experiment(config("zero-shot", backbone=OPTIONS | {"heads": [1, 2]}), tmp_path / "heads")
+    uncached = vlprompt.load_backbone(weights, device="cpu", **OPTIONS | {"heads": [1, 2]})
+    assert uncached.function_hash != backbone.function_hash
+    assert other.metrics["test"] != record.metrics["test"]
+    restore(tmp_path / "run", backbone=uncached)
+    assert "was tuned with another activation, or another number of attention heads" in caplog.text
+
+
+def test_options_of_a_loaded_backbone_are_recorded(config: Any, tmp_path: Path, weights: Path, pictures: Path) -> None:
+    backbone = vlprompt.load_backbone(weights, device="cpu", **OPTIONS)
+    tuned = vlprompt.tune(pictures, method="zero-shot", backbone=backbone, device="cpu", out=tmp_path / "run")
+    assert tuned.record.config.backbone.options == backbone.settings
+    assert restore(tmp_path / "run")[1].backbone.preprocessing == backbone.preprocessing
+    with pytest.raises(VLPromptError, match=r"`backbone.quick_gelu` applies when a backbone is loaded"):
+        run_experiment(
+            config("zero-shot", backbone={"quick_gelu": True}),
+            tmp_path / "other",
+            backbone=vlprompt.load_backbone(weights, device="cpu"),
+        )

@@ -166,7 +166,7 @@ def test_class_specific_context_cannot_name_new_classes(name: str, fails: Call, 
             "`class_names` holds 'red_apple' and 'red apple', which become the same name",
         ),
         (["dog", "&nbsp;"], "`class_names` holds '&nbsp;', which has no tokens for the model; use other words"),
-        (["\x00"], "which has no tokens for the model"),
+        (["\x00"], "holds an empty name"),
     ],
 )
 def test_unusable_class_names(name: str, names: list[str], expected: str) -> None:

@@ -59,6 +59,8 @@ BAD = {
     "there already": (409, ["night"], "already"),
     "there by another spelling": (409, ["red_apple"], "already"),
     "one of two is there": (409, ["a zebra", "night"], "already"),
+    "there in other case": (409, ["Night"], "the model reads class 'Night' as 'night'"),
+    "one name in two cases": (409, ["a zebra", "A Zebra"], "reads class 'A Zebra' as 'a zebra'"),
     "twice": (422, ["a zebra", "a_zebra"], "must be unique"),
     "no names": (422, [], "names: "),
     "empty": (422, [""], "names.1: "),
@@ -141,3 +143,14 @@ def test_number_of_classes_is_limited(client: TestClient, monkeypatch: pytest.Mo
     assert add(client, "a", "b")[0] == 200
     assert add(client, "c")[0] == 409
     assert ask(client, RED, classes="c").status_code == 200
+
+
+def test_requests_with_names_that_read_the_same_do_not_meet(client: TestClient) -> None:
+    shares = [results(client, RED, classes=name, compare="true")[0]["top"] for name in ("a zebra", "A Zebra")]
+    first, second = ({rank["label"].lower(): rank["probability"] for rank in top} for top in shares)
+    assert first == second
+    response = ask(client, RED, classes=["a zebra", "A Zebra"])
+    assert response.status_code == 409 and "reads class 'A Zebra' as 'a zebra'" in response.json()["error"]
+    assert ask(client, RED, classes="NIGHT").status_code == 409
+    assert add(client, "A ZEBRA")[0] == 200
+    assert "A ZEBRA" in {rank["label"] for rank in results(client, RED, top="9")[0]["top"]}

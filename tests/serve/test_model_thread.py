@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -18,9 +19,17 @@ from vlprompt.serve.model_thread import Conflict, ModelThread, Question
 WAIT = 20
 
 
+class Reader:
+    """Text tower that ignores case."""
+
+    def reading(self, name: str) -> str:
+        return name.lower()
+
+
 @dataclass
 class Method:
     name: str = "zero-shot"
+    backbone: Any = field(default_factory=lambda: SimpleNamespace(text=Reader()))
 
 
 @dataclass

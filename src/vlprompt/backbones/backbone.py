@@ -1,15 +1,16 @@
 """Frozen dual encoders: `load_backbone`, and the `Backbone` that every method is built on."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.sources.load import Source, load_model
 from vlprompt.backbones.sources.open_clip import list_pretrained
 from vlprompt.backbones.sources.openai import LoadedModel
@@ -36,6 +37,9 @@ class Backbone:
         logit_scale: the model's own log scale s; logits are exp(s) times the cosine.
         tokenize: tokenizer, which maps N texts to tokens (N, context length).
         text, vision: the towers. Both accept prompts and updates, and return fp32 features that are not normalized.
+        preprocessing: resizing and normalization of the images.
+        settings: options of `load_backbone` besides the source that load the same backbone again: those that were
+            given, and those that were taken from the architecture's published weights.
         eval_transform, train_transform: map a PIL image to a normalized tensor (3, image_size, image_size).
 
     Examples:
@@ -64,9 +68,11 @@ class Backbone:
         self.text = TextTower(self.model, loaded.tokenizer)
         self.vision = vision_tower(self.model)
         self.embed_dim = self.text.embed_dim
-        size, mean, std, interpolation = loaded.image_size, loaded.mean, loaded.std, loaded.interpolation
-        self.eval_transform = eval_transform(size, mean, std, interpolation=interpolation, squash=loaded.squash)
-        self.train_transform = train_transform(size, mean, std, interpolation=interpolation)
+        self.preprocessing = how = loaded.preprocessing
+        self.settings = dict(loaded.settings)
+        size, squash = loaded.image_size, how.resize_mode == "squash"
+        self.eval_transform = eval_transform(size, how.mean, how.std, interpolation=how.interpolation, squash=squash)
+        self.train_transform = train_transform(size, how.mean, how.std, interpolation=how.interpolation)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Backbone":
         """Return the backbone itself, which is frozen, so that copies can share it."""
@@ -83,6 +89,15 @@ class Backbone:
             digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
             digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
+
+    @cached_property
+    def function_hash(self) -> str:
+        """SHA-256 of everything that features of an input depend on: the weights, heads, activations and epsilons."""
+        parts = [
+            (type(module).__name__, getattr(module, "num_heads", None), getattr(module, "eps", None))
+            for module in self.model.modules()
+        ]
+        return hashlib.sha256(f"{self.weight_hash} {parts}".encode()).hexdigest()
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Return frozen text features (N, D), fp32, not normalized, of tokens (N, context length)."""
@@ -135,6 +150,7 @@ def load_backbone(
     *,
     heads: tuple[int, int] | None = None,
     quick_gelu: bool | None = None,
+    preprocess: Preprocessing | Mapping[str, Any] | str | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> Backbone:
     """Load a frozen dual encoder.
@@ -148,8 +164,11 @@ def load_backbone(
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first accelerator, or else the CPU.
         heads: number of attention heads (text, image) of a raw state dict, which does not record them; default: one
             per 64 channels.
-        quick_gelu: whether a raw state dict uses QuickGELU; default: True, as in OpenAI's models. Overrides the
-            setting of an open_clip name.
+        quick_gelu: whether the activation is QuickGELU; default: as in OpenAI's models (True) for a raw state dict, as
+            in all tags of NAME for NAME/FILE, and the source's own setting otherwise.
+        preprocess: resizing and normalization of the images: a mapping of `mean`, `std`, `interpolation` and
+            `resize_mode` ("shortest" or "squash"), or the open_clip pair that has the same, such as
+            "ViT-B-16-SigLIP/webli". Default: the source's own; for NAME/FILE that of the tags of NAME.
         tokenizer: tokenizer for weights with another vocabulary than CLIP's.
 
     Returns:
@@ -164,9 +183,11 @@ def load_backbone(
         >>> backbone = vlprompt.load_backbone("embedded", device="cpu")
         >>> backbone.name, backbone.image_size
         ('pictoclip', 64)
+        >>> vlprompt.load_backbone("embedded", preprocess={"resize_mode": "squash"}).preprocessing.resize_mode
+        'squash'
     """
     chosen = resolve_device(device, precision)
-    loaded = load_model(source, heads=heads, quick_gelu=quick_gelu, tokenizer=tokenizer)
+    loaded = load_model(source, heads=heads, quick_gelu=quick_gelu, preprocess=preprocess, tokenizer=tokenizer)
     named = str(source) if isinstance(source, str | Path) else None
     return Backbone(loaded, precision=precision, device=chosen, source=named)
 

@@ -6,7 +6,7 @@ classes, at every layer, including deep prompts. The rests of the sentences are 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -79,6 +79,18 @@ class TextTower:
         """Embeddings (V, d_t), fp32, of all V tokens; zero for tokens missing from the weights."""
         table: Tensor = self.module.token_embedding.weight
         return table.float()
+
+    @cached_property
+    def _unknown(self) -> frozenset[int]:
+        known = self.module.token_embedding.weight.any(-1)
+        return frozenset((~known).nonzero()[:, 0].tolist())
+
+    def reading(self, text: str) -> tuple[int, ...]:
+        """Return what the tower reads of a text: its tokens, with -1 for those that are missing from the weights.
+
+        Texts with equal readings have equal features.
+        """
+        return tuple(-1 if token in self._unknown else token for token in self.tokenizer.encode(text))
 
     def words(self, text: str) -> Tensor:
         """Return token embeddings (n, d_t), fp32, of a text without special tokens, which initialize a context."""

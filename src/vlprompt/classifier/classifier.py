@@ -278,6 +278,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         names = as_words(class_names)
         before, features = self.class_names, self._text_features
         every = as_words((*before, *names))
+        self.method.check_readings(every)
         # The feature of a class does not depend on the others, so only the new ones are computed.
         self.method.set_class_names(names)
         try:

@@ -5,13 +5,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vlprompt.backbones.backbone import Backbone, load_backbone
+from vlprompt.backbones.backbone import Backbone
 from vlprompt.classifier.classifier import Classifier, load_classifier
 from vlprompt.config.resolve import resolve_config
 from vlprompt.data.dataset import Dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.run import run_experiment
-from vlprompt.experiments.task import load_pool
+from vlprompt.experiments.task import load_configured, load_pool
 from vlprompt.utils.progress import Reporter
 
 
@@ -104,7 +104,7 @@ def tune(
     )
     # Read the data before the weights, so that errors in it show up sooner.
     pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data)}
-    loaded = loaded or load_backbone(config.backbone.source, config.backbone.precision, config.runtime.device)
+    loaded = loaded or load_configured(config)
     with TemporaryDirectory(prefix="vlprompt-") as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
         run_experiment(config, folder, resume=resume, reporter=Reporter(quiet=quiet), backbone=loaded, pools=pools)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vlprompt.errors import VLPromptError
+
 if TYPE_CHECKING:
     from vlprompt.results.collect import Run
     from vlprompt.results.comparisons import Comparison
@@ -42,11 +44,22 @@ def print_rows(rows: Sequence[Sequence[str]], columns: Sequence[str], form: str,
         print_table(rows, columns, title=title)
 
 
-def find_runs_under(runs: Iterable[Path]) -> "list[Run]":
-    """Find all runs under the folders, and report unreadable records on stderr."""
+def find_runs_under(runs: Iterable[Path], *, predictions: bool = False) -> "list[Run]":
+    """Find all runs under the folders, and report on stderr what is left out.
+
+    Args:
+        runs: the folders.
+        predictions: also leave out runs whose predictions contradict their record or those of other runs.
+    """
     from vlprompt.results.collect import find_runs
+    from vlprompt.results.quantities import with_sound_predictions
 
     found, problems = find_runs(runs)
+    if predictions:
+        found, unsound = with_sound_predictions(found)
+        problems += unsound
+        if not found:
+            raise VLPromptError(f"no runs with sound predictions: {problems[-1]}")
     report_left_out(problems)
     return found
 

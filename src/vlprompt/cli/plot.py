@@ -39,7 +39,7 @@ def plot(
     with loading("reading runs", quiet):
         from vlprompt.results.rendering import write_plots
 
-        found = find_runs_under(runs)
+        found = find_runs_under(runs, predictions=True)
     for path, title in write_plots(found, out, form):
         if not quiet:
             print(f"{path}  {title}")

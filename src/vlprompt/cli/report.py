@@ -39,7 +39,7 @@ def report(
         from vlprompt.results.report import make_report
         from vlprompt.utils.files import atomic_write
 
-        found = find_runs_under(runs)
+        found = find_runs_under(runs, predictions=True)
     atomic_write(out, make_report(found, baseline))
     if not quiet:
         print(f"wrote {out}")

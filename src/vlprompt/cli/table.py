@@ -37,7 +37,7 @@ def table(
     if intervals and compare is not None:
         raise VLPromptError("--intervals has no effect with --compare, which always has intervals; leave it out")
     with loading("reading runs", quiet):
-        found = find_runs_under(runs)
+        found = find_runs_under(runs, predictions=intervals or compare is not None)
     if compare is None:
         print_tables(found, form, intervals=intervals)
         return

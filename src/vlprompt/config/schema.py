@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vlprompt.backbones.preprocessing import Preprocessing, as_preprocessing
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import did_you_mean, error_location, error_reason
 
@@ -20,6 +21,10 @@ from vlprompt.utils.strings import did_you_mean, error_location, error_reason
 RECORDED = ("recipe", "overrides")
 # Keys of `config.protocols.PROTOCOLS`, repeated here so that a wrong one gets pydantic's list of choices.
 ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-generalization"]
+
+
+# Options of `load_backbone` that a run records only where they are given, or not those of the source itself.
+BACKBONE_OPTIONS = ("heads", "quick_gelu", "preprocess")
 
 
 class Section(BaseModel):
@@ -37,6 +42,28 @@ class BackboneConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Data type of the frozen weights and activations."
     )
+    heads: tuple[int, int] | None = Field(
+        None, description="Attention heads (text, image) of a raw state dict; None for one per 64 channels."
+    )
+    quick_gelu: bool | None = Field(
+        None, description="Whether the activation is QuickGELU; None for what the source says, see `load_backbone`."
+    )
+    preprocess: Preprocessing | str | None = Field(
+        None,
+        description="Resizing and normalization of the images: an open_clip pair that has the same, such as "
+        "ViT-B-16-SigLIP/webli, or a mapping of mean, std, interpolation and resize_mode. None for the source's own.",
+    )
+
+    @field_validator("preprocess", mode="before")
+    @classmethod
+    def _is_preprocessing(cls, value: Any) -> Any:
+        return None if value is None else as_preprocessing(value)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of `load_backbone` that are set, besides source and precision."""
+        values = {name: getattr(self, name) for name in BACKBONE_OPTIONS}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class MethodConfig(BaseModel):
@@ -198,6 +225,11 @@ class RunConfig(Section):
                     return {**values, "optim": {**optim, "epochs": by_shots[max(reached)]}}
         return values
 
+    def with_backbone_options(self, options: Mapping[str, Any]) -> "RunConfig":
+        """Return the configuration with the options that the backbone was loaded with."""
+        changes = {**dict.fromkeys(BACKBONE_OPTIONS), **options}
+        return self.model_copy(update={"backbone": self.backbone.model_copy(update=changes)})
+
     def with_template(self, template: str) -> "RunConfig":
         """Return the configuration with the dataset's template, unless the method sets one."""
         options = {"template": template, **self.method.options}
@@ -233,13 +265,14 @@ class RunConfig(Section):
         return _hash(content)
 
     def _content(self) -> dict[str, Any]:
+        unset = (name for name in BACKBONE_OPTIONS if name not in self.backbone.options)
         return self.model_dump(
             mode="json",
             exclude={
                 "recipe": True,
                 "overrides": True,
                 "runtime": True,
-                "backbone": {"source"},
+                "backbone": {"source", *unset},
                 "data": {"source", "targets", "root", "name_map", "exclude"},
                 "optim": {"min_steps"},  # acts through the number of epochs
             },

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ import yaml
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
 
+# Zero width non-joiner and joiner: invisible, but part of words in some scripts, and of emoji.
+JOINERS = "\u200c\u200d"
+# Letters and symbols that look like a space: fillers of Hangul, and the empty Braille pattern.
+BLANKS = "\u115f\u1160\u3164\uffa0\u2800"
+
 # Mapping from class folders (or labels) to words, or the path of its file.
 NameMap = Mapping[str, str] | str | Path
 
 
 def as_words(names: Iterable[str]) -> tuple[str, ...]:
-    """Return class names as words for prompts: underscores become spaces, and extra spaces are removed.
+    """Return class names as words for prompts: underscores become spaces; extra spaces and invisible characters go.
 
     Raises:
         VLPromptError: `names` is not a sequence of strings, or a name is empty or duplicated.
@@ -81,9 +87,9 @@ def words_for(classes: Sequence[str], name_map: NameMap | None = None) -> tuple[
 
 
 def find_twins(words: Sequence[str]) -> tuple[int, int] | None:
-    """Return the labels of the first two classes with equal words, or None if all differ."""
+    """Return the labels of the first two classes with equal words, in any of Unicode's forms, or None."""
     first: dict[str, int] = {}
-    for place, word in enumerate(words):
+    for place, word in enumerate(unicodedata.normalize("NFC", word) for word in words):
         if first.setdefault(word, place) != place:
             return first[word], place
     return None
@@ -149,7 +155,14 @@ def is_word(value: object) -> bool:
 
 
 def _words(name: str) -> str:
-    return " ".join(name.replace("_", " ").split())
+    """Return a name without underscores and invisible characters; "" if nothing of it can be seen."""
+    shown = "".join(" " if letter in BLANKS else letter for letter in name.replace("_", " "))
+    words = " ".join("".join(letter for letter in shown if _is_shown(letter)).split())
+    return words if any(unicodedata.category(letter)[0] in "LNPS" for letter in words) else ""
+
+
+def _is_shown(letter: str) -> bool:
+    return letter.isspace() or letter in JOINERS or unicodedata.category(letter) not in ("Cc", "Cf")
 
 
 def _parsed(path: Path, parameter: str, text: str, parse: Callable[[str], Any]) -> Any:

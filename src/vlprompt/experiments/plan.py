@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlprompt.backbones.backbone import Backbone, load_backbone
+from vlprompt.backbones.backbone import Backbone
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.resolve import parse_method, resolve_config
 from vlprompt.config.schema import RunConfig
@@ -15,7 +15,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.experiments.grid import Cell, Grid
 from vlprompt.experiments.rehearsal import Features
 from vlprompt.experiments.run import new_record
-from vlprompt.experiments.task import Task, load_pool, open_tasks
+from vlprompt.experiments.task import Task, load_configured, load_pool, open_tasks
 from vlprompt.runs.labels import method_label
 from vlprompt.runs.record import read_records
 from vlprompt.utils.strings import listed
@@ -85,7 +85,7 @@ def plan_grid(
         raise VLPromptError("`methods`, `datasets`, `shots` and `seeds` must not be empty")
     first = configs[0]
     pools = {source: load_pool(data) for source, data in {c.data.source: c.data for c in configs}.items()}
-    backbone = load_backbone(first.backbone.source, first.backbone.precision, first.runtime.device)
+    backbone = load_configured(first)
     step = len(shots) * len(methods)  # cells of one seed and one dataset
     starts = range(0, len(datasets) * step, step)
     checked = [config for start in starts for config in configs[start : start + len(methods)]]

@@ -47,7 +47,7 @@ class Task:
     def with_config(self, config: RunConfig) -> "Task":
         """Return the task with another configuration for the same images, such as another method."""
         data = config.data.model_copy(update={"targets": self.config.data.targets})
-        config = config.model_copy(update={"data": data})
+        config = config.model_copy(update={"data": data}).with_backbone_options(self.backbone.settings)
         return replace(self, config=_complete(config, self.pool, self.shots))
 
     @property
@@ -107,13 +107,24 @@ def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mappin
     pool = (pools or {}).get(data.source) or load_pool(data)
     targets = load_targets(config, pool, pools)
     tests = describe_tests(config.protocol, pool, targets)
-    backbone = backbone or load_backbone(config.backbone.source, config.backbone.precision, runtime.device)
+    backbone = backbone or load_configured(config)
+    if ignored := [name for name in config.backbone.options if name not in backbone.settings]:
+        raise VLPromptError(
+            f"`backbone.{ignored[0]}` applies when a backbone is loaded; pass it to `load_backbone` as `{ignored[0]}`"
+        )
+    config = config.with_backbone_options(backbone.settings)
     backbone.text.chunk_size = runtime.class_chunk
     drawn = pool.few_shot(data.shots, config.seed)
     shots = drawn.subset(PROTOCOLS[config.protocol].train)
     if targets and not data.targets:
         config = config.model_copy(update={"data": data.model_copy(update={"targets": pool.shifted})})
     return Task(_complete(config, pool, shots), backbone, pool, drawn, shots, targets, tests)
+
+
+def load_configured(config: RunConfig) -> Backbone:
+    """Load the backbone of a configuration."""
+    section = config.backbone
+    return load_backbone(section.source, section.precision, config.runtime.device, **section.options)
 
 
 def open_tasks(configs: Iterable[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> Iterator[Task]:

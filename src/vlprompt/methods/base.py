@@ -3,9 +3,11 @@
 A new method usually implements `build`, `adapters` and `loss`; the base class does the rest.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, Protocol
 
 import torch
@@ -19,6 +21,9 @@ from vlprompt.methods.options import Options, OptionsType
 from vlprompt.methods.shots import LabeledImages
 from vlprompt.prompts import Adapters
 from vlprompt.registry import Registry
+from vlprompt.utils.strings import listed
+
+logger = logging.getLogger("vlprompt")
 
 
 @dataclass
@@ -118,8 +123,6 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self.build()
         self.to(backbone.device)
         self.check_names(self.class_names)
-        if not self.class_bound:
-            self._check_readings()
 
     @property
     def backbone(self) -> Backbone:
@@ -314,12 +317,16 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     def check_names(self, names: Sequence[str]) -> None:
         """Raise VLPromptError, naming the class, if a name cannot be used with the method's prompts and templates.
 
+        Two names with the same tokens are an error, unless the method is `class_bound`. Names of words that the weights
+        do not have are a warning.
+
         Args:
             names: class names as words.
         """
         unread = next((name for name in names if not self.backbone.tokenize.encode(name)), None)
         if unread is not None:
             raise VLPromptError(f"`class_names` holds {unread!r}, which has no tokens for the model; use other words")
+        self.check_readings(names)
         text = self.adapters().text
         if text is not None:
             self.backbone.text.check_names(text, names)
@@ -345,16 +352,27 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self.class_names = words
         self._template_features = None
 
-    def _check_readings(self) -> None:
-        """Raise VLPromptError if two names have the same tokens, so that their classes cannot be distinguished."""
-        first: dict[tuple[int, ...], str] = {}
-        for name in self.class_names:
-            twin = first.setdefault(tuple(self.backbone.tokenize.encode(name)), name)
-            if twin != name:
-                raise VLPromptError(
-                    f"`class_names` holds {twin!r} and {name!r}, which the model reads as the same text; "
-                    "give each class a different name"
-                )
+    def check_readings(self, names: Sequence[str]) -> None:
+        """Raise VLPromptError, or warn, if the model reads two names as the same text, or a name as nothing."""
+        tower, first = self.backbone.text, dict[tuple[int, ...], str]()
+        for name in names:
+            twin = first.setdefault(tower.reading(name), name)
+            if twin == name:
+                continue
+            same = f"{twin!r} and {name!r}, which the model reads as the same text"
+            if self.backbone.tokenize.encode(twin) != self.backbone.tokenize.encode(name):
+                _warn_once(f"`class_names` holds {same}, since it does not know their words; use plain English words")
+            elif self.class_bound:
+                _warn_once(f"`class_names` holds {same}; only what is learned for each class tells them apart")
+            else:
+                raise VLPromptError(f"`class_names` holds {same}; give each class a different name")
+        if blank := [name for reading, name in first.items() if set(reading) == {-1}]:
+            _warn_once(f"`class_names`: the model knows no word of {listed(blank)}; use plain English words")
+
+
+@lru_cache
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)
 
 
 METHODS: Registry[type[Method[Any]]] = Registry("method", Method)

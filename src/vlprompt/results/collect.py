@@ -9,7 +9,7 @@ from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.errors import VLPromptError
 from vlprompt.runs.archive import RunFolder, find_records
 from vlprompt.runs.labels import method_label, recipe_label
-from vlprompt.runs.record import LARGE, RunRecord
+from vlprompt.runs.record import RunRecord
 
 
 @dataclass(frozen=True, order=True)
@@ -107,9 +107,6 @@ def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
         records, problems = find_records(place)
         left_out += problems
         for folder, record in records:
-            if reason := _strange(record):
-                left_out.append(f"{folder / 'run.json'} cannot be shown ({reason})")
-                continue
             known = found.get(record.result_hash)
             if record.has_data and (known is None or known[1].status != "finished"):
                 found[record.result_hash] = (folder, record)
@@ -126,15 +123,6 @@ def tests_of(record: RunRecord) -> tuple[str, ...]:
     """
     measured = [test for test, values in record.metrics.items() if isinstance(values, dict)]
     return tuple(record.tests or measured or PROTOCOLS[record.config.protocol].tests)
-
-
-def _strange(record: RunRecord) -> str:
-    """Return the reason why a valid record cannot be shown, or an empty string."""
-    if max(record.trainable_parameters, record.config.data.shots, record.config.seed) > LARGE:
-        return f"it contains a number above {LARGE:g}"
-    if numbers := [test for test in record.tests if not isinstance(record.metrics.get(test, {}), dict)]:
-        return f"metrics.{numbers[0]} must be a mapping, got {record.metrics[numbers[0]]}"
-    return ""
 
 
 def _labeled(found: list[tuple[RunFolder, RunRecord]]) -> list[Run]:

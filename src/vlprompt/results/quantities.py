@@ -1,8 +1,10 @@
 """Quantities in a table's cells: the accuracy of each test, and summaries of several tests."""
 
+import hashlib
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,9 @@ from vlprompt.errors import VLPromptError
 from vlprompt.results.collect import Conditions, Run
 from vlprompt.results.statistics import Floats, Sample
 from vlprompt.runs.record import PREDICTIONS
+
+if TYPE_CHECKING:
+    import polars
 
 OF_AVERAGES, OF_HARMONICS, OPEN_HARMONICS = "H of averages", "average H", "average open H"
 TARGETS = "target average"
@@ -82,26 +87,51 @@ def have_predictions(runs: Sequence[Run]) -> bool:
     return all((run.folder / PREDICTIONS).is_file() for run in runs if run.finished)
 
 
+def with_sound_predictions(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Leave out finished runs whose predictions contradict their record, or those of the other runs on the same images.
+
+    Runs without predictions stay.
+
+    Returns:
+        The other runs, and a line for each that is left out.
+    """
+    kept, left_out = list(runs), []
+    images: dict[tuple[str, str], list[tuple[bytes, Run]]] = {}
+    for run in runs:
+        if not run.finished or not (run.folder / PREDICTIONS).is_file():
+            continue
+        try:
+            for test, (content, accuracy) in _tested(run).items():
+                if abs(accuracy - run.record.metrics[test]["accuracy"]) > 0.01:
+                    raise VLPromptError(
+                        f"{run.folder / PREDICTIONS} contradicts the accuracy of {test!r:.40} in run.json"
+                    )
+                if test in run.record.tests:
+                    images.setdefault((test, run.record.tests[test].hash), []).append((content, run))
+        except VLPromptError as error:
+            left_out.append(str(error))
+            kept.remove(run)
+    for (test, _), found in images.items():
+        usual = Counter(content for content, _ in found).most_common(1)[0][0]
+        for content, run in found:
+            if content != usual and run in kept:
+                left_out.append(f"{run.folder / PREDICTIONS} is of other images than other runs' of {test!r:.40}")
+                kept.remove(run)
+    return kept, left_out
+
+
 def right_answers(runs: Sequence[Run], tests: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Return whether each of S runs classified each of N images correctly (S, N), by test.
 
     Raises:
         VLPromptError: Predictions cannot be read, or the runs were tested on different images.
     """
-    import polars  # takes 0.2 s to import, and most tables need no predictions
-
     right: dict[str, list[NDArray[Any]]] = {test: [] for test in tests}
     images: dict[str, list[tuple[str, int]]] = {}
     for run in runs:
-        try:
-            content = io.BytesIO((run.folder / PREDICTIONS).read_bytes())
-            table = polars.read_parquet(content).sort("test", "path")
-        except Exception as error:  # a damaged file or archive can raise almost anything
-            raise VLPromptError(
-                f"{run.folder / PREDICTIONS} cannot be read, but intervals and paired tests need it"
-            ) from error
+        table = _read_predictions(run)
         for test in tests:
-            part = table.filter(polars.col("test") == test)
+            part = table.filter(table["test"] == test)
             found = part.select("path", "label").rows()
             if images.setdefault(test, found) != found:
                 raise VLPromptError(
@@ -109,3 +139,35 @@ def right_answers(runs: Sequence[Run], tests: Sequence[str]) -> dict[str, NDArra
                 )
             right[test].append((part["label"] == part["prediction"]).to_numpy())
     return {test: np.stack(found) for test, found in right.items()}
+
+
+def _read_predictions(run: Run) -> "polars.DataFrame":
+    import polars  # takes 0.2 s to import, and most tables need no predictions
+
+    try:
+        content = io.BytesIO((run.folder / PREDICTIONS).read_bytes())
+        types = {"test": polars.String, "path": polars.String, "label": polars.Int64, "prediction": polars.Int64}
+        columns = [polars.col(name).cast(kind) for name, kind in types.items()]
+        table = polars.read_parquet(content).select(columns).sort("test", "path")
+    except Exception as error:  # a damaged file or archive can raise almost anything
+        raise VLPromptError(
+            f"{run.folder / PREDICTIONS} cannot be read, but intervals and paired tests need it"
+        ) from error
+    if table.null_count().sum_horizontal().item():
+        raise VLPromptError(f"{run.folder / PREDICTIONS} cannot be used: it has empty cells")
+    return table
+
+
+def _tested(run: Run) -> dict[str, tuple[bytes, float]]:
+    """Return a hash of the images of each test of a run, with their labels, and the accuracy on them in %."""
+    table, found = _read_predictions(run), {}
+    for test in (test for test, values in run.record.metrics.items() if isinstance(values, dict)):
+        part = table.filter(table["test"] == test)
+        if len(part) != run.record.metrics[test]["images"] or not len(part):
+            raise VLPromptError(
+                f"{run.folder / PREDICTIONS} has {len(part)} predictions of {test!r:.40}, run.json "
+                f"{run.record.metrics[test]['images']}"
+            )
+        content = repr(part.select("path", "label").rows()).encode()
+        found[test] = hashlib.sha256(content).digest(), 100 * float((part["label"] == part["prediction"]).mean())
+    return found

@@ -6,11 +6,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias, cast
 
-from pydantic import ValidationError
-
 from vlprompt.errors import VLPromptError
-from vlprompt.runs.record import RunRecord, read_records
-from vlprompt.utils.strings import describe_validation_error, printable
+from vlprompt.runs.record import RunRecord, parse_record, read_records
+from vlprompt.utils.strings import one_line, printable
 
 # Run folder on disk or inside an archive: both have `/`, `name`, `is_file` and `read_bytes`.
 RunFolder: TypeAlias = Path | zipfile.Path
@@ -85,12 +83,13 @@ def read_archive(path: Path) -> tuple[list[tuple[RunFolder, RunRecord]], list[st
             continue
         file = root.joinpath(name)
         try:
-            record = RunRecord.model_validate_json(file.read_bytes())
+            record = parse_record(file.read_bytes(), str(file))
+        except VLPromptError as error:
+            problems.append(str(error))
+        except DAMAGED as error:
+            problems.append(f"{file} cannot be read ({one_line(error)})")
+        else:
             found.append((cast(zipfile.Path, file.parent), record))  # typeshed declares `parent` as PathLike
-        except ValidationError as error:
-            problems.append(f"{file} cannot be read ({describe_validation_error(error)})")
-        except (VLPromptError, *DAMAGED) as error:
-            problems.append(f"{file} cannot be read ({error})")
     return found, problems
 
 

@@ -129,6 +129,7 @@ def import_prompts(
     frozen = load_backbone(backbone, config.backbone.precision, device)
     if method in WITH_FROZEN_WORDS and "ctx_init" not in values and name_follows(theirs, names[0], frozen):
         config = _config(method, {**values, "ctx_init": None}, backbone, source)
+    config = config.with_backbone_options(frozen.settings)
     tuned = create_method(method, frozen, names, **config.method.options)
     check(tuned, learned, source)
     check_classes(theirs, names, source)

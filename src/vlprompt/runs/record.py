@@ -9,19 +9,25 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.config.schema import RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
-from vlprompt.utils.strings import describe_validation_error
+from vlprompt.utils.strings import describe_validation_error, one_line
 
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
 PREDICTIONS = "predictions.parquet"
 TEMPERATURE_LIMIT = 20.0
-LARGE = 1e300  # JSON integers are unbounded, but those beyond the range of a float cannot be formatted
+# Bounds on what is read, since a record may come from anybody: its bytes, the characters of a text, any number (the
+# largest seed is 2^63 - 1), and the numbers of a kind.
+MAX_BYTES, MAX_TEXT, MAX_NUMBER = 64 * 2**20, 10_000, 1e19
+Count: TypeAlias = Annotated[int, Field(ge=0, le=10**15)]
+Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e10)]
+Percent: TypeAlias = Annotated[float, Field(ge=0, le=100 + 1e-6, allow_inf_nan=False)]
 
 
 def now() -> str:
@@ -34,13 +40,38 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
+class Metrics(BaseModel):
+    """Metrics of one test; further ones are numbers, too."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, float]
+
+    accuracy: Percent
+    images: Annotated[int, Field(ge=0, le=10**15)]
+    macro_accuracy: Percent = 0.0
+    calibration_error: Percent = 0.0
+    calibrated_error: Percent = 0.0
+    class_accuracy: dict[str, Percent] = {}
+
+
 class BackboneRecord(BaseModel):
-    """Identity of the frozen weights."""
+    """Identity of the frozen weights, and how they were used. Older records lack the last two.
+
+    Attributes:
+        name: short identity of the backbone.
+        weight_hash: hash of its weights.
+        embed_dim: dimension of its features.
+        image_size: side of its images in pixels.
+        function_hash: hash of its weights, heads, activations and epsilons.
+        preprocessing: resizing and normalization of its images.
+    """
 
     name: str
     weight_hash: str
-    embed_dim: int
-    image_size: int
+    embed_dim: Count
+    image_size: Count
+    function_hash: str = ""
+    preprocessing: Preprocessing | None = None
 
 
 class SplitRecord(BaseModel):
@@ -62,11 +93,11 @@ class SplitRecord(BaseModel):
     hash: str
     pool: str = ""
     content: str = ""
-    short: dict[str, int] = {}
+    short: dict[str, Count] = {}
     template: str | None = None
-    train: int
-    val: int
-    test: int
+    train: Count
+    val: Count
+    test: Count
     tested_on: str = "test"
     skipped: list[tuple[str, str]] = []
 
@@ -76,8 +107,8 @@ class EvaluationRecord(BaseModel):
 
     dataset: str
     hash: str
-    classes: int
-    images: int
+    classes: Count
+    images: Count
 
 
 class Calibration(BaseModel):
@@ -93,11 +124,11 @@ class Calibration(BaseModel):
         le=TEMPERATURE_LIMIT,
         description="Divisor of the logits; a value above 1 means that the method was overconfident.",
     )
-    images: int = Field(ge=0, description="Number of held-out images.")
+    images: Count = Field(description="Number of held-out images.")
     loss_before: float
     loss_after: float
-    error_before: float
-    error_after: float
+    error_before: Percent
+    error_after: Percent
 
     @property
     def about(self) -> str:
@@ -117,13 +148,13 @@ class Learning(BaseModel):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    steps: int = Field(ge=0, description="Number of optimizer steps.")
-    images: int = Field(ge=0, description="Number of measured shots: all, or an evenly spaced sample of many.")
-    classes: int = Field(ge=1, description="Number of learned classes, C.")
+    steps: Count = Field(description="Number of optimizer steps.")
+    images: Count = Field(description="Number of measured shots: all, or an evenly spaced sample of many.")
+    classes: Count = Field(ge=1, description="Number of learned classes, C.")
     loss: float
-    accuracy: float = Field(ge=0, le=100)
+    accuracy: Percent
     zero_shot_loss: float
-    zero_shot_accuracy: float = Field(ge=0, le=100)
+    zero_shot_accuracy: Percent
 
     @property
     def guessing(self) -> float:
@@ -149,14 +180,17 @@ class Learning(BaseModel):
 
 
 class Epoch(BaseModel):
-    """One epoch of a training history. Losses and accuracy (0 to 1) are means over the epoch's training images."""
+    """One epoch of a training history. Losses and accuracy (0 to 1) are means over the epoch's training images.
 
-    epoch: int
+    Losses are NaN or infinite where training diverged; all other numbers are finite.
+    """
+
+    epoch: Count
     lr: float
-    accuracy: float
+    accuracy: float = Field(ge=0, le=1)
     losses: dict[str, float]
-    seconds: float
-    images_per_second: float
+    seconds: Seconds
+    images_per_second: float = Field(ge=0)
 
 
 class RunRecord(BaseModel):
@@ -181,7 +215,7 @@ class RunRecord(BaseModel):
     )
     split: SplitRecord
     tests: dict[str, EvaluationRecord] = {}
-    trainable_parameters: int
+    trainable_parameters: Count
     history: list[Epoch] = []
     metrics: dict[str, Any] = {}
     learning: Learning | None = Field(None, description="What the training came to; None if nothing was trained.")
@@ -192,26 +226,48 @@ class RunRecord(BaseModel):
     prompts_hash: str | None = Field(
         None, description="SHA-256 of the prompts file of a saved classifier; None for other runs."
     )
-    timings: dict[str, float] = Field(
+    timings: dict[str, Seconds] = Field(
         default={}, description="Seconds of preparation, encoding, training and testing, summed over all sessions."
     )
-    peak_memory_mb: float | None = None
+    peak_memory_mb: float | None = Field(None, ge=0)
     versions: dict[str, str] = Field(default_factory=versions)
     started: str = Field(default_factory=now)
     ended: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_bounded(cls, values: Any) -> Any:
+        """Check all numbers and texts, those in free fields included."""
+        if isinstance(values, dict):
+            for name, value in values.items():
+                _check_bounds(value, name)
+        return values
+
     @field_validator("metrics")
     @classmethod
-    def _are_numbers(cls, metrics: dict[str, Any]) -> dict[str, Any]:
-        """Check that a test maps names to numbers, and that a summary over tests is one number."""
+    def _are_metrics(cls, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Check that a test maps names to numbers, and that a summary over tests is a percentage."""
         for test, values in metrics.items():
-            found = dict(values) if isinstance(values, dict) else {"accuracy": values, "images": 0}
-            by_class = found.pop("class_accuracy", {})
-            if not isinstance(by_class, dict) or not all(map(_is_number, [*found.values(), *by_class.values()])):
-                raise ValueError(f"values of {test!r:.40} must be numbers")
-            if not {"accuracy", "images"} <= found.keys():
-                raise ValueError(f"values of {test!r:.40} must include accuracy and images")
+            # Of a summary, the rest is made up.
+            found = values if isinstance(values, dict) else {"accuracy": values, "images": 0}
+            try:
+                Metrics.model_validate(found)
+            except ValidationError as error:
+                raise ValueError(f"values of {test!r:.40} are wrong ({describe_validation_error(error)})") from error
         return metrics
+
+    @model_validator(mode="after")
+    def _are_of_its_tests(self) -> Self:
+        """Check that metrics and tests of a finished run are of the same tests, with the same numbers of images."""
+        measured = {test: values["images"] for test, values in self.metrics.items() if isinstance(values, dict)}
+        listed = {test: about.images for test, about in self.tests.items()}
+        for test in measured if self.tests else ():
+            if listed.get(test) != measured[test]:
+                raise ValueError(f"metrics.{test:.40} must be of one of the run's tests and all of its images")
+        for test in listed if self.metrics else ():
+            if test not in measured:
+                raise ValueError(f"metrics.{test:.40} is missing")
+        return self
 
     @property
     def has_data(self) -> bool:
@@ -229,8 +285,21 @@ class RunRecord(BaseModel):
         atomic_write(folder / "run.json", "{" + ",\n ".join(fields) + "}\n")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) <= LARGE
+def _check_bounds(value: object, place: str, *, finite: bool = True) -> None:
+    """Raise ValueError if nested values hold an enormous number or text; `finite` refuses NaN and infinity, too."""
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            raise ValueError(f"{place:.40} holds a text of {len(value):,} characters, more than {MAX_TEXT:,}")
+    elif isinstance(value, int | float):
+        if (finite and value != value) or (abs(value) > MAX_NUMBER and (finite or abs(value) != math.inf)):
+            raise ValueError(f"{place:.40} holds a number that is not finite, or above {MAX_NUMBER:g}")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _check_bounds(key, place)
+            _check_bounds(inner, place, finite=finite and key != "losses")
+    elif isinstance(value, list):
+        for inner in value:
+            _check_bounds(inner, place, finite=finite)
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -241,13 +310,32 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / "run.json"
     try:
-        return RunRecord.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise VLPromptError(f"{folder} is not a run folder: run.json is missing") from error
-    except ValidationError as error:
-        raise VLPromptError(f"{path} cannot be read ({describe_validation_error(error)})") from error
     except OSError as error:
         raise VLPromptError(f"{path} cannot be read ({error.strerror})") from error
+    return parse_record(content, str(path))
+
+
+def parse_record(content: bytes, of: str) -> RunRecord:
+    """Parse the content of a `run.json`.
+
+    Args:
+        content: bytes of the file.
+        of: path of the file, for the error.
+
+    Raises:
+        VLPromptError: the record is damaged, or holds numbers or texts that no run has.
+    """
+    try:
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"it has {len(content):,} bytes, more than {MAX_BYTES:,}")
+        return RunRecord.model_validate_json(content)
+    except ValidationError as error:
+        raise VLPromptError(f"{of} cannot be read ({describe_validation_error(error)})") from error
+    except (ValueError, RecursionError) as error:
+        raise VLPromptError(f"{of} cannot be read ({one_line(error)})") from error
 
 
 def read_records(folder: Path) -> tuple[dict[Path, RunRecord], list[str]]:

@@ -1,5 +1,6 @@
 """Restore a tuned method from its run folder."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from vlprompt.methods.base import Method
 from vlprompt.methods.create import create_method
 from vlprompt.runs.record import RunRecord, read_record
 from vlprompt.runs.state import load_prompts
+
+logger = logging.getLogger("vlprompt")
 
 
 def restore(
@@ -37,12 +40,14 @@ def restore(
     record = read_record(folder)
     config = record.config
     if not isinstance(backbone, Backbone):
-        backbone = _load(config.backbone.source, backbone, precision or config.backbone.precision, device)
+        backbone = _load(record, backbone, precision or config.backbone.precision, device)
     if backbone.weight_hash != record.backbone.weight_hash:
         raise VLPromptError(
             f"{folder} was tuned with different weights than {backbone.source or backbone.name}; "
             "pass the original ones as `backbone`"
         )
+    if difference := _difference(record, backbone):
+        logger.warning("%s was tuned with %s, so its predictions differ; tune it again", folder, difference)
     backbone.text.chunk_size = config.runtime.class_chunk
     try:
         method = create_method(config.method.name, backbone, record.class_names, **config.method.options)
@@ -54,10 +59,27 @@ def restore(
     return record, method.eval()
 
 
-def _load(source: str, moved_to: str | Path | None, precision: Precision, device: str) -> Backbone:
+def _difference(record: RunRecord, backbone: Backbone) -> str:
+    """Return what the run's backbone differs in from this one with the same weights, or an empty string."""
+    recorded, options = record.backbone, record.config.backbone.options
+    if recorded.preprocessing is None:  # an older record, whose backbone had the options of its configuration alone
+        differing = [name for name, value in backbone.settings.items() if options.get(name) != value]
+        return f"another `backbone.{differing[0]}` than {backbone.settings[differing[0]]}" if differing else ""
+    if recorded.function_hash != backbone.function_hash:
+        return "another activation, or another number of attention heads"
+    return "" if recorded.preprocessing == backbone.preprocessing else f"other preprocessing ({recorded.preprocessing})"
+
+
+def _load(record: RunRecord, moved_to: str | Path | None, precision: Precision, device: str) -> Backbone:
+    section, recorded = record.config.backbone, record.backbone.preprocessing
     chosen = resolve_device(device, precision)
     try:
-        return load_backbone(moved_to or source, precision, chosen)
+        backbone = load_backbone(moved_to or section.source, precision, chosen, **section.options)
+        if recorded in (None, backbone.preprocessing):
+            return backbone
+        # A file says less about its weights than a tag, so a moved one may be prepared in another way.
+        options = {**section.options, "preprocess": recorded}
+        return load_backbone(moved_to or section.source, precision, chosen, **options)
     except VLPromptError as error:
         if moved_to is not None:
             raise

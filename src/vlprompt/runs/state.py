@@ -155,6 +155,8 @@ def backbone_record(backbone: Backbone) -> BackboneRecord:
         weight_hash=backbone.weight_hash,
         embed_dim=backbone.embed_dim,
         image_size=backbone.image_size,
+        function_hash=backbone.function_hash,
+        preprocessing=backbone.preprocessing,
     )
 
 

@@ -63,7 +63,8 @@ class Ranker:
     """Classifier that supports additional classes per question.
 
     The feature of a class does not depend on the others. So classes of single questions are encoded once and cached in
-    the classifier (the newest `CACHED_CLASSES` of them), but compete only in questions that name them.
+    the classifier (the newest `CACHED_CLASSES` of them), but compete only in questions that name them. Names that the
+    model reads as the same text, such as "cat" and "Cat" of two questions, share one feature.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -75,25 +76,31 @@ class Ranker:
         Raises:
             VLPromptError: the method or the text tower cannot encode one of them.
         """
-        known = set(self.classifier.class_names)
-        if new := [name for name in dict.fromkeys(names) if name not in known]:
+        known = set(map(self.reading, self.classifier.class_names))
+        if new := [name for name in dict.fromkeys(names) if self.reading(name) not in known]:
             self.classifier.add_classes(new)
+
+    def reading(self, name: str) -> tuple[int, ...]:
+        """Return what the model reads of a name."""
+        return self.classifier.method.backbone.text.reading(name)
 
     def evict(self, classes: Sequence[str]) -> None:
         """Remove the oldest classes that are not in `classes`, until at most `CACHED_CLASSES` of them remain."""
-        needed = set(classes)
-        others = [name for name in self.classifier.class_names if name not in needed]
+        needed = set(map(self.reading, classes))
+        others = [name for name in self.classifier.class_names if self.reading(name) not in needed]
         if len(others) > CACHED_CLASSES:
             self.classifier.remove_classes(others[:-CACHED_CLASSES])
 
     def rank(self, questions: Sequence[Question], classes: tuple[str, ...]) -> list[Ranking]:
         """Rank `classes` and each question's `extra` classes, all of which must have been added."""
         logits = self.classifier.logits(torch.stack([question.pixels for question in questions]))
-        column = {name: number for number, name in enumerate(self.classifier.class_names)}
+        column: dict[str | tuple[int, ...], int] = {}
+        for number, name in enumerate(self.classifier.class_names):
+            column[name] = column[self.reading(name)] = number
         rankings = []
         for question, row in zip(questions, logits, strict=True):
             names = tuple(dict.fromkeys((*classes, *question.extra)))
-            shares = row[[column[name] for name in names]].softmax(-1)
+            shares = row[[column.get(name, column[self.reading(name)]) for name in names]].softmax(-1)
             limit = None if question.extra else question.top
             values, indices = (part[:limit].tolist() for part in shares.sort(descending=True, stable=True))
             ranked = ((names[index], value, n) for n, (index, value) in enumerate(zip(indices, values, strict=True), 1))
@@ -216,15 +223,25 @@ class ModelThread:
             ranker.evict(self.classes)
 
     def _add_extra(self, question: Question) -> None:
+        self._check_readings(question.extra)
         self._tuned.add(question.extra)
         if self._frozen and question.compare:
             self._frozen.add(question.extra)
+
+    def _check_readings(self, names: Sequence[str]) -> None:
+        """Raise Conflict if a new name reads like another one, so that no image could tell the two apart."""
+        first = {self._tuned.reading(name): name for name in self.classes}
+        for name in names:
+            twin = first.setdefault(self._tuned.reading(name), name)
+            if twin != name:
+                raise Conflict(f"the model reads class {name!r} as {twin!r}; use another name")
 
     def _add(self, names: tuple[str, ...]) -> tuple[str, ...]:
         if known := set(names) & set(self.classes):
             raise Conflict(f"class {min(known)!r} already exists")
         if len(self.classes) + len(names) > CLASSES:
             raise Conflict(f"the server is limited to {CLASSES:,} classes and has {len(self.classes):,}")
+        self._check_readings(names)
         for ranker in filter(None, (self._tuned, self._frozen)):
             ranker.add(names)
         self.classes = (*self.classes, *names)

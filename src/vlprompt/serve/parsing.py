@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from torch import Tensor
 
 from vlprompt.classifier.classifier import Classifier
-from vlprompt.data.class_names import as_words
+from vlprompt.data.class_names import JOINERS, as_words
 from vlprompt.data.images import FORMATS, ImageError, decoded_size, read_image
 from vlprompt.errors import VLPromptError
 from vlprompt.serve.limits import EXTRA_CLASSES, FIELD_BYTES, FIELDS, IMAGES, NAME_LENGTH, NEW_CLASSES, TOP
@@ -31,8 +31,6 @@ FORM, JSON = "multipart/form-data", "application/json"
 COMMAS = (NEW_CLASSES + 1) * NAME_LENGTH
 # Bytes of a form that are parsed before other requests get a turn; 20 MB take 40 ms on a 2-core build machine.
 CHUNK = 2**20
-# Zero width non-joiner and joiner: invisible, but part of words in some scripts, and of emoji.
-JOINERS = "\u200c\u200d"
 # Modes whose values are scaled in float64, which takes many times the memory of other modes.
 DEEP = ("I", "F")
 

@@ -53,7 +53,7 @@ def evaluation_inputs(
 
 def encoder_key(backbone: Backbone) -> str:
     """Return the text that identifies a frozen image tower in the cache of features."""
-    return f"{backbone.weight_hash} {backbone.precision} {backbone.device.type}"
+    return f"{backbone.function_hash} {backbone.precision} {backbone.device.type}"
 
 
 def _encoded(

@@ -97,7 +97,9 @@ def first_line(error: BaseException) -> str:
     if asked := re.search(r"GLOBAL (\S+) w", said):
         return f"it uses {asked[1]}, which is not allowed"
     inner = re.search(r"WeightsUnpickler error: (.+)", said)
-    return (inner[1] if inner else said).splitlines()[0][:200]
+    line = (inner[1] if inner else said).splitlines()[0]
+    # PyTorch and NumPy advise to load such a file unsafely.
+    return "it is not a file of tensors alone" if re.search(r"weights[_ ]only|pickle", line, re.I) else line[:200]
 
 
 def one_line(error: BaseException) -> str:

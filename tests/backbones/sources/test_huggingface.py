@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.helpers.tiny_clip import Tiny
+from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
 
@@ -73,8 +74,8 @@ def write(folder: Path, model: open_clip.CLIP, described: dict[str, object]) -> 
 def test_folder(tiny_vit: Tiny, tmp_path: Path) -> None:
     loaded = load_model(write(tmp_path / "my-clip", tiny_vit.model, config()))
     tiny_vit.assert_same(loaded.model)
-    assert (loaded.name, loaded.image_size, loaded.interpolation) == ("my-clip", 32, "bicubic")
-    assert loaded.mean == open_clip.OPENAI_DATASET_MEAN
+    assert (loaded.name, loaded.image_size, loaded.preprocessing.interpolation) == ("my-clip", 32, "bicubic")
+    assert loaded.preprocessing.mean == open_clip.OPENAI_DATASET_MEAN
     assert torch.equal(loaded.tokenizer(["a photo of a cat.", "a tree"]), tiny_vit.tokens)
 
 
@@ -129,8 +130,8 @@ def test_preprocessing_from_config(tiny_vit: Tiny, tmp_path: Path, file: str) ->
     content = described if file == "preprocessor_config.json" else {"image_processor": described}
     (folder / file).write_text(json.dumps(content))
     loaded = load_model(folder)
-    assert (loaded.mean, loaded.std) == ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
-    assert loaded.interpolation == "bilinear"
+    assert (loaded.preprocessing.mean, loaded.preprocessing.std) == ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
+    assert loaded.preprocessing.interpolation == "bilinear"
 
 
 @pytest.mark.parametrize("file", ["vocab.json", "tokenizer.json"])
@@ -186,3 +187,69 @@ def test_unknown_weight_is_reported(tiny_vit: Tiny, tmp_path: Path) -> None:
     save_file(hugging_face_names(tiny_vit.model) | {"text_model.extra": torch.ones(1)}, folder / "model.safetensors")
     with pytest.raises(VLPromptError, match=r"'text_model.extra' is unknown"):
         load_model(folder)
+
+
+OFF = {"do_normalize": False}
+SQUASHED = {
+    "size": {"height": 32, "width": 32},
+    "do_center_crop": False,
+    "image_processor_type": "SiglipImageProcessor",
+}
+
+
+@pytest.mark.parametrize(
+    ("described", "expected"),
+    [
+        ({}, Preprocessing()),
+        ({"size": 32, "crop_size": 32, "do_center_crop": True}, Preprocessing()),
+        ({"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}, Preprocessing()),
+        (OFF, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1))),
+        (SQUASHED, Preprocessing(resize_mode="squash")),
+        ({"resample": 1}, Preprocessing(interpolation="lanczos")),
+        ({"resample": 0, "rescale_factor": 0.00392156862745098}, Preprocessing(interpolation="nearest")),
+    ],
+)
+def test_image_processors(
+    tiny_vit: Tiny, tmp_path: Path, described: dict[str, object], expected: Preprocessing
+) -> None:
+    folder = write(tmp_path / "images", tiny_vit.model, config())
+    (folder / "preprocessor_config.json").write_text(json.dumps(described))
+    assert load_model(folder).preprocessing == expected
+
+
+@pytest.mark.parametrize(
+    ("described", "problem"),
+    [
+        ({"size": {"shortest_edge": 40}}, "its images are 40 pixels wide, the model's 32"),
+        ({"size": {"height": 32, "width": 48}, "do_center_crop": False}, "pixels wide, the model's 32"),
+        ({"size": {"shortest_edge": 32}, "do_center_crop": False}, "its images are not cropped to squares"),
+        ({"do_resize": False}, "it does not resize"),
+        ({"do_rescale": False}, r"its values are not scaled to \[0, 1\]"),
+        ({"rescale_factor": 1 / 127.5}, r"its values are not scaled to \[0, 1\]"),
+        ({"resample": 9}, "its resample code 9 is unknown"),
+        ({"image_mean": [123.7, 116.3, 103.5]}, "mean.0: must be at most 1, got 123.7"),
+        ({"image_std": [0, 1, 1]}, "std.0: must be greater than 0"),
+    ],
+)
+def test_unsupported_image_processors(
+    tiny_vit: Tiny, tmp_path: Path, described: dict[str, object], problem: str
+) -> None:
+    folder = write(tmp_path / "images", tiny_vit.model, config())
+    (folder / "preprocessor_config.json").write_text(json.dumps(described))
+    with pytest.raises(VLPromptError, match=f"is not supported .*{problem}.*; set `backbone.preprocess`"):
+        load_model(folder)
+    assert load_model(folder, preprocess="ViT-B-16/openai").preprocessing == Preprocessing()
+
+
+@pytest.mark.parametrize(("tower", "name"), [("text", "num_hidden_layers"), ("vision", "hidden_size")])
+def test_absurd_configuration_does_not_count(tiny_vit: Tiny, tmp_path: Path, tower: str, name: str) -> None:
+    described = config(**{tower: {name: 10**7}})  # type: ignore[arg-type]
+    tiny_vit.assert_same(load_model(write(tmp_path / "large", tiny_vit.model, described)).model)
+
+
+@pytest.mark.parametrize("heads", [10**7, 0, -1, 3, "many", 10**400])
+def test_absurd_heads(tiny_vit: Tiny, tmp_path: Path, heads: object) -> None:
+    folder = write(tmp_path / "heads", tiny_vit.model, config({"num_attention_heads": heads}))
+    with pytest.raises(VLPromptError) as caught:
+        load_model(folder)
+    assert len(str(caught.value)) < 400

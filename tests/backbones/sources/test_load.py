@@ -3,9 +3,13 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import pickle
+import re
+import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -14,6 +18,7 @@ from torch import Tensor, nn
 
 from tests.helpers.tiny_clip import Tiny
 from vlprompt.backbones.sources import embedded
+from vlprompt.backbones.sources import open_clip as pretrained
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
 
@@ -262,3 +267,99 @@ def test_non_square_image_tower() -> None:
 def test_options_that_do_not_apply_to_the_source(option: str, value: object) -> None:
     with pytest.raises(VLPromptError, match=f"`{option}` applies only to"):
         load_model("embedded", **{option: value})  # type: ignore[arg-type]
+
+
+def prefixed(weights: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for prefix in prefixes for name, value in weights.items()}
+
+
+WRAPPED: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "compile": lambda w: {"state_dict": prefixed(w, "_orig_mod.")},
+    "DDP and compile": lambda w: {"state_dict": prefixed(w, "module._orig_mod.")},
+    "compiled image tower": lambda w: {name.replace("visual.", "visual._orig_mod."): v for name, v in w.items()},
+    "Lightning": lambda w: {
+        "epoch": 3,
+        "state_dict": prefixed(w, "model.")
+        | {"criterion.weight": torch.ones(2), "ema_model.logit_scale": torch.ones(1)},
+    },
+    "deeper": lambda w: {"state_dict": prefixed(w, "net.clip.")},
+    "model entry": lambda w: {"model": w, "optimizer": {"state": {}}},
+    "nested entries": lambda w: {"model": {"state_dict": prefixed(w, "module.")}},
+    "model_state_dict": lambda w: {"model_state_dict": w, "loss": 0.1},
+    "EMA alone": lambda w: {"state_dict_ema": prefixed(w, "module.")},
+    "EMA beside": lambda w: {"state_dict": w, "state_dict_ema": {name: value + 1 for name, value in w.items()}},
+    "AveragedModel": lambda w: {"n_averaged": torch.tensor(3)} | prefixed(w, "module."),
+    "FSDP": lambda w: {name.replace("resblocks.0.", "resblocks.0._fsdp_wrapped_module."): v for name, v in w.items()},
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_checkpoint_of_a_training_script(tiny_clip: Tiny, tmp_path: Path, kind: str) -> None:
+    torch.save(WRAPPED[kind](tiny_clip.weights), tmp_path / "mine.pt")
+    tiny_clip.assert_same(load_model(tmp_path / "mine.pt").model)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model."])
+def test_prefixes_in_safetensors(tiny_clip: Tiny, tmp_path: Path, prefix: str) -> None:
+    save_file(prefixed(tiny_clip.weights, prefix), tmp_path / "mine.safetensors")
+    tiny_clip.assert_same(load_model(tmp_path / "mine.safetensors").model)
+    tiny_clip.assert_same(load_model(prefixed(tiny_clip.weights, prefix)).model)
+
+
+def test_several_models_in_a_checkpoint(tiny_vit: Tiny) -> None:
+    with pytest.raises(VLPromptError, match=r"holds several models \('a\.', 'b\.'\); save one state dict"):
+        load_model(prefixed(tiny_vit.weights, "a.", "b."))
+    tiny_vit.assert_same(load_model(prefixed(tiny_vit.weights, "student.", "teacher.")).model)
+
+
+@pytest.mark.parametrize("form", ["{}", "ViT-B-16/{}"])
+def test_hugging_face_file_without_its_folder(tmp_path: Path, form: str) -> None:
+    save_file(
+        {"text_model.final_layer_norm.bias": torch.ones(2), "logit_scale": torch.ones(())}, tmp_path / "m.safetensors"
+    )
+    with pytest.raises(VLPromptError, match=r"has Hugging Face's names.*give the folder that holds both"):
+        load_model(form.format(tmp_path / "m.safetensors"))
+
+
+def pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"a": Path("code")}))
+
+
+def legacy_tar(path: Path) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            archive.addfile(tarfile.TarInfo(name))
+
+
+UNSAFE: dict[str, Callable[[Path], object]] = {
+    "plain pickle": pickled,
+    "object": lambda path: torch.save({"a": Path("code")}, path),
+    "module": lambda path: torch.save(nn.Linear(1, 1), path),
+    "legacy tar": legacy_tar,
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1"),
+    "array": lambda path: np.save(path.open("wb"), np.array([Path("code")], dtype=object), allow_pickle=True),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".bin", ".safetensors", ".npz"])
+@pytest.mark.parametrize("form", ["{}", "ViT-B-16/{}"])
+@pytest.mark.parametrize("kind", UNSAFE)
+def test_no_message_advises_to_load_unsafely(
+    tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, form: str, suffix: str
+) -> None:
+    monkeypatch.setattr(pretrained, "_model", lambda config: tiny_vit.model)
+    UNSAFE[kind](file := tmp_path / f"mine{suffix}")
+    with pytest.raises(VLPromptError) as caught:
+        load_model(form.format(file))
+    assert "mine" in str(caught.value)
+    assert not re.search("weights_only|allow_pickle|unsafe|trust", str(caught.value), re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("visual.transformer.resblocks.{}.ln_1.bias", "more than 512"), ("transformer.resblocks.{}.x", "more than 512")],
+)
+def test_thousands_of_layers_are_refused(tiny_vit: Tiny, name: str, message: str) -> None:
+    with pytest.raises(VLPromptError, match=message):
+        load_model(tiny_vit.weights | {name.format(index): torch.ones(1) for index in range(5000)})

@@ -2,14 +2,18 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import open_clip
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from safetensors.torch import save_file
 from torch import nn
 
 from tests.helpers.tiny_clip import TEXT, Tiny
+from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.sources import open_clip as pretrained
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
@@ -45,18 +49,18 @@ def test_tag_sets_quick_gelu_and_preprocessing(
     loaded = load_model("ViT-B-16/openai")
     tiny_vit.assert_same(loaded.model)
     assert loaded.name == "ViT-B-16/openai"
-    assert (loaded.image_size, loaded.interpolation) == (32, "bicubic")
+    assert (loaded.image_size, loaded.preprocessing.interpolation) == (32, "bicubic")
     assert activation(load_model("ViT-B-16/laion400m_e32").model) is nn.GELU
     inception = load_model("ViT-B-16-quickgelu/openai")
-    assert inception.mean == open_clip.OPENAI_DATASET_MEAN
+    assert inception.preprocessing.mean == open_clip.OPENAI_DATASET_MEAN
     assert not [warning for warning in recwarn if "QuickGELU" in str(warning.message)]
 
 
 def test_siglip_normalization() -> None:
     config = open_clip.get_pretrained_cfg("ViT-B-16-SigLIP", "webli")
     model = open_clip.CLIP(48, VISION, TEXT)
-    loaded = pretrained._loaded("siglip", model, config, load_model(model).tokenizer)
-    assert (loaded.mean, loaded.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    loaded = pretrained._loaded("siglip", model, pretrained.preprocessing(config), load_model(model).tokenizer)
+    assert (loaded.preprocessing.mean, loaded.preprocessing.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @pytest.mark.usefixtures("small_architectures")
@@ -105,7 +109,7 @@ def test_open_clip_folder(tiny_vit: Tiny, checkpoint: Path, tmp_path: Path) -> N
         loaded = load_model(source)
         tiny_vit.assert_same(loaded.model)
         assert loaded.name == folder.name
-        assert (loaded.mean, loaded.interpolation) == ((0.1, 0.2, 0.3), "bilinear")
+        assert (loaded.preprocessing.mean, loaded.preprocessing.interpolation) == ((0.1, 0.2, 0.3), "bilinear")
     with pytest.raises(AssertionError):
         tiny_vit.assert_same(load_model(folder, quick_gelu=False).model)
     checkpoint.unlink()
@@ -132,7 +136,7 @@ def test_hub(tiny_vit: Tiny, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) 
     loaded = load_model("hf-hub:somebody/some-clip")
     tiny_vit.assert_same(loaded.model)
     assert loaded.name == "hf-hub:somebody/some-clip"
-    assert loaded.std == (1, 1, 1)
+    assert loaded.preprocessing.std == (1, 1, 1)
     assert set(asked) == {"somebody/some-clip"}
 
 
@@ -182,3 +186,143 @@ def test_siglip_tokenizer_is_lazy() -> None:
     config = open_clip.get_model_config("ViT-B-16-SigLIP")
     tokenizer = pretrained._tokenizer(config, config["text_cfg"]["hf_tokenizer_name"])
     assert tokenizer.context_length == 64
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Configurations of the models that are asked for, none of which is built."""
+    asked: list[dict[str, Any]] = []
+
+    def build(config: dict[str, Any], checkpoint: Path | None) -> object:
+        asked.append(config)
+        return SimpleNamespace(visual=SimpleNamespace(image_size=32))
+
+    monkeypatch.setattr(pretrained, "_build", build)
+    return asked
+
+
+@pytest.mark.parametrize("source", pretrained.list_pretrained())
+def test_file_is_used_as_its_tag_or_a_warning_names_the_option(
+    source: str, built: list[dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, tag = pretrained.split_source(source)
+    published = open_clip.get_pretrained_cfg(name, tag)
+    own = merge_preprocess_dict(PreprocessCfg(), published)
+    (tmp_path / "mine.safetensors").touch()
+    images = pretrained.load_pretrained(f"{name}/{tmp_path / 'mine.safetensors'}").preprocessing
+    same = all(value == own[field] for field, value in images.model_dump().items())
+    assert same or f"`backbone.preprocess={name}/" in caplog.text
+    activation = published.get("quick_gelu", open_clip.get_model_config(name).get("quick_gelu", False))
+    assert built[0]["quick_gelu"] == activation or "`backbone.quick_gelu=true`" in caplog.text
+    caplog.clear()
+    assert pretrained.load_pretrained(f"{name}/random").preprocessing == images
+    assert not caplog.text, "random weights are nobody's"
+
+
+AGREED = {
+    "MobileCLIP-S1": ((0, 0, 0), (1, 1, 1), "bilinear", "shortest"),
+    "ViT-B-16-SigLIP2": ((0.5,) * 3, (0.5,) * 3, "bicubic", "squash"),
+    "ViT-L-14-CLIPA": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", "squash"),
+    "PE-Core-B-16": ((0.5,) * 3, (0.5,) * 3, "bilinear", "squash"),
+    "ViT-B-16": (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD, "bicubic", "shortest"),
+    "ViT-M-16": (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD, "bicubic", "shortest"),
+}
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("name", AGREED)
+def test_preprocessing_that_all_tags_share(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.pt").touch()
+    loaded = pretrained.load_pretrained(f"{name}/{tmp_path / 'mine.pt'}")
+    assert tuple(loaded.preprocessing.model_dump().values()) == AGREED[name]
+    usual = name in ("ViT-B-16", "ViT-M-16")
+    assert loaded.settings == ({} if usual else {"preprocess": loaded.preprocessing})
+
+
+@pytest.mark.parametrize(("name", "quick_gelu"), [("RN50", True), ("ViT-L-14-336", True), ("ViT-B-16", False)])
+def test_activation_that_all_tags_share(
+    name: str, quick_gelu: bool, built: list[dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "mine.pt").touch()
+    loaded = pretrained.load_pretrained(f"{name}/{tmp_path / 'mine.pt'}")
+    assert built[0]["quick_gelu"] is quick_gelu
+    assert loaded.settings == ({"quick_gelu": True} if quick_gelu else {})
+    assert ("`backbone.quick_gelu=true`" in caplog.text) is not quick_gelu
+    caplog.clear()
+    pretrained.load_pretrained(f"{name}/{tmp_path / 'mine.pt'}", quick_gelu=not quick_gelu)
+    assert built[1]["quick_gelu"] is not quick_gelu
+    assert not caplog.text
+
+
+@pytest.mark.usefixtures("small_architectures")
+@pytest.mark.parametrize(
+    ("preprocess", "expected"),
+    [
+        ("ViT-B-16-SigLIP/webli", Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, resize_mode="squash")),
+        ("ViT-L/14/laion2b_s32b_b82k", Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)),
+        ({"mean": [0, 0, 0], "std": [1, 1, 1]}, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1))),
+        (Preprocessing(interpolation="bilinear"), Preprocessing(interpolation="bilinear")),
+    ],
+)
+def test_chosen_preprocessing(tiny_vit: Tiny, checkpoint: Path, preprocess: object, expected: Preprocessing) -> None:
+    for source in (f"ViT-B-16/{checkpoint}", "ViT-B-16/random", checkpoint, tiny_vit.weights, "embedded"):
+        loaded = load_model(source, preprocess=preprocess)  # type: ignore[arg-type]
+        assert loaded.preprocessing == loaded.settings["preprocess"] == expected
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "message"),
+    [
+        ("siglip", "`preprocess` must be an open_clip pair NAME/TAG or a mapping, got 'siglip'"),
+        ("ViT-B-16-SigLIP/weblii", "did you mean 'ViT-B-16-SigLIP/webli'"),
+        ("ViT-B-16/random", "must be an open_clip pair"),
+        (5, "must be an open_clip pair NAME/TAG, or a mapping of mean, std, interpolation and resize_mode, got 5"),
+        ({"mean": [123.7, 116.3, 103.5]}, r"mean.0: must be at most 1, got 123.7"),
+        ({"std": [0, 1, 1]}, "std.0: must be greater than 0"),
+        ({"mean": [0.5]}, "mean.1 is missing"),
+        ({"resize_mode": "longest"}, "resize_mode: must be 'shortest' or 'squash', got 'longest'"),
+        ({"crop": True}, "crop is unknown"),
+    ],
+)
+def test_wrong_preprocessing(preprocess: object, message: str) -> None:
+    with pytest.raises(VLPromptError, match=message):
+        load_model("embedded", preprocess=preprocess)  # type: ignore[arg-type]
+
+
+def test_unsupported_preprocessing_of_a_folder(tiny_vit: Tiny, checkpoint: Path) -> None:
+    config = {"embed_dim": 48, "quick_gelu": True, "vision_cfg": VISION, "text_cfg": TEXT}
+    described = {"model_cfg": config, "preprocess_cfg": {"resize_mode": "longest"}}
+    checkpoint.with_name("open_clip_config.json").write_text(json.dumps(described))
+    with pytest.raises(VLPromptError, match=r"resize_mode: must be .*; set `backbone.preprocess`"):
+        load_model(checkpoint.parent)
+    tiny_vit.assert_same(load_model(checkpoint.parent, preprocess="ViT-B-32/openai").model)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "message"),
+    [
+        ("text_cfg", "layers", 10**7, r"text_cfg.layers 1e\+07, more than 512"),
+        ("vision_cfg", "layers", 10**7, "more than 512"),
+        ("vision_cfg", "layers", [10**7, 1, 1, 1], "vision_cfg.layers.0"),
+        ("text_cfg", "layers", 500, "but the file holds"),
+        ("text_cfg", "width", 2**20, "text_cfg.width"),
+        ("vision_cfg", "width", 102_400, "but the file holds"),
+        ("text_cfg", "vocab_size", 10**9, "text_cfg.vocab_size"),
+        ("text_cfg", "context_length", 10**6, "but the file holds"),
+        ("vision_cfg", "image_size", 10**8, "vision_cfg.image_size"),
+        ("vision_cfg", "image_size", 80_000, "but the file holds"),
+        ("vision_cfg", "mlp_ratio", 1e9, "vision_cfg.mlp_ratio"),
+        ("vision_cfg", "mlp_ratio", 1e5, "but the file holds"),
+        ("vision_cfg", "width", 10**400, "cannot be built"),
+        ("text_cfg", "heads", 10**9, "text_cfg.heads"),
+    ],
+)
+def test_absurd_sizes_are_refused_before_the_model_is_built(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, section: str, name: str, value: object, message: str
+) -> None:
+    config: dict[str, Any] = {"embed_dim": 48, "vision_cfg": dict(VISION), "text_cfg": dict(TEXT)}
+    config[section][name] = value
+    checkpoint.with_name("open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    monkeypatch.setattr(pretrained, "_build", lambda *given: pytest.fail("built"))
+    with pytest.raises(VLPromptError, match=message):
+        load_model(checkpoint.parent)

@@ -2,6 +2,7 @@
 
 import io
 import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,15 @@ from torch import Tensor
 from torch.jit import _pickle as jit
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import first_line
+from vlprompt.utils.strings import first_line, listed
 
-# Numbers that OpenAI's archives keep as buffers.
-_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+# Numbers that OpenAI's archives keep as buffers, and PyTorch's `AveragedModel`.
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "n_averaged")
+# Entries under which training scripts save a state dict; averaged weights only where there are no others.
+_ENTRIES = ("state_dict", "model_state_dict", "model", "module", "state_dict_ema", "model_ema", "ema_state_dict", "ema")
+# Modules that PyTorch wraps around others: DataParallel, compile, FSDP and activation checkpointing.
+_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_SCALE = "logit_scale"  # the parameter of every CLIP that belongs to neither tower
 # TorchScript's wrappers of lists and mappings in a module's attributes; all of them return their argument.
 _CONTAINERS = (
     jit.restore_type_tag,
@@ -30,7 +36,7 @@ _CONTAINERS = (
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint file, on the CPU, by their names.
 
-    A `{"state_dict": ...}` wrapper and a `module.` prefix are removed. PyTorch checkpoints, and the weights of
+    What training scripts put around a model is removed, see `unwrap`. PyTorch checkpoints, and the weights of
     TorchScript archives, are read with `weights_only=True`; code in an archive is not run.
 
     Raises:
@@ -38,7 +44,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return unwrap(load_file(path))
+        except VLPromptError:
+            raise
         except Exception as error:  # a bad header, or a type that PyTorch lacks
             raise VLPromptError(f"{path} is not a readable safetensors file ({first_line(error)})") from error
     try:
@@ -114,18 +122,65 @@ class _Module:
 
 
 def unwrap(content: Any) -> dict[str, Tensor]:
-    """Return the state dict in the checkpoint of a training script, or raise VLPromptError if there is none."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    """Return the state dict in the checkpoint of a training script.
+
+    Entries such as `{"model": {"state_dict": ...}}` are opened, names lose the wrappers of DataParallel,
+    `torch.compile` and FSDP, and of a larger module (Lightning's, or one with an averaged copy) only the model inside
+    is returned.
+
+    Raises:
+        VLPromptError: there is no state dict, or several.
+    """
+    while isinstance(content, Mapping):
+        inner = next((content[entry] for entry in _ENTRIES if isinstance(content.get(entry), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
     if not isinstance(content, Mapping):
         raise VLPromptError(f"a checkpoint must be a mapping of names to tensors, got {type(content).__name__}")
-    state = {str(name).removeprefix("module."): value for name, value in content.items()}
+    state = {without_wrappers(str(name)): value for name, value in content.items()}
     for name in _NOT_WEIGHTS:
         state.pop(name, None)
+    prefix = _prefix(state)
+    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise VLPromptError(f"entry {name!r} of the state dict must be a tensor, got {type(value).__name__}")
     return state
+
+
+def without_wrappers(name: str) -> str:
+    """Return the name of a weight without the modules that PyTorch wraps around others.
+
+    Examples:
+        >>> without_wrappers("module._orig_mod.visual.proj")
+        'visual.proj'
+    """
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _prefix(state: Mapping[str, Any]) -> str:
+    """Return the prefix of the model's names in those of a larger module; "" if the model is all there is."""
+    found = {name.removesuffix(_SCALE) for name in state if name == _SCALE or name.endswith(f".{_SCALE}")}
+    # Some attention layers have a scale of their own.
+    outer = {prefix for prefix in found if not any(prefix != other and prefix.startswith(other) for other in found)}
+    if not outer:
+        return "model." if state and all(name.startswith("model.") for name in state) else ""
+    learned = {
+        prefix for prefix in outer if not {"ema", "averaged", "teacher"} & set(re.split(r"[._]", prefix))
+    } or outer
+    if len(learned) > 1:
+        raise VLPromptError(f"the checkpoint holds several models ({listed(sorted(learned))}); save one state dict")
+    return learned.pop()
+
+
+def check_naming(weights: Mapping[str, Tensor], of: object) -> None:
+    """Raise VLPromptError if the weights have Hugging Face's names, which need the `config.json` beside them."""
+    if any(name.startswith(("text_model.", "vision_model.")) for name in weights):
+        raise VLPromptError(
+            f"{of} has Hugging Face's names, and heads and activation of such a model are in its config.json; give the "
+            "folder that holds both"
+        )
 
 
 def is_plain(value: object) -> bool:

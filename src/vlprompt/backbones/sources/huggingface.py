@@ -1,23 +1,27 @@
 """Load Hugging Face CLIP folders (`config.json` and weights) without the transformers package."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from open_clip import CLIP
+from pydantic import ValidationError
 from torch import Tensor
 
+from vlprompt.backbones.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing
 from vlprompt.backbones.sources.checkpoints import read_state_dict
-from vlprompt.backbones.sources.openai import OPENAI_MEAN, OPENAI_STD, LoadedModel, build_clip
+from vlprompt.backbones.sources.openai import LoadedModel, build_clip
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, clip_bpe, clip_tokenizer
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.strings import describe_validation_error, listed
 
 # Defaults of CLIPTextConfig and CLIPVisionConfig, which a config.json may leave out.
 _TEXT_DEFAULTS = {"num_attention_heads": 8, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _VISION_DEFAULTS = {"num_attention_heads": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _ACTIVATIONS = {"quick_gelu": True, "gelu": False}
-_INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's codes
+_INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's codes
 
 _RENAMED = {
     "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
@@ -47,12 +51,13 @@ _LAYER_PARTS = {
 }
 
 
-def load_folder(folder: Path, quick_gelu: bool | None = None) -> LoadedModel:
+def load_folder(folder: Path, quick_gelu: bool | None = None, preprocess: Preprocessing | None = None) -> LoadedModel:
     """Load the CLIP in a Hugging Face folder, with heads, activation and epsilon from its `config.json`.
 
     Args:
         folder: the folder.
         quick_gelu: whether the activation is QuickGELU; None for the one in `config.json`.
+        preprocess: preprocessing of the images; None for that in `preprocessor_config.json`, or CLIP's.
 
     Raises:
         VLPromptError: the folder is incomplete, or its model or vocabulary is not CLIP's.
@@ -70,16 +75,51 @@ def load_folder(folder: Path, quick_gelu: bool | None = None) -> LoadedModel:
         eps=(text["layer_norm_eps"], vision["layer_norm_eps"]),
     )
     _check_vocabulary(folder, model)
-    processor = _read_json(folder / "processor_config.json", missing={})  # one file for all since transformers 5
-    preprocessing = _read_json(folder / "preprocessor_config.json", missing=processor.get("image_processor", {}))
+    size = model.visual.image_size[0]
     return LoadedModel(
         model=model,
         tokenizer=clip_tokenizer(model.context_length),
         name=folder.resolve().name,
-        image_size=model.visual.image_size[0],
-        mean=_rgb(preprocessing.get("image_mean", OPENAI_MEAN)),
-        std=_rgb(preprocessing.get("image_std", OPENAI_STD)),
-        interpolation=_INTERPOLATIONS.get(preprocessing.get("resample", 3), "bicubic"),
+        image_size=size,
+        preprocessing=preprocess or _preprocessing(folder, size),
+    )
+
+
+def _preprocessing(folder: Path, size: int) -> Preprocessing:
+    """Return the preprocessing of a folder's image processor; what is not supported of it is an error."""
+    processor = _read_json(folder / "processor_config.json", missing={})  # one file for all since transformers 5
+    described = _read_json(folder / "preprocessor_config.json", missing=processor.get("image_processor", {}))
+    kind = described.get("image_processor_type") or described.get("feature_extractor_type") or "CLIP"
+    edges, crop = described.get("size", size), described.get("do_center_crop", "CLIP" in kind)
+    resized = edges if isinstance(edges, dict) else {"shortest_edge": edges} if "CLIP" in kind else {"height": edges}
+    sides = {value for key, value in resized.items() if key in ("shortest_edge", "height", "width")}
+    squash = "shortest_edge" not in resized
+    code = described.get("resample", _INTERPOLATIONS.index("bicubic"))
+    problems = {
+        f"its images are {listed(sides, quote=False)} pixels wide, the model's {size}": sides != {size},
+        "it resizes the longest side": "longest_edge" in resized,
+        "its images are not cropped to squares": not (crop or squash),
+        "it does not resize": not described.get("do_resize", True),
+        "its values are not scaled to [0, 1]": not described.get("do_rescale", True)
+        or not math.isclose(described.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-3),
+        f"its resample code {code!r} is unknown": code not in range(len(_INTERPOLATIONS)),
+    }
+    if problem := next((reason for reason, found in problems.items() if found), None):
+        raise _unsupported(folder, problem)
+    mean, std = described.get("image_mean", OPENAI_MEAN), described.get("image_std", OPENAI_STD)
+    if not described.get("do_normalize", True):
+        mean, std = (0, 0, 0), (1, 1, 1)
+    values = {"mean": mean, "std": std, "interpolation": _INTERPOLATIONS[code]}
+    try:
+        return Preprocessing(**values, resize_mode="squash" if squash else "shortest")
+    except ValidationError as error:
+        raise _unsupported(folder, describe_validation_error(error)) from error
+
+
+def _unsupported(folder: Path, problem: str) -> VLPromptError:
+    return VLPromptError(
+        f"the image processor of {folder} is not supported ({problem}); set `backbone.preprocess`, such as "
+        "`backbone.preprocess=ViT-B-32/openai`"
     )
 
 
@@ -168,8 +208,3 @@ def _check_vocabulary(folder: Path, model: CLIP) -> None:
             f"the vocabulary of {folder} differs from CLIP's byte-pair encoding of {CLIP_VOCABULARY_SIZE} tokens; "
             "load the model by its open_clip name, NAME/TAG"
         )
-
-
-def _rgb(values: Any) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)

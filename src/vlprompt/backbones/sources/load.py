@@ -10,11 +10,12 @@ import open_clip
 from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 
+from vlprompt.backbones.preprocessing import Preprocessing, as_preprocessing
 from vlprompt.backbones.sources import open_clip as pretrained
-from vlprompt.backbones.sources.checkpoints import read_state_dict, unwrap
+from vlprompt.backbones.sources.checkpoints import check_naming, read_state_dict, unwrap
 from vlprompt.backbones.sources.embedded import load_embedded
 from vlprompt.backbones.sources.huggingface import load_folder
-from vlprompt.backbones.sources.openai import OPENAI_MEAN, OPENAI_STD, LoadedModel, build_clip, square_size
+from vlprompt.backbones.sources.openai import LoadedModel, build_clip, square_size
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_tokenizer
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import first_line
@@ -27,6 +28,7 @@ def load_model(
     *,
     heads: tuple[int, int] | None = None,
     quick_gelu: bool | None = None,
+    preprocess: Preprocessing | Mapping[str, Any] | str | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> LoadedModel:
     """Load the dual encoder at `source`, in fp32 on the CPU, frozen, in eval mode.
@@ -44,13 +46,17 @@ def load_model(
         heads: number of attention heads (text, image) of a state dict; default: one per 64 channels.
         quick_gelu: whether the activation is QuickGELU; default: True for a state dict, and the source's own setting
             for names and folders.
+        preprocess: resizing and normalization of the images, as values or as the open_clip pair that has the same;
+            default: the source's own.
         tokenizer: replaces the tokenizer; required for modules and state dicts with another vocabulary than CLIP's.
 
     Raises:
         VLPromptError: the source is unknown, cannot be read, or is not supported.
     """
+    chosen = None if preprocess is None else _chosen(preprocess)
+    given = {"heads": heads and tuple(heads), "quick_gelu": quick_gelu, "preprocess": chosen}
     try:
-        loaded = _load(source, heads, quick_gelu, tokenizer)
+        loaded = _load(source, heads, quick_gelu, chosen, tokenizer)
     except VLPromptError:
         raise
     except Exception as error:
@@ -58,14 +64,31 @@ def load_model(
             raise
         # Sizes, names and options in an untrusted file can raise anything.
         raise VLPromptError(f"`backbone` {str(source)!r} cannot be built: {first_line(error)}") from error
-    if tokenizer is not None:
-        loaded = replace(loaded, tokenizer=tokenizer)
+    settings = {**loaded.settings, **{name: value for name, value in given.items() if value is not None}}
+    loaded = replace(
+        loaded,
+        preprocessing=chosen or loaded.preprocessing,
+        tokenizer=tokenizer or loaded.tokenizer,
+        settings=settings,
+    )
     loaded.model.float().cpu().requires_grad_(False).eval()
     return loaded
 
 
+def _chosen(preprocess: Preprocessing | Mapping[str, Any] | str) -> Preprocessing:
+    try:
+        value = as_preprocessing(dict(preprocess) if isinstance(preprocess, Mapping) else preprocess)
+    except ValueError as error:
+        raise VLPromptError(f"`preprocess` {error}") from error
+    return pretrained.published_preprocessing(value) if isinstance(value, str) else value
+
+
 def _load(
-    source: Source, heads: tuple[int, int] | None, quick_gelu: bool | None, tokenizer: Tokenizer | None
+    source: Source,
+    heads: tuple[int, int] | None,
+    quick_gelu: bool | None,
+    preprocess: Preprocessing | None,
+    tokenizer: Tokenizer | None,
 ) -> LoadedModel:
     if isinstance(source, Mapping):
         return _from_weights(unwrap(source), "state dict", heads, quick_gelu, tokenizer)
@@ -80,17 +103,19 @@ def _load(
                 "`quick_gelu` applies only to state dicts, folders and names; this source already defines it"
             )
         return _from_module(source, tokenizer) if isinstance(source, nn.Module) else load_embedded()
-    return _from_name(source, quick_gelu)
+    return _from_name(source, quick_gelu, preprocess)
 
 
-def _from_name(source: str | os.PathLike[str], quick_gelu: bool | None) -> LoadedModel:
+def _from_name(
+    source: str | os.PathLike[str], quick_gelu: bool | None, preprocess: Preprocessing | None
+) -> LoadedModel:
     if isinstance(source, str) and pretrained.is_pretrained(source):
-        return pretrained.load_pretrained(source, quick_gelu)
+        return pretrained.load_pretrained(source, quick_gelu, preprocess)
     path = Path(source).expanduser()
     if (path / "open_clip_config.json").is_file():
-        return pretrained.load_pretrained(f"local-dir:{path}", quick_gelu)
+        return pretrained.load_pretrained(f"local-dir:{path}", quick_gelu, preprocess)
     if path.is_dir():
-        return load_folder(path, quick_gelu)
+        return load_folder(path, quick_gelu, preprocess)
     if isinstance(source, os.PathLike):
         raise VLPromptError(f"`backbone` {str(path)!r} does not exist")
     return pretrained.load_pretrained(source)  # raises an error that suggests names
@@ -103,6 +128,7 @@ def _from_weights(
     quick_gelu: bool | None,
     tokenizer: Tokenizer | None,
 ) -> LoadedModel:
+    check_naming(weights, name)
     model = build_clip(weights, heads=heads, quick_gelu=quick_gelu)
     return LoadedModel(model, tokenizer or _default_tokenizer(model), name, image_size=square_size(model))
 
@@ -119,16 +145,12 @@ def _from_module(model: nn.Module, tokenizer: Tokenizer | None) -> LoadedModel:
             f"a {type(model).__name__}{inner} is not supported as `backbone`; supported are {pretrained.SUPPORTED}, "
             "as open_clip builds them"
         )
-    preprocessing = open_clip.get_model_preprocess_cfg(model)
     return LoadedModel(
         model,
         tokenizer or _default_tokenizer(model),
         type(model).__name__,
         image_size=square_size(model),
-        mean=tuple(preprocessing.get("mean", OPENAI_MEAN)),
-        std=tuple(preprocessing.get("std", OPENAI_STD)),
-        interpolation=preprocessing.get("interpolation", "bicubic"),
-        squash=preprocessing.get("resize_mode") == "squash",
+        preprocessing=pretrained.preprocessing(open_clip.get_model_preprocess_cfg(model)),
     )
 
 

@@ -1,28 +1,38 @@
 """Load models by their open_clip name: `NAME/TAG`, `NAME/PATH`, `NAME/random`, `hf-hub:...`, `local-dir:...`."""
 
 import json
+import logging
 import warnings
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 from open_clip.pretrained import download_pretrained_from_hf
-from open_clip.transform import PreprocessCfg, merge_preprocess_dict
-from torch import nn
+from pydantic import ValidationError
+from torch import Tensor, nn
 
-from vlprompt.backbones.sources.checkpoints import is_torchscript
-from vlprompt.backbones.sources.openai import LoadedModel, square_size
+from vlprompt.backbones.preprocessing import Preprocessing
+from vlprompt.backbones.sources.checkpoints import check_naming, is_torchscript, read_state_dict
+from vlprompt.backbones.sources.openai import MAX_LAYERS, LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import did_you_mean, first_line
+from vlprompt.utils.strings import describe_validation_error, did_you_mean, first_line
+
+logger = logging.getLogger("vlprompt")
 
 SUPPORTED = "CLIP ViT, CLIP ModifiedResNet, open_clip models with timm image towers, SigLIP"
 _HUB, _FOLDER = "hf-hub:", "local-dir:"
 _CONFIG = "open_clip_config.json"
 _TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}
+# Largest number in a configuration that a folder brings; open_clip's own reach 256,000 (words).
+MAX_SIZE = 1_000_000
+# Parameters that a model may have beyond twice those in its file, which leaves out what is resized.
+SLACK = 10_000_000
 _FOLDER_WEIGHTS = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -32,38 +42,129 @@ _FOLDER_WEIGHTS = (
 )
 
 
-def load_pretrained(source: str, quick_gelu: bool | None = None) -> LoadedModel:
+def load_pretrained(
+    source: str, quick_gelu: bool | None = None, preprocess: Preprocessing | None = None
+) -> LoadedModel:
     """Load an open_clip model by its name.
 
     Args:
         source: name in one of the forms above. "random" initializes random weights, the same in each call.
         quick_gelu: whether the activation is QuickGELU; None for the setting of the tag. (open_clip's configuration of
-            "ViT-B-16" has GELU, but its "openai" weights need QuickGELU.)
+            "ViT-B-16" has GELU, but its "openai" weights need QuickGELU.) A file and random weights take the setting
+            that all tags of the name share; where they differ, the configuration's, with a warning for a file.
+        preprocess: preprocessing of the images if it is chosen; None for that of the tag, and for a file and random
+            weights that of the name's tags, field by field as for `quick_gelu`.
 
     Raises:
         VLPromptError: the name, tag or kind of model is unknown or not supported, or the download fails.
     """
     if source.startswith(_HUB):
-        return _load_hub(source, quick_gelu)
+        return _load_hub(source, quick_gelu, preprocess)
     if source.startswith(_FOLDER):
-        return _load_folder(Path(source.removeprefix(_FOLDER)), quick_gelu)
+        return _load_folder(Path(source.removeprefix(_FOLDER)), quick_gelu, preprocess)
     name, tag = split_source(source)
     config: dict[str, Any] = open_clip.get_model_config(name)
     _check_supported(name, config)
-    preprocessing: dict[str, Any] = {}
-    if tag == "random":
-        checkpoint = None
-    elif open_clip.is_pretrained_cfg(name, tag):
-        preprocessing = open_clip.get_pretrained_cfg(name, tag)
-        config["quick_gelu"] = preprocessing.get("quick_gelu", config.get("quick_gelu", False))
-        checkpoint = _download(source, partial(open_clip.download_pretrained, preprocessing))
+    settings: dict[str, Any] = {}
+    checkpoint: Path | None
+    if open_clip.is_pretrained_cfg(name, tag):
+        published = open_clip.get_pretrained_cfg(name, tag)
+        images, activation = preprocessing(published), _quick_gelu(published, config)
+        checkpoint = _download(source, partial(open_clip.download_pretrained, published))
     else:
-        checkpoint = Path(tag).expanduser()
-        tag = checkpoint.stem
-    if quick_gelu is not None:
-        config["quick_gelu"] = quick_gelu
+        images, activation = _agreed(name, config)
+        settings = _beyond_architecture(images, activation, config)
+        checkpoint = None if tag == "random" else Path(tag).expanduser()
+        if checkpoint is not None:
+            _warn_of_differences(name, config, checkpoint, quick_gelu, preprocess)
+            tag = checkpoint.stem
+    config["quick_gelu"] = activation if quick_gelu is None else quick_gelu
     tokenizer = _tokenizer(config, config["text_cfg"].get("hf_tokenizer_name"))
-    return _loaded(f"{name}/{tag}", _build(config, checkpoint), preprocessing, tokenizer)
+    return _loaded(f"{name}/{tag}", _build(config, checkpoint), images, tokenizer, settings)
+
+
+def preprocessing(described: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing in an open_clip configuration, with OpenAI's values for what it leaves out.
+
+    Raises:
+        VLPromptError: a value is not supported.
+    """
+    fields = {name: described[name] for name in Preprocessing.model_fields if described.get(name) is not None}
+    try:
+        return Preprocessing(**fields)
+    except ValidationError as error:
+        raise VLPromptError(
+            f"the preprocessing of the model is not supported ({describe_validation_error(error)}); set "
+            "`backbone.preprocess`, such as `backbone.preprocess=ViT-B-32/openai`"
+        ) from error
+
+
+def published_preprocessing(source: str) -> Preprocessing:
+    """Return the preprocessing of the weights "NAME/TAG".
+
+    Raises:
+        VLPromptError: the name or tag is unknown; the message suggests a similar one.
+    """
+    known = _known_name(source)
+    if known is None or not open_clip.is_pretrained_cfg(*known):
+        hint = did_you_mean(source, list_pretrained()) or "see vlprompt.list_backbones()"
+        raise VLPromptError(f"`preprocess` must be an open_clip pair NAME/TAG or a mapping, got {source!r}; {hint}")
+    return preprocessing(open_clip.get_pretrained_cfg(*known))
+
+
+def _quick_gelu(published: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    return bool(published.get("quick_gelu", config.get("quick_gelu", False)))
+
+
+def _published(name: str) -> dict[str, dict[str, Any]]:
+    """Return the settings of each tag of an architecture."""
+    return {tag: open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)}
+
+
+def _agreed(name: str, config: Mapping[str, Any]) -> tuple[Preprocessing, bool]:
+    """Return preprocessing and activation that all tags of a name share; where they differ, open_clip's default."""
+    tags = _published(name).values()
+    every = [preprocessing(published).model_dump() for published in tags]
+    shared = {
+        field: value for field, value in (every[0] if every else {}).items() if all(e[field] == value for e in every)
+    }
+    activations = {_quick_gelu(published, config) for published in tags}
+    usual = _quick_gelu({}, config)
+    return Preprocessing(**shared), activations.pop() if len(activations) == 1 else usual
+
+
+def _beyond_architecture(images: Preprocessing, activation: bool, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are neither OpenAI's nor the architecture's, which a run has to record."""
+    settings: dict[str, Any] = {} if images == Preprocessing() else {"preprocess": images}
+    return settings if activation == _quick_gelu({}, config) else {**settings, "quick_gelu": activation}
+
+
+def _warn_of_differences(
+    name: str, config: Mapping[str, Any], file: Path, quick_gelu: bool | None, preprocess: Preprocessing | None
+) -> None:
+    """Warn of what the tags of an architecture differ in, and a file of its weights does not record."""
+    images, activation = _agreed(name, config)
+    tags = _published(name)
+    other = next((tag for tag, published in tags.items() if preprocessing(published) != images), None)
+    if other is not None and preprocess is None:
+        found = preprocessing(tags[other]).model_dump().items()
+        differing = ", ".join(f"{field} {value}" for field, value in found if value != getattr(images, field))
+        logger.warning(
+            "%s does not record how its images are prepared, and the published weights of %s differ in it (%s: %s); "
+            "OpenAI's way is assumed; for another one set `backbone.preprocess`, such as `backbone.preprocess=%s/%s`",
+            file, name, other, differing, name, other,
+        )  # fmt: skip
+    opposite = next((tag for tag, published in tags.items() if _quick_gelu(published, config) != activation), None)
+    if opposite is not None and quick_gelu is None:
+        logger.warning(
+            "%s does not record its activation, and the published weights of %s differ in it (%s: %s); %s is assumed; "
+            "if it was fine-tuned from the others, set `backbone.quick_gelu=%s`",
+            file, name, opposite, _activation(not activation), _activation(activation), str(not activation).lower(),
+        )  # fmt: skip
+
+
+def _activation(quick_gelu: bool) -> str:
+    return "QuickGELU" if quick_gelu else "GELU"
 
 
 def is_pretrained(source: str) -> bool:
@@ -112,17 +213,18 @@ def _known_name(source: str) -> tuple[str, str] | None:
     return None
 
 
-def _load_hub(source: str, quick_gelu: bool | None) -> LoadedModel:
+def _load_hub(source: str, quick_gelu: bool | None, preprocess: Preprocessing | None) -> LoadedModel:
     repository = source.removeprefix(_HUB)
     fetch = partial(download_pretrained_from_hf, repository)
     described = json.loads(_download(source, partial(fetch, filename=_CONFIG)).read_text(encoding="utf-8"))
     config = _described_config(source, described, quick_gelu)
     checkpoint = _download(source, fetch)
     tokenizer = _tokenizer(config, config["text_cfg"].get("hf_tokenizer_name"))
-    return _loaded(source, _build(config, checkpoint), described.get("preprocess_cfg", {}), tokenizer)
+    images = preprocess or preprocessing(described.get("preprocess_cfg", {}))
+    return _loaded(source, _build_described(config, checkpoint), images, tokenizer)
 
 
-def _load_folder(folder: Path, quick_gelu: bool | None) -> LoadedModel:
+def _load_folder(folder: Path, quick_gelu: bool | None, preprocess: Preprocessing | None) -> LoadedModel:
     folder = folder.expanduser()
     if not (folder / _CONFIG).is_file():
         raise VLPromptError(f"{folder} is not an open_clip folder: {_CONFIG} is missing")
@@ -134,7 +236,8 @@ def _load_folder(folder: Path, quick_gelu: bool | None) -> LoadedModel:
             f"{folder} has no weights with a file name that open_clip uses, such as {_FOLDER_WEIGHTS[0]}"
         )
     tokenizer = _tokenizer(config, str(folder) if config["text_cfg"].get("hf_tokenizer_name") else None)
-    return _loaded(folder.resolve().name, _build(config, checkpoint), described.get("preprocess_cfg", {}), tokenizer)
+    images = preprocess or preprocessing(described.get("preprocess_cfg", {}))
+    return _loaded(folder.resolve().name, _build_described(config, checkpoint), images, tokenizer)
 
 
 def _described_config(name: str, described: dict[str, Any], quick_gelu: bool | None) -> dict[str, Any]:
@@ -189,26 +292,89 @@ def _download(source: str, fetch: partial[str]) -> Path:
 
 def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
     """Build a model from an open_clip configuration, with the weights of a checkpoint or seeded random ones."""
+    if checkpoint is not None and is_torchscript(checkpoint):
+        raise VLPromptError(f"{checkpoint} is a TorchScript archive, which needs no model name; pass only its path")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = _model(config)
+    if checkpoint is not None:
+        try:
+            _load_weights(model, checkpoint)
+        except VLPromptError:
+            raise
+        except Exception as error:
+            lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+            raise VLPromptError(
+                f"{checkpoint} does not fit the model it was given with: {lines[min(1, len(lines) - 1)][:300]}"
+            ) from error
+    return model
+
+
+def _build_described(config: dict[str, Any], checkpoint: Path) -> nn.Module:
+    """Build a model from a configuration that came with its weights, if it is no larger than those."""
+    sizes = dict(_numbers(config))
+    for place, value in sizes.items():
+        limit = MAX_LAYERS if "layers" in place.split(".") else MAX_SIZE
+        if not abs(value) <= limit:
+            raise VLPromptError(f"the configuration of {checkpoint} has {place} {value:.4g}, more than {limit}")
+    with torch.device("meta"):
+        described = sum(value.numel() for value in _model(config).state_dict().values())
+    held = sum(value.numel() for value in read_state_dict(checkpoint).values())
+    if described > 2 * held + SLACK:
+        raise VLPromptError(
+            f"the configuration of {checkpoint} describes a model of {described:,} parameters, but the file holds "
+            f"{held:,}; download the folder again"
+        )
+    return _build(config, checkpoint)
+
+
+def _numbers(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every number in nested values by its dotted place."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _numbers(inner, f"{place}.{index}")
+    elif isinstance(value, int | float):
+        yield place, value
+
+
+def _model(config: dict[str, Any]) -> nn.Module:
     config = dict(config)
     config["vision_cfg"] = config["vision_cfg"] | {"timm_model_pretrained": False}
     custom_text = config.pop("custom_text", False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model: nn.Module = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
-    if checkpoint is None:
-        return model
-    if is_torchscript(checkpoint):
-        raise VLPromptError(f"{checkpoint} is a TorchScript archive, which needs no model name; pass only its path")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            open_clip.load_checkpoint(model, str(checkpoint))
-    except Exception as error:
-        lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
-        raise VLPromptError(
-            f"{checkpoint} does not fit the model it was given with: {lines[min(1, len(lines) - 1)][:300]}"
-        ) from error
+    model: nn.Module = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
     return model
+
+
+def _load_weights(model: Any, checkpoint: Path) -> None:
+    """Load a checkpoint with the conversions of `open_clip.load_checkpoint`, but read by `read_state_dict`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if checkpoint.suffix in (".npz", ".npy"):
+            try:
+                open_clip.load_checkpoint(model, str(checkpoint))
+            except Exception as error:
+                reason = first_line(error)
+                raise VLPromptError(
+                    f"{checkpoint} does not hold big_vision's weights of the model ({reason})"
+                ) from error
+            return
+        state: dict[str, Tensor] = read_state_dict(checkpoint)
+        check_naming(state, checkpoint)
+        state = convert_state_dict(model, state)
+        if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+            state = convert_to_custom_text_state_dict(state)
+        for name in ("logit_scale", "logit_bias"):
+            own = getattr(model, name)
+            if own is not None and name in state:
+                state[name] = state[name].reshape(own.shape)
+        if model.logit_bias is not None and "logit_bias" not in state:
+            state["logit_bias"] = torch.zeros_like(model.logit_bias)
+        resize_pos_embed(state, model)
+        resize_text_pos_embed(state, model)
+        model.load_state_dict(state)
 
 
 def _tokenizer(config: dict[str, Any], hub_name: str | None) -> Tokenizer:
@@ -223,15 +389,11 @@ def _tokenizer(config: dict[str, Any], hub_name: str | None) -> Tokenizer:
     return clip_tokenizer(length, clean=options.get("clean", "lower"))
 
 
-def _loaded(name: str, model: nn.Module, preprocessing: dict[str, Any], tokenizer: Tokenizer) -> LoadedModel:
-    final = merge_preprocess_dict(asdict(PreprocessCfg()), preprocessing)
-    return LoadedModel(
-        model=model,
-        tokenizer=tokenizer,
-        name=name,
-        image_size=square_size(model),
-        mean=tuple(final["mean"]),
-        std=tuple(final["std"]),
-        interpolation=final["interpolation"],
-        squash=final["resize_mode"] == "squash",
-    )
+def _loaded(
+    name: str,
+    model: nn.Module,
+    images: Preprocessing,
+    tokenizer: Tokenizer,
+    settings: Mapping[str, Any] | None = None,
+) -> LoadedModel:
+    return LoadedModel(model, tokenizer, name, square_size(model), images, settings or {})

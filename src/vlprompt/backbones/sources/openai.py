@@ -3,23 +3,22 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor, nn
 
+from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer
 from vlprompt.errors import VLPromptError
 
 logger = logging.getLogger("vlprompt")
 
-OPENAI_MEAN: tuple[float, float, float] = OPENAI_DATASET_MEAN
-OPENAI_STD: tuple[float, float, float] = OPENAI_DATASET_STD
 _LAYOUT_HINT = "is it in OpenAI's CLIP naming? Other models load by their open_clip name, NAME/PATH"
 _RESNET_STRIDE = 32
+MAX_LAYERS = 512  # the deepest published CLIP has 64
 
 
 @dataclass(frozen=True)
@@ -31,19 +30,16 @@ class LoadedModel:
         tokenizer: tokenizer of the text tower.
         name: short identity, such as "ViT-B-16/openai".
         image_size: side of the square input images in pixels.
-        mean, std: per-channel normalization, for RGB values in [0, 1].
-        interpolation: interpolation for resizing, such as "bicubic".
-        squash: whether images are resized to a square without cropping.
+        preprocessing: resizing and normalization of its images.
+        settings: options of `load_model` besides the source that load the same model again.
     """
 
     model: nn.Module
     tokenizer: Tokenizer
     name: str
     image_size: int
-    mean: tuple[float, float, float] = OPENAI_MEAN
-    std: tuple[float, float, float] = OPENAI_STD
-    interpolation: str = "bicubic"
-    squash: bool = False
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def square_size(model: Any) -> int:
@@ -179,7 +175,9 @@ def _shape(state: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int
 
 def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
     parts = {name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}
-    indices = {int(part) for part in parts if part.isdecimal()}
+    indices = {int(part) for part in parts if part.isdecimal() and len(part) <= 4}
+    if len(parts) > MAX_LAYERS:
+        raise VLPromptError(f"the weights have {len(parts)} layers under {prefix!r}, more than {MAX_LAYERS}")
     missing = next(index for index in range(len(indices) + 1) if index not in indices)
     if missing < max(1, len(indices)):
         raise VLPromptError(f"weight {prefix + str(missing)!r} is missing; {_LAYOUT_HINT}")
@@ -190,7 +188,7 @@ def _heads(width: int, heads: int | None, tower: str) -> int:
     count = heads if heads is not None else width // 64
     if count < 1 or width % count:
         raise VLPromptError(
-            f"`heads` must divide the width {width} of the {tower} tower, got {count}; "
+            f"`heads` must divide the width {width} of the {tower} tower, got {count!s:.20}; "
             "pass the heads=(text, image) that the model was trained with"
         )
     return count
