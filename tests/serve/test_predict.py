@@ -92,7 +92,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(client: TestClient, monke
     monkeypatch.setattr(parsing, "read_image", decode)
     for file in (bomb(12_000, 12_000), tiled(12_000, 12_000)):
         error = ask(client, file).json()["error"]
-        assert error == "image 1: 12000 x 12000 pixels, more than the limit of 50,000,000; send a smaller copy"
+        assert error == "image 1: 12000 x 12000 is more than 50,000,000 pixels; use a smaller copy"
     assert "the size of its tiles is ambiguous" in ask(client, tiled(12_000, 12_000, kind=17)).json()["error"]
 
 

@@ -34,7 +34,8 @@ def serve(
         int, typer.Option(metavar="N", min=1, help="Maximum number of requests in flight; further ones get 429.")
     ] = 64,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="Time limit to receive a request, to answer it, and to send the answer.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, help="Time limit for a request to arrive, and again for its answer."),
     ] = 30.0,
     max_megabytes: Annotated[
         float, typer.Option(metavar="MB", min=0.001, help="Maximum size of a request body.")

@@ -11,6 +11,9 @@ from vlprompt.data.file_facts import content_hashes
 from vlprompt.data.image_set import EpochDataset, ImageSet
 from vlprompt.data.transforms import FixedTransform
 
+# Names how images are read, for the cache: "2" since 10 to 14 bits in files of 16 are not read as nearly black.
+PIXELS = 2
+
 Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
 
@@ -84,7 +87,8 @@ def encode_features(
                 progress(sum(map(len, batches)), len(entries))
             features = torch.cat(batches)  # (V N, D)
         else:
-            features = cached(f"{key} {image_set.transform}", _names(image_set, entries), compute, progress)
+            pixels = f"{image_set.transform} {PIXELS} {image_set.value_range}"
+            features = cached(f"{key} {pixels}", _names(image_set, entries), compute, progress)
     finally:
         image_set.set_epoch(epoch)
     by_view = features.view(views, len(image_set), -1)

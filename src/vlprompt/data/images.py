@@ -1,14 +1,20 @@
 """Read image files of any common format as 8-bit RGB."""
 
+import ctypes
 import math
 import struct
+import warnings
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
+from vlprompt.data.decoding_work import JPEG2000_COST, CountedFile, WorkError, check_jpeg, reduction
+from vlprompt.data.netpbm import read_netpbm
+from vlprompt.data.value_ranges import ValueRange, to_8_bits
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import one_line
 
@@ -18,8 +24,18 @@ Image.init()
 FORMATS = [name for name in "JPEG PNG GIF WEBP BMP TIFF PPM JPEG2000 AVIF".split() if name in Image.OPEN]
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long.
 DRAFT_SIDE = 2048
+# Rows that are put on a white background at a time: it takes memory, and Pillow keeps other threads from running.
+BAND = 256
+# Image modes and raw modes of 16 bits per value that Pillow reads as 8 bits.
+DEEP_COLOR = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16")
 # TIFF tags of a tile's width and length, and the struct formats of their allowed types.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
+
+# What Pillow warns of is either an ImageError here or does not matter. By a filter for good, since threads read images,
+# and `warnings.catch_warnings` is not safe with them. libtiff prints its errors itself, besides Pillow's exception.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+with suppress(OSError, AttributeError):  # on Windows it is a part of Pillow's own library
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 class ImageError(VLPromptError):
@@ -41,22 +57,27 @@ class ImageError(VLPromptError):
         self.reason = reason
 
 
-def read_image(source: str | Path | BinaryIO) -> Image.Image:
+def read_image(
+    source: str | Path | BinaryIO, *, max_pixels: int | None = None, value_range: ValueRange | None = None
+) -> Image.Image:
     """Read an image file as an RGB image, upright and fully decoded.
 
-    Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. 16-bit
-    values are scaled by their full range, 32-bit and float values by their minimum and maximum. Very large JPEGs are
-    decoded at a fraction of their size. Images of more than 179 million pixels (2 * `Image.MAX_IMAGE_PIXELS`) are
-    refused, as are TIFFs with tiles of that size.
+    Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. Values
+    of more than 8 bits are scaled as `data.value_ranges` describes. Very large JPEG and JPEG 2000 images are decoded at
+    a fraction of their size. Images of more than `max_pixels` pixels are refused, as are TIFFs with tiles of that size,
+    JPEG 2000 images of more than a 40th of it at that fraction, and files that would take much work for their size,
+    such as JPEGs with more than 100 scans.
 
     Args:
         source: a path, or a file opened in binary mode.
+        max_pixels: maximum number of pixels; None for 179 million (2 * `Image.MAX_IMAGE_PIXELS`).
+        value_range: values of 16-bit, 32-bit and float images that become black and white; None for each image's own.
 
     Returns:
         PIL image with mode "RGB".
 
     Raises:
-        ImageError: the file is missing, empty, truncated, too large, or not an image.
+        ImageError: the file is missing, empty, truncated, too large, too much work, or not an image.
 
     Examples:
         >>> import io
@@ -68,17 +89,43 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
     """
     path = str(source) if isinstance(source, str | Path) else ""
     try:
-        if path and Path(path).stat().st_size == 0:
-            raise ImageError("the file is empty", path)
-        with Image.open(source, formats=FORMATS) as image:
-            if Image.MAX_IMAGE_PIXELS and math.prod(decoded_size(image)) > 2 * Image.MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError
-            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-            return to_rgb(image)
-    except ImageError as error:
-        raise ImageError(error.reason, path) from error
+        with Path(source).open("rb") if isinstance(source, str | Path) else nullcontext(source) as opened:
+            if not opened.seek(0, 2):
+                raise ImageError("the file is empty")
+            file = CountedFile(opened)
+            check_jpeg(file)
+            with Image.open(file, formats=FORMATS) as image:
+                _bound_pixels(image, file, max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0))
+                file.allow_pixels()
+                return _decode(image, opened, value_range, path)
+    except (ImageError, WorkError) as error:
+        raise ImageError(getattr(error, "reason", str(error)), path) from error
     except Exception as error:  # a broken file can make a decoder raise anything
         raise ImageError(_reason(error), path) from error
+
+
+def _bound_pixels(image: ImageFile.ImageFile, file: CountedFile, limit: int) -> None:
+    """Refuse an image that is too large, and choose the fraction at which a very large one is decoded."""
+    width, height = decoded_size(image)
+    pixels = width * height
+    if image.format == "JPEG2000":
+        image.reduce = reduction(image, file)  # type: ignore[assignment,method-assign]
+        pixels, limit = pixels >> (2 * image.reduce), limit // JPEG2000_COST  # type: ignore[operator]
+    if limit and pixels > limit:
+        raise ImageError(f"{width} x {height} is more than {limit:,} pixels; use a smaller copy")
+    image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+
+
+def _decode(image: ImageFile.ImageFile, file: IO[bytes], value_range: ValueRange | None, path: str) -> Image.Image:
+    decoder, _, _, options = image.tile[0] if image.tile else ("", None, 0, "")
+    if decoder in ("ppm", "ppm_plain"):
+        return Image.fromarray(to_8_bits(read_netpbm(file), value_range, path)).convert("RGB")
+    decoded: Image.Image = image
+    raw_mode = options[0] if isinstance(options, tuple) else options
+    if str(raw_mode).startswith(DEEP_COLOR):
+        image.load()
+        decoded = _deep_color(image, file, value_range, path)
+    return to_rgb(decoded, value_range=value_range, name=path)
 
 
 def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
@@ -113,7 +160,7 @@ def _tile_size(file: IO[bytes]) -> tuple[int, int]:
     return width, length
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, *, value_range: ValueRange | None = None, name: str = "") -> Image.Image:
     """Convert a PIL image to upright RGB on a white background, as `read_image` does.
 
     Raises:
@@ -121,7 +168,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     try:
         image.load()
-        return _to_rgb(_upright(image))
+        return _to_rgb(_upright(image), value_range, name)
     except Exception as error:
         raise ImageError(_reason(error)) from error
 
@@ -133,23 +180,44 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_stretch(np.asarray(image, dtype=np.float64))).convert("RGB")
+def _to_rgb(image: Image.Image, value_range: ValueRange | None, name: str) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(to_8_bits(np.asarray(image), value_range, name)).convert("RGB")
     if image.has_transparency_data:
-        opaque = Image.new("RGBA", image.size, "white")
-        opaque.alpha_composite(image.convert("RGBA"))
-        return opaque.convert("RGB")
+        opaque = Image.new("RGB", image.size)
+        for top in range(0, image.height, BAND):
+            band = image.crop((0, top, image.width, min(top + BAND, image.height))).convert("RGBA")
+            white = Image.new("RGBA", band.size, "white")
+            white.alpha_composite(band)
+            opaque.paste(white.convert("RGB"), (0, top))
+        return opaque
     return image.convert("RGB")
 
 
-def _stretch(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    values = np.nan_to_num(values)
-    low, high = values.min(), values.max()
-    scaled: NDArray[np.uint8] = ((values - low) * (255.0 / (high - low or 1.0))).round().astype(np.uint8)
-    return scaled
+def _deep_color(image: ImageFile.ImageFile, file: IO[bytes], value_range: ValueRange | None, name: str) -> Image.Image:
+    """Return a color image with 16 bits per value, of which Pillow decodes the high bytes, mapped to 8 bits."""
+    bands = list(image.split())
+    colors = bands[:-1] if image.mode.endswith("A") else bands
+    high = np.stack([np.asarray(band) for band in colors], axis=-1)
+    if value_range is None and high.max(initial=0) >= 64:
+        return image  # the values need all 16 bits, and the high bytes are what is read of them
+    values = _png_values(file)[..., : len(colors)] if image.format == "PNG" else high.astype(np.uint16) << 8
+    mapped = to_8_bits(values, value_range, name)
+    bands[: len(colors)] = [Image.fromarray(np.ascontiguousarray(mapped[..., n])) for n in range(len(colors))]
+    merged = Image.merge(image.mode, bands)
+    merged.info = image.info
+    return merged
+
+
+def _png_values(file: IO[bytes]) -> NDArray[np.uint16]:
+    """Return the values (H, W, C) of a 16-bit PNG, which Pillow cannot."""
+    import torch
+    from torchvision.io import ImageReadMode, decode_png
+
+    file.seek(0)
+    content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+    values: NDArray[np.uint16] = decode_png(content, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    return values
 
 
 def _reason(error: Exception) -> str:
@@ -163,7 +231,7 @@ def _reason(error: Exception) -> str:
         case UnidentifiedImageError():
             return "not an image, or of an unknown format"
         case Image.DecompressionBombError():
-            return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+            return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; use a smaller copy"
         case OSError() if "truncated" in str(error):
             return "the file is truncated"
     return f"it is damaged ({one_line(error)})"

@@ -215,4 +215,3 @@ class HTTPConnection(H11Protocol):
     @property
     def _responding(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
-

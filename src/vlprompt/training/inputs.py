@@ -21,7 +21,7 @@ def training_inputs(
     """Return the training images under the training transform, or cached frozen features of augmented views."""
     backbone, data = method.backbone, config.data
     transform = replace(backbone.train_transform, crop_scale=data.crop_scale, flip=data.flip)
-    images = ImageSet(items, root, transform, config.seed)
+    images = ImageSet(items, root, transform, config.seed, value_range=data.value_range)
     if method.adapts_images or not data.views:
         return images
     return _encoded(backbone, images, data.views, config, reporter, "encode shots")
@@ -40,7 +40,7 @@ def evaluation_inputs(
         reporter: shows progress.
         frozen: return frozen features even if the method changes the image tower.
     """
-    images = ImageSet(items, root, method.backbone.eval_transform)
+    images = ImageSet(items, root, method.backbone.eval_transform, value_range=config.data.value_range)
     if frozen or not method.adapts_images:
         return _encoded(method.backbone, images, 1, config, reporter, "encode images")
     return images
