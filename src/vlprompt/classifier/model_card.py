@@ -51,7 +51,8 @@ def _text(record: RunRecord, class_names: Sequence[str], license: str | None) ->
     sections = {
         "Method": f"**{config.method.name}**: {about} Options: {options}. {learned}.\n\n"
         f"Backbone: {markdown_code(config.backbone.source)} ({markdown_text(backbone.name)}, "
-        f"{backbone.image_size} pixels, weights `{backbone.weight_hash[:16]}`), {config.backbone.precision}, under its own license.",
+        f"{backbone.image_size} pixels, weights `{backbone.weight_hash[:16]}`), {config.backbone.precision}, under its "
+        "own license.",
         "Data": f"{source}: {split.train} images of {len(record.class_names)} classes (up to "
         f"{config.data.shots} per class, seed {config.seed}), {split.val} held out and {split.test} for testing; split "
         f"`{split.hash[:16]}`.\n\nClasses: {listed(map(markdown_text, class_names), CLASSES_SHOWN, quote=False)}.",

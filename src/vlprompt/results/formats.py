@@ -59,7 +59,7 @@ def to_markdown(shown: Sequence[Table | Comparison]) -> str:
         lines += [markdown_row(map(markdown_text, table.columns)), markdown_row(rule)]
         method = table.columns.index("method")
         for _, cells in _rows(table):
-            shown = [
+            texts = [
                 markdown_code(cell) if place == method else markdown_text(cell) for place, cell in enumerate(cells)
             ]
             lines.append(markdown_row(texts))

@@ -124,13 +124,12 @@ class _Body:
 def _from_other_site(headers: Headers) -> bool:
     """Return whether a page of another origin sent a request. Programs other than browsers say nothing of origins.
 
-    Browsers of before 2023 send no Sec-Fetch-Site, nor do any to a plain http:// address of another machine. A proxy
-    that changes the scheme or the port of the Host header is no other site.
+    Browsers of before 2023 send no Sec-Fetch-Site, nor do any to a plain http:// address of another machine.
     """
     if site := headers.get("sec-fetch-site"):
         return site not in ("none", "same-origin")
     origin = headers.get("origin")
-    return origin is not None and _host(origin.partition("://")[2]) != _host(headers.get("host", ""))
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
 
 
 def _host(header: str) -> str:

@@ -85,7 +85,7 @@ def markdown_row(cells: Iterable[str]) -> str:
 
     Examples:
         >>> markdown_row(["a|b", "1"])
-        '| a\\|b | 1 |'
+        '| a\\\\|b | 1 |'
     """
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
