@@ -6,7 +6,7 @@ import struct
 import warnings
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ DRAFT_SIDE = 2048
 BAND = 256
 # Image modes and raw modes of 16 bits per value that Pillow reads as 8 bits.
 DEEP_COLOR = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16")
+# Larger color PNGs of 16 bits would take torchvision long.
+PNG16_PIXELS = 1 << 24
 # TIFF tags of a tile's width and length, and the struct formats of their allowed types.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
 
@@ -98,8 +100,8 @@ def read_image(
                 _bound_pixels(image, file, max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0))
                 file.allow_pixels()
                 return _decode(image, opened, value_range, path)
-    except (ImageError, WorkError) as error:
-        raise ImageError(getattr(error, "reason", str(error)), path) from error
+    except ImageError as error:
+        raise ImageError(error.reason, path) from error
     except Exception as error:  # a broken file can make a decoder raise anything
         raise ImageError(_reason(error), path) from error
 
@@ -109,8 +111,9 @@ def _bound_pixels(image: ImageFile.ImageFile, file: CountedFile, limit: int) -> 
     width, height = decoded_size(image)
     pixels = width * height
     if image.format == "JPEG2000":
-        image.reduce = reduction(image, file)  # type: ignore[assignment,method-assign]
-        pixels, limit = pixels >> (2 * image.reduce), limit // JPEG2000_COST  # type: ignore[operator]
+        power = reduction(image, file)
+        image.reduce = power  # type: ignore[assignment,method-assign]
+        pixels, limit = pixels >> (2 * power), limit // JPEG2000_COST
     if limit and pixels > limit:
         raise ImageError(f"{width} x {height} is more than {limit:,} pixels; use a smaller copy")
     image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
@@ -119,7 +122,10 @@ def _bound_pixels(image: ImageFile.ImageFile, file: CountedFile, limit: int) -> 
 def _decode(image: ImageFile.ImageFile, file: IO[bytes], value_range: ValueRange | None, path: str) -> Image.Image:
     decoder, _, _, options = image.tile[0] if image.tile else ("", None, 0, "")
     if decoder in ("ppm", "ppm_plain"):
-        return Image.fromarray(to_8_bits(read_netpbm(file), value_range, path)).convert("RGB")
+        values, most = read_netpbm(file)
+        if most != 65535:  # the file's own range
+            value_range = (0, most) if most < 256 else value_range or (0, most)
+        return Image.fromarray(to_8_bits(values, value_range, path)).convert("RGB")
     decoded: Image.Image = image
     raw_mode = options[0] if isinstance(options, tuple) else options
     if str(raw_mode).startswith(DEEP_COLOR):
@@ -197,31 +203,35 @@ def _to_rgb(image: Image.Image, value_range: ValueRange | None, name: str) -> Im
 def _deep_color(image: ImageFile.ImageFile, file: IO[bytes], value_range: ValueRange | None, name: str) -> Image.Image:
     """Return a color image with 16 bits per value, of which Pillow decodes the high bytes, mapped to 8 bits."""
     bands = list(image.split())
-    colors = bands[:-1] if image.mode.endswith("A") else bands
-    high = np.stack([np.asarray(band) for band in colors], axis=-1)
-    if value_range is None and high.max(initial=0) >= 64:
+    count = len(bands) - image.mode.endswith("A")
+    if value_range is None and max(int(band.getextrema()[1]) for band in bands[:count]) >= 64:  # type: ignore[arg-type]
         return image  # the values need all 16 bits, and the high bytes are what is read of them
-    values = _png_values(file)[..., : len(colors)] if image.format == "PNG" else high.astype(np.uint16) << 8
-    mapped = to_8_bits(values, value_range, name)
-    bands[: len(colors)] = [Image.fromarray(np.ascontiguousarray(mapped[..., n])) for n in range(len(colors))]
+    values: NDArray[Any]
+    if image.format == "PNG" and math.prod(image.size) <= PNG16_PIXELS:
+        values = _png_values(file)[:count]
+    else:  # 4 to 6 bits of values that need 12 to 14
+        values = np.stack([np.asarray(band) for band in bands[:count]]).astype(np.uint16) << 8
+    bands[:count] = map(Image.fromarray, to_8_bits(values, value_range, name))
     merged = Image.merge(image.mode, bands)
     merged.info = image.info
     return merged
 
 
 def _png_values(file: IO[bytes]) -> NDArray[np.uint16]:
-    """Return the values (H, W, C) of a 16-bit PNG, which Pillow cannot."""
+    """Return the values (C, H, W) of a 16-bit PNG, which Pillow cannot."""
     import torch
     from torchvision.io import ImageReadMode, decode_png
 
     file.seek(0)
     content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
-    values: NDArray[np.uint16] = decode_png(content, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    values: NDArray[np.uint16] = decode_png(content, ImageReadMode.UNCHANGED).numpy()
     return values
 
 
 def _reason(error: Exception) -> str:
     match error:
+        case WorkError():
+            return str(error)
         case FileNotFoundError():
             return "no such file"
         case IsADirectoryError():

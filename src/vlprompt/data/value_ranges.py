@@ -40,25 +40,28 @@ def to_8_bits(values: NDArray[np.generic], value_range: ValueRange | None, name:
         >>> to_8_bits(np.array([7000, 8000, 9000], np.uint16), (7000, 9000)).tolist()
         [0, 128, 255]
     """
-    low, high = _bounds(values)
     if value_range is not None:
         return _linear(values, *value_range)
+    low, high = _bounds(values)
     if not (np.issubdtype(values.dtype, np.integer) and low >= 0 and high <= 0xFFFF):
         return _linear(values, low, high)
     bits = next(bits for bits in (8, 10, 12, 14, 16) if high < 1 << bits)
-    if bits < 16 or int(high) - int(low) < FEW_LEVELS << (bits - 8):
+    if bits < 16 or high - low < FEW_LEVELS << (bits - 8):
         _report(name, int(low), int(high), bits)
-    return _by_parts(values, lambda part: part.astype(np.int64) >> (bits - 8))
+    return _by_parts(values, lambda part: part >> (bits - 8))  # type: ignore[operator]
 
 
 def _bounds(values: NDArray[np.generic]) -> ValueRange:
-    bounds = [(finite.min(), finite.max()) for finite in map(_finite, _parts(values))]
+    """Return the smallest and the largest value."""
+    if np.issubdtype(values.dtype, np.integer):
+        return float(values.min()), float(values.max())
+    bounds = [(part.min(), part.max()) for part in map(_finite, _parts(values))]
     return float(min(low for low, _ in bounds)), float(max(high for _, high in bounds))
 
 
 def _linear(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
     scale = 255.0 / (high - low or 1.0)
-    return _by_parts(values, lambda part: ((_finite(part) - low) * scale).round())
+    return _by_parts(values, lambda part: ((_finite(part) - low) * scale).round().clip(0, 255))
 
 
 def _finite(part: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -68,8 +71,10 @@ def _finite(part: NDArray[np.generic]) -> NDArray[np.float64]:
 def _by_parts(
     values: NDArray[np.generic], convert: Callable[[NDArray[np.generic]], NDArray[np.generic]]
 ) -> NDArray[np.uint8]:
-    converted = [convert(part).clip(0, 255).astype(np.uint8) for part in _parts(values)]
-    return np.concatenate(converted).reshape(values.shape)
+    converted = np.empty(values.size, np.uint8)
+    for start, part in zip(range(0, values.size, PART), _parts(values), strict=True):
+        converted[start : start + PART] = convert(part)
+    return converted.reshape(values.shape)
 
 
 def _parts(values: NDArray[np.generic]) -> list[NDArray[np.generic]]:
