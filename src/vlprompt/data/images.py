@@ -3,13 +3,14 @@
 import ctypes
 import math
 import struct
+import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
 from vlprompt.data.decoding_work import JPEG2000_COST, CountedFile, WorkError, check_jpeg, reduction
@@ -28,8 +29,6 @@ DRAFT_SIDE = 2048
 BAND = 256
 # Image modes and raw modes of 16 bits per value that Pillow reads as 8 bits.
 DEEP_COLOR = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16")
-# Larger color PNGs of 16 bits would take torchvision long.
-PNG16_PIXELS = 1 << 24
 # TIFF tags of a tile's width and length, and the struct formats of their allowed types.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
 
@@ -200,32 +199,35 @@ def _to_rgb(image: Image.Image, value_range: ValueRange | None, name: str) -> Im
     return image.convert("RGB")
 
 
-def _deep_color(image: ImageFile.ImageFile, file: IO[bytes], value_range: ValueRange | None, name: str) -> Image.Image:
+def _deep_color(image: Image.Image, file: IO[bytes], value_range: ValueRange | None, name: str) -> Image.Image:
     """Return a color image with 16 bits per value, of which Pillow decodes the high bytes, mapped to 8 bits."""
     bands = list(image.split())
     count = len(bands) - image.mode.endswith("A")
     if value_range is None and max(int(band.getextrema()[1]) for band in bands[:count]) >= 64:  # type: ignore[arg-type]
         return image  # the values need all 16 bits, and the high bytes are what is read of them
-    values: NDArray[Any]
-    if image.format == "PNG" and math.prod(image.size) <= PNG16_PIXELS:
-        values = _png_values(file)[:count]
-    else:  # 4 to 6 bits of values that need 12 to 14
-        values = np.stack([np.asarray(band) for band in bands[:count]]).astype(np.uint16) << 8
+    values = np.stack([np.asarray(band) for band in bands[:count]]).astype(np.uint16) << 8
+    values |= np.stack([np.asarray(band) for band in _low_bytes(file)[:count]])
     bands[:count] = map(Image.fromarray, to_8_bits(values, value_range, name))
     merged = Image.merge(image.mode, bands)
     merged.info = image.info
     return merged
 
 
-def _png_values(file: IO[bytes]) -> NDArray[np.uint16]:
-    """Return the values (C, H, W) of a 16-bit PNG, which Pillow cannot."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
+def _low_bytes(file: IO[bytes]) -> Sequence[Image.Image]:
+    """Decode the low bytes of a color image with 16 bits per value, by decoding it in the other byte order."""
+    native, other = ("L", "B") if sys.byteorder == "little" else ("B", "L")
+    swapped = {native: other, other: native, "N": other}
 
-    file.seek(0)
-    content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
-    values: NDArray[np.uint16] = decode_png(content, ImageReadMode.UNCHANGED).numpy()
-    return values
+    def swap(options: Any) -> Any:
+        if isinstance(options, tuple):
+            return (swap(options[0]), *options[1:])
+        return "RGBA" if options == "LA;16B" else options[:-1] + swapped[options[-1]]
+
+    with Image.open(file, formats=FORMATS) as image:
+        gray = image.tile[0].args == "LA;16B"  # Pillow repeats the gray value; here the second byte is its low one
+        image.tile = [part._replace(args=swap(part.args)) for part in image.tile]
+        bands = image.split()
+    return (bands[1],) * 3 if gray else bands
 
 
 def _reason(error: Exception) -> str:
