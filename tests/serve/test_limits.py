@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from tests.helpers.client import TOKEN, Serve, ask, png, results
 from vlprompt import Classifier
+from vlprompt.data.images import ImageError
 from vlprompt.serve import middleware, service
 
 RED = png((200, 20, 20))
@@ -157,6 +158,34 @@ def test_slow_decoding_gets_504(serve: Serve, monkeypatch: pytest.MonkeyPatch) -
     client = serve(timeout=0.2)
     assert ask(client, RED).status_code == 504
     release.set()
+
+
+def test_overload_by_decoding_gets_429(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, taken = Event(), []
+
+    def decode(*arguments: object) -> object:
+        taken.append(arguments)
+        assert release.wait(20)
+        raise ImageError("given up")
+
+    monkeypatch.setattr(service, "parse_image", decode)
+    client = serve(timeout=2)
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(ask, client, RED, RED, RED, RED, RED) for _ in range(2)]
+        time.sleep(1.3)
+        release.set()
+        responses = [future.result() for future in waiting]
+    refused = [response for response in responses if response.status_code == 429]
+    assert refused and {response.status_code for response in responses} <= {422, 429}
+    assert all(int(response.headers["Retry-After"]) >= 1 for response in refused)
+    assert len(taken) < 10, "what waits is given up"
+
+
+def test_long_queue_of_images_gets_429_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(timeout=20)
+    monkeypatch.setattr(type(client.app.state.service._readers), "wait", 11.0)  # type: ignore[attr-defined]
+    refused = ask(client, RED)
+    assert refused.status_code == 429 and refused.headers["Retry-After"] == "11"
 
 
 def metrics(client: TestClient) -> str:

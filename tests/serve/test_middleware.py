@@ -38,6 +38,29 @@ def test_posts_of_foreign_origins_are_refused(client: TestClient) -> None:
     assert not [name for name in response.headers if name.startswith("access-control")]
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:8000", 200),
+        ("https://127.0.0.1:8000", 200),  # a proxy speaks TLS
+        ("http://127.0.0.1:9000", 403),
+        ("http://localhost:8000", 403),
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("", 403),
+        (None, 200),
+    ],
+)
+def test_posts_of_foreign_origins_are_refused_without_sec_fetch_site(
+    client: TestClient, origin: str | None, status: int
+) -> None:
+    headers = {"Host": "127.0.0.1:8000"} | ({} if origin is None else {"Origin": origin})
+    files = [("image", ("a.png", RED))]
+    assert client.post("/v1/predict", files=files, headers=headers).status_code == status
+    headers["Sec-Fetch-Site"] = "same-origin"
+    assert client.post("/v1/predict", files=files, headers=headers).status_code == 200
+
+
 def test_requests_require_the_token(serve: Serve) -> None:
     client = serve(token=TOKEN)
     assert client.get("/v1/classes").status_code == client.get("/metrics").status_code == 200

@@ -82,7 +82,9 @@ def test_tracked_on_and_off_a_terminal(
     count: int, terminal: bool, bar: bool, line: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=shown, force_terminal=terminal, width=80))
+    monkeypatch.setattr(
+        progress, "CleanConsole", lambda stderr, markup: Console(file=shown, force_terminal=terminal, width=80)
+    )
     with caplog.at_level(logging.INFO, logger="vlprompt"):
         assert list(tracked(range(count), "checking images", count)) == list(range(count))
     assert ("checking images" in shown.getvalue()) == bar

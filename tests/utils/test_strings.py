@@ -7,7 +7,18 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vlprompt.utils.strings import describe_validation_error, did_you_mean, first_line, listed, printable, visible
+from vlprompt.utils.strings import (
+    csv_cell,
+    describe_validation_error,
+    did_you_mean,
+    first_line,
+    listed,
+    markdown_code,
+    markdown_row,
+    markdown_text,
+    printable,
+    visible,
+)
 
 
 @pytest.mark.parametrize(("count", "text"), [
@@ -34,6 +45,30 @@ def test_printable_paths() -> None:
 ])  # fmt: skip
 def test_first_line_of_other_libraries_errors(error: Exception, text: str) -> None:
     assert first_line(error) == text
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "-x.png", "=cmd|' /C calc'!A0"])
+def test_formulas_in_csv(text: str) -> None:
+    assert csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["", "-", "cat", "-0.5", "+1.2e-3", "-3 %", "a=b", "1", -1, 2.5, None])
+def test_other_values_in_csv(value: object) -> None:
+    assert csv_cell(value) == value
+
+
+@pytest.mark.parametrize(("text", "markdown"), [
+    ("fgvc_aircraft", "fgvc_aircraft"), ("_a_ *b*", r"\_a\_ \*b\*"), ("<img src=x>", r"\<img src=x>"), ("a\nb", "a b"),
+    ("[a](http://x)", r"[a\](http://x)"), ("[a]: x", r"[a\]: x"), ("`a`", r"\`a\`"), ("&lt;", r"\&lt;"), ("a\\", r"a\\"),
+    ("71.2 ± 0.3 [70.1, 72.3]", "71.2 ± 0.3 [70.1, 72.3]"),
+])  # fmt: skip
+def test_markdown_text(text: str, markdown: str) -> None:
+    assert markdown_text(text) == markdown
+
+
+def test_markdown_code_and_rows() -> None:
+    assert [markdown_code(text) for text in ("a", "a`b", "`", "a\nb")] == ["`a`", "``a`b``", "`` ` ``", "`a b`"]
+    assert markdown_row(["a|b", r"c\|d"]) == r"| a\|b | c\\|d |"
 
 
 class Inner(BaseModel):

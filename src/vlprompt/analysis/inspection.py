@@ -259,7 +259,8 @@ def _look_at_images(
 def _batches(method: Method[Any], images: Images) -> Iterator[Tensor]:
     """Yield batches (B, 3, S, S) of an even sample of the images."""
     items = [images.dataset.test[place] for place in spaced(len(images.dataset.test), WATCHED)]
-    chosen = ImageSet(items, images.dataset.root, method.backbone.eval_transform)
+    value_range = images.config.data.value_range
+    chosen = ImageSet(items, images.dataset.root, method.backbone.eval_transform, value_range=value_range)
     for batch, _, _ in DataLoader(chosen, BATCH):
         yield batch.to(method.backbone.device)
 

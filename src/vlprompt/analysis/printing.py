@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-
 from vlprompt.analysis.attention import Attention
 from vlprompt.analysis.confusions import Pair
 from vlprompt.analysis.inspection import Inspection
 from vlprompt.analysis.nearest_tokens import Context
 from vlprompt.analysis.norms import LayerNorms, Spread
 from vlprompt.analysis.tuned_features import Change
-from vlprompt.utils.terminal import print_table
+from vlprompt.utils.terminal import CleanConsole, print_table
 
 Part = tuple[str, Sequence[str], list[Sequence[str]]]  # title, columns, rows
 
@@ -29,7 +27,7 @@ NONE = "–"
 
 def print_inspection(found: Inspection) -> None:
     """Print a table for each part of an inspection, and a line for each part that is left out."""
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = CleanConsole()
     for line in _head(found):
         console.print(line, soft_wrap=True)
     for title, columns, rows in _tables(found):

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Self
 
@@ -206,13 +207,18 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         (metrics,) = summarize(config.protocol, predictions, self.record.calibration).values()
         return dict(metrics)
 
-    def pixels(self, image: ImageLike) -> Tensor:
+    def pixels(self, image: ImageLike | BufferedIOBase, *, max_pixels: int | None = None) -> Tensor:
         """Preprocess one image for the image tower; return a tensor with shape (3, S, S). Thread-safe.
+
+        Args:
+            image: as in `predict`, or a file opened in binary mode.
+            max_pixels: limit for image files, see `read_image`.
 
         Raises:
             ImageError: it cannot be read.
         """
-        return self.method.backbone.eval_transform(as_image(image), random.Random(0))
+        read = as_image(image, max_pixels=max_pixels, value_range=self.record.config.data.value_range)
+        return self.method.backbone.eval_transform(read, random.Random(0))
 
     @torch.no_grad()
     def logits(self, pixels: Tensor) -> Tensor:

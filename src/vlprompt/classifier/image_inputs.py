@@ -8,9 +8,10 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BufferedIOBase
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from vlprompt.data.folders import describe, walk
 from vlprompt.data.images import ImageError, read_image, to_rgb
+from vlprompt.data.value_ranges import ValueRange
 from vlprompt.errors import VLPromptError
 
 ImageLike = str | Path | Image.Image | NDArray[Any]
@@ -61,12 +63,16 @@ def find_images(arguments: Sequence[str], exclude: Sequence[str] = ()) -> list[s
     return paths
 
 
-def as_image(image: ImageLike) -> Image.Image:
+def as_image(
+    image: ImageLike | BufferedIOBase, *, max_pixels: int | None = None, value_range: ValueRange | None = None
+) -> Image.Image:
     """Convert an image to a PIL image in RGB.
 
     Args:
         image: file path, PIL image, or array with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8
-            values, or of floats from 0 to 1.
+            values, or of floats from 0 to 1; or a file opened in binary mode.
+        max_pixels: limit for image files, see `read_image`.
+        value_range: see `read_image`.
 
     Raises:
         ImageError: the type is not supported, or the image cannot be read.
@@ -75,9 +81,12 @@ def as_image(image: ImageLike) -> Image.Image:
         case str() | Path():
             if URL.match(str(image)):
                 raise ImageError("URLs are not fetched; download the file first", str(image))
-            return read_image(image)
+            return read_image(image, max_pixels=max_pixels, value_range=value_range)
+        case BufferedIOBase():
+            file = cast("BinaryIO", image)
+            return read_image(file, max_pixels=max_pixels, value_range=value_range)
         case Image.Image():
-            return to_rgb(image)
+            return to_rgb(image, value_range=value_range)
         case np.ndarray():
             return to_rgb(_from_array(image))
     raise ImageError(f"must be {EXPECTED}, got {type(image).__name__}")

@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from vlprompt.backbones.backbone import list_backbones
 from vlprompt.methods.base import METHODS
 from vlprompt.runs.record import RunRecord
-from vlprompt.utils.strings import listed
+from vlprompt.utils.strings import listed, markdown_code, markdown_text
 
 CLASSES_SHOWN = 100
 
@@ -45,23 +45,25 @@ def accuracies(record: RunRecord) -> dict[str, float]:
 def _text(record: RunRecord, class_names: Sequence[str], license: str | None) -> str:
     config, backbone, split = record.config, record.backbone, record.split
     about = (inspect.getdoc(METHODS.get(config.method.name)) or "").splitlines()[0]
-    options = ", ".join(f"`{key}={value}`" for key, value in config.method.options.items())
+    source = markdown_text(config.data.source)
+    options = ", ".join(markdown_code(f"{key}={value}") for key, value in config.method.options.items())
     learned = f"{record.trainable_parameters:,} learned values; the backbone is frozen and not included"
     sections = {
         "Method": f"**{config.method.name}**: {about} Options: {options}. {learned}.\n\n"
-        f"Backbone: `{config.backbone.source}` ({backbone.name}, {backbone.image_size} pixels, weights "
-        f"`{backbone.weight_hash[:16]}`), {config.backbone.precision}, under its own license.",
-        "Data": f"{config.data.source}: {split.train} images of {len(record.class_names)} classes (up to "
+        f"Backbone: {markdown_code(config.backbone.source)} ({markdown_text(backbone.name)}, "
+        f"{backbone.image_size} pixels, weights `{backbone.weight_hash[:16]}`), {config.backbone.precision}, under its "
+        "own license.",
+        "Data": f"{source}: {split.train} images of {len(record.class_names)} classes (up to "
         f"{config.data.shots} per class, seed {config.seed}), {split.val} held out and {split.test} for testing"
         f"{' (the validation images of the data)' if split.tested_on == 'val' else ''}; split "
-        f"`{split.hash[:16]}`.\n\nClasses: {listed(class_names, CLASSES_SHOWN, quote=False)}.",
+        f"`{split.hash[:16]}`.\n\nClasses: {listed(map(markdown_text, class_names), CLASSES_SHOWN, quote=False)}.",
         "Metrics": _metrics(record),
         "Limits": "It predicts one of its classes whatever the image shows. It inherits the associations of its "
         "backbone's training data, including wrong and unfair ones. Test it on your own images before you rely on it.",
-        "License": f"{license}." if license else "Not stated.",
+        "License": f"{markdown_text(license)}." if license else "Not stated.",
         "Usage": _usage(config.backbone.source),
     }
-    title = f"# {config.method.name} prompts for {len(class_names)} classes of {config.data.source}"
+    title = f"# {config.method.name} prompts for {len(class_names)} classes of {source}"
     return "\n\n".join([title, *(f"## {name}\n\n{text}" for name, text in sections.items())]) + "\n"
 
 
@@ -71,7 +73,7 @@ def _metrics(record: RunRecord) -> str:
     for test, found in record.metrics.items():
         if isinstance(found, dict):
             values = (f"{found[key]:.1f}" if key in found else "" for key in columns)
-            rows.append(" | ".join([f"| {test}", *values, f"{found['images']:,} |"]))
+            rows.append(" | ".join([f"| {markdown_text(test)}", *values, f"{found['images']:,} |"]))
     if not rows:
         return "Not measured."
     head = f"Protocol {record.config.protocol}, on the classes it was tuned on, in percent."
@@ -94,7 +96,7 @@ def _calibration(record: RunRecord) -> list[str]:
 
 def _usage(source: str) -> str:
     by_name = source in list_backbones() or source.startswith("hf-hub:")
-    backbone = "" if by_name else f', backbone="{source}"'
+    backbone = "" if by_name else f", backbone={source!r}"
     lines = [
         "import vlprompt",
         "",
@@ -103,4 +105,4 @@ def _usage(source: str) -> str:
         "    print(guess.label, guess.probability)",
     ]
     code = "\n".join(f"    {line}" if line else "" for line in lines)
-    return f"`pip install vlprompt`; the backbone is `{source}`.\n\n{code}"
+    return f"`pip install vlprompt`; the backbone is {markdown_code(source)}.\n\n{code}"

@@ -11,7 +11,7 @@ from vlprompt.classifier.classifier import BATCH, Classifier, Guess
 from vlprompt.classifier.contact_sheet import ContactSheet
 from vlprompt.data.images import ImageError
 from vlprompt.utils.progress import Reporter
-from vlprompt.utils.strings import visible
+from vlprompt.utils.strings import csv_cell, visible
 
 
 class Writer(Protocol):
@@ -115,9 +115,10 @@ def _csv(out: TextIO, paths: Sequence[str], class_names: Sequence[str], top: int
 
     def write(path: str, guess: Guess | ImageError) -> None:
         if isinstance(guess, ImageError):
-            rows.writerow([path, guess.reason, *([""] * 2 * count)])
+            rows.writerow([csv_cell(path), guess.reason, *([""] * 2 * count)])
         else:
-            rows.writerow([path, "", *(cell for name, value in guess.top for cell in (name, f"{value:.6f}"))])
+            labels = (cell for name, value in guess.top for cell in (csv_cell(name), f"{value:.6f}"))
+            rows.writerow([csv_cell(path), "", *labels])
         out.flush()
 
     return write

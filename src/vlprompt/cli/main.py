@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from vlprompt.cli import data
 from vlprompt.cli.commands import Command, Commands, former_name
 from vlprompt.cli.errors import UsageError, describe_usage_error
+from vlprompt.utils.clean_output import CleanStream
 
 # In the order of --help. Each command is a function in the module of the same name, with a trailing underscore if the
 # name is a keyword or builtin. No module imports torch at the top, which takes seconds and would slow down --help.
@@ -75,6 +77,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may contain bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
+    with redirect_stdout(CleanStream(sys.stdout)), redirect_stderr(CleanStream(sys.stderr)):
+        _run()
+
+
+def _run() -> None:
     try:
         code = app(standalone_mode=False, prog_name="vlprompt")
         sys.stdout.flush()

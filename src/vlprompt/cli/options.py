@@ -11,6 +11,7 @@ import typer
 
 from vlprompt.cli import complete
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.clean_output import CleanStream
 
 RECIPE = "[default: the recipe's]"
 
@@ -131,11 +132,12 @@ def loading(what: str, quiet: bool = False) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    terminal = sys.stderr.rich_proxied_file if isinstance(sys.stderr, CleanStream) else sys.stderr
+    print(f"{what} ...", end="", file=terminal, flush=True)
     try:
         yield
     finally:
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+        print("\r\x1b[2K", end="", file=terminal, flush=True)
 
 
 def set_up_logging(quiet: bool, verbose: bool = False, usual: int = logging.INFO) -> None:

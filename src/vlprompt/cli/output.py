@@ -29,15 +29,15 @@ def print_json(value: Any) -> None:
 
 def print_rows(rows: Sequence[Sequence[str]], columns: Sequence[str], form: str, *, title: str | None = None) -> None:
     """Print rows of text as a "table", "csv" or "markdown"."""
+    from vlprompt.utils.strings import csv_cell, markdown_row, markdown_text
+
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(rows)
+        writer.writerows([map(csv_cell, row) for row in rows])
     elif form == "markdown":
-        from vlprompt.utils.strings import markdown_row
-
         for cells in (columns, ["---"] * len(columns), *rows):
-            print(markdown_row(cells))
+            print(markdown_row(map(markdown_text, cells)))
     else:
         from vlprompt.utils.terminal import print_table
 
@@ -99,7 +99,9 @@ def print_made(made: "list[T]", to_csv: "Callable[[list[T]], str]", form: str) -
 def _value(key: str, text: str) -> Any:
     """Convert a CSV cell for JSON: empty to null, and numbers to numbers except in columns of names."""
     if text == "" or key in NAMES:
-        return text or None
+        from vlprompt.utils.strings import csv_cell
+
+        return (text[1:] if csv_cell(text[1:]) == text else text) or None
     try:
         return int(text)
     except ValueError:

@@ -34,7 +34,8 @@ def serve(
         int, typer.Option(metavar="N", min=1, help="Maximum number of requests in flight; further ones get 429.")
     ] = 64,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="Time limit of a request; a slower one gets 504.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, help="Time limit for a request to arrive, and again for its answer."),
     ] = 30.0,
     max_megabytes: Annotated[
         float, typer.Option(metavar="MB", min=0.001, help="Maximum size of a request body.")
@@ -83,8 +84,8 @@ def serve(
         service = Service(load_classifier(run, device=device, backbone=backbone), limits, editable=allow_edit)
         if not quiet:
             print(f"{address_of(listening, host)}   API docs at /docs; Ctrl-C stops the server", flush=True)
-        if not run_service(service, listening, token=token, loopback=is_loopback(host)):
-            raise typer.Exit(130)
+        aborted = run_service(service, listening, token=token, loopback=is_loopback(host))
     if not quiet:
         count = service.metrics.answered
-        print(f"stopped after {count:,} request{'s' * (count != 1)}, all of them answered")
+        end = f"{aborted:,} connection{'s' * (aborted != 1)} aborted" if aborted else "all of them answered"
+        print(f"stopped after {count:,} request{'s' * (count != 1)}, {end}")

@@ -111,6 +111,19 @@ class DataConfig(Section):
         "prompts. 0 disables the cache: every epoch runs the image tower on a new view.",
     )
 
+    value_range: tuple[float, float] | None = Field(
+        None,
+        description="Values of 16-bit, 32-bit and float images that become black and white, such as [0, 4095]; None "
+        "for each image's own.",
+    )
+
+    @field_validator("value_range")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value and not value[0] < value[1]:
+            raise ValueError("must be two values, the smaller first")
+        return value
+
     @field_validator("source")
     @classmethod
     def _has_a_name(cls, value: str) -> str:
@@ -266,6 +279,9 @@ class RunConfig(Section):
 
     def _content(self) -> dict[str, Any]:
         unset = (name for name in BACKBONE_OPTIONS if name not in self.backbone.options)
+        data = {"source", "targets", "root", "name_map", "exclude"}
+        if self.data.value_range is None:  # as in runs from before it was a setting
+            data.add("value_range")
         return self.model_dump(
             mode="json",
             exclude={
@@ -273,7 +289,7 @@ class RunConfig(Section):
                 "overrides": True,
                 "runtime": True,
                 "backbone": {"source", *unset},
-                "data": {"source", "targets", "root", "name_map", "exclude"},
+                "data": data,
                 "optim": {"min_steps"},  # acts through the number of epochs
             },
         )

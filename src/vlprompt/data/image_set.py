@@ -11,6 +11,7 @@ from vlprompt.data.dataset import Item
 from vlprompt.data.images import read_image
 from vlprompt.data.sampling import image_rng
 from vlprompt.data.transforms import Transform
+from vlprompt.data.value_ranges import ValueRange
 
 
 class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
@@ -49,13 +50,23 @@ class ImageSet(EpochDataset):
         root: folder that their paths are relative to.
         transform: called with an RGB image and a `random.Random`; returns a tensor (3, S, S).
         seed: seed of the augmentations.
+        value_range: see `read_image`.
     """
 
-    def __init__(self, items: Sequence[Item], root: Path, transform: Transform, seed: int = 0) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        root: Path,
+        transform: Transform,
+        seed: int = 0,
+        *,
+        value_range: ValueRange | None = None,
+    ) -> None:
         super().__init__(seed)
         self.items = tuple(items)
         self.root = Path(root)
         self.transform = transform
+        self.value_range = value_range
 
     @property
     def labels(self) -> Tensor:
@@ -67,5 +78,5 @@ class ImageSet(EpochDataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         item = self.items[index]
-        image = read_image(self.root / item.path)
+        image = read_image(self.root / item.path, value_range=self.value_range)
         return self.transform(image, self.rng(index)), item.label, index

@@ -1,15 +1,21 @@
 """Read image files of any common format as 8-bit RGB."""
 
+import ctypes
 import math
 import struct
-from contextlib import suppress
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
+from vlprompt.data.decoding_work import JPEG2000_COST, CountedFile, WorkError, check_jpeg, reduction
+from vlprompt.data.netpbm import read_netpbm
+from vlprompt.data.value_ranges import ValueRange, to_8_bits
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import one_line
 
@@ -36,8 +42,18 @@ FORMATS = [name for name in SUFFIXES_OF if name in Image.OPEN]
 SUFFIXES = frozenset(suffix for name in FORMATS for suffix in SUFFIXES_OF[name].split())
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long.
 DRAFT_SIDE = 2048
+# Rows that are put on a white background at a time: it takes memory, and Pillow keeps other threads from running.
+BAND = 256
+# Image modes and raw modes of 16 bits per value that Pillow reads as 8 bits.
+DEEP_COLOR = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16")
 # TIFF tags of a tile's width and length, and the struct formats of their allowed types.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
+
+# What Pillow warns of is either an ImageError here or does not matter. By a filter for good, since threads read images,
+# and `warnings.catch_warnings` is not safe with them. libtiff prints its errors itself, besides Pillow's exception.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+with suppress(OSError, AttributeError):  # on Windows it is a part of Pillow's own library
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 class ImageError(VLPromptError):
@@ -59,22 +75,27 @@ class ImageError(VLPromptError):
         self.reason = reason
 
 
-def read_image(source: str | Path | BinaryIO) -> Image.Image:
+def read_image(
+    source: str | Path | BinaryIO, *, max_pixels: int | None = None, value_range: ValueRange | None = None
+) -> Image.Image:
     """Read an image file as an RGB image, upright and fully decoded.
 
-    Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. 16-bit
-    values are scaled by their full range, 32-bit and float values by their minimum and maximum. Very large JPEGs are
-    decoded at a fraction of their size. Images of more than 179 million pixels (2 * `Image.MAX_IMAGE_PIXELS`) are
-    refused, as are TIFFs with tiles of that size.
+    Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. Values
+    of more than 8 bits are scaled as `data.value_ranges` describes. Very large JPEG and JPEG 2000 images are decoded at
+    a fraction of their size. Images of more than `max_pixels` pixels are refused, as are TIFFs with tiles of that size,
+    JPEG 2000 images of more than a 40th of it at that fraction, and files that would take much work for their size,
+    such as JPEGs with more than 100 scans.
 
     Args:
         source: a path, or a file opened in binary mode.
+        max_pixels: maximum number of pixels; None for 179 million (2 * `Image.MAX_IMAGE_PIXELS`).
+        value_range: values of 16-bit, 32-bit and float images that become black and white; None for each image's own.
 
     Returns:
         PIL image with mode "RGB".
 
     Raises:
-        ImageError: the file is missing, empty, truncated, too large, or not an image.
+        ImageError: the file is missing, empty, truncated, too large, too much work, or not an image.
 
     Examples:
         >>> import io
@@ -86,13 +107,15 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
     """
     path = str(source) if isinstance(source, str | Path) else ""
     try:
-        if path and Path(path).stat().st_size == 0:
-            raise ImageError("the file is empty", path)
-        with Image.open(source, formats=FORMATS) as image:
-            if Image.MAX_IMAGE_PIXELS and math.prod(decoded_size(image)) > 2 * Image.MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError
-            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-            return to_rgb(image)
+        with Path(source).open("rb") if isinstance(source, str | Path) else nullcontext(source) as opened:
+            if not opened.seek(0, 2):
+                raise ImageError("the file is empty")
+            file = CountedFile(opened)
+            check_jpeg(file)
+            with Image.open(file, formats=FORMATS) as image:
+                _bound_pixels(image, file, max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0))
+                file.allow_pixels()
+                return _decode(image, opened, value_range, path)
     except ImageError as error:
         raise ImageError(error.reason, path) from error
     except Exception as error:  # a broken file can make a decoder raise anything
@@ -106,6 +129,34 @@ def format_of(path: Path) -> str | None:
             return image.format
     except Exception:  # a strange file can make a decoder raise anything
         return None
+
+
+def _bound_pixels(image: ImageFile.ImageFile, file: CountedFile, limit: int) -> None:
+    """Refuse an image that is too large, and choose the fraction at which a very large one is decoded."""
+    width, height = decoded_size(image)
+    pixels = width * height
+    if image.format == "JPEG2000":
+        power = reduction(image, file)
+        image.reduce = power  # type: ignore[assignment,method-assign]
+        pixels, limit = pixels >> (2 * power), limit // JPEG2000_COST
+    if limit and pixels > limit:
+        raise ImageError(f"{width} x {height} is more than {limit:,} pixels; use a smaller copy")
+    image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+
+
+def _decode(image: ImageFile.ImageFile, file: IO[bytes], value_range: ValueRange | None, path: str) -> Image.Image:
+    decoder, _, _, options = image.tile[0] if image.tile else ("", None, 0, "")
+    if decoder in ("ppm", "ppm_plain"):
+        values, most = read_netpbm(file)
+        if most != 65535:  # the file's own range
+            value_range = (0, most) if most < 256 else value_range or (0, most)
+        return Image.fromarray(to_8_bits(values, value_range, path)).convert("RGB")
+    decoded: Image.Image = image
+    raw_mode = options[0] if isinstance(options, tuple) else options
+    if str(raw_mode).startswith(DEEP_COLOR):
+        image.load()
+        decoded = _deep_color(image, file, value_range, path)
+    return to_rgb(decoded, value_range=value_range, name=path)
 
 
 def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
@@ -140,7 +191,7 @@ def _tile_size(file: IO[bytes]) -> tuple[int, int]:
     return width, length
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, *, value_range: ValueRange | None = None, name: str = "") -> Image.Image:
     """Convert a PIL image to upright RGB on a white background, as `read_image` does.
 
     Raises:
@@ -148,7 +199,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     try:
         image.load()
-        return _to_rgb(_upright(image))
+        return _to_rgb(_upright(image), value_range, name)
     except Exception as error:
         raise ImageError(_reason(error)) from error
 
@@ -160,27 +211,55 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_stretch(np.asarray(image, dtype=np.float64))).convert("RGB")
+def _to_rgb(image: Image.Image, value_range: ValueRange | None, name: str) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(to_8_bits(np.asarray(image), value_range, name)).convert("RGB")
     if image.has_transparency_data:
-        opaque = Image.new("RGBA", image.size, "white")
-        opaque.alpha_composite(image.convert("RGBA"))
-        return opaque.convert("RGB")
+        opaque = Image.new("RGB", image.size)
+        for top in range(0, image.height, BAND):
+            band = image.crop((0, top, image.width, min(top + BAND, image.height))).convert("RGBA")
+            white = Image.new("RGBA", band.size, "white")
+            white.alpha_composite(band)
+            opaque.paste(white.convert("RGB"), (0, top))
+        return opaque
     return image.convert("RGB")
 
 
-def _stretch(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    values = np.nan_to_num(values)
-    low, high = values.min(), values.max()
-    scaled: NDArray[np.uint8] = ((values - low) * (255.0 / (high - low or 1.0))).round().astype(np.uint8)
-    return scaled
+def _deep_color(image: Image.Image, file: IO[bytes], value_range: ValueRange | None, name: str) -> Image.Image:
+    """Return a color image with 16 bits per value, of which Pillow decodes the high bytes, mapped to 8 bits."""
+    bands = list(image.split())
+    count = len(bands) - image.mode.endswith("A")
+    if value_range is None and max(int(band.getextrema()[1]) for band in bands[:count]) >= 64:  # type: ignore[arg-type]
+        return image  # the values need all 16 bits, and the high bytes are what is read of them
+    values = np.stack([np.asarray(band) for band in bands[:count]]).astype(np.uint16) << 8
+    values |= np.stack([np.asarray(band) for band in _low_bytes(file)[:count]])
+    bands[:count] = map(Image.fromarray, to_8_bits(values, value_range, name))
+    merged = Image.merge(image.mode, bands)
+    merged.info = image.info
+    return merged
+
+
+def _low_bytes(file: IO[bytes]) -> Sequence[Image.Image]:
+    """Decode the low bytes of a color image with 16 bits per value, by decoding it in the other byte order."""
+    native, other = ("L", "B") if sys.byteorder == "little" else ("B", "L")
+    swapped = {native: other, other: native, "N": other}
+
+    def swap(options: Any) -> Any:
+        if isinstance(options, tuple):
+            return (swap(options[0]), *options[1:])
+        return "RGBA" if options == "LA;16B" else options[:-1] + swapped[options[-1]]
+
+    with Image.open(file, formats=FORMATS) as image:
+        gray = image.tile[0].args == "LA;16B"  # Pillow repeats the gray value; here the second byte is its low one
+        image.tile = [part._replace(args=swap(part.args)) for part in image.tile]
+        bands = image.split()
+    return (bands[1],) * 3 if gray else bands
 
 
 def _reason(error: Exception) -> str:
     match error:
+        case WorkError():
+            return str(error)
         case FileNotFoundError():
             return "no such file"
         case IsADirectoryError():
@@ -190,7 +269,7 @@ def _reason(error: Exception) -> str:
         case UnidentifiedImageError():
             return "not an image, or of an unknown format"
         case Image.DecompressionBombError():
-            return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+            return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; use a smaller copy"
         case OSError() if "truncated" in str(error):
             return "the file is truncated"
     return f"it is damaged ({one_line(error)})"

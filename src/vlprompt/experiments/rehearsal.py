@@ -14,7 +14,7 @@ from vlprompt.experiments.learning import train
 from vlprompt.experiments.run import new_record
 from vlprompt.experiments.task import Task
 from vlprompt.training.evaluation import predict_logits
-from vlprompt.training.inputs import augmented, encoder_key, evaluation_inputs
+from vlprompt.training.inputs import augmented, encoder_key, evaluation_inputs, unchanged
 from vlprompt.utils.progress import Reporter
 
 EPOCHS = 3  # the first one warms up
@@ -120,14 +120,16 @@ class Features:
         Raises:
             ImageError: an image cannot be read.
         """
-        config, shots, fixed = task.config, task.shots, task.backbone.eval_transform
-        sets = [self._count(ImageSet(shots.train, shots.root, fixed), 1, shots.learned.content_hash)]
+        backbone, config, shots = task.backbone, task.config, task.shots
+        fixed = unchanged(backbone, shots.train, shots.root, config)
+        sets = [self._count(fixed, 1, shots.learned.content_hash)]
         if not adapts_images:
-            views = augmented(task.backbone, shots.train, shots.root, config)
+            views = augmented(backbone, shots.train, shots.root, config)
             sets.append(self._count(views, config.data.views, shots.learned.content_hash))
             for dataset in (task.dataset, *task.targets.values()):
                 tested = replace(dataset, train=(), val=())
-                sets.append(self._count(ImageSet(tested.test, tested.root, fixed), 1, tested.split_hash()))
+                images = unchanged(backbone, tested.test, tested.root, config)
+                sets.append(self._count(images, 1, tested.split_hash()))
         return sets
 
     def _count(self, images: ImageSet, views: int, about: str) -> str:

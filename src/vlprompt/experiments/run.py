@@ -17,8 +17,8 @@ from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import DATASETS
 from vlprompt.data.readers.split_file import write_split
 from vlprompt.errors import VLPromptError
-from vlprompt.experiments.learning import fit_temperatures, measure_learning, train
 from vlprompt.experiments.evaluate import all_for_testing, has_changed, run_tests, summarize
+from vlprompt.experiments.learning import fit_temperatures, measure_learning, train
 from vlprompt.experiments.task import Task, load_pool, load_targets, on_data, open_task
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import PREDICTIONS, RunRecord, SplitRecord, now, read_record

@@ -133,6 +133,8 @@ def metadata(classifier: Classifier, precision: str) -> dict[str, str]:
         "mean": transform.mean,
         "std": transform.std,
     }
+    if value_range := record.config.data.value_range:
+        preprocessing["value_range"] = value_range
     return {
         "class_names": json.dumps(classifier.class_names, ensure_ascii=False),
         "preprocessing": json.dumps(preprocessing),

@@ -4,14 +4,12 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-
 from vlprompt.results.cells import TextTable, as_text
 from vlprompt.results.comparisons import Comparison
 from vlprompt.results.statistics import Sample
 from vlprompt.results.tables import Table
-from vlprompt.utils.strings import markdown_row
-from vlprompt.utils.terminal import print_table
+from vlprompt.utils.strings import csv_cell, markdown_code, markdown_row, markdown_text
+from vlprompt.utils.terminal import CleanConsole, print_table
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -36,7 +34,7 @@ def print_tables(shown: Sequence[Table | Comparison]) -> None:
     Examples:
         >>> print_tables(make_tables(find_runs([Path("results")])[0]))  # doctest: +SKIP
     """
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = CleanConsole()
     tables = _as_text(shown)
     for table in tables:
         title = table.title
@@ -57,13 +55,16 @@ def to_markdown(shown: Sequence[Table | Comparison]) -> str:
     tables = _as_text(shown)
     for table in tables:
         rule = ["---"] * table.words + ["---:"] * (len(table.columns) - table.words)
-        lines += [f"### {table.title}", "", markdown_row(table.columns), markdown_row(rule)]
+        lines += [f"### {markdown_text(table.title)}", ""]
+        lines += [markdown_row(map(markdown_text, table.columns)), markdown_row(rule)]
         method = table.columns.index("method")
         for _, cells in _rows(table):
-            cells[method] = f"`{cells[method]}`"
-            lines.append(markdown_row(cells))
+            texts = [
+                markdown_code(cell) if place == method else markdown_text(cell) for place, cell in enumerate(cells)
+            ]
+            lines.append(markdown_row(texts))
         lines.append("")
-    return "\n".join([*lines, _legend(tables), ""])
+    return "\n".join([*lines, markdown_text(_legend(tables)), ""])
 
 
 def to_latex(shown: Sequence[Table | Comparison]) -> str:
@@ -163,7 +164,7 @@ def _csv(names: list[str], rows: Sequence[Sequence[object]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows(rows)
+    writer.writerows([map(csv_cell, row) for row in rows])
     return buffer.getvalue()
 
 
@@ -183,4 +184,4 @@ def _bold(text: str) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))

@@ -30,8 +30,13 @@ class Limits(BaseModel):
     timeout: float = Field(
         30.0,
         gt=0,
-        description="Seconds for a body to arrive, and again for its response. A request that would wait for half of "
-        "that is refused at once.",
+        description="Seconds for a body to arrive, again for its response, and again for the client to read it. A "
+        "request that would wait for half of that is refused at once.",
     )
     request_bytes: int = Field(20_000_000, ge=1, description="Maximum size of a request body.")
     pixels: int = Field(50_000_000, ge=1, description="Maximum number of pixels of an image, by its header.")
+
+    @property
+    def grace(self) -> float:
+        """Seconds from the order to stop until open connections are aborted: by then every request has a response."""
+        return 2 * self.timeout + 1

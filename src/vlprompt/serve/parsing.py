@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Annotated, Any, TypeVar
 
-from PIL import Image
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, Headers, UploadFile
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from vlprompt.classifier.classifier import Classifier
 from vlprompt.data.class_names import JOINERS, as_words
-from vlprompt.data.images import FORMATS, ImageError, decoded_size, read_image
+from vlprompt.data.images import ImageError
 from vlprompt.errors import VLPromptError
 from vlprompt.serve.limits import EXTRA_CLASSES, FIELD_BYTES, FIELDS, IMAGES, NAME_LENGTH, NEW_CLASSES, TOP
 from vlprompt.serve.schemas import Problem
@@ -31,8 +30,6 @@ FORM, JSON = "multipart/form-data", "application/json"
 COMMAS = (NEW_CLASSES + 1) * NAME_LENGTH
 # Bytes of a form that are parsed before other requests get a turn; 20 MB take 40 ms on a 2-core build machine.
 CHUNK = 2**20
-# Modes whose values are scaled in float64, which takes many times the memory of other modes.
-DEEP = ("I", "F")
 
 
 def _class_name(name: str) -> str:
@@ -222,27 +219,10 @@ def parse_image(data: bytes | None, classifier: Classifier, max_pixels: int) -> 
     """Decode and preprocess an image file into pixels (3, S, S); None stands for invalid base64.
 
     Raises:
-        ImageError: it cannot be read, or its header declares more than `max_pixels` pixels for the image or a tile, or
-            an eighth of that for images with 32-bit values.
+        ImageError: it cannot be read, or is larger than `max_pixels` allows, see `read_image`.
     """
     if data is None:
         raise ImageError("not base64")
     if not data:
         raise ImageError("the file is empty")
-    (width, height), mode = _read_header(data)
-    limit = max_pixels // 8 if mode in DEEP else max_pixels
-    if width * height > limit:
-        raise ImageError(f"{width} x {height} pixels, more than the limit of {limit:,}; send a smaller copy")
-    return classifier.pixels(read_image(BytesIO(data)))
-
-
-def _read_header(data: bytes) -> tuple[tuple[int, int], str]:
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            return decoded_size(image), image.mode
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError("too many pixels; send a smaller copy") from error
-    except Exception as error:  # decoders can raise almost anything on damaged files
-        raise ImageError("not an image, or of an unknown format") from error
+    return classifier.pixels(BytesIO(data), max_pixels=max_pixels)

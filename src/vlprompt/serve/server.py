@@ -6,11 +6,11 @@ import logging
 import math
 import os
 import socket
-import warnings
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import uvicorn
-from PIL import Image
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vlprompt.errors import VLPromptError
@@ -21,8 +21,8 @@ from vlprompt.serve.service import Service
 TOKEN = "VLPROMPT_TOKEN"
 TOKEN_LENGTH = 16
 CONNECTIONS = 1000
-# Seconds for the head of a request. uvicorn closes idle connections only after a first response.
-HEAD_SECONDS = 10.0
+# Seconds for the head of a request; and from a response to the first byte of the next head, which is uvicorn's own.
+HEAD_SECONDS, IDLE_SECONDS = 10.0, 5
 HOW = f'set {TOKEN}, for example to $(python -c "import secrets; print(secrets.token_urlsafe())")'
 
 
@@ -79,8 +79,11 @@ def address_of(listening: socket.socket, host: str) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
-def run(service: Service, listening: socket.socket, *, token: str | None, loopback: bool) -> bool:
+def run(service: Service, listening: socket.socket, *, token: str | None, loopback: bool) -> int:
     """Serve until SIGTERM or Ctrl-C, then answer all accepted requests and return.
+
+    Connections that are still open after `Limits.grace` seconds are aborted; decoders that still work are not waited
+    for.
 
     Args:
         service: service to run.
@@ -89,11 +92,27 @@ def run(service: Service, listening: socket.socket, *, token: str | None, loopba
         loopback: whether the socket is on the loopback interface, see `create_app`.
 
     Returns:
-        True if all accepted requests were answered; False if a second Ctrl-C stopped the server at once.
+        The number of aborted connections. 0 if all accepted requests were answered.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C stopped the server at once.
     """
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the response reports a malformed form
+    server = make_server(service, token=token, loopback=loopback)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has finished
+        server.run(sockets=[listening])
+    if server.force_exit:
+        raise KeyboardInterrupt
+    service.close()
+    return server.aborted
+
+
+def make_server(service: Service, *, token: str | None = None, loopback: bool = True) -> "HTTPServer":
+    """Create uvicorn's server of a service; see `create_app`."""
+    limits = service.limits
     config = uvicorn.Config(
         create_app(service, token=token, loopback=loopback),
-        http=HeadTimeoutProtocol,
+        http=partial(HTTPConnection, send_seconds=limits.timeout),  # type: ignore[arg-type]  # called like a class
         ws="none",
         lifespan="off",
         log_config=None,
@@ -102,51 +121,94 @@ def run(service: Service, listening: socket.socket, *, token: str | None, loopba
         server_header=False,
         proxy_headers=False,
         limit_concurrency=CONNECTIONS,
-        # By then every accepted request has a response, at the latest by its timeout.
-        timeout_graceful_shutdown=math.ceil(2 * service.limits.timeout) + 1,
+        timeout_keep_alive=IDLE_SECONDS,
+        # A second after the connections were aborted, by when no request can be left.
+        timeout_graceful_shutdown=math.ceil(limits.grace) + 1,
     )
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `Limits.pixels` refuses such images
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the response reports a malformed form
-    server = uvicorn.Server(config)
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has finished
-        server.run(sockets=[listening])
-    if server.force_exit:
-        return False
-    service.close()
-    return True
+    return HTTPServer(config, limits.grace)
 
 
-class HeadTimeoutProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol with a time limit for the head of a request."""
+class HTTPServer(uvicorn.Server):
+    """uvicorn's server, which aborts the connections that are open at the end of the grace period.
 
-    _deadline: asyncio.TimerHandle | None = None
+    uvicorn itself cancels their tasks, which then wait for the client again, to send it the error.
+
+    Attributes:
+        aborted: number of connections aborted.
+    """
+
+    def __init__(self, config: uvicorn.Config, grace: float) -> None:
+        super().__init__(config)
+        self.aborted = 0
+        self._grace = grace
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer all accepted requests, within the grace period."""
+        timer = asyncio.get_running_loop().call_later(self._grace, self._abort)
+        await super().shutdown(sockets)
+        timer.cancel()
+
+    def _abort(self) -> None:
+        for connection in list(self.server_state.connections):
+            assert isinstance(connection, HTTPConnection)
+            connection.transport.abort()
+            self.aborted += 1
+
+
+class HTTPConnection(H11Protocol):
+    """uvicorn's HTTP/1.1 protocol with time limits for the head of a request, and for a client to take its response.
+
+    Args:
+        send_seconds: seconds that the client may take to read what is written, before the connection is aborted.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _send_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, send_seconds: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._send_seconds = send_seconds
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit for a head."""
         super().connection_made(transport)
-        self._update_deadline()
+        # Writing is paused whenever anything waits for the client, and resumed when the client has taken everything.
+        transport.set_write_buffer_limits(high=0)
+        self._update_head_timer()
 
     def data_received(self, data: bytes) -> None:
         """Cancel the time limit if the head is complete."""
         super().data_received(data)
-        self._update_deadline()
+        self._update_head_timer()
+
+    def pause_writing(self) -> None:
+        """Start the time limit for the client."""
+        super().pause_writing()
+        self._send_timer = self.loop.call_later(self._send_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Cancel the time limit for the client."""
+        super().resume_writing()
+        if self._send_timer:
+            self._send_timer.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the time limit."""
+        """Cancel the time limits."""
         super().connection_lost(exc)
-        if self._deadline:
-            self._deadline.cancel()
+        for timer in (self._head_timer, self._send_timer):
+            if timer:
+                timer.cancel()
 
-    def _update_deadline(self) -> None:
+    def _update_head_timer(self) -> None:
         if self._responding:
-            if self._deadline:
-                self._deadline.cancel()
-            self._deadline = None
-        elif not self._deadline:
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self._close)
+            if self._head_timer:
+                self._head_timer.cancel()
+            self._head_timer = None
+        elif not self._head_timer:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._close)
 
     def _close(self) -> None:
-        self._deadline = None
+        self._head_timer = None
         if not self._responding:
             self.transport.close()
 

@@ -5,8 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -30,6 +29,7 @@ from vlprompt.serve.parsing import (
     parse_predict_form,
     parse_predict_json,
 )
+from vlprompt.serve.reader_threads import ReaderThreads
 from vlprompt.serve.schemas import Classes, Predicted, PredictResponse, Problem, Unreadable
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Service:
         self.limits, self.editable, self.metrics = limits, editable, Metrics()
         self._classifier = classifier
         self._model = ModelThread(classifier, batch_size=limits.batch_size, on_batch=self.metrics.count_batch)
-        self._readers = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1), thread_name_prefix="vlprompt-reader")
+        self._readers = ReaderThreads(min(READERS, os.cpu_count() or 1))
         self._in_flight = 0
         self.metrics.add_gauge("vlprompt_requests_inside", "Predictions in flight.", lambda: self._in_flight)
         self.metrics.add_gauge(
@@ -85,10 +85,9 @@ class Service:
         Raises:
             Problem: 429 if none is free, or if the request would wait too long to be answered in time.
         """
-        wait = max(self._in_flight, self._model.waiting) * self._model.pace
+        wait = max(self._readers.wait, max(self._in_flight, self._model.waiting) * self._model.pace)
         if self._in_flight >= self.limits.queue or wait > self.limits.timeout / 2:
-            after = max(1, math.ceil(wait))
-            raise Problem(429, f"too many requests; try again in {after} s", {"Retry-After": str(after)})
+            raise _too_many(wait)
         self._in_flight += 1
         try:
             yield
@@ -133,8 +132,8 @@ class Service:
         return self.classes
 
     def close(self) -> None:
-        """Process queued requests, then end the threads."""
-        self._readers.shutdown(cancel_futures=True)
+        """Answer the questions that wait for the model, then end its thread; decoders are not waited for."""
+        self._readers.close()
         self._model.close()
 
     async def _parse(self, content_type: str, body: bytes) -> PredictRequest:
@@ -149,7 +148,7 @@ class Service:
 
     async def _results(self, request: PredictRequest) -> list[Predicted | Unreadable]:
         options = request.options
-        images = await asyncio.gather(*(self._in_thread(partial(self._pixels, data)) for data in request.images))
+        images = await self._decode(request.images)
         questions = [
             Question(image, options.top, tuple(options.classes), options.compare)
             for image in images
@@ -164,6 +163,23 @@ class Service:
             Predicted.from_answer(next(answers)) if isinstance(image, Tensor) else Unreadable(error=image.reason)
             for image in images
         ]
+
+    async def _decode(self, images: Sequence[bytes | None]) -> list[Tensor | ImageError]:
+        """Decode images in the reader threads.
+
+        Raises:
+            Problem: 429 if half of the request's time is over before the threads have begun with all of them.
+        """
+        futures = [self._readers.submit(partial(self._pixels, data)) for data in images]
+        waiting = asyncio.gather(*map(asyncio.wrap_future, futures))
+        half = self.limits.timeout / 2
+        try:
+            await asyncio.wait([waiting], timeout=half)
+            if not all(future.running() or future.done() for future in futures):
+                raise _too_many(max(half, self._readers.wait))
+            return await waiting
+        finally:
+            waiting.cancel()  # and with it the images that no thread has begun with
 
     def _pixels(self, data: bytes | None) -> Tensor | ImageError:
         try:
@@ -180,7 +196,7 @@ class Service:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         """Run work in a reader thread, unless the request is abandoned before it starts."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        return await asyncio.wrap_future(self._readers.submit(work))
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
@@ -189,3 +205,9 @@ class Service:
                 yield
         except TimeoutError as error:
             raise Problem(504, f"no response within {self.limits.timeout:g} s; send less, or try again") from error
+
+
+def _too_many(wait: float) -> Problem:
+    """Return 429 with the seconds to wait."""
+    after = max(1, math.ceil(wait))
+    return Problem(429, f"too many requests; try again in {after} s", {"Retry-After": str(after)})

@@ -29,7 +29,12 @@ def augmented(backbone: Backbone, items: tuple[Item, ...], root: Path, config: R
     """Return images under the training transform."""
     data = config.data
     transform = replace(backbone.train_transform, crop_scale=data.crop_scale, flip=data.flip)
-    return ImageSet(items, root, transform, config.seed)
+    return ImageSet(items, root, transform, config.seed, value_range=data.value_range)
+
+
+def unchanged(backbone: Backbone, items: tuple[Item, ...], root: Path, config: RunConfig) -> ImageSet:
+    """Return images under the evaluation transform."""
+    return ImageSet(items, root, backbone.eval_transform, value_range=config.data.value_range)
 
 
 def evaluation_inputs(
@@ -45,7 +50,7 @@ def evaluation_inputs(
         reporter: shows progress.
         frozen: return frozen features even if the method changes the image tower.
     """
-    images = ImageSet(items, root, method.backbone.eval_transform)
+    images = unchanged(method.backbone, items, root, config)
     if frozen or not method.adapts_images:
         return _encoded(method.backbone, images, 1, config, reporter, "encode images")
     return images

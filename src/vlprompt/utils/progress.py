@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Column
 from rich.text import Text
+
+from vlprompt.utils.terminal import CleanConsole
 
 logger = logging.getLogger("vlprompt")
 
@@ -53,7 +54,7 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False, transient: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True)
+        self.console = CleanConsole(stderr=True, markup=True)
         self._transient = transient
         self._shown: Progress | None = None
 

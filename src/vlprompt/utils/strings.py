@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Maximum length of a quoted input.
 QUOTED = 60
+# Text that a spreadsheet takes for a number.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)? ?%?", re.IGNORECASE)
 # Last part of an error's location if it is not a key but a member of a union that pydantic tried.
 UNION_BRANCH = re.compile(
     r"(str|int|float|bool|bytes|none|Path)|(list|tuple|dict|set|literal|constrained|function|lax-or-strict|is-instance)"
@@ -56,14 +58,47 @@ def listed(names: Iterable[object], most: int = 5, *, quote: bool = True) -> str
     return few if len(every) <= most else f"{few} and {len(every) - most} more"
 
 
+def markdown_text(text: str) -> str:
+    """Return text that Markdown shows as it is: no markup, HTML, links or line breaks.
+
+    Examples:
+        >>> print(markdown_text("<b>a_b</b> *c* [d](e)"))
+        \\<b>a_b\\</b> \\*c\\* [d\\](e)
+    """
+    return re.sub(r"[\\`*<&~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))
+
+
+def markdown_code(text: str) -> str:
+    """Return text as code in Markdown, between more backticks than it has in a row.
+
+    Examples:
+        >>> markdown_code("dapt"), markdown_code("a`b")
+        ('`dapt`', '``a`b``')
+    """
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " * (text.startswith("`") or text.endswith("`"))
+    return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
+
+
 def markdown_row(cells: Iterable[str]) -> str:
-    """Return a row of a Markdown table.
+    """Return a row of a Markdown table, of cells that are Markdown.
 
     Examples:
         >>> markdown_row(["a|b", "1"])
         '| a\\\\|b | 1 |'
     """
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def csv_cell(value: object) -> object:
+    """Return a value for a CSV file: text that a spreadsheet would take for a formula gets a ' in front.
+
+    Examples:
+        >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell("cat")
+        ("'=1+1", '-0.5', 'cat')
+    """
+    formula = isinstance(value, str) and len(value) > 1 and value[0] in "=+-@\t\r"
+    return f"'{value}" if formula and not NUMBER.fullmatch(str(value)) else value
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -1,15 +1,30 @@
-"""Tables on the terminal."""
+"""Tables on the terminal, and the console that prints them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Column, Table
+
+from vlprompt.utils.clean_output import escape_orders
 
 Cell = str | int | float | None
 NUMBER = re.compile(r"[-+±<]?[\d.,]+(/\d+)?( ?%| seeds?)?( ?(±|to|\(|\[) ?.*)?|[-–]?")
 # Width that a column of text keeps, if it has words of that length, before it breaks them.
 WORD = 16
+
+
+class CleanConsole(Console):
+    """Console that escapes orders to the terminal in text, without markup, emoji codes and highlighting by default."""
+
+    def __init__(self, *, stderr: bool = False, markup: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=markup, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render to segments, of which rich's own control segments are unchanged."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=escape_orders(segment.text))
 
 
 def print_table(
@@ -32,7 +47,9 @@ def print_table(
     Examples:
         >>> print_table([("coop", 71.2), ("maple", 68.9)], ["method", "accuracy %"])  # doctest: +SKIP
     """
-    lines = [None if row is None else ["" if cell is None else str(cell) for cell in row] for row in rows]
+    lines = [
+        None if row is None else ["" if cell is None else escape_orders(str(cell)) for cell in row] for row in rows
+    ]
     cells = [line for line in lines if line is not None]
     numeric = [bool(cells) and all(NUMBER.fullmatch(line[place]) for line in cells) for place in range(len(columns))]
     # Numbers keep their width and text the width of its words, so that only headings and long text wrap.
@@ -41,7 +58,7 @@ def print_table(
         for place, number in enumerate(numeric)
     ]
     # Names of classes and files may look like markup.
-    console = console or Console(markup=False, emoji=False, highlight=False)
+    console = console or CleanConsole()
     table = Table(
         *(
             Column(
