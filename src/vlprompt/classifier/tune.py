@@ -51,7 +51,7 @@ def tune(
         recipe: settings to start from: the name of a recipe or of a set of them, such as "unified" or "dapt/published",
             or a .yaml file. Default: the method's own ("paper").
         targets: names or paths of other datasets to test on, for protocols that do.
-        name_map: .json, .yaml or .csv file that maps folder names to class names. For a mapping, pass
+        name_map: .json, .yaml, .csv or .tsv file that maps folder names to class names. For a mapping, pass
             `data=load_dataset(folder, name_map=mapping)`.
         root: folder of the named datasets, or of the images of a .jsonl file.
         epochs: passes over the shots (`optim.epochs`).

@@ -83,7 +83,7 @@ Root = Annotated[
 NameMap = Annotated[
     Path | None,
     typer.Option(
-        "--name-map", metavar="FILE", help="File (.json, .yaml or .csv) that maps folder names to class names."
+        "--name-map", metavar="FILE", help="File (.json, .yaml, .csv or .tsv) that maps folder names to class names."
     ),
 ]
 Targets = Annotated[

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import did_you_mean, error_location, error_reason
@@ -19,6 +28,9 @@ from vlprompt.utils.strings import did_you_mean, error_location, error_reason
 RECORDED = ("recipe", "overrides")
 # Keys of `config.protocols.PROTOCOLS`, repeated here so that a wrong one gets pydantic's list of choices.
 ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-generalization"]
+
+# Types of the numbers of shots, and of the epochs by them, in a recipe.
+_COUNTS, _EPOCHS = TypeAdapter(list[int]), TypeAdapter(dict[int, int])
 
 
 class Section(BaseModel):
@@ -67,7 +79,7 @@ class DataConfig(Section):
     name_map: str | None = Field(
         None,
         validation_alias=AliasChoices("name_map", "class_names"),  # its name in old records
-        description="File (.json, .yaml, .csv) that maps folder names to class names.",
+        description="File (.json, .yaml, .csv or .tsv) that maps folder names to class names.",
     )
     crop_scale: tuple[float, float] = Field(
         (0.08, 1.0), description="Minimum and maximum fraction of the image's area that a training crop covers."
@@ -183,9 +195,12 @@ class RunConfig(Section):
         match values:
             case {"optim": {"epochs": dict(by_shots)} as optim, "data": dict(data)} if by_shots:
                 shots = data.get("shots", DataConfig.model_fields["shots"].default)
-                if all(isinstance(count, int) for count in (shots, *by_shots, *by_shots.values())):
-                    reached = [count for count in by_shots if count <= shots] or [min(by_shots)]
-                    return {**values, "optim": {**optim, "epochs": by_shots[max(reached)]}}
+                try:
+                    (shots,), epochs = _COUNTS.validate_python([shots]), _EPOCHS.validate_python(by_shots)
+                except ValidationError:  # reported as an error of the field
+                    return values
+                reached = [count for count in epochs if count <= shots] or [min(epochs)]
+                return {**values, "optim": {**optim, "epochs": epochs[max(reached)]}}
         return values
 
     def with_template(self, template: str) -> "RunConfig":
