@@ -54,6 +54,7 @@ class Dataset:
         license: license of the images.
         source: origin of the images: a URL, or the source given to `load_dataset`.
         skipped: (path, reason) of unreadable files, which are in no split.
+        mended: one line for each kind of problem that reading the source mended, such as images in two splits.
         shifted: names of datasets with the same classes, or some of them, in other domains.
         drawn: (shots, seed) if `train` and `val` are a few-shot sample, else None.
 
@@ -77,6 +78,7 @@ class Dataset:
     license: str = ""
     source: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
+    mended: tuple[str, ...] = ()
     shifted: tuple[str, ...] = ()
     drawn: tuple[int, int] | None = None
 

@@ -56,6 +56,16 @@ def listed(names: Iterable[object], most: int = 5, *, quote: bool = True) -> str
     return few if len(every) <= most else f"{few} and {len(every) - most} more"
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number and a noun, in the plural if it must be.
+
+    Examples:
+        >>> counted(1, "image"), counted(1200, "image")
+        ('1 image', '1,200 images')
+    """
+    return f"{count:,} {thing}" + ("s" if count != 1 else "")
+
+
 def markdown_row(cells: Iterable[str]) -> str:
     """Return a row of a Markdown table.
 
