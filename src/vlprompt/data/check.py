@@ -189,7 +189,7 @@ def _check_images(report: Report, dataset: Dataset, *, own: bool) -> None:
     findings += [line for line in several_classes(named) if " = " in line]
     within = [pair for path, pair in pairs.items() if by_path[path] == by_path[copies[path]]]
     if within and own:
-        report.notes.append(
+        findings.append(
             f"{counted(len(within), 'image')} duplicated within a split under different names: {_few(within)}"
         )
 

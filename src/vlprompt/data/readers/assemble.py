@@ -137,13 +137,16 @@ def _without_leaks(entries: Sequence[Entry], copies: Mapping[str, str]) -> list[
 
 
 def _split(entries: Iterable[Entry], copies: Mapping[str, str], seed: int) -> list[Entry]:
-    """Split each class by seed; copies of an image, in whatever class, go where the first of them goes."""
+    """Split the images of each class by seed; all copies of an image are in one split.
+
+    The smallest class decides about an image that is in several, so that it is not left without training images.
+    """
     by_class: dict[str, list[str]] = {}
     for entry in entries:
         by_class.setdefault(entry.label, []).append(entry.path)
     places: dict[str, str] = {}
-    for paths in by_class.values():
-        images = [path for path in paths if copies[path] == path and path not in places]
+    for paths in sorted(by_class.values(), key=len):
+        images = list({copies[path]: None for path in paths if copies[path] not in places})
         train, val, _ = split_sizes(len(images))
         order = split_order(images, seed)
         for split, part in zip(SPLITS, (order[:train], order[train : train + val], order[train + val :]), strict=True):
