@@ -181,7 +181,8 @@ def test_recipe_set_without_the_dataset_is_an_error() -> None:
 @pytest.mark.parametrize(
     "text",
     ["1", "1e-3", "010", "0x1F", "no", "yes", "12:30:45", "2024-01-01", "001:", "{}", "{} texture.", "a photo: {}",
-     "a photo of a {} #1", "*{}", "&{}", "!{}", "{}*", "- {}", "a {}, or so.", "'{}", "{} in {brackets}", "@{}", "% {}"],
+     "a photo of a {} #1", "*{}", "&{}", "!{}", "{}*", "- {}", "a {}, or so.", "'{}", "{} in {brackets}", "@{}",
+     "% {}"],
 )  # fmt: skip
 def test_values_are_text_as_written(text: str) -> None:
     assert read_value(f" {text} ") == text

@@ -22,10 +22,20 @@ from vlprompt.runs.importing import RENAMED, import_prompts, importable, read_na
 from vlprompt.runs.restore import restore
 
 # Recorded name (a pattern) to the name in the original file, where some layers are separate tensors.
-LEARNER = {"coop": "", "cocoop": "", "dapt": "", "maple": "prompt_learner.", "promptsrc": "prompt_learner."}
+LEARNER = {
+    "coop": "",
+    "cocoop": "",
+    "kgcoop": "",
+    "prograd": "",
+    "dapt": "",
+    "maple": "prompt_learner.",
+    "promptsrc": "prompt_learner.",
+}
 THEIRS: dict[str, dict[str, str]] = {
     "coop": {"text_context": "ctx"},
     "cocoop": {"text_context": "ctx", r"meta_net\.(.+)": r"meta_net.\1"},
+    "kgcoop": {"text_context": "ctx"},
+    "prograd": {"text_context": "ctx"},
     "dapt": {"text_context": "txt_ctx", "visual_context": "vis_ctx"},
     "maple": {
         "text_context": "ctx",
@@ -80,6 +90,8 @@ def their_names(name: str, case: Case) -> dict[str, Tensor]:
         state["image_encoder.transformer.resblocks.0.attn.in_proj_weight"] = torch.randn(12, 4)
         state["text_encoder.positional_embedding"] = torch.randn(77, 4)
         state["logit_scale"] = torch.tensor(4.6)
+    if method == "kgcoop":
+        state["meta_net.linear1.weight"] = torch.randn(2, 8)
     if method == "promptsrc":
         state["prompt_learner.ZS_image_encoder.proj"] = torch.randn(4, 4)
     return state

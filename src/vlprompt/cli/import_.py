@@ -8,7 +8,7 @@ import typer
 from vlprompt.cli.options import Device, Json, Quiet, chosen_format, loading, output_format
 from vlprompt.errors import VLPromptError
 
-METHODS = "coop, cocoop, maple, promptsrc, dapt or mudpt"
+METHODS = "coop, cocoop, kgcoop, prograd, maple, promptsrc, dapt or mudpt"
 
 
 def import_(

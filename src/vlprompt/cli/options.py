@@ -70,14 +70,14 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         autocompletion=complete.datasets,
-        help="Dataset name, folder, .csv, .parquet or .jsonl file, or hf:NAME.",
+        help="Dataset name, folder, .csv, .tsv, .parquet, .jsonl or .json file, or hf:NAME.",
     ),
 ]
 Root = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="Folder of the named datasets, or of a .jsonl file's images.  [default: $VLPROMPT_DATA, or data]",
+        help="Folder of the named datasets, or of a split file's images.  [default: $VLPROMPT_DATA, or data]",
     ),
 ]
 NameMap = Annotated[

@@ -69,11 +69,11 @@ class MethodConfig(BaseModel):
 class DataConfig(Section):
     """Dataset, split and augmentation."""
 
-    source: str = Field(description="Name of a dataset, folder, or .csv, .parquet or .jsonl file.")
+    source: str = Field(description="Name of a dataset, folder, or .csv, .tsv, .parquet, .jsonl or .json file.")
     targets: tuple[str, ...] = Field(
         (), description="Other datasets to test on, if the protocol has any; each as in `source`."
     )
-    root: str | None = Field(None, description="Folder that holds the named datasets, or the images of a .jsonl file.")
+    root: str | None = Field(None, description="Folder that holds the named datasets, or a split file's images.")
     shots: int = Field(16, ge=1, description="Training images per class.")
     split_seed: int = Field(1, description="Seed of the train/val/test split, if the source comes without one.")
     name_map: str | None = Field(

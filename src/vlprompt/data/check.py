@@ -144,7 +144,9 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
         report.published[split] = size.images
         if len(items) != size.images:
             where = "the dataset" if split == "all" else split
-            report.problems.append(f"{where} must have {counted(size.images, 'image')} as published, got {len(items):,}")
+            report.problems.append(
+                f"{where} must have {counted(size.images, 'image')} as published, got {len(items):,}"
+            )
         if size.each is not None and items:
             least, most = size.each
             counts = Counter(item.label for item in items)
@@ -184,7 +186,9 @@ def _check_images(report: Report, dataset: Dataset, *, own: bool) -> None:
     # Published datasets may contain copies, and all papers report numbers that include them.
     findings = report.problems if own else report.notes
     if across:
-        findings.append(f"{counted(len(across), 'image')} duplicated across splits under different names: {_few(across)}")
+        findings.append(
+            f"{counted(len(across), 'image')} duplicated across splits under different names: {_few(across)}"
+        )
     named = ((copies[path], path, label) for path, _, label in rows if path in copies)
     findings += [line for line in several_classes(named) if " = " in line]
     within = [pair for path, pair in pairs.items() if by_path[path] == by_path[copies[path]]]

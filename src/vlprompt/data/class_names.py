@@ -100,8 +100,12 @@ def in_order(names: Iterable[str]) -> list[str]:
         ['1', '9', '10']
     """
     found = sorted(names)
-    numbers = all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", name, re.ASCII) for name in found)
-    return sorted(found, key=float) if numbers else found
+    return sorted(found, key=float) if are_numbers(found) else found
+
+
+def are_numbers(names: Iterable[str]) -> bool:
+    """Return whether all names are numbers without leading zeros, such as `9`, `-1` or `0.5`."""
+    return all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", name, re.ASCII) for name in names)
 
 
 def read_name_map(path: str | Path) -> dict[str, str]:

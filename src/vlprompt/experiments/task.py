@@ -11,7 +11,7 @@ from vlprompt.backbones.backbone import Backbone, load_backbone, resolve_device
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.schema import AUGMENTATION, DataConfig, RunConfig
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.loading import load_dataset
+from vlprompt.data.loading import Rows, load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import describe_tests, new_names
 from vlprompt.methods.base import Method
@@ -138,10 +138,10 @@ def open_tasks(configs: Iterable[RunConfig], backbone: Backbone, pools: dict[str
         yield task
 
 
-def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
+def load_pool(data: DataConfig, source: str | Path | Rows | None = None) -> Dataset:
     """Load the configured dataset, or another source with the same settings, without drawing shots."""
     return load_dataset(
-        source or data.source,
+        data.source if source is None else source,
         split_seed=data.split_seed,
         name_map=None if data.name_map is None else Path(data.name_map),
         root=data.root,

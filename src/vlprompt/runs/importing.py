@@ -28,6 +28,8 @@ from vlprompt.utils.files import is_free
 # The authors' names (patterns) and ours. `name[\1]` is one layer of a tensor that we store stacked.
 RENAMED: dict[str, dict[str, str]] = {
     "coop": {r"ctx": "text_context"},
+    "kgcoop": {r"ctx": "text_context"},
+    "prograd": {r"ctx": "text_context"},
     "cocoop": {r"ctx": "text_context", r"(meta_net\..+)": r"\1"},
     "maple": {
         r"ctx": "text_context",
@@ -66,6 +68,8 @@ FROZEN = re.compile(
 )
 # What stands before a class's name in the field's `classnames.txt`: "n01440764 tench".
 SYNSET = re.compile(r"n\d{8}\s+(?=\S)")
+# Tensors that the original code creates and saves, but does not use.
+UNUSED = {"kgcoop": re.compile(r"meta_net\..+")}
 # Methods whose context may be shorter than its initial words; the remaining words then follow it, frozen.
 WITH_FROZEN_WORDS = ("maple", "promptsrc")
 # Classes inside a checkpoint that are replaced by empty stand-ins: Dassl's saved schedule contains the optimizer.
@@ -209,7 +213,8 @@ def renamed(method: str, state: Mapping[str, Tensor], file: Path) -> dict[str, T
         name = LEARNER.sub("", full, count=1)
         ours = _ours(RENAMED[method], name)
         if ours is None:
-            unknown += [] if FROZEN.fullmatch(name) else [full]
+            known = FROZEN.fullmatch(name) or (method in UNUSED and UNUSED[method].fullmatch(name))
+            unknown += [] if known else [full]
         elif ours.endswith("]"):
             key, _, layer = ours[:-1].partition("[")
             layers.setdefault(key, {})[int(layer)] = value
@@ -254,7 +259,9 @@ def read_options(method: str, learned: Mapping[str, Tensor], file: Path) -> dict
         return 1 + (shapes[deep][0] if deep in shapes else 0)
 
     match method:
-        case "coop":
+        case "kgcoop":
+            return {"n_ctx": length("text_context")}
+        case "coop" | "prograd":
             return {"n_ctx": length("text_context"), "class_specific": len(shapes.get("text_context", ())) == 3}
         case "cocoop":
             return {"n_ctx": length("text_context"), "ctx_init": None}

@@ -104,7 +104,7 @@ def parse_yaml_names(text: str) -> Any:
         >>> parse_yaml_names("n1: no\nn2: 010\nn3: 12:30:45")
         {'n1': 'no', 'n2': '010', 'n3': '12:30:45'}
     """
-    return yaml.load(text, _NamesLoader)  # noqa: S506 - a subclass of SafeLoader
+    return yaml.load(text, _NamesLoader)
 
 
 def parse_yaml_settings(text: str) -> Any:
@@ -119,4 +119,4 @@ def parse_yaml_settings(text: str) -> Any:
         >>> parse_yaml_settings("{template: 'no {}', ctx_init: null, lr: 1e-3}")
         {'template': 'no {}', 'ctx_init': None, 'lr': '1e-3'}
     """
-    return yaml.load(text, _SettingsLoader)  # noqa: S506 - a subclass of SafeLoader
+    return yaml.load(text, _SettingsLoader)

@@ -52,9 +52,7 @@ def test_a_class_of_copies_still_has_training_images(tree: Path) -> None:
     assert all(len(found) == 1 for found in splits_of(dataset).values())
 
 
-def test_a_copy_leaves_training_and_the_test_stays_whole(
-    split_tree: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_copy_leaves_training_and_the_test_stays_whole(split_tree: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = load_dataset(split_tree)
     shutil.copy(split_tree / "test/cat/1.png", split_tree / "train/cat/copy.png")
     shutil.copy(split_tree / "test/dog/1.png", split_tree / "train/cat/dog.png")
@@ -120,7 +118,7 @@ def test_equal_content_in_two_classes_is_said(tree: Path, caplog: pytest.LogCapt
 def test_training_images_that_are_all_tested_are_an_error(split_tree: Path) -> None:
     shutil.rmtree(split_tree / "test/cat")
     shutil.copytree(split_tree / "train/cat", split_tree / "test/cat")
-    with pytest.raises(VLPromptError, match="class 'cat' of .* has no training image of its own, only copies"):
+    with pytest.raises(VLPromptError, match=r"class 'cat' of .* has no training image of its own, only copies"):
         load_dataset(split_tree)
 
 

@@ -173,8 +173,8 @@ def _check(
     for name in classes:
         if not present[name] and name in leaked:
             raise VLPromptError(
-                f"class {name!r} of {source} has no training image of its own, only copies of images in other splits or "
-                "classes; add some or remove the class"
+                f"class {name!r} of {source} has no training image of its own, only copies of images in other splits "
+                "or classes; add some or remove the class"
             )
         if not present[name]:
             what = "training image" if "train" in splits else "image"
