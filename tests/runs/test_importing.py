@@ -23,13 +23,8 @@ from vlprompt.runs.restore import restore
 
 # Recorded name (a pattern) to the name in the original file, where some layers are separate tensors.
 LEARNER = {
-    "coop": "",
-    "cocoop": "",
-    "kgcoop": "",
-    "prograd": "",
-    "dapt": "",
-    "maple": "prompt_learner.",
-    "promptsrc": "prompt_learner.",
+    **dict.fromkeys(("coop", "cocoop", "kgcoop", "prograd", "dapt"), ""),
+    **dict.fromkeys(("maple", "promptsrc"), "prompt_learner."),
 }
 THEIRS: dict[str, dict[str, str]] = {
     "coop": {"text_context": "ctx"},

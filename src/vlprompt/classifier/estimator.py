@@ -22,7 +22,7 @@ from vlprompt.errors import VLPromptError
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Scikit-learn classifier for images: `X` is a sequence of what `Classifier.predict` takes, `y` their labels.
 
-    Both may be a column of a data frame, or a frame with one column.
+    Both may be columns of a data frame, and `X` a frame with one column.
 
     Args:
         method: name of the method, one of `list_methods()`.
@@ -77,7 +77,6 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         X = _several(X)
         labels = np.asarray(y)
-        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.ndim != 1 or len(labels) != len(X):
             raise VLPromptError(f"`y` must have shape ({len(X)},), one label per image of `X`, got {labels.shape}")
         check_classification_targets(labels)

@@ -78,7 +78,8 @@ def _backbones(plain: str) -> list[str]:
         return [f"ViT-{SIZES[found[1]]}-{found[2]}{found[3] or ''}/openai"]
     if found := re.fullmatch(r"(siglip2?)(base|large|so400m|giantopt)patch(\d\d)(\d{3})", plain):
         model = f"ViT-{SIZES[found[2]]}-{found[3]}-{found[1]}"
-        return [f"{model}-{found[4]}/webli", f"{model}/webli"]
+        # Without a number, it is 224; the 384 of patches of 14 are really 378.
+        return [f"{model}-{found[4]}/webli", f"{model}/webli" if found[4] == "224" else f"{model}-378/webli"]
     if found := re.fullmatch(r"metaclip([blh])(\d\d)(400m|fullcc).*", plain):
         return [f"ViT-{found[1]}-{found[2]}/metaclip_{found[3]}"]
     if found := re.fullmatch(r"clip(.+)", plain):  # LAION's repositories

@@ -69,7 +69,7 @@ def read_split_json(root: Path, images: str, file: Path, classes: ClassList) -> 
                 swapped[folder] = name
             items.append(Item(with_slashes(root, f"{images}/{path}" if images else path), label))
     if len(names) < len(classes.words):
-        raise _not_ours(file, f"it must have {len(classes.words)} classes, got {len(names)}")
+        raise _not_ours(file, f"its {len(names)} classes are not the {len(classes.words)} of the dataset")
     if swapped:
         wrong = [f"{folder} is called {name!r}" for folder, name in swapped.items()]
         listing.problems.append(f"{file.name} labels images with the wrong class: {listed(wrong, quote=False)}")
