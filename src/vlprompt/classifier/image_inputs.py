@@ -23,7 +23,7 @@ from vlprompt.data.readers.folder import image_paths
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line
 
-ImageLike = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
+ImageLike = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any]
 
 STDIN = "-"
 THREADS = 4
@@ -91,7 +91,8 @@ def as_iterable(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
         return [images]  # type: ignore[list-item]
     if not isinstance(images, Iterable) or isinstance(images, Mapping):
         raise VLPromptError(f"`images` must be {EXPECTED}, or an iterable of these, got {type(images).__name__}")
-    return column_of(images, "images")
+    column: Iterable[ImageLike] = column_of(images, "images")
+    return column
 
 
 def is_single(images: object) -> bool:
@@ -107,7 +108,7 @@ def column_of(images: Any, parameter: str) -> Any:
     """
     if isinstance(images, np.ndarray):
         return images[:, 0] if images.dtype.kind in "OUST" and images.ndim == 2 and images.shape[1] == 1 else images
-    names = list(getattr(images, "column_names", None) or getattr(images, "columns", ()))
+    names: list[Any] = list(getattr(images, "column_names", getattr(images, "columns", ())))
     if len(names) > 1:
         raise VLPromptError(f"`{parameter}` must be one column of images, got {listed(names)}; pass one of these")
     return list(images[names[0]]) if names else images

@@ -5,6 +5,7 @@ states of optimizer and schedule, either for the prompts alone or for the whole 
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from vlprompt.methods.create import create_method
 from vlprompt.runs.record import RunRecord, SplitRecord, now
 from vlprompt.runs.state import backbone_record, save_prompts
 from vlprompt.utils.files import is_free
+
+logger = logging.getLogger("vlprompt")
 
 # The authors' names (patterns) and ours. `name[\1]` is one layer of a tensor that we store stacked.
 RENAMED: dict[str, dict[str, str]] = {
@@ -68,8 +71,8 @@ FROZEN = re.compile(
 )
 # What stands before a class's name in the field's `classnames.txt`: "n01440764 tench".
 SYNSET = re.compile(r"n\d{8}\s+(?=\S)")
-# Tensors that the original code creates and saves, but does not use.
-UNUSED = {"kgcoop": re.compile(r"meta_net\..+")}
+# Methods whose code was made from CoCoOp's, some of it with an unused `meta_net` that is saved with the prompts.
+WITH_META_NET = ("coop", "kgcoop", "prograd")
 # Methods whose context may be shorter than its initial words; the remaining words then follow it, frozen.
 WITH_FROZEN_WORDS = ("maple", "promptsrc")
 # Classes inside a checkpoint that are replaced by empty stand-ins: Dassl's saved schedule contains the optimizer.
@@ -208,13 +211,14 @@ def renamed(method: str, state: Mapping[str, Tensor], file: Path) -> dict[str, T
     """Return the learned tensors under our names, with layers stacked and frozen tensors left out."""
     learned: dict[str, Tensor] = {}
     layers: dict[str, dict[int, Tensor]] = {}
-    unknown = []
+    unknown, left_out = [], False
     for full, value in state.items():
         name = LEARNER.sub("", full, count=1)
         ours = _ours(RENAMED[method], name)
         if ours is None:
-            known = FROZEN.fullmatch(name) or (method in UNUSED and UNUSED[method].fullmatch(name))
-            unknown += [] if known else [full]
+            unused = method in WITH_META_NET and name.startswith("meta_net.")
+            left_out |= unused
+            unknown += [] if unused or FROZEN.fullmatch(name) else [full]
         elif ours.endswith("]"):
             key, _, layer = ours[:-1].partition("[")
             layers.setdefault(key, {})[int(layer)] = value
@@ -222,6 +226,10 @@ def renamed(method: str, state: Mapping[str, Tensor], file: Path) -> dict[str, T
             learned[ours] = value
     if unknown:
         raise VLPromptError(f"{file} is not a checkpoint of {method!r}: unknown {', '.join(sorted(unknown))}")
+    if left_out:
+        logger.warning(
+            "%s has a meta_net, which %s does not use; import a checkpoint of CoCoOp as cocoop", file, method
+        )
     for key, parts in layers.items():
         first = min(parts)
         if sorted(parts) != list(range(first, first + len(parts))) or len({part.shape for part in parts.values()}) > 1:

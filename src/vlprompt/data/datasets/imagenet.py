@@ -51,10 +51,7 @@ def read_words(listing: Listing, classes: ClassList) -> None:
             f"{classes.keys[label]} is {word!r} instead of {classes.words[label]!r}"
             for label, word in listing.words.items()
         ]
-        count = counted(len(named), "class name")
-        listing.notes.append(
-            f"{count} of {path} differ from the built-in ones and are used: {listed(named, quote=False)}"
-        )
+        listing.notes.append(f"{path} replaces {counted(len(named), 'class name')}: {listed(named, 3, quote=False)}")
     owners = dict(zip(classes.words, classes.keys, strict=True))
     wrong = [
         f"{classes.keys[label]} is {word!r}, which is {owners[word]}"

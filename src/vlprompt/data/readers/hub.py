@@ -75,8 +75,9 @@ def _read(source: str, called: str, tables: Mapping[str, Any], split_seed: int, 
     labeled = {split: _rows(split, table[label][:], names) for split, table in tables.items()}
     rows = _splits(source, {split: found for split, found in labeled.items() if found})
     present = {row.label for found in rows.values() for row in found}
-    ordered = names and not are_numbers(names)  # folders called 1 to 10 have labels in alphabetical order
-    classes = [name for name in names if name in present] if ordered else in_order(present)
+    # Folders called 1 to 10 have labels in alphabetical order.
+    ordered = [] if names is None or are_numbers(names) else [name for name in names if name in present]
+    classes = ordered or in_order(present)
 
     def files() -> Iterator[tuple[str, bytes]]:
         from datasets import Image
