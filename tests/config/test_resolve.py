@@ -192,9 +192,21 @@ def test_values_are_text_as_written(text: str) -> None:
 
 
 def test_values_that_are_not_text() -> None:
-    values = ("null", "~", "", "[1, 2]", "[a photo of a {}., a {}]", "['{}, close', \"{}\"]", "[]", "{1: 50}", "'null'")
+    values = (
+        "null",
+        "~",
+        "",
+        "[1, 2]",
+        "[a photo of a {}., a {}]",
+        "['{}, close', \"{}\"]",
+        "[]",
+        "{1: 50}",
+        "'null'",
+        '""',
+    )
     assert [read_value(text) for text in values] == [
         None, None, None, ["1", "2"], ["a photo of a {}.", "a {}"], ["{}, close", "{}"], [], {"1": "50"}, "null",
+        "",
     ]  # fmt: skip
 
 

@@ -194,13 +194,9 @@ def read_value(text: str) -> Any:
     if text[0] + text[-1] not in ("[]", "{}", '""', "''"):
         return text
     try:
-        parsed = parse_yaml_settings(text)
+        return parse_yaml_settings(text) or {"{": text, "[": []}.get(text[0], "")  # `{}` is a template
     except (yaml.YAMLError, ValueError, RecursionError):
-        parsed = None
-    if parsed:
-        return parsed
-    # `{}` alone is a template.
-    return [read_value(part) for part in split_list(text[1:-1])] if text[0] == "[" else text
+        return [read_value(part) for part in split_list(text[1:-1])] if text[0] == "[" else text
 
 
 def _recipe_values(method: str | None, protocol: str | None, recipe: str) -> dict[str, Any]:
