@@ -1,11 +1,14 @@
 import errno
+import io
 import json
 import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -43,6 +46,15 @@ def test_three_lines(weights: Path, pictures: Path, run: Path, classifier: Class
 def test_recipe_sets_the_protocol(weights: Path, pictures: Path) -> None:
     options = {"backbone": weights, "shots": 2, "quiet": True, "epochs": 1}
     assert vlprompt.tune(pictures, recipe="coop/base-to-new", **options).record.config.protocol == "base-to-new"
+
+
+def test_tune_takes_a_data_frame(weights: Path, pictures: Path) -> None:
+    paths = sorted(pictures.rglob("*.png"))
+    frame = pl.DataFrame({"path": list(map(str, paths)), "label": [path.parent.name for path in paths]})
+    tuned = vlprompt.tune(frame, method="zero-shot", backbone=weights, quiet=True)
+    assert tuned.class_names == ("blue sky", "green leaf", "night", "red apple")
+    assert tuned.record.config.data.source == "frame"
+    assert tuned.evaluate(frame, quiet=True)["images"] == tuned.record.metrics["test"]["images"]
 
 
 def test_tune_takes_what_the_command_line_takes(weights: Path, pictures: Path, tmp_path: Path) -> None:
@@ -186,6 +198,37 @@ def test_invalid_images_are_refused_with_a_reason(classifier: Classifier, image:
         classifier.predict(image)  # type: ignore[arg-type]
 
 
+def test_open_files_and_bytes_are_read(classifier: Classifier, pictures: Path) -> None:
+    path = pictures / "night" / "00.png"
+    content, (expected,) = path.read_bytes(), classifier.predict(path)
+    read = io.BytesIO(content)
+    read.seek(0, io.SEEK_END)  # as after another reader
+    with path.open("rb") as file, path.open("rb") as raw, path.open() as text:
+        upload = SimpleNamespace(read=raw.read, seek=raw.seek, seekable=raw.seekable)  # as Flask's
+        for image in (read, file, upload, content, bytearray(content), memoryview(content)):
+            for given in (image, [image]):
+                (guess,) = classifier.predict(given)  # type: ignore[arg-type]
+                assert guess.probabilities.tolist() == expected.probabilities.tolist()
+        with pytest.raises(ImageError, match=r'a file must be open in binary mode, as open\(path, "rb"\)'):
+            classifier.predict(text)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="the file cannot be read"):
+        classifier.predict(file)
+    with pytest.raises(ImageError, match="not an image"):
+        classifier.predict(b"no image")
+
+
+def test_columns_of_data_frames_are_read(classifier: Classifier, pictures: Path) -> None:
+    paths = sorted(map(str, (pictures / "night").iterdir()))
+    expected = [guess.label for guess in classifier.predict(paths)]
+    frame = pl.DataFrame({"path": paths})
+    for images in (frame, frame["path"], np.array(paths), np.array(paths)[:, None], np.array(paths, object)):
+        assert [guess.label for guess in classifier.predict(images)] == expected
+    with pytest.raises(VLPromptError, match="`images` must be one column of images, got 'path', 'label'; pass one"):
+        classifier.predict(frame.with_columns(label=pl.lit("night")))
+    with pytest.raises(VLPromptError, match=r"`images` must be a path, .* got dict"):
+        classifier.predict({"path": paths})
+
+
 def test_wrong_arguments_raise(classifier: Classifier, pictures: Path) -> None:
     path = pictures / "night" / "00.png"
     for words, message in (
@@ -196,8 +239,6 @@ def test_wrong_arguments_raise(classifier: Classifier, pictures: Path) -> None:
             classifier.predict(path, **words)
     with pytest.raises(VLPromptError, match=r"`images` must be a path, .* got int"):
         classifier.predict(3)  # type: ignore[arg-type]
-    with pytest.raises(VLPromptError, match=r"`images` must be a path, .* got bytes"):
-        classifier.predict(path.read_bytes())  # type: ignore[arg-type]
     with pytest.raises(VLPromptError, match="`class_names` must hold strings, got 3"):
         classifier.add_classes([3])  # type: ignore[list-item]
 

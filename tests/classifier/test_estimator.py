@@ -66,6 +66,20 @@ def test_fitted_estimator_can_be_pickled(backbone: Backbone, images: tuple[list[
         again.predict_proba(paths[:2])
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_of_data_frames(
+    library: str, estimator: PromptClassifier, images: tuple[list[Path], list[str]]
+) -> None:
+    frames = pytest.importorskip(library)
+    frame = frames.DataFrame({"path": list(map(str, images[0])), "label": images[1]})
+    expected = estimator.fit(*images).predict_proba(images[0])
+    fitted = clone(estimator).fit(frame[["path"]], frame["label"])
+    for X in (frame[["path"]], frame["path"], frame["path"].to_numpy()[:, None]):
+        np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+    with pytest.raises(VLPromptError, match="`X` must be one column of images, got 'path', 'label'; pass one of these"):
+        estimator.fit(frame, frame["label"])
+
+
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8, 4)])
 def test_single_image_array_is_refused(
     shape: tuple[int, ...], estimator: PromptClassifier, images: tuple[list[Path], list[str]]

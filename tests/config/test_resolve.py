@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from vlprompt.config.protocols import PROTOCOLS
-from vlprompt.config.recipes import UNIFIED, list_recipes, read_recipe
+from vlprompt.config.recipes import FOLDER, UNIFIED, list_recipes, read_recipe
 from vlprompt.config.resolve import (
     parse_method,
     parse_names,
@@ -15,8 +16,9 @@ from vlprompt.config.resolve import (
     read_value,
     resolve_config,
     split_list,
+    with_method_defaults,
 )
-from vlprompt.config.schema import RunConfig
+from vlprompt.config.schema import OptimConfig, RunConfig, parse_config
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.create import list_methods
 
@@ -72,8 +74,9 @@ def test_missing_recipe_falls_back_to_another_protocol(method: str, protocol: st
     config = make(method, protocol)
     expected = read_recipe(recipe) if recipe else {"method": {"name": method}}
     assert config.method.name == method
-    assert expected["method"].items() <= {"name": method, **config.method.options}.items()
-    assert config.optim.model_dump() == {**config.optim.model_dump(), **expected.get("optim", {})}
+    options = {key: str(value) for key, value in config.method.options.items()}
+    assert expected["method"].items() <= {"name": method, **options}.items()
+    assert config.optim == OptimConfig(**expected.get("optim", {}))
     assert (config.protocol, config.recipe, config.overrides) == (protocol, "paper", {})
 
 
@@ -175,15 +178,75 @@ def test_recipe_set_without_the_dataset_is_an_error() -> None:
         make("dapt", "few-shot", "dapt/published")
 
 
-def test_values_are_yaml_or_text() -> None:
-    assert [read_value(text) for text in ("1", "1e-3", "[1, 2]", "null", "{} texture.")] == [
-        1, "1e-3", [1, 2], None, "{} texture.",
+@pytest.mark.parametrize(
+    "text",
+    ["1", "1e-3", "010", "0x1F", "no", "yes", "12:30:45", "2024-01-01", "001:", "{}", "{} texture.", "a photo: {}",
+     "a photo of a {} #1", "*{}", "&{}", "!{}", "{}*", "- {}", "a {}, or so.", "'{}", "{} in {brackets}", "@{}",
+     "% {}"],
+)  # fmt: skip
+def test_values_are_text_as_written(text: str) -> None:
+    assert read_value(f" {text} ") == text
+    assert parse_method(f'coop[template="{text}"]') == ("coop", {"method.template": text})
+    if text.count("{}") == 1 and "{b" not in text:
+        assert make("coop", "few-shot", None, f"method.template={text}").method.options["template"] == text
+
+
+def test_values_that_are_not_text() -> None:
+    values = (
+        "null",
+        "~",
+        "",
+        "[1, 2]",
+        "[a photo of a {}., a {}]",
+        "['{}, close', \"{}\"]",
+        "[]",
+        "{1: 50}",
+        "'null'",
+        '""',
+    )
+    assert [read_value(text) for text in values] == [
+        None, None, None, ["1", "2"], ["a photo of a {}.", "a {}"], ["{}, close", "{}"], [], {"1": "50"}, "null",
+        "",
     ]  # fmt: skip
+
+
+def test_fields_decide_what_text_means() -> None:
+    texts = ["method.ctx_init=null", "method.n_ctx=010", "optim.lr=1e-3", "data.flip=no", "data.crop_scale=[0.5, 1]",
+             "optim.epochs={1: 5, 4: 7}", "data.split_seed=-3"]  # fmt: skip
+    config = make("coop", "few-shot", None, *texts, shots=2)
+    assert (config.method.options["ctx_init"], config.method.options["n_ctx"]) == (None, 10)
+    assert (config.optim.lr, config.optim.epochs) == (1e-3, 5)
+    assert (config.data.flip, config.data.crop_scale, config.data.split_seed) == (False, (0.5, 1.0), -3)
+    templates = "method.template=[a photo of a {}., a sketch of a {}]"
+    assert make("coop", "few-shot", None, templates).method.options["template"] == [
+        "a photo of a {}.",
+        "a sketch of a {}",
+    ]
+    for text in ("method.n_ctx=0x1F", "data.flip=maybe", "optim.epochs=2024-01-01", "data.shots=[1]"):
+        with pytest.raises(VLPromptError, match=text.partition("=")[0]):
+            make("coop", "few-shot", None, text)
+
+
+def test_templates_in_a_recipe_are_text(tmp_path: Path) -> None:
+    for written, text in {"no {}": "no {}", "{}": "{}", "'a photo: {} #1'": "a photo: {} #1", "[{}]": ["{}"]}.items():
+        (tmp_path / "mine.yaml").write_text(f"method:\n  name: coop\n  template: {written}\n  n_ctx: 010\n")
+        options = make(None, None, str(tmp_path / "mine.yaml")).method.options
+        assert (options["template"], options["n_ctx"]) == (text, 10)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_bundled_recipes_mean_what_yaml_says(name: str) -> None:
+    source = {"data": {"source": "openmoji"}}
+    ours, guessed = read_recipe(name), yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    for values in (ours, guessed):
+        values.setdefault("method", {"name": "coop"})
+    both = [with_method_defaults(parse_config({**values, **source})) for values in (ours, guessed)]
+    assert both[0] == both[1]
 
 
 def test_settings_are_read_from_text() -> None:
     assert parse_settings(["optim.lr=0.1", "method.template=a {}, or so."]) == {
-        "optim.lr": 0.1,
+        "optim.lr": "0.1",
         "method.template": "a {}, or so.",
     }
     assert parse_settings(["method.ctx_init="]) == {"method.ctx_init": None}
@@ -200,7 +263,7 @@ def test_settings_are_read_from_text() -> None:
 def test_parse_lists() -> None:
     assert split_list("a, b[c=1,d=[2,3]],e") == ["a", "b[c=1,d=[2,3]]", "e"]
     assert split_list('a[b="c, ]",d=1],e') == ['a[b="c, ]",d=1]', "e"]
-    assert parse_method('a[b="c, ]",d=1]') == ("a", {"method.b": "c, ]", "method.d": 1})
+    assert parse_method('a[b="c, ]",d=1]') == ("a", {"method.b": "c, ]", "method.d": "1"})
     assert parse_numbers("shots", "1,4, 16") == [1, 4, 16]
     with pytest.raises(VLPromptError, match=r"unclosed bracket or quote in 'a,b\[c=1'"):
         split_list("a,b[c=1")

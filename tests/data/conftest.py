@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,12 @@ Draw = Callable[[Path], Path]
 
 @pytest.fixture
 def draw() -> Draw:
-    """Function that writes a small image whose color depends on its path."""
+    """Function that writes a small image, another one for every path below the temporary folder."""
 
     def write(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shade = sum(path.as_posix().encode()) % 256
-        Image.new("RGB", (12, 10), (shade, 255 - shade, 90)).save(path)
+        color = hashlib.sha256("/".join(path.parts[-3:]).encode()).digest()[:3]
+        Image.new("RGB", (12, 10), tuple(color)).save(path)
         return path
 
     return write

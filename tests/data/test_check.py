@@ -11,6 +11,7 @@ from tests.helpers import dataset_trees as trees
 from vlprompt.data.check import inspect
 from vlprompt.data.datasets.eurosat import EuroSAT
 from vlprompt.data.datasets.known import Size, read_classes
+from vlprompt.data.loading import load_dataset
 
 OURS = "papers use another split, so their numbers cannot be compared with yours"
 
@@ -164,8 +165,11 @@ def test_conflicting_and_repeated_rows(tmp_path: Path) -> None:
     rows = [f"{path},{path[:3]},{'train' if '1' in path or '2' in path else 'test'}" for path in paths]
     trees.lines(tmp_path / "a.csv", ["path,label,split", *rows, "ant1.jpg,oak,train", "oak2.jpg,oak,train"])
     report = inspect(str(tmp_path / "a.csv"))
-    assert report.problems == ["1 image in more than one class: ant1.jpg"]
-    assert report.notes == ["1 image more than once in a split: oak2.jpg"]
+    assert report.problems == [
+        "1 image listed more than once, and used once: oak2.jpg",
+        "1 image in more than one class: ant1.jpg",
+    ]
+    assert report.notes == []
 
 
 def test_missing_annotation_file_is_reported(tmp_path: Path) -> None:
@@ -176,11 +180,14 @@ def test_missing_annotation_file_is_reported(tmp_path: Path) -> None:
     assert "oxford-iiit-pet lacks annotations/test.txt" in report.problems[0]
 
 
-def test_class_names_from_a_file_are_a_note(tmp_path: Path) -> None:
+def test_class_names_from_a_file_are_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keys = read_classes("imagenet-r").keys
     trees.synsets(tmp_path / "imagenet-r", keys)
     words = [f"{key} {word}" for key, word in zip(keys, read_classes("imagenet-r").words, strict=True)]
     trees.lines(tmp_path / "classnames.txt", [words[0].replace("goldfish", "gold fish"), *words[1:]])
+    load_dataset("imagenet-r", root=tmp_path)
+    line = f"{tmp_path / 'classnames.txt'} replaces 1 class name: {keys[0]} is 'gold fish' instead of 'goldfish'"
+    assert line in caplog.messages
     report = inspect("imagenet-r", tmp_path)
     assert report.notes == ["1 class names come from a file in the folder and differ from the built-in ones"]
     assert report.problems == ["test must have 30,000 images as published, got 200"]

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,59 @@ def test_csv_with_header(tmp_path: Path) -> None:
     assert words_for(["n01"], tmp_path / "a.csv") == ("tench, the fish",)
 
 
+WORDS = (
+    "no",
+    "yes",
+    "010",
+    "0x1F",
+    "1e3",
+    "12:30:45",
+    "2024-01-01",
+    "~",
+    "null",
+    "*star",
+    "&and",
+    "!wow",
+    "@home",
+    "a*",
+)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_names_are_text_as_written(word: str, tmp_path: Path) -> None:
+    """YAML would read some of these as booleans, numbers, times, dates, None or references."""
+    (tmp_path / "a.yaml").write_text(f"n1: {word}\n{word}: key\n")
+    (tmp_path / "a.json").write_text(json.dumps({"n1": word, word: "key"}))
+    (tmp_path / "a.csv").write_text(f"n1,{word}\n{word},key\n")
+    for name in ("a.yaml", "a.json", "a.csv"):
+        assert words_for(["n1", word], tmp_path / name) == (word, "key")
+
+
+def test_json_numbers_stay_as_written_and_other_values_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"n1": 1e3, "n2": 10}')
+    assert read_name_map(tmp_path / "a.json") == {"n1": "1e3", "n2": "10"}
+    for content in ('{"n1": true}', '{"n1": null}', '{"n1": ["a"]}', '{"n1": {}}'):
+        (tmp_path / "a.json").write_text(content)
+        with pytest.raises(VLPromptError, match="must map each class folder"):
+            read_name_map(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_tables_of_spreadsheets(encoding: str, separator: str, end: str, tmp_path: Path) -> None:
+    rows = ["cat,the cat", "höhle,a; b"] if separator == "\t" else ["cat", "höhle"]
+    lines = [f"{folder}{separator}a {folder}" for folder in rows]
+    (tmp_path / "a.csv").write_bytes(end.join([*lines, ""]).encode(encoding))
+    assert read_name_map(tmp_path / "a.csv") == {folder: f"a {folder}" for folder in rows}
+
+
 BROKEN = {
     "a.json": ('{"a": ', "cannot be parsed"),
     "b.yaml": ("a: [", "cannot be parsed"),
     "c.json": ('["a", "b"]', "must map each class folder"),
     "d.csv": ("a,b,c\n", "must have two columns, folder and words; got 'a,b,c'"),
-    "e.txt": ("a b", r"must be a \.json, \.yaml or \.csv file, got '\.txt'"),
+    "e.txt": ("a b", r"must be a \.json, \.yaml, \.yml, \.csv or \.tsv file, got '\.txt'"),
     "f": ("a b", "file, got 'f'"),
     "g.yaml": ("", "must map each class folder"),
 }

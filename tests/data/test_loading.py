@@ -65,7 +65,7 @@ def test_unknown_source(tree: Path) -> None:
         load_dataset("nowhere")
     with pytest.raises(VLPromptError, match="nor a named dataset; did you mean 'oxford-pets'"):
         load_dataset("OxfordPets")
-    with pytest.raises(VLPromptError, match=r"must be a folder, or a \.csv, \.parquet or \.jsonl file"):
+    with pytest.raises(VLPromptError, match=r"must be a folder, or a \.csv, \.tsv, \.parquet, \.jsonl or \.json file"):
         load_dataset(tree / "ant/0.png")
 
 

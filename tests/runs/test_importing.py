@@ -22,10 +22,15 @@ from vlprompt.runs.importing import RENAMED, import_prompts, importable, read_na
 from vlprompt.runs.restore import restore
 
 # Recorded name (a pattern) to the name in the original file, where some layers are separate tensors.
-LEARNER = {"coop": "", "cocoop": "", "dapt": "", "maple": "prompt_learner.", "promptsrc": "prompt_learner."}
+LEARNER = {
+    **dict.fromkeys(("coop", "cocoop", "kgcoop", "prograd", "dapt"), ""),
+    **dict.fromkeys(("maple", "promptsrc"), "prompt_learner."),
+}
 THEIRS: dict[str, dict[str, str]] = {
     "coop": {"text_context": "ctx"},
     "cocoop": {"text_context": "ctx", r"meta_net\.(.+)": r"meta_net.\1"},
+    "kgcoop": {"text_context": "ctx"},
+    "prograd": {"text_context": "ctx"},
     "dapt": {"text_context": "txt_ctx", "visual_context": "vis_ctx"},
     "maple": {
         "text_context": "ctx",
@@ -80,6 +85,8 @@ def their_names(name: str, case: Case) -> dict[str, Tensor]:
         state["image_encoder.transformer.resblocks.0.attn.in_proj_weight"] = torch.randn(12, 4)
         state["text_encoder.positional_embedding"] = torch.randn(77, 4)
         state["logit_scale"] = torch.tensor(4.6)
+    if method == "kgcoop":
+        state["meta_net.linear1.weight"] = torch.randn(2, 8)
     if method == "promptsrc":
         state["prompt_learner.ZS_image_encoder.proj"] = torch.randn(4, 4)
     return state
@@ -296,11 +303,25 @@ def test_file_that_is_not_a_checkpoint_is_refused(
         ("names.yaml", "- red_apple\n- dog\n"),
         ("names.json", '{"n1": "red_apple", "n2": "dog"}'),
         ("names.csv", "n1,red_apple\nn2,dog\n"),
+        ("names.tsv", "n1\tred_apple\nn2\tdog\n"),
+        ("names.csv", "n1;red_apple\nn2;dog\n"),
+        ("classnames.txt", "n01440764 red_apple\nn01443537 dog\n"),
     ],
 )
 def test_class_names_file_formats(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     assert read_names(tmp_path / name) == ["red_apple", "dog"]
+
+
+def test_class_names_are_text_in_the_order_of_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("- no\n- 010\n- 12:30:45\n")
+    assert read_names(tmp_path / "a.yaml") == ["no", "010", "12:30:45"]
+    (tmp_path / "a.txt").write_bytes("no\nhöhle\n".encode("utf-16"))
+    assert read_names(tmp_path / "a.txt") == ["no", "höhle"]
+    (tmp_path / "a.json").write_text(json.dumps({str(label): f"c{label}" for label in range(12)}, sort_keys=True))
+    assert read_names(tmp_path / "a.json") == [f"c{label}" for label in range(12)]
+    (tmp_path / "a.txt").write_text("n01440764 tench\nnot a synset\n")
+    assert read_names(tmp_path / "a.txt") == ["n01440764 tench", "not a synset"]
 
 
 def test_invalid_class_names_files(tmp_path: Path) -> None:

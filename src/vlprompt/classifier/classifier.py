@@ -21,7 +21,7 @@ from vlprompt.config.schema import MethodConfig
 from vlprompt.data.class_names import as_words
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.images import ImageError
-from vlprompt.data.loading import load_dataset
+from vlprompt.data.loading import Rows, load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import all_for_testing, run_tests, summarize
 from vlprompt.methods.base import Method
@@ -119,8 +119,9 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         """Classify images.
 
         Args:
-            images: one image or several: file paths, PIL images, or arrays with shape (H, W), (H, W, 3) or (H, W, 4)
-                that hold uint8 values, or floats from 0 to 1. URLs are refused.
+            images: one image or several: file paths, open binary files (such as uploads), contents of files as bytes,
+                PIL images, or arrays with shape (H, W), (H, W, 3) or (H, W, 4) that hold uint8 values, or floats from 0
+                to 1; or a data frame with one column of these. URLs are refused.
             top: maximum number of classes in `Guess.top`.
             batch_size: images per forward pass of the image tower.
 
@@ -162,7 +163,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
     def evaluate(
         self,
-        data: str | Path | Dataset,
+        data: str | Path | Dataset | Rows,
         *,
         name_map: Mapping[str, str] | Path | None = None,
         root: str | Path | None = None,

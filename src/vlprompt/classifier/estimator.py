@@ -7,21 +7,22 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from vlprompt.backbones.backbone import Backbone
-from vlprompt.classifier.image_inputs import ImageLike, as_image
+from vlprompt.classifier.image_inputs import ImageLike, as_image, column_of, is_single
 from vlprompt.classifier.tune import tune
 from vlprompt.data.dataset import Dataset, Item
 from vlprompt.errors import VLPromptError
 
 
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Scikit-learn classifier for images: `X` is a sequence of paths, PIL images or arrays, `y` their labels.
+    """Scikit-learn classifier for images: `X` is a sequence of what `Classifier.predict` takes, `y` their labels.
+
+    Both may be columns of a data frame, and `X` a frame with one column.
 
     Args:
         method: name of the method, one of `list_methods()`.
@@ -74,7 +75,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             VLPromptError: an argument is wrong, or there are fewer than two classes.
             ImageError: an image cannot be read.
         """
-        _check_several(X)
+        X = _several(X)
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(X):
             raise VLPromptError(f"`y` must have shape ({len(X)},), one label per image of `X`, got {labels.shape}")
@@ -107,7 +108,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ImageError: an image cannot be read.
         """
         check_is_fitted(self)
-        _check_several(X)
+        X = _several(X)
         if self.classifier_.class_names != tuple(self.classifier_.record.class_names):
             raise VLPromptError(
                 "the classes of classifier_ were changed, but the estimator knows only those of `y`; call "
@@ -145,10 +146,12 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tuple(names[label] for label in self.classes_)
 
 
-def _check_several(X: Any) -> None:
+def _several(X: Any) -> Any:
+    """Return the images of `X`, which must not be a single one."""
     array = isinstance(X, np.ndarray) and X.dtype != object and X.ndim == 3 and X.shape[2] in (1, 3, 4)
-    if array or isinstance(X, str | bytes | Path | Image.Image):
+    if array or is_single(X):
         raise VLPromptError("`X` must be a sequence of images, got one image; pass [X]")
+    return column_of(X, "X")
 
 
 def _written(images: Sequence[ImageLike] | NDArray[Any], labels: NDArray[Any], folder: Path) -> list[Item]:

@@ -1,17 +1,18 @@
-"""Image inputs: files, folders, patterns, a list on stdin, PIL images and arrays."""
+"""Image inputs: files, folders, patterns, a list on stdin, open files, bytes, PIL images and arrays."""
 
 import glob
+import inspect
+import io
 import logging
 import os
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import BufferedIOBase
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,9 @@ from vlprompt.data.folders import describe, walk
 from vlprompt.data.images import ImageError, read_image, to_rgb
 from vlprompt.data.value_ranges import ValueRange
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.strings import listed, one_line
 
-ImageLike = str | Path | Image.Image | NDArray[Any]
+ImageLike = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any]
 
 logger = logging.getLogger("vlprompt")
 
@@ -31,7 +33,7 @@ STDIN = "-"
 THREADS = 4
 # Matches http://, s3:// and data:, but not C:\. A Path keeps only one of two slashes.
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)
-EXPECTED = "a path, a PIL image or an array with shape (H, W), (H, W, 3) or (H, W, 4)"
+EXPECTED = "a path, a PIL image or an array with shape (H, W), (H, W, 3) or (H, W, 4), an open file or bytes"
 
 
 def find_images(arguments: Sequence[str], exclude: Sequence[str] = ()) -> list[str]:
@@ -63,14 +65,12 @@ def find_images(arguments: Sequence[str], exclude: Sequence[str] = ()) -> list[s
     return paths
 
 
-def as_image(
-    image: ImageLike | BufferedIOBase, *, max_pixels: int | None = None, value_range: ValueRange | None = None
-) -> Image.Image:
+def as_image(image: ImageLike, *, max_pixels: int | None = None, value_range: ValueRange | None = None) -> Image.Image:
     """Convert an image to a PIL image in RGB.
 
     Args:
-        image: file path, PIL image, or array with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8
-            values, or of floats from 0 to 1; or a file opened in binary mode.
+        image: file path, open binary file (such as an upload), content of a file, PIL image, or array with shape
+            (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 values, or of floats from 0 to 1.
         max_pixels: limit for image files, see `read_image`.
         value_range: see `read_image`.
 
@@ -82,24 +82,46 @@ def as_image(
             if URL.match(str(image)):
                 raise ImageError("URLs are not fetched; download the file first", str(image))
             return read_image(image, max_pixels=max_pixels, value_range=value_range)
-        case BufferedIOBase():
-            file = cast("BinaryIO", image)
-            return read_image(file, max_pixels=max_pixels, value_range=value_range)
+        case bytes() | bytearray() | memoryview():
+            return read_image(io.BytesIO(image), max_pixels=max_pixels, value_range=value_range)
         case Image.Image():
             return to_rgb(image, value_range=value_range)
         case np.ndarray():
             return to_rgb(_from_array(image))
+    if hasattr(image, "read"):
+        return read_image(_opened(image), max_pixels=max_pixels, value_range=value_range)
     raise ImageError(f"must be {EXPECTED}, got {type(image).__name__}")
 
 
 def as_iterable(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
-    """Wrap a single image in a list; return several unchanged."""
+    """Wrap a single image in a list; return several unchanged, and those of a data frame's only column."""
     # Up to three dimensions are one image: an array with shape (3, H, W) is a mistake, not three gray images.
-    array = isinstance(images, np.ndarray) and images.dtype != object and images.ndim <= 3
-    single = array or isinstance(images, str | Path | Image.Image)
-    if isinstance(images, bytes) or (not single and not isinstance(images, Iterable)):
+    array = isinstance(images, np.ndarray) and images.dtype.kind not in "OUST" and images.ndim <= 3
+    if array or is_single(images):
+        return [images]  # type: ignore[list-item]
+    if not isinstance(images, Iterable) or isinstance(images, Mapping):
         raise VLPromptError(f"`images` must be {EXPECTED}, or an iterable of these, got {type(images).__name__}")
-    return [images] if single else images  # type: ignore[return-value,list-item]
+    column: Iterable[ImageLike] = column_of(images, "images")
+    return column
+
+
+def is_single(images: object) -> bool:
+    """Return whether an object that is no array is one image."""
+    return isinstance(images, str | Path | bytes | bytearray | memoryview | Image.Image) or hasattr(images, "read")
+
+
+def column_of(images: Any, parameter: str) -> Any:
+    """Return the values of a data frame or array with one column, and anything else unchanged.
+
+    Raises:
+        VLPromptError: there are several columns.
+    """
+    if isinstance(images, np.ndarray):
+        return images[:, 0] if images.dtype.kind in "OUST" and images.ndim == 2 and images.shape[1] == 1 else images
+    names: list[Any] = list(getattr(images, "column_names", getattr(images, "columns", ())))
+    if len(names) > 1:
+        raise VLPromptError(f"`{parameter}` must be one column of images, got {listed(names)}; pass one of these")
+    return list(images[names[0]]) if names else images
 
 
 def read_ahead(
@@ -138,6 +160,22 @@ def _not_empty(argument: str, paths: Iterable[str]) -> list[str]:
     if not found:
         raise VLPromptError(f"`images`: {argument} has no images; give files, folders, patterns, or - for stdin")
     return found
+
+
+def _opened(file: Any) -> BinaryIO:
+    """Return an open file at its beginning, or that of an upload that a web framework wraps."""
+    if inspect.iscoroutinefunction(file.read):  # FastAPI's UploadFile
+        file = getattr(file, "file", file)
+    if isinstance(file, io.TextIOBase) or inspect.iscoroutinefunction(file.read):
+        raise ImageError('a file must be open in binary mode, as open(path, "rb")')
+    try:
+        seekable = file.seekable()
+        if seekable:
+            file.seek(0)
+        opened: BinaryIO = file if seekable else io.BytesIO(file.read())
+    except (OSError, ValueError, AttributeError) as error:  # ValueError: it is closed
+        raise ImageError(f"the file cannot be read ({one_line(error)})") from error
+    return opened
 
 
 def _has_image_shape(array: NDArray[Any]) -> bool:

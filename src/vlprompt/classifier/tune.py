@@ -9,6 +9,7 @@ from vlprompt.backbones.backbone import Backbone
 from vlprompt.classifier.classifier import Classifier, load_classifier
 from vlprompt.config.resolve import resolve_config
 from vlprompt.data.dataset import Dataset
+from vlprompt.data.loading import Rows
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.run import run_experiment
 from vlprompt.experiments.task import load_configured, load_pool
@@ -16,7 +17,7 @@ from vlprompt.utils.progress import Reporter
 
 
 def tune(
-    data: str | Path | Dataset,
+    data: str | Path | Dataset | Rows,
     *,
     method: str | None = None,
     protocol: str | None = None,
@@ -42,7 +43,8 @@ def tune(
     Arguments that are None fall back to the recipe, and then to the default.
 
     Args:
-        data: folder with one subfolder of images per class, anything else that `load_dataset` takes, or a `Dataset`.
+        data: folder with one subfolder of images per class, anything else that `load_dataset` takes (such as a data
+            frame with the columns path and label), or a `Dataset`.
         method: name of the method, one of `list_methods()`; default: the recipe's, else "dapt".
         protocol: "few-shot", "base-to-new", "cross-dataset" or "domain-generalization"; default: the recipe's, else
             "few-shot".
@@ -52,7 +54,7 @@ def tune(
         recipe: settings to start from: the name of a recipe or of a set of them, such as "unified" or "dapt/published",
             or a .yaml file. Default: the method's own ("paper").
         targets: names or paths of other datasets to test on, for protocols that do.
-        name_map: .json, .yaml or .csv file that maps folder names to class names. For a mapping, pass
+        name_map: .json, .yaml, .csv or .tsv file that maps folder names to class names. For a mapping, pass
             `data=load_dataset(folder, name_map=mapping)`.
         root: folder of the named datasets, or of the images of a .jsonl file.
         exclude: shell patterns of files and folders to leave out of a folder, as in `load_dataset`.
@@ -89,7 +91,7 @@ def tune(
             "seed": seed,
             "backbone.source": loaded.source if loaded else _text(backbone),
             "backbone.precision": loaded.precision if loaded else None,
-            "data.source": data.source or data.name if isinstance(data, Dataset) else str(data),
+            "data.source": _source(data),
             "data.targets": None if targets is None else list(targets),
             "data.root": _text(root),
             "data.name_map": _text(name_map),
@@ -103,7 +105,7 @@ def tune(
         },
     )
     # Read the data before the weights, so that errors in it show up sooner.
-    pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data)}
+    pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data, data)}
     loaded = loaded or load_configured(config)
     with TemporaryDirectory(prefix="vlprompt-") as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
@@ -112,6 +114,13 @@ def tune(
     if out is None:
         classifier.folder = None
     return classifier
+
+
+def _source(data: str | Path | Dataset | Rows) -> str:
+    """Return what a record calls the data."""
+    if isinstance(data, Dataset):
+        return data.source or data.name
+    return str(data) if isinstance(data, str | Path) else "frame"
 
 
 def _text(value: object) -> str | None:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from vlprompt.cli.options import Device, Json, Quiet, chosen_format, loading, output_format
+from vlprompt.cli.options import Device, Json, Quiet, chosen_format, loading, output_format, set_up_logging
 from vlprompt.errors import VLPromptError
 
-METHODS = "coop, cocoop, maple, promptsrc, dapt or mudpt"
+METHODS = "coop, cocoop, kgcoop, prograd, maple, promptsrc, dapt or mudpt"
 
 
 def import_(
@@ -47,6 +47,7 @@ def import_(
         vlprompt import maple model.pth.tar-5 --backbone ViT-B-16.pt \\
             --class-names classes.json --out runs/maple
     """
+    set_up_logging(quiet)
     form = chosen_format(form, as_json)
     with loading("loading PyTorch", quiet):
         from vlprompt.config.resolve import parse_settings

@@ -71,20 +71,20 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         autocompletion=complete.datasets,
-        help="Dataset name, folder, .csv, .parquet or .jsonl file, or hf:NAME.",
+        help="Dataset name, folder, .csv, .tsv, .parquet, .jsonl or .json file, or hf:NAME.",
     ),
 ]
 Root = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="Folder of the named datasets, or of a .jsonl file's images.  [default: $VLPROMPT_DATA, or data]",
+        help="Folder of the named datasets, or of a split file's images.  [default: $VLPROMPT_DATA, or data]",
     ),
 ]
 NameMap = Annotated[
     Path | None,
     typer.Option(
-        "--name-map", metavar="FILE", help="File (.json, .yaml or .csv) that maps folder names to class names."
+        "--name-map", metavar="FILE", help="File (.json, .yaml, .csv or .tsv) that maps folder names to class names."
     ),
 ]
 Exclude = Annotated[

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import did_you_mean
+from vlprompt.utils.strings import did_you_mean, one_line
+from vlprompt.utils.text_files import parse_yaml_settings, read_text
 
 FOLDER = Path(str(files("vlprompt.config"))) / "recipes"
 UNIFIED, PAPER = "unified", "paper"
@@ -70,9 +71,9 @@ def read_recipe(name: str) -> dict[str, Any]:
             )
         path = FOLDER / f"{name}.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml_settings(read_text(path))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise VLPromptError(f"`recipe` {name} is not valid YAML: {str(error).splitlines()[0]}") from error
+        raise VLPromptError(f"`recipe` {name} is not valid YAML: {one_line(error)}") from error
     except OSError as error:
         raise VLPromptError(f"`recipe` {name} cannot be read: {error.strerror}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):

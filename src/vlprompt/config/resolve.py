@@ -16,6 +16,7 @@ from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.recipes import PAPER, UNIFIED, list_recipes, read_recipe, recipe_for, recipe_sets
 from vlprompt.config.schema import AUGMENTATION, MethodConfig, RunConfig, check_storable, parse_config
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.text_files import NULLS, parse_yaml_settings
 
 DEFAULT_METHOD, DEFAULT_PROTOCOL = "dapt", "few-shot"
 
@@ -84,16 +85,14 @@ def with_method_defaults(config: RunConfig) -> RunConfig:
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Read settings written as KEY=VALUE, with values in YAML.
-
-    A value that is not valid YAML is kept as text, such as "{} texture." for a template.
+    """Read settings written as KEY=VALUE, with values as `read_value` reads them.
 
     Raises:
         VLPromptError: a text is not KEY=VALUE, or its value is empty.
 
     Examples:
         >>> parse_settings(["optim.epochs=20", "method.ctx_init=null"])
-        {'optim.epochs': 20, 'method.ctx_init': None}
+        {'optim.epochs': '20', 'method.ctx_init': None}
     """
     settings = {}
     for text in texts:
@@ -116,7 +115,7 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]]:
 
     Examples:
         >>> parse_method("dapt[beta_text=0,n_text=8]")
-        ('dapt', {'method.beta_text': 0, 'method.n_text': 8})
+        ('dapt', {'method.beta_text': '0', 'method.n_text': '8'})
     """
     found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text, re.DOTALL)
     if found is None:
@@ -180,11 +179,26 @@ def parse_numbers(parameter: str, text: str) -> list[int]:
 
 
 def read_value(text: str) -> Any:
-    """Parse a value as YAML; return the text unchanged if it is not valid YAML."""
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2024-13-01
+    """Read a value from the command line: text, None for `null`, or a list or mapping in YAML.
+
+    Text is not interpreted; the setting's field decides whether it is a number, a boolean or text. In quotes it may be
+    anything. A list may hold templates without quotes, which YAML does not allow.
+
+    Examples:
+        >>> [read_value(text) for text in ("1e-3", "no", "a photo: {} #1", "null", '"null"')]
+        ['1e-3', 'no', 'a photo: {} #1', None, 'null']
+        >>> read_value("[a photo of a {}., a sketch of a {}]"), read_value("{1: 50, 8: 200}")
+        (['a photo of a {}.', 'a sketch of a {}'], {'1': '50', '8': '200'})
+    """
+    text = text.strip()
+    if text in NULLS:
+        return None
+    if text[0] + text[-1] not in ("[]", "{}", '""', "''"):
         return text
+    try:
+        return parse_yaml_settings(text) or {"{": text, "[": []}.get(text[0], "")  # `{}` is a template
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return [read_value(part) for part in split_list(text[1:-1])] if text[0] == "[" else text
 
 
 def _recipe_values(method: str | None, protocol: str | None, recipe: str) -> dict[str, Any]:

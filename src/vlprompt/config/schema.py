@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from vlprompt.backbones.preprocessing import Preprocessing, as_preprocessing
 from vlprompt.errors import VLPromptError
@@ -21,6 +30,9 @@ from vlprompt.utils.strings import did_you_mean, error_location, error_reason
 RECORDED = ("recipe", "overrides")
 # Keys of `config.protocols.PROTOCOLS`, repeated here so that a wrong one gets pydantic's list of choices.
 ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-generalization"]
+
+# Types of the numbers of shots, and of the epochs by them, in a recipe.
+_COUNTS, _EPOCHS = TypeAdapter(list[int]), TypeAdapter(dict[int, int])
 
 
 # Options of `load_backbone` that a run records only where they are given, or not those of the source itself.
@@ -85,17 +97,17 @@ class MethodConfig(BaseModel):
 class DataConfig(Section):
     """Dataset, split and augmentation."""
 
-    source: str = Field(description="Name of a dataset, folder, or .csv, .parquet or .jsonl file.")
+    source: str = Field(description="Name of a dataset, folder, or .csv, .tsv, .parquet, .jsonl or .json file.")
     targets: tuple[str, ...] = Field(
         (), description="Other datasets to test on, if the protocol has any; each as in `source`."
     )
-    root: str | None = Field(None, description="Folder that holds the named datasets, or the images of a .jsonl file.")
+    root: str | None = Field(None, description="Folder that holds the named datasets, or a split file's images.")
     shots: int = Field(16, ge=1, description="Training images per class.")
     split_seed: int = Field(1, description="Seed of the train/val/test split, if the source comes without one.")
     name_map: str | None = Field(
         None,
         validation_alias=AliasChoices("name_map", "class_names"),  # its name in old records
-        description="File (.json, .yaml, .csv) that maps folder names to class names.",
+        description="File (.json, .yaml, .csv or .tsv) that maps folder names to class names.",
     )
     exclude: tuple[str, ...] = Field(
         (), description="Shell patterns of files and folders that are left out, if the source is a folder."
@@ -233,9 +245,12 @@ class RunConfig(Section):
         match values:
             case {"optim": {"epochs": dict(by_shots)} as optim, "data": dict(data)} if by_shots:
                 shots = data.get("shots", DataConfig.model_fields["shots"].default)
-                if all(isinstance(count, int) for count in (shots, *by_shots, *by_shots.values())):
-                    reached = [count for count in by_shots if count <= shots] or [min(by_shots)]
-                    return {**values, "optim": {**optim, "epochs": by_shots[max(reached)]}}
+                try:
+                    (shots,), epochs = _COUNTS.validate_python([shots]), _EPOCHS.validate_python(by_shots)
+                except ValidationError:  # reported as an error of the field
+                    return values
+                reached = [count for count in epochs if count <= shots] or [min(epochs)]
+                return {**values, "optim": {**optim, "epochs": epochs[max(reached)]}}
         return values
 
     def with_backbone_options(self, options: Mapping[str, Any]) -> "RunConfig":

@@ -9,11 +9,12 @@ from typing import Any
 from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.datasets.known import Size
 from vlprompt.data.datasets.on_disk import Layout, OnDisk, data_root
-from vlprompt.data.file_facts import content_hashes, find_unreadable
+from vlprompt.data.file_facts import find_unreadable, first_copies
 from vlprompt.data.folders import LeftOut, describe
 from vlprompt.data.loading import DATASETS, load_dataset
+from vlprompt.data.readers.assemble import several_classes
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import listed
+from vlprompt.utils.strings import counted, listed
 
 
 @dataclass
@@ -103,7 +104,7 @@ def _inspect_known(known: OnDisk, root: Path | None) -> Report:
     lost = set(listing.missing())
     if lost:
         report.problems.append(
-            f"{_images(len(lost))} missing from {found.layout.title}: {listed(sorted(lost), quote=False)}"
+            f"{counted(len(lost), 'image')} missing from {found.layout.title}: {listed(sorted(lost), quote=False)}"
         )
         for items in listing.splits().values():
             items[:] = [item for item in items if item.path not in lost]
@@ -155,7 +156,9 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
         report.published[split] = size.images
         if len(items) != size.images:
             where = "the dataset" if split == "all" else split
-            report.problems.append(f"{where} must have {_images(size.images)} as published, got {len(items):,}")
+            report.problems.append(
+                f"{where} must have {counted(size.images, 'image')} as published, got {len(items):,}"
+            )
         if size.each is not None and items:
             least, most = size.each
             counts = Counter(item.label for item in items)
@@ -171,48 +174,41 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
 
 def _check_images(report: Report, dataset: Dataset, *, own: bool) -> None:
     """Report images that are unreadable, repeated, or in several classes or splits."""
+    report.problems += dataset.mended
     parts = _splits(dataset)
     rows = Counter((item.path, split, item.label) for split, items in parts.items() for item in items)
-    classes = Counter(path for path, _ in {(path, label) for path, _, label in rows})
-    conflicting = sorted(path for path, count in classes.items() if count > 1)
-    if conflicting:
-        report.problems.append(
-            f"{_images(len(conflicting))} in more than one class: {listed(conflicting, quote=False)}"
-        )
-    repeated = sorted({path for (path, _, _), count in rows.items() if count > 1})
-    if repeated:
-        report.notes.append(f"{_images(len(repeated))} more than once in a split: {listed(repeated, quote=False)}")
     by_path: dict[str, set[str]] = {}
-    for split, items in parts.items():
-        for item in items:
-            by_path.setdefault(item.path, set()).add(split)
+    for path, split, _ in rows:
+        by_path.setdefault(path, set()).add(split)
     paths = sorted(by_path)
     report.unreadable |= find_unreadable(dataset.root, paths)
+    copies = first_copies(dataset.root, [path for path in paths if path not in report.unreadable])
+    report.problems += several_classes((path, path, label) for path, _, label in rows)
+    repeated = sorted({path for (path, _, _), count in rows.items() if count > 1})
+    if repeated:
+        report.notes.append(f"{counted(len(repeated), 'image')} more than once in a split: {_few(repeated)}")
     if report.unreadable:
         reasons = [f"{path} ({reason})" for path, reason in report.unreadable.items()]
-        report.problems.append(f"{_images(len(reasons))} cannot be read: {listed(reasons, quote=False)}")
+        report.problems.append(f"{counted(len(reasons), 'image')} cannot be read: {_few(reasons)}")
     twice = [path for path in paths if len(by_path[path]) > 1]
     if twice:
-        report.problems.append(f"{_images(len(twice))} in more than one split: {listed(twice, quote=False)}")
-    copies = _copies(dataset.root, {path: by_path[path] for path in paths if path not in report.unreadable})
-    if copies:
-        # Published datasets may contain copies, and all papers report numbers that include them.
-        (report.problems if own else report.notes).append(
-            f"{_images(len(copies))} duplicated across splits under different names: {listed(copies, quote=False)}"
+        report.problems.append(f"{counted(len(twice), 'image')} in more than one split: {_few(twice)}")
+    pairs = {path: f"{first} = {path}" for path, first in copies.items() if first != path}
+    across = [pair for path, pair in pairs.items() if by_path[path] != by_path[copies[path]]]
+    # Published datasets may contain copies, and all papers report numbers that include them.
+    findings = report.problems if own else report.notes
+    if across:
+        findings.append(
+            f"{counted(len(across), 'image')} duplicated across splits under different names: {_few(across)}"
+        )
+    named = ((copies[path], path, label) for path, _, label in rows if path in copies)
+    findings += [line for line in several_classes(named) if " = " in line]
+    within = [pair for path, pair in pairs.items() if by_path[path] == by_path[copies[path]]]
+    if within and own:
+        findings.append(
+            f"{counted(len(within), 'image')} duplicated within a split under different names: {_few(within)}"
         )
 
 
-def _copies(root: Path, by_path: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return pairs of byte-identical files in different splits."""
-    paths = list(by_path)
-    first: dict[str, str] = {}
-    pairs = []
-    for path, digest in zip(paths, content_hashes(root, paths), strict=True):
-        other = first.setdefault(digest, path)
-        if set(by_path[other]) != set(by_path[path]):
-            pairs.append(f"{other} = {path}")
-    return pairs
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image" + ("s" if count != 1 else "")
+def _few(names: Iterable[str]) -> str:
+    return listed(names, quote=False)

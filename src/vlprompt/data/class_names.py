@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
+from vlprompt.utils.text_files import parse_yaml_names, read_rows, read_text
 
 # Zero width non-joiner and joiner: invisible, but part of words in some scripts, and of emoji.
 JOINERS = "\u200c\u200d"
@@ -20,6 +21,8 @@ BLANKS = "\u115f\u1160\u3164\uffa0\u2800"
 
 # Mapping from class folders (or labels) to words, or the path of its file.
 NameMap = Mapping[str, str] | str | Path
+# Suffixes of such files.
+SUFFIXES = (".json", ".yaml", ".yml", ".csv", ".tsv")
 
 
 def as_words(names: Iterable[str]) -> tuple[str, ...]:
@@ -103,55 +106,71 @@ def in_order(names: Iterable[str]) -> list[str]:
         ['1', '9', '10']
     """
     found = sorted(names)
-    numbers = all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", name, re.ASCII) for name in found)
-    return sorted(found, key=float) if numbers else found
+    return sorted(found, key=float) if are_numbers(found) else found
 
 
-def read_name_map(path: str | Path, *, parameter: str = "name_map") -> dict[str, str]:
+def are_numbers(names: Iterable[str]) -> bool:
+    """Return whether all names are numbers without leading zeros, such as `9`, `-1` or `0.5`."""
+    return all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", name, re.ASCII) for name in names)
+
+
+def read_name_map(path: str | Path) -> dict[str, str]:
     """Read a file that maps class folders to words.
 
-    A `.json` or `.yaml` file holds a mapping; a `.csv` file two columns, folder and words, with or without a header.
-
-    Args:
-        path: the file.
-        parameter: name of the parameter in error messages.
+    A `.json` or `.yaml` file holds a mapping; a `.csv` or `.tsv` file two columns, folder and words, with or without a
+    header, separated by commas, semicolons or tabs. All names are text: `no` and `010` stay as they are.
 
     Raises:
         VLPromptError: the file cannot be read, or does not hold such a mapping.
     """
-    path = Path(path)
+    content = read_names_file(Path(path), "name_map", SUFFIXES)
+    if not isinstance(content, dict) or not all(map(is_word, (*content, *content.values()))):
+        raise VLPromptError(
+            f"`name_map` {path} must map each class folder to its words, as in 'n02099601: golden retriever'"
+        )
+    return content
+
+
+def read_names_file(path: Path, parameter: str, suffixes: Sequence[str]) -> Any:
+    """Return the content of a file with class names: a mapping of a table, the lines of a .txt file, or what a .json or
+    .yaml file holds, with every number as text.
+
+    Args:
+        path: the file.
+        parameter: name of the parameter in error messages.
+        suffixes: allowed ends of the file's name.
+
+    Raises:
+        VLPromptError: the file cannot be read, or is not of its format.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in suffixes:
+        allowed = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+        raise VLPromptError(f"`{parameter}` must be a {allowed} file, got {suffix or path.name!r}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise VLPromptError(f"`{parameter}` {path} cannot be read: {read_problem(error)}") from error
-    match path.suffix.lower():
-        case ".json":
-            content = _parsed(path, parameter, text, json.loads)
-        case ".yaml" | ".yml":
-            content = _parsed(path, parameter, text, yaml.safe_load)
-        case ".csv":
-            parsed = _parsed(path, parameter, text, lambda text: list(csv.reader(text.splitlines())))
-            rows = [row for row in parsed if any(cell.strip() for cell in row)]
-            wrong = next((row for row in rows if len(row) != 2), None)
-            if wrong is not None:
-                raise VLPromptError(
-                    f"`{parameter}` {path} must have two columns, folder and words; got {','.join(wrong)!r}"
-                )
-            content = {folder.strip(): words for folder, words in rows}
-        case suffix:
-            raise VLPromptError(f"`{parameter}` must be a .json, .yaml or .csv file, got {suffix or path.name!r}")
-    if not isinstance(content, dict) or not all(map(is_word, content.values())):
-        raise VLPromptError(
-            f"`{parameter}` {path} must map each class folder to its words, as in 'n02099601: golden retriever'"
-        )
-    return {str(folder): str(words) for folder, words in content.items()}
+    try:
+        match suffix:
+            case ".json":
+                return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+            case ".yaml" | ".yml":
+                return parse_yaml_names(text)
+            case ".txt":
+                return text.splitlines()
+        rows = read_rows(text, 2)
+    except (ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
+        raise VLPromptError(f"`{parameter}` {path} cannot be parsed: {one_line(error)}") from error
+    wrong = next((row for row in rows if len(row) != 2), None)
+    if wrong is not None:
+        raise VLPromptError(f"`{parameter}` {path} must have two columns, folder and words; got {','.join(wrong)!r}")
+    return {folder.strip(): words for folder, words in rows}
 
 
 def is_word(value: object) -> bool:
-    """Return whether a value from a JSON or YAML file can be a class name: a scalar, and valid Unicode if text."""
-    if isinstance(value, str):
-        return value.encode(errors="replace").decode() == value
-    return not isinstance(value, list | dict | set | tuple | bytes | None)
+    """Return whether a value from a file can be a class name: text in valid Unicode."""
+    return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
 def _words(name: str) -> str:
@@ -163,10 +182,3 @@ def _words(name: str) -> str:
 
 def _is_shown(letter: str) -> bool:
     return letter.isspace() or letter in JOINERS or unicodedata.category(letter) not in ("Cc", "Cf")
-
-
-def _parsed(path: Path, parameter: str, text: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(text)
-    except (ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
-        raise VLPromptError(f"`{parameter}` {path} cannot be parsed: {one_line(error)}") from error

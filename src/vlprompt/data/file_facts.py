@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,10 +59,25 @@ def content_hashes(root: Path, paths: Sequence[str]) -> list[str]:
         ImageError: a file cannot be read.
     """
     with _Facts.of(HASHED, root) as hashed:
-        fresh = hashed.unknown(paths)
-        for path, digest in zip(fresh, file_hashes(root, fresh), strict=True):
-            hashed.keep(path, digest)
-        return [hashed.fact(path) for path in paths]
+        return hashed.hashes(paths)
+
+
+def first_copies(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Return the first of `paths` with the same content for each path, itself if no earlier one has.
+
+    Only files that share their size with another one are hashed.
+
+    Raises:
+        ImageError: a file cannot be read.
+    """
+    distinct = list(dict.fromkeys(paths))
+    with _Facts.of(HASHED, root) as hashed:
+        sizes = Counter(hashed.stamp(path)[0] for path in distinct)
+        alike = [path for path in distinct if sizes[hashed.stamp(path)[0]] > 1]
+        digests = hashed.hashes(alike)
+    first: dict[str, str] = {}
+    copies = {path: first.setdefault(digest, path) for path, digest in zip(alike, digests, strict=True)}
+    return {path: copies.get(path, path) for path in distinct}
 
 
 def file_hashes(root: Path, paths: Sequence[str]) -> Iterator[str]:
@@ -102,6 +118,13 @@ class _Facts:
         """Store a fact about a file with this stamp, by default the file's first one."""
         self._known[path] = (*(stamp or self.stamp(path)), fact)
         self._changed = True
+
+    def hashes(self, paths: Sequence[str]) -> list[str]:
+        """Return the SHA-256 (hex) of each file, computing and keeping the unknown ones; for facts of kind `HASHED`."""
+        fresh = self.unknown(paths)
+        for path, digest in zip(fresh, file_hashes(self._root, fresh), strict=True):
+            self.keep(path, digest)
+        return [self.fact(path) for path in paths]
 
     def fact(self, path: str) -> str:
         """Return the stored fact about a file."""

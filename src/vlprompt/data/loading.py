@@ -1,8 +1,9 @@
-"""`load_dataset` for names, folders, tables and split files, and the registry of named datasets."""
+"""`load_dataset` for names, folders, tables, split files and data frames, and the registry of named datasets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from vlprompt.data.class_names import NameMap, words_for
 from vlprompt.data.dataset import Dataset
@@ -23,8 +24,9 @@ from vlprompt.data.datasets.sun397 import SUN397
 from vlprompt.data.datasets.ucf101 import UCF101
 from vlprompt.data.readers import hub
 from vlprompt.data.readers import split_file as splits
+from vlprompt.data.readers.coop_split import SUFFIX, read_coop_split
 from vlprompt.data.readers.folder import read_folder
-from vlprompt.data.readers.table import SUFFIXES, read_table
+from vlprompt.data.readers.table import SUFFIXES, read_frame, read_table
 from vlprompt.errors import VLPromptError
 from vlprompt.registry import Registry
 from vlprompt.utils.strings import did_you_mean
@@ -57,6 +59,14 @@ for known in (*DRAWN, *ON_DISK):
     DATASETS.register(known.name)(known)
 
 
+class Rows(Protocol):
+    """Data frame of pandas or polars, or `datasets.Dataset` or `datasets.DatasetDict`."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Return the values of a column."""
+        ...
+
+
 def list_datasets() -> list[str]:
     """Return the sorted names of all registered datasets, including those of plug-ins.
 
@@ -68,23 +78,25 @@ def list_datasets() -> list[str]:
 
 
 def load_dataset(
-    source: str | Path,
+    source: str | Path | Rows,
     *,
     split_seed: int = 1,
     name_map: NameMap | None = None,
     root: str | Path | None = None,
     exclude: Sequence[str] = (),
 ) -> Dataset:
-    """Load a named dataset, or one from a folder, a .csv or .parquet table, or a .jsonl split file.
+    """Load a named dataset, or one from a folder, a table, a split file, a data frame, or a `datasets.Dataset`.
 
     A name takes precedence over a folder of that name; write `./name` for the folder. `hf:NAME`, `hf:NAME:CONFIG` and
     `hf:./FOLDER` are Hugging Face datasets. Images of named datasets are not opened; those of other sources are decoded
-    once, and unreadable files are listed in `Dataset.skipped`.
+    once, and unreadable files are listed in `Dataset.skipped`. Outside of named datasets, one image is in one split: a
+    copy of a test image, whatever its file is called, is not a training image.
 
     Args:
-        source: name or path.
+        source: name; path of a folder, of a .csv, .tsv or .parquet table, of a .jsonl split file, or of a .json split
+            file in CoOp's format; or a frame with the columns of a table, or a loaded Hugging Face dataset.
         split_seed: seed of the train, val and test split, for sources without one; named datasets have their own split.
-        name_map: mapping from folder names (or labels) to class names, or the path of a .json, .yaml or .csv file.
+        name_map: mapping from folder names (or labels) to class names, or the path of its file (see `read_name_map`).
         root: folder of named datasets (default: `VLPROMPT_DATA`, else `data`), or the folder that paths in a split
             file are relative to (default: the file's folder).
         exclude: shell patterns of files and folders to leave out of a folder: `"*_mask.png"` and `"thumbs"` by their
@@ -102,6 +114,10 @@ def load_dataset(
         >>> load_dataset("photos", name_map={"n02099601": "golden retriever", "n02123045": "tabby"})  # doctest: +SKIP
     """
     root = None if root is None else Path(root).expanduser()
+    if not isinstance(source, str | Path):
+        if exclude:
+            raise VLPromptError(f"`exclude` is for folders, got {type(source).__name__}; leave it out")
+        return _load_rows(source, split_seed, name_map)
     path = Path(source).expanduser()
     if exclude and (str(source) in DATASETS or not path.is_dir()):
         raise VLPromptError(f"`exclude` is for folders, and `data` {source} is none; leave it out")
@@ -114,9 +130,24 @@ def load_dataset(
         return read_table(path, split_seed=split_seed, name_map=name_map)
     if path.suffix.lower() == splits.SUFFIX and not path.is_dir():
         return splits.read_split(path, root, split_seed=split_seed, name_map=name_map)
+    if path.suffix.lower() == SUFFIX and path.is_file():
+        return read_coop_split(path, root, name_map=name_map)
     if path.is_dir():
         return read_folder(path, split_seed=split_seed, name_map=name_map, exclude=exclude)
     if path.exists():
-        raise VLPromptError(f"`data` must be a folder, or a .csv, .parquet or .jsonl file, got {source}")
+        raise VLPromptError(f"`data` must be a folder, or a .csv, .tsv, .parquet, .jsonl or .json file, got {source}")
     hint = did_you_mean(str(source), list_datasets()) or f"datasets: {', '.join(list_datasets())}"
     raise VLPromptError(f"`data` {source!s} is neither an existing folder or file nor a named dataset; {hint}")
+
+
+def _load_rows(source: Any, split_seed: int, name_map: NameMap | None) -> Dataset:
+    """Load a dataset from an object of another library, which need not be installed."""
+    library = type(source).__module__.partition(".")[0]
+    if library == "datasets":
+        return hub.read_loaded(source, split_seed=split_seed, name_map=name_map)
+    if library in ("pandas", "polars") and hasattr(source, "columns"):
+        return read_frame(source, split_seed=split_seed, name_map=name_map)
+    raise VLPromptError(
+        "`data` must be a name, a path, a `Dataset`, a data frame with the columns path and label, or a Hugging Face "
+        f"dataset, got {type(source).__name__}"
+    )

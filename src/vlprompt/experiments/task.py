@@ -11,7 +11,7 @@ from vlprompt.backbones.backbone import Backbone, load_backbone, resolve_device
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.schema import AUGMENTATION, DataConfig, RunConfig
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.loading import load_dataset
+from vlprompt.data.loading import Rows, load_dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import describe_tests, new_names
 from vlprompt.methods.base import Method
@@ -154,15 +154,16 @@ def _complete(config: RunConfig, pool: Dataset, shots: Dataset) -> RunConfig:
     return config.with_template(pool.template).with_min_steps(len(shots.train))
 
 
-def load_pool(data: DataConfig, source: str | None = None) -> Dataset:
+def load_pool(data: DataConfig, source: str | Path | Rows | None = None) -> Dataset:
     """Load the configured dataset, or another source with the same settings, without drawing shots."""
-    source = source or data.source
+    source = data.source if source is None else source
+    folder = isinstance(source, str | Path) and (str(source) == data.source or Path(source).expanduser().is_dir())
     return load_dataset(
         source,
         split_seed=data.split_seed,
         name_map=None if data.name_map is None else Path(data.name_map),
         root=data.root,
-        exclude=data.exclude if source == data.source or Path(source).expanduser().is_dir() else (),
+        exclude=data.exclude if folder else (),
     )
 
 

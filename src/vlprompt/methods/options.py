@@ -30,6 +30,14 @@ class Options(BaseModel):
         description="Hand-crafted prompt with {} for the class name, for methods that use one; a list is an ensemble.",
     )
 
+    @field_validator("template", "templates", mode="before", check_fields=False)
+    @classmethod
+    def _braces_are_text(cls, value: object) -> object:
+        """Read an empty mapping as "{}", which it is in YAML without quotes."""
+        if isinstance(value, list):
+            return ["{}" if entry == {} else entry for entry in value]
+        return "{}" if value == {} else value
+
     @field_validator("template", "templates", check_fields=False)
     @classmethod
     def _check_templates(cls, value: str | list[str], field: ValidationInfo) -> str | list[str]:

@@ -5,31 +5,34 @@ states of optimizer and schedule, either for the prompts alone or for the whole 
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.backbones.sources.checkpoints import is_plain
 from vlprompt.config.resolve import with_method_defaults
 from vlprompt.config.schema import RunConfig, parse_config
-from vlprompt.data.class_names import as_words, is_word, read_name_map
+from vlprompt.data.class_names import SUFFIXES, as_words, in_order, is_word, read_names_file
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.methods.create import create_method
 from vlprompt.runs.record import RunRecord, SplitRecord, now
 from vlprompt.runs.state import backbone_record, save_prompts
 from vlprompt.utils.files import is_free
-from vlprompt.utils.strings import one_line
+
+logger = logging.getLogger("vlprompt")
 
 # The authors' names (patterns) and ours. `name[\1]` is one layer of a tensor that we store stacked.
 RENAMED: dict[str, dict[str, str]] = {
     "coop": {r"ctx": "text_context"},
+    "kgcoop": {r"ctx": "text_context"},
+    "prograd": {r"ctx": "text_context"},
     "cocoop": {r"ctx": "text_context", r"(meta_net\..+)": r"\1"},
     "maple": {
         r"ctx": "text_context",
@@ -66,6 +69,10 @@ LEARNER = re.compile(r"(?:uu|u)?(?:mudpt_)?prompt_learner\.")
 FROZEN = re.compile(
     r"token_(prefix|suffix)|ZS_image_encoder\..+|logit_scale|(image|text)_encoder\.(?!.*(VPT|visual_ctx)).+"
 )
+# What stands before a class's name in the field's `classnames.txt`: "n01440764 tench".
+SYNSET = re.compile(r"n\d{8}\s+(?=\S)")
+# Methods whose code was made from CoCoOp's, some of it with an unused `meta_net` that is saved with the prompts.
+WITH_META_NET = ("coop", "kgcoop", "prograd")
 # Methods whose context may be shorter than its initial words; the remaining words then follow it, frozen.
 WITH_FROZEN_WORDS = ("maple", "promptsrc")
 # Classes inside a checkpoint that are replaced by empty stand-ins: Dassl's saved schedule contains the optimizer.
@@ -205,12 +212,14 @@ def renamed(method: str, state: Mapping[str, Tensor], file: Path) -> dict[str, T
     """Return the learned tensors under our names, with layers stacked and frozen tensors left out."""
     learned: dict[str, Tensor] = {}
     layers: dict[str, dict[int, Tensor]] = {}
-    unknown = []
+    unknown, left_out = [], False
     for full, value in state.items():
         name = LEARNER.sub("", full, count=1)
         ours = _ours(RENAMED[method], name)
         if ours is None:
-            unknown += [] if FROZEN.fullmatch(name) else [full]
+            unused = method in WITH_META_NET and name.startswith("meta_net.")
+            left_out |= unused
+            unknown += [] if unused or FROZEN.fullmatch(name) else [full]
         elif ours.endswith("]"):
             key, _, layer = ours[:-1].partition("[")
             layers.setdefault(key, {})[int(layer)] = value
@@ -218,6 +227,10 @@ def renamed(method: str, state: Mapping[str, Tensor], file: Path) -> dict[str, T
             learned[ours] = value
     if unknown:
         raise VLPromptError(f"{file} is not a checkpoint of {method!r}: unknown {', '.join(sorted(unknown))}")
+    if left_out:
+        logger.warning(
+            "%s has a meta_net, which %s does not use; import a checkpoint of CoCoOp as cocoop", file, method
+        )
     for key, parts in layers.items():
         first = min(parts)
         if sorted(parts) != list(range(first, first + len(parts))) or len({part.shape for part in parts.values()}) > 1:
@@ -255,7 +268,9 @@ def read_options(method: str, learned: Mapping[str, Tensor], file: Path) -> dict
         return 1 + (shapes[deep][0] if deep in shapes else 0)
 
     match method:
-        case "coop":
+        case "kgcoop":
+            return {"n_ctx": length("text_context")}
+        case "coop" | "prograd":
             return {"n_ctx": length("text_context"), "class_specific": len(shapes.get("text_context", ())) == 3}
         case "cocoop":
             return {"n_ctx": length("text_context"), "ctx_init": None}
@@ -322,26 +337,21 @@ def name_follows(theirs: Mapping[str, Tensor], name: str, backbone: Backbone) ->
 
 
 def read_names(file: Path) -> list[str]:
-    """Read class names in label order: lines of a .txt, a list in a .json or .yaml, or a name map."""
-    suffix = file.suffix.lower()
-    try:
-        if suffix in (".txt", ".json", ".yaml", ".yml"):
-            text = file.read_text(encoding="utf-8-sig")
-            content = text.splitlines() if suffix == ".txt" else yaml.safe_load(text)  # JSON is YAML
-        elif suffix == ".csv":
-            content = read_name_map(file, parameter="class_names")
-        else:
-            raise VLPromptError(f"`class_names` must be a .txt, .json, .yaml or .csv file, got {file}")
-    except OSError as error:
-        raise VLPromptError(f"`class_names` {file} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise VLPromptError(f"`class_names` {file} cannot be parsed: {one_line(error)}") from error
+    """Read class names in label order: lines of a .txt, a list in a .json or .yaml, or a name map.
+
+    The names of a map are in its order, or in that of its keys if these are numbers. A .txt may be the field's
+    `classnames.txt`, with a synset before each name.
+    """
+    content = read_names_file(file, "class_names", (".txt", *SUFFIXES))
     if isinstance(content, dict):
-        content = list(content.values())
+        numbered = all(str(key).isdecimal() for key in content)
+        content = [content[key] for key in (in_order(content) if numbered else content)]
     content = content if isinstance(content, list) and all(map(is_word, content)) else []
-    names = [str(name).strip() for name in content]
-    if suffix == ".txt":
+    names = [name.strip() for name in content]
+    if file.suffix.lower() == ".txt":
         names = [name for name in names if name]
+        if all(map(SYNSET.match, names)):
+            names = [SYNSET.sub("", name) for name in names]
     if not names:
         raise VLPromptError(f"`class_names` {file} must contain a list of names, one per class, in label order")
     if "" in names:

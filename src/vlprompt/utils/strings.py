@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vlprompt.utils.field_names import field_name
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -80,6 +82,16 @@ def markdown_code(text: str) -> str:
     return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number and a noun, in the plural if it must be.
+
+    Examples:
+        >>> counted(1, "image"), counted(1200, "image")
+        ('1 image', '1,200 images')
+    """
+    return f"{count:,} {thing}" + ("s" if count != 1 else "")
+
+
 def markdown_row(cells: Iterable[str]) -> str:
     """Return a row of a Markdown table, of cells that are Markdown.
 
@@ -102,12 +114,17 @@ def csv_cell(value: object) -> object:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a hint at the most similar name, ignoring case; "" if none is similar.
+    """Return a hint at the name that is meant: one that the field spells so, or the most similar one; "" if none is.
 
     Examples:
         >>> did_you_mean("CoOb", ["coop", "maple"])
         "did you mean 'coop'?"
+        >>> did_you_mean("oxford_flowers", ["food101", "flowers102"])
+        "did you mean 'flowers102'?"
     """
+    names = list(names)
+    if meant := field_name(name, names):
+        return f"did you mean {meant!r}?"
     by_lower = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return f"did you mean {by_lower[close[0]]!r}?" if close else ""

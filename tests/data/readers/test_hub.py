@@ -90,14 +90,30 @@ def test_saved_dataset_without_test_labels(tmp_path: Path, caplog: pytest.LogCap
 
 def test_changed_content_is_written_again(tmp_path: Path) -> None:
     source = f"hf:{tmp_path / 'saved'}"
-    hf.DatasetDict({"train": table([0, 1]), "test": table([1, 0])}).save_to_disk(tmp_path / "saved")
+    hf.DatasetDict({"train": table([0, 1]), "test": table([1, 0], shift=9)}).save_to_disk(tmp_path / "saved")
     first = load_dataset(source)
-    hf.DatasetDict({"train": table([0, 1], shift=50), "test": table([1, 0])}).save_to_disk(tmp_path / "other")
+    hf.DatasetDict({"train": table([0, 1], shift=50), "test": table([1, 0], shift=9)}).save_to_disk(tmp_path / "other")
     (tmp_path / "saved").rename(tmp_path / "old")
     (tmp_path / "other").rename(tmp_path / "saved")
     second = load_dataset(source)
     assert (second.root / second.train[0].path).read_bytes() == png(50)
     assert (first.root / first.train[0].path).read_bytes() == png(0)
+
+
+def test_numbers_as_class_names_are_in_their_order(tmp_path: Path) -> None:
+    names = sorted(map(str, range(1, 12)))
+    table([*range(11)] * 4, names=names).save_to_disk(tmp_path / "saved")
+    assert load_dataset(f"hf:{tmp_path / 'saved'}").class_names == tuple(map(str, range(1, 12)))
+
+
+def test_loaded_datasets(tmp_path: Path) -> None:
+    parts = {"train": table([0, 1, 2]), "test": table([1, 0, 2], shift=20)}
+    for loaded, sizes in ((hf.DatasetDict(parts), [3, 0, 3]), (table([0, 1, 2] * 5), [6, 3, 6])):
+        dataset = load_dataset(loaded)
+        assert (dataset.name, dataset.source, dataset.class_names) == ("dataset", "", ("forest", "sea lake", "river"))
+        assert [len(items) for items in dataset.splits().values()] == sizes
+    with pytest.raises(VLPromptError, match="`data` must not be a streamed dataset; load it without `streaming=True`"):
+        load_dataset(parts["train"].to_iterable_dataset())
 
 
 def test_unnamed_labels_and_several_label_columns(tmp_path: Path) -> None:

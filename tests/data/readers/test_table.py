@@ -4,6 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from vlprompt.data.loading import load_dataset
 from vlprompt.data.readers.table import read_table
 from vlprompt.errors import VLPromptError
 
@@ -92,6 +93,57 @@ def test_table_variants(tree: Path) -> None:
     (tree / "ant\\0.png").write_bytes((tree / "ant/0.png").read_bytes())
     (tree / "a.csv").write_text(text.replace("/", "\\"))
     assert read_table(tree / "a.csv").train[0].path == "ant\\0.png", "a file may be called so"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_of_spreadsheets(encoding: str, separator: str, tree: Path) -> None:
+    write(tree / "a.csv", ROWS)
+    expected = read_table(tree / "a.csv").split_hash()
+    text = (tree / "a.csv").read_text().replace(",", separator).replace("\n", "\r\n")
+    for name, content in {"b.csv": text, "c.tsv": text, "d.csv": f"sep={separator}\r\n{text}"}.items():
+        (tree / name).write_bytes(content.encode(encoding))
+        assert load_dataset(tree / name).split_hash() == expected
+
+
+def test_other_encodings_are_refused_with_a_reason(tree: Path) -> None:
+    (tree / "a.csv").write_bytes("path,label\nant/0.png,höhle\n".encode("latin-1"))
+    assert "cannot be read: it is not UTF-8 text" in message(tree / "a.csv")
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_data_frames(library: str, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = pytest.importorskip(library)
+    expected = read_table(write(tree / "a.csv", ROWS))
+    monkeypatch.chdir(tree)
+    for rows in (ROWS, {**ROWS, "path": [str(tree / path) for path in ROWS["path"]]}):
+        dataset = load_dataset(frames.DataFrame({"more": [1, 2, 3, 4, 5], **rows}))
+        assert (dataset.name, dataset.source, dataset.class_names) == ("frame", "", expected.class_names)
+        assert [item.label for item in dataset.train] == [item.label for item in expected.train]
+        assert [(dataset.root / item.path).read_bytes() for item in dataset.test] == [
+            (tree / item.path).read_bytes() for item in expected.test
+        ]
+    numbers = frames.DataFrame({"path": [f"ant/{n}.png" for n in range(4)], "label": [10, 9, 10, 9]})
+    assert load_dataset(numbers, name_map={"9": "nine", "10": "ten"}).class_names == ("nine", "ten")
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_data_frames_that_lack_something(library: str, tree: Path) -> None:
+    frames = pytest.importorskip(library)
+    for rows, reason in (
+        ({"file": ["a"], "label": ["b"]}, "the data frame must have a column 'path', got file, label"),
+        ({"path": ["a", "b"], "label": ["x", None]}, "row 2 of the data frame has no label; fill in the cell"),
+        ({"path": ["a", "b"], "label": [1.0, float("nan")]}, "row 2 of the data frame has no label"),
+    ):
+        with pytest.raises(VLPromptError, match=reason):
+            load_dataset(frames.DataFrame(rows))
+
+
+@pytest.mark.parametrize("source", [[("a.png", "cat")], {"a.png": "cat"}, b"a.csv", 3, None])
+def test_other_objects_are_refused_in_one_short_line(source: object) -> None:
+    with pytest.raises(VLPromptError, match=r"`data` must be a name, a path, .*, got") as caught:
+        load_dataset(source)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 200
 
 
 def test_missing_and_unreadable_files_are_skipped(tree: Path) -> None:

@@ -21,6 +21,7 @@ from vlprompt.backbones.sources.checkpoints import check_naming, is_torchscript,
 from vlprompt.backbones.sources.openai import MAX_LAYERS, LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.field_names import field_name
 from vlprompt.utils.strings import describe_validation_error, did_you_mean, first_line
 
 logger = logging.getLogger("vlprompt")
@@ -183,7 +184,7 @@ def split_source(source: str) -> tuple[str, str]:
     """
     known = _known_name(source)
     if known is None:
-        hint = did_you_mean(source, list_pretrained()) if "/" in source else ""
+        hint = _meant(source) or (did_you_mean(source, list_pretrained()) if "/" in source else "")
         hint = hint or did_you_mean(source.partition("/")[0], ["embedded", *open_clip.list_models()])
         raise VLPromptError(
             f"`backbone` {source!r} is neither a file nor an open_clip name; {hint or 'see vlprompt.list_backbones()'}"
@@ -193,9 +194,21 @@ def split_source(source: str) -> tuple[str, str]:
         return name, tag
     tags = [*open_clip.list_pretrained_tags_by_model(name), "random"]
     problem = f"has no pretrained tag or file {tag!r}" if tag else "needs weights, as NAME/TAG"
-    raise VLPromptError(
-        f"`backbone` {name!r} {problem}; {did_you_mean(tag, tags) or 'its tags are ' + ', '.join(tags)}"
-    )
+    hint = did_you_mean(tag, tags) or ("" if source == name else _meant(source))
+    raise VLPromptError(f"`backbone` {name!r} {problem}; {hint or 'its tags are ' + ', '.join(tags)}")
+
+
+def _meant(source: str) -> str:
+    """Return a hint at NAME/TAG for a repository on the hub, or for the field's name of a model; "" if unknown."""
+    names = list_pretrained()
+    repositories = {_repository(name): name for name in reversed(names)}
+    meant = repositories.get(source.lower()) or field_name(source, names)
+    return f"did you mean {meant!r}?" if meant else ""
+
+
+def _repository(pretrained: str) -> str:
+    found = open_clip.get_pretrained_cfg(*pretrained.split("/")).get("hf_hub", "")
+    return "/".join(found.split("/")[:2]).lower()
 
 
 def _has_weights(name: str, tag: str) -> bool:

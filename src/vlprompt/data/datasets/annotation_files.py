@@ -15,6 +15,7 @@ from vlprompt.data.folders import is_passed_over
 from vlprompt.data.images import SUFFIXES
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
+from vlprompt.utils.text_files import read_text
 
 
 def read_lines(path: Path) -> list[str]:
@@ -123,6 +124,6 @@ def _image_names(folder: Path) -> Iterator[str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise broken(path, read_problem(error)) from error

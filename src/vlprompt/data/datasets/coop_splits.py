@@ -13,6 +13,7 @@ from vlprompt.data.datasets.annotation_files import broken, class_folders, read_
 from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing
 from vlprompt.data.sampling import group_by_label, split_order
+from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed
 
 # Seed of splits that are made without CoOp's file.
@@ -59,7 +60,7 @@ def read_split_json(root: Path, images: str, file: Path, classes: ClassList) -> 
                     pass
                 case _:
                     wanted = f"[path, label of 0 to {len(classes.words) - 1}, class name]"
-                    raise broken(file, f"{row!r} in {split!r} is not {wanted}")
+                    raise _not_ours(file, f"{row!r} in {split!r} is not {wanted}")
             if names.setdefault(label, name) != name:
                 raise broken(file, f"class {label} is called {names[label]!r} and {name!r}")
             folder = _class_part(path)
@@ -67,14 +68,20 @@ def read_split_json(root: Path, images: str, file: Path, classes: ClassList) -> 
             if _plain(name) != word and _plain(name) in others:
                 swapped[folder] = name
             items.append(Item(with_slashes(root, f"{images}/{path}" if images else path), label))
-    unseen = [classes.words[label] for label in range(len(classes.words)) if label not in names]
-    if unseen:
-        listing.problems.append(f"{file.name} has no images of {listed(unseen, quote=False)}")
+    if len(names) < len(classes.words):
+        raise _not_ours(file, f"its {len(names)} classes are not the {len(classes.words)} of the dataset")
     if swapped:
         wrong = [f"{folder} is called {name!r}" for folder, name in swapped.items()]
         listing.problems.append(f"{file.name} labels images with the wrong class: {listed(wrong, quote=False)}")
     _use_words(listing, names, classes, file)
     return listing
+
+
+def _not_ours(file: Path, reason: str) -> VLPromptError:
+    """Return the error for a file that is not the dataset's: people give the file of their own data its name."""
+    return VLPromptError(
+        f"{file} cannot be used: {reason}; download it again, or pass the file itself as `data` if it is your own"
+    )
 
 
 def _class_part(path: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from vlprompt.data.datasets.annotation_files import broken, class_folders, read_lines, strange_folders
 from vlprompt.data.datasets.known import ClassList, Size
 from vlprompt.data.datasets.on_disk import Layout, Listing, OnDisk
-from vlprompt.utils.strings import listed
+from vlprompt.utils.strings import counted, listed
 
 Read = Callable[[Path, ClassList], Listing]
 
@@ -47,6 +47,12 @@ def read_words(listing: Listing, classes: ClassList) -> None:
     if absent:
         raise broken(path, f"it has no words for {absent[0]}")
     listing.use_words({label: lines[key] for label, key in enumerate(classes.keys)}, classes)
+    if listing.words:
+        named = [
+            f"{classes.keys[label]} is {word!r} instead of {classes.words[label]!r}"
+            for label, word in listing.words.items()
+        ]
+        listing.notes.append(f"{path} replaces {counted(len(named), 'class name')}: {listed(named, 3, quote=False)}")
     owners = dict(zip(classes.words, classes.keys, strict=True))
     wrong = [
         f"{classes.keys[label]} is {word!r}, which is {owners[word]}"

@@ -26,6 +26,7 @@ class Listing:
         test: test items.
         words: class names from the files that differ from the built-in ones, by label.
         problems: one line per mismatch with the dataset's classes.
+        notes: one line per thing to know about the files, which is not a mismatch.
         listed: whether an annotation file lists the images, so that some may be missing.
     """
 
@@ -35,6 +36,7 @@ class Listing:
     test: list[Item] = field(default_factory=list)
     words: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     listed: bool = True
 
     def splits(self) -> dict[str, list[Item]]:
@@ -209,6 +211,8 @@ class OnDisk(Known):
             raise VLPromptError(
                 f"{self.name} has no test images; vlprompt data check {self.name} shows where they belong"
             )
+        for note in listing.notes:
+            logger.warning(note)
         if found.layout.standard:
             logger.info("%s: %s, in %s", self.name, found.layout.title, found.folder)
         else:

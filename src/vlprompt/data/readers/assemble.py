@@ -2,18 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlprompt.data.class_names import NameMap, words_for
 from vlprompt.data.dataset import Dataset, Item, with_slashes
-from vlprompt.data.file_facts import unreadable
+from vlprompt.data.file_facts import first_copies, unreadable
 from vlprompt.data.folders import LeftOut
 from vlprompt.data.sampling import split_order, split_sizes
 from vlprompt.data.splits import SPLITS
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import printable
+from vlprompt.utils.strings import counted, listed, printable
 
 logger = logging.getLogger("vlprompt")
 
@@ -40,7 +40,8 @@ def assemble(
     """Build a dataset from the readable files, split by seed if the source has no splits.
 
     Without test images, those for validation are for testing: a run always tests on something if it can, and must not
-    select anything on what it tests on.
+    select anything on what it tests on. No image is in two splits, whatever its files are called: see `_without_leaks`
+    and `_split`. What is mended is logged, and listed in `Dataset.mended`.
 
     Args:
         source: folder or file given by the user, for messages and the dataset's name.
@@ -64,11 +65,24 @@ def assemble(
         logger.warning("%s has no labeled test images; testing on its validation images", source)
         entries = [replace(entry, split="test") if entry.split == "val" else entry for entry in entries]
     bad = unreadable(root, [entry.path for entry in entries])
-    kept = [entry for entry in entries if entry.path not in bad]
     lost = {entry.label: f"{entry.path}: {bad[entry.path]}" for entry in reversed(entries) if entry.path in bad}
+    readable = [entry for entry in entries if entry.path not in bad]
+    kept = list(dict.fromkeys(readable))
+    mended = [_repeated(readable)] if len(kept) < len(readable) else []
+    copies = first_copies(root, sorted(entry.path for entry in kept))
+    trainable = {entry.label for entry in kept if entry.split in (None, "train")}
     if None in given:
-        kept = _split(kept, split_seed)
-    _check(source, classes, kept, bad, lost)
+        kept = _split(kept, copies, split_seed)
+    else:
+        apart = _without_leaks(kept, copies)
+        if len(apart) < len(kept):
+            mended.append(_left_out(kept, apart, copies))
+        kept = apart
+    leaked = trainable - {entry.label for entry in kept if entry.split == "train"}
+    _check(source, classes, kept, bad, lost, leaked)
+    conflicts = several_classes((copies[entry.path], entry.path, entry.label) for entry in kept)
+    for line in (*mended, *conflicts):
+        logger.warning("%s: %s", source, line)
     labels = {name: label for label, name in enumerate(classes)}
     items = {
         split: tuple(Item(entry.path, labels[entry.label]) for entry in kept if entry.split == split)
@@ -86,41 +100,108 @@ def assemble(
         left_out=tuple(left_out),
         split_seed=split_seed if None in given else None,
         tested_on=tested_on,
+        mended=tuple(mended),
     )
 
 
-def _split(entries: Iterable[Entry], seed: int) -> list[Entry]:
+def several_classes(images: Iterable[tuple[str, str, Hashable]]) -> list[str]:
+    """Return a line that names the images in more than one class, or an empty list.
+
+    Args:
+        images: (first path with this content, path, class) of each file.
+    """
+    classes: dict[str, set[Hashable]] = {}
+    paths: dict[str, dict[str, None]] = {}
+    for first, path, label in images:
+        classes.setdefault(first, set()).add(label)
+        paths.setdefault(first, {})[path] = None
+    names = sorted(" = ".join(sorted(paths[first])) for first, found in classes.items() if len(found) > 1)
+    return [f"{counted(len(names), 'image')} in more than one class: {listed(names, quote=False)}"] if names else []
+
+
+def _repeated(entries: Iterable[Entry]) -> str:
+    paths = sorted({entry.path for entry, count in Counter(entries).items() if count > 1})
+    return f"{counted(len(paths), 'image')} listed more than once, and used once: {listed(paths, quote=False)}"
+
+
+def _left_out(entries: Iterable[Entry], kept: Iterable[Entry], copies: Mapping[str, str]) -> str:
+    """Name the entries that are not kept, each with the file whose copy it is."""
+    there = {copies[entry.path]: entry for entry in kept}
+    names = [
+        f"{entry.path} ({entry.split}) = {there[copies[entry.path]].path} ({there[copies[entry.path]].split})"
+        for entry in sorted(set(entries).difference(kept), key=lambda entry: entry.path)
+    ]
+    return f"{counted(len(names), 'image')} in a later split as well, and left out of the first: " + listed(
+        names, quote=False
+    )
+
+
+def _without_leaks(entries: Sequence[Entry], copies: Mapping[str, str]) -> list[Entry]:
+    """Return the entries whose image is in no later split: what is tested is neither learned nor selected on.
+
+    The test split stays whole, so that numbers on it stay comparable.
+    """
+    last: dict[str, int] = {}
+    for entry in entries:
+        image, place = copies[entry.path], SPLITS.index(entry.split or "")
+        last[image] = max(place, last.get(image, place))
+    return [entry for entry in entries if SPLITS[last[copies[entry.path]]] == entry.split]
+
+
+def _split(entries: Iterable[Entry], copies: Mapping[str, str], seed: int) -> list[Entry]:
+    """Split the images of each class by seed; all copies of an image are in one split.
+
+    The smallest class decides about an image that is in several, so that it is not left without training images.
+    """
     by_class: dict[str, list[str]] = {}
     for entry in entries:
         by_class.setdefault(entry.label, []).append(entry.path)
-    result = []
-    for label, paths in by_class.items():
-        train, val, _ = split_sizes(len(paths))
-        order = split_order(paths, seed)
+    places: dict[str, str] = {}
+    for paths in sorted(by_class.values(), key=len):
+        images = list({copies[path]: None for path in paths if copies[path] not in places})
+        train, val, _ = split_sizes(len(images))
+        order = split_order(images, seed)
         for split, part in zip(SPLITS, (order[:train], order[train : train + val], order[train + val :]), strict=True):
-            result += [Entry(path, label, split) for path in sorted(part)]
-    return result
+            places |= dict.fromkeys(part, split)
+    return [
+        Entry(path, label, split)
+        for label, paths in by_class.items()
+        for split in SPLITS
+        for path in sorted(paths)
+        if places[copies[path]] == split
+    ]
 
 
 def _check(
-    source: Path, classes: Sequence[str], entries: Sequence[Entry], bad: Mapping[str, str], lost: Mapping[str, str]
+    source: Path,
+    classes: Sequence[str],
+    entries: Sequence[Entry],
+    bad: Mapping[str, str],
+    lost: Mapping[str, str],
+    leaked: Collection[str],
 ) -> None:
     """Raise if a class has no training image, or no image at all in a source that is only for testing.
 
     Args:
         source: as in `assemble`.
         classes: as in `assemble`.
-        entries: readable files.
+        entries: files that are kept.
         bad: reason of each unreadable file.
         lost: the first unreadable file of each class that has one, with the reason.
+        leaked: classes whose training images are all copies of images in other splits or classes.
     """
     if not entries:
         path, reason = next(iter(bad.items()))
         raise VLPromptError(f"none of the {len(bad)} images of {source} can be read; the first is {path}: {reason}")
-    splits = {entry.split for entry in entries}
+    splits = {entry.split for entry in entries} | ({"train"} if leaked else set())
     trained = Counter(entry.label for entry in entries if entry.split == "train")
     present = trained if "train" in splits else Counter(entry.label for entry in entries)
     for name in classes:
+        if not present[name] and name in leaked:
+            raise VLPromptError(
+                f"class {name!r} of {source} has no training image of its own, only copies of images in other splits "
+                "or classes; add some or remove the class"
+            )
         if not present[name]:
             what = "training image" if "train" in splits else "image"
             but = f" ({lost[name]})" if name in lost else ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlprompt.data.class_names import NameMap, in_order
+from vlprompt.data.class_names import NameMap, are_numbers, in_order
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.materialize import write_once
 from vlprompt.data.readers.assemble import Entry, assemble
@@ -57,14 +57,28 @@ def read_hub(source: str, *, split_seed: int = 1, name_map: NameMap | None = Non
         VLPromptError: the extra `datasets` is not installed; the dataset is not found, or has no unique column of
             images or labels; see also `assemble`.
     """
-    tables = _load(source)
+    name, _, config = source.removeprefix(PREFIX).partition(":")
+    called = Path(name).resolve().name if Path(name).exists() else f"{name}-{config}"
+    return _read(source, called, _load(source), split_seed, name_map)
+
+
+def read_loaded(loaded: Any, *, split_seed: int = 1, name_map: NameMap | None = None) -> Dataset:
+    """Read a `datasets.Dataset` or `datasets.DatasetDict`, like the same data from the hub; see `read_hub`."""
+    if any(type(table).__name__.startswith("Iterable") for table in (loaded, *_tables(loaded).values())):
+        raise VLPromptError("`data` must not be a streamed dataset; load it without `streaming=True`")
+    return replace(_read("the dataset", "dataset", _tables(loaded), split_seed, name_map), source="")
+
+
+def _read(source: str, called: str, tables: Mapping[str, Any], split_seed: int, name_map: NameMap | None) -> Dataset:
     features = next(iter(tables.values())).features
     image, label = _image_column(source, features), _label_column(source, features)
     names = getattr(features[label], "names", None)
     labeled = {split: _rows(split, table[label][:], names) for split, table in tables.items()}
     rows = _splits(source, {split: found for split, found in labeled.items() if found})
     present = {row.label for found in rows.values() for row in found}
-    classes = [name for name in names if name in present] if names else in_order(present)
+    # Folders called 1 to 10 have labels in alphabetical order.
+    ordered = [] if names is None or are_numbers(names) else [name for name in names if name in present]
+    classes = ordered or in_order(present)
 
     def files() -> Iterator[tuple[str, bytes]]:
         from datasets import Image
@@ -74,8 +88,6 @@ def read_hub(source: str, *, split_seed: int = 1, name_map: NameMap | None = Non
             for row in found:
                 yield row.path, _content(source, stored[row.table][row.index][image])
 
-    name, _, config = source.removeprefix(PREFIX).partition(":")
-    called = Path(name).resolve().name if Path(name).exists() else f"{name}-{config}"
     plain = "".join(letter if letter.isalnum() else "-" for letter in called).strip("-")
     content = "\n".join([source, *(table._fingerprint for table in tables.values())])
     key = f"hf-{plain[-60:]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
@@ -102,6 +114,10 @@ def _load(source: str) -> dict[str, Any]:
         found = datasets.load_from_disk(folder) if saved else datasets.load_dataset(name, config or None)
     except Exception as error:  # missing datasets, networks and files raise many types
         raise VLPromptError(f"{source} cannot be loaded: {one_line(error)}") from error
+    return _tables(found)
+
+
+def _tables(found: Any) -> dict[str, Any]:
     return dict(found) if isinstance(found, dict) else {"train": found}
 
 

@@ -25,6 +25,7 @@ from vlprompt.data.splits import SPLITS, split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
 from vlprompt.utils.strings import describe_validation_error, error_reason, read_problem
+from vlprompt.utils.text_files import read_text
 
 SUFFIX = ".jsonl"
 # Keys of a line in a user-written file.
@@ -167,7 +168,7 @@ def _content(class_names: Iterable[str], rows: Iterable[SplitLine]) -> str:
 def _read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Return the JSON objects of a file with their line numbers."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise VLPromptError(f"split file {path} cannot be read: {read_problem(error)}") from error
     lines = []
