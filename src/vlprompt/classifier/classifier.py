@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Self
 
@@ -208,7 +207,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         (metrics,) = summarize(config.protocol, predictions, self.record.calibration).values()
         return dict(metrics)
 
-    def pixels(self, image: ImageLike | BufferedIOBase, *, max_pixels: int | None = None) -> Tensor:
+    def pixels(self, image: ImageLike, *, max_pixels: int | None = None) -> Tensor:
         """Preprocess one image for the image tower; return a tensor with shape (3, S, S). Thread-safe.
 
         Args:
