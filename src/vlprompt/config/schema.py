@@ -146,7 +146,7 @@ class DataConfig(Section):
     @classmethod
     def _bounds(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not 0 < value[0] <= value[1] <= 1:
-            raise ValueError("must be two fractions with 0 < minimum <= maximum <= 1")
+            raise ValueError(f"must be two fractions with 0 < minimum <= maximum <= 1, got {list(value)}")
         return value
 
 

@@ -81,7 +81,7 @@ def assemble(
     leaked = trainable - {entry.label for entry in kept if entry.split == "train"}
     _check(source, classes, kept, bad, lost, leaked)
     conflicts = several_classes((copies[entry.path], entry.path, entry.label) for entry in kept)
-    for line in (*mended, *conflicts):
+    for line in (*mended, *_doubles(kept, copies), *conflicts):
         logger.warning("%s: %s", source, line)
     labels = {name: label for label, name in enumerate(classes)}
     items = {
@@ -117,6 +117,12 @@ def several_classes(images: Iterable[tuple[str, str, Hashable]]) -> list[str]:
         paths.setdefault(first, {})[path] = None
     names = sorted(" = ".join(sorted(paths[first])) for first, found in classes.items() if len(found) > 1)
     return [f"{counted(len(names), 'image')} in more than one class: {listed(names, quote=False)}"] if names else []
+
+
+def _doubles(entries: Iterable[Entry], copies: Mapping[str, str]) -> list[str]:
+    pairs = sorted({f"{copies[entry.path]} = {entry.path}" for entry in entries if copies[entry.path] != entry.path})
+    number = counted(len(pairs), "image")
+    return [f"{number} duplicated within a split under different names: {listed(pairs, quote=False)}"] if pairs else []
 
 
 def _repeated(entries: Iterable[Entry]) -> str:
