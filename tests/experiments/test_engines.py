@@ -192,7 +192,7 @@ def test_cell_locked_by_another_process_is_waited_for(make: Any, parallel: int) 
 
 
 def test_two_grids_on_one_folder_share_the_work(pictures: Path, weights: Path, tmp_path: Path) -> None:
-    words = ["run", "few-shot", "--methods", "zero-shot,coop", "--datasets", pictures, "--shots", "1", "--seeds", "1,2"]
+    words = ["run", "few-shot", "--methods", "zero-shot,coop", "--datasets", pictures, "--shots", "1", "--seeds", "1"]
     words += ["--backbone", weights, "--epochs", "1", "--set", "data.views=1", "--out", tmp_path / "grid", "--json"]
     command = [sys.executable, "-m", "vlprompt.cli", *map(str, words)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -201,7 +201,7 @@ def test_two_grids_on_one_folder_share_the_work(pictures: Path, weights: Path, t
     tables = [json.loads(out) for out, _, _ in ended]
     assert tables[0] == tables[1]
     statuses = [read_record(path.parent).status for path in (tmp_path / "grid").rglob("run.json")]
-    assert statuses == ["finished"] * 4
+    assert statuses == ["finished"] * 2
 
 
 def test_unexpected_error_fails_only_its_cell(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
