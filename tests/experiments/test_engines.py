@@ -1,7 +1,9 @@
 """Grids in several processes: results, kills, interrupts and concurrent grids."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -172,18 +174,34 @@ def test_processes_share_threads_and_devices(monkeypatch: pytest.MonkeyPatch) ->
         assert "CUDA_VISIBLE_DEVICES" not in Processes(3, runtime).environment(1)
 
 
-def test_cell_locked_by_another_process_is_skipped(make: Any) -> None:
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_cell_locked_by_another_process_is_waited_for(make: Any, parallel: int) -> None:
     grid = make(["zero-shot", "coop"], [1], "grid", epochs=1)
-    held = grid.cells[0].folder
-    reporter = Watching()
+    held, reporter, failed = grid.cells[0].folder, Watching(), list[dict[Path, str]]()
+    engine = None if parallel == 1 else Processes(parallel, grid.cells[0].config.runtime)
     with lock(held.parent / ".seed-1.lock"):
-        failed = grid.run(reporter)
-    assert list(failed) == [held]
-    assert failed[held].startswith("is being run by process ")
-    assert grid.finished == grid.cells[1:]
-    assert reporter.notes[-1] == ""
-    assert grid.run(Watching()) == {}
-    assert len(grid.finished) == 2
+        thread = threading.Thread(target=lambda: failed.append(grid.run(reporter, engine)))
+        thread.start()
+        while not any(line.startswith("waiting for process ") for line in reporter.lines):
+            assert thread.is_alive()
+            time.sleep(0.05)
+        assert grid.finished == grid.cells[1:]
+    thread.join()
+    assert failed == [{}]
+    assert grid.finished == grid.cells
+
+
+def test_two_grids_on_one_folder_share_the_work(pictures: Path, weights: Path, tmp_path: Path) -> None:
+    words = ["run", "few-shot", "--methods", "zero-shot,coop", "--datasets", pictures, "--shots", "1", "--seeds", "1"]
+    words += ["--backbone", weights, "--epochs", "1", "--set", "data.views=1", "--out", tmp_path / "grid", "--json"]
+    command = [sys.executable, "-m", "vlprompt.cli", *map(str, words)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [(*process.communicate(), process.returncode) for process in both]
+    assert [code for _, _, code in ended] == [0, 0], ended
+    tables = [json.loads(out) for out, _, _ in ended]
+    assert tables[0] == tables[1]
+    statuses = [read_record(path.parent).status for path in (tmp_path / "grid").rglob("run.json")]
+    assert statuses == ["finished"] * 2
 
 
 def test_unexpected_error_fails_only_its_cell(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,3 +350,10 @@ def test_record_with_invalid_values_is_reported(tmp_path: Path) -> None:
     assert [run.folder.name for run in found] == ["a"]
     assert [line.split(" cannot be ")[0] for line in left_out] == [str(tmp_path / name / "run.json") for name in "bc"]
     assert "metrics.test must be a mapping, got 50.0" in left_out[1]
+
+
+def test_backbones_loaded_in_different_ways_share_no_cell(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", test=10)
+    write_run(tmp_path / "b", seed=2, settings=["backbone.quick_gelu=false"], test=10)
+    tables = make_tables(find_runs([tmp_path])[0])
+    assert [table.conditions.backbone for table in tables] == ["pictoclip", "pictoclip[quick_gelu=false]"]

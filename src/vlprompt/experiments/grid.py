@@ -1,5 +1,6 @@
 """Grid of runs, each in its own folder: run the unfinished ones, and estimate the time they take."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -17,8 +18,11 @@ from vlprompt.experiments.engines.worker import Worker
 from vlprompt.experiments.rehearsal import Features, Pace, encoding_pace, mean_pace, rehearse
 from vlprompt.experiments.task import open_tasks
 from vlprompt.runs.record import RunRecord, read_record
-from vlprompt.utils.locks import Lock, holder, try_lock
+from vlprompt.utils.locks import Lock, holder, is_locked, try_lock
 from vlprompt.utils.progress import Reporter
+from vlprompt.utils.strings import listed
+
+POLL = 0.5  # seconds between looks at cells that another process is running
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Grid:
         return self.records[cell.folder].status if cell.folder in self.records else "to run"
 
     def run(self, reporter: Reporter, engine: Engine | None = None) -> dict[Path, str]:
-        """Run the unfinished cells, except those that another process is running, which count as failures.
+        """Run the unfinished cells. Those that another process is running are waited for, after all others.
 
         Ctrl-C raises KeyboardInterrupt; planning and running the same grid again continues it.
 
@@ -113,38 +117,42 @@ class Grid:
             note = f"{len(labels)} running" if len(labels) > 1 else "".join(labels)
             bar(len(self.cells) - len(left), len(self.cells), note)
 
-        def jobs() -> Iterator[Job]:
-            waiting = list(left)
-            for _ in range(2):  # cells that another process is running are tried again after all others
-                held = []
-                for cell in waiting:
-                    lock = try_lock(lock_file(cell))
-                    if lock is None:
-                        held.append(cell)
-                        continue
-                    running[str(cell.folder)] = cell, lock
+        def jobs(cells: list[Cell], held: list[Cell]) -> Iterator[Job]:
+            for cell in cells:
+                lock = try_lock(lock_file(cell))
+                if lock is None:
+                    held.append(cell)
+                    continue
+                running[str(cell.folder)] = cell, lock
+                show()
+                yield _job(cell)
+
+        def run(cells: list[Cell]) -> list[Cell]:
+            """Run cells, and return those that another process is running."""
+            held: list[Cell] = []
+            with closing(engine.run(jobs(cells, held), reporter)) as ended:
+                for job, error in ended:
+                    cell, lock = running.pop(job["folder"])
+                    lock.release()
+                    left.remove(cell)
                     show()
-                    yield _job(cell)
-                waiting = held
-            for cell in waiting:
-                fail(cell, f"is being run by {holder(lock_file(cell))}")
+                    if error is not None:
+                        fail(cell, error)
+                        continue
+                    record = self.records[cell.folder] = read_record(cell.folder)
+                    seconds = self.seconds_left(left)
+                    rest = duration(seconds and seconds / engine.parallel)
+                    done = f"{len(self.cells) - len(left)}/{len(self.cells)}"
+                    reporter.say(escape(f"{done}  {_result(cell, record)}; {rest} left"))
+            return held
 
         with reporter.bar("cells", clock=False) as bar:
             try:
-                with closing(engine.run(jobs(), reporter)) as ended:
-                    for job, error in ended:
-                        cell, lock = running.pop(job["folder"])
-                        lock.release()
-                        left.remove(cell)
-                        show()
-                        if error is not None:
-                            fail(cell, error)
-                            continue
-                        record = self.records[cell.folder] = read_record(cell.folder)
-                        seconds = self.seconds_left(left)
-                        rest = duration(seconds and seconds / engine.parallel)
-                        done = f"{len(self.cells) - len(left)}/{len(self.cells)}"
-                        reporter.say(escape(f"{done}  {_result(cell, record)}; {rest} left"))
+                waiting = run(list(left))
+                while waiting:
+                    # Nothing is running and no lock is held now, so that two grids never wait for each other.
+                    _wait_for_one(waiting, reporter)
+                    waiting = run(waiting)
             finally:
                 for _, lock in running.values():
                     lock.release()
@@ -242,6 +250,14 @@ class Grid:
 
     def _is_finished(self, cell: Cell) -> bool:
         return self.state(cell) == "finished"
+
+
+def _wait_for_one(cells: list[Cell], reporter: Reporter) -> None:
+    """Wait until another process ends one of the cells that it is running."""
+    others = listed(dict.fromkeys(holder(lock_file(cell)) for cell in cells), quote=False)
+    reporter.say(escape(f"waiting for {others}: {listed((cell.label for cell in cells), 3, quote=False)}"))
+    while all(is_locked(lock_file(cell)) for cell in cells):
+        time.sleep(POLL)
 
 
 def duration(seconds: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.errors import VLPromptError
 from vlprompt.runs.archive import RunFolder, find_records
-from vlprompt.runs.labels import method_label, recipe_label
+from vlprompt.runs.labels import method_label, recipe_label, shown
 from vlprompt.runs.record import RunRecord
 
 
@@ -135,7 +135,7 @@ def _labeled(found: list[tuple[RunFolder, RunRecord]]) -> list[Run]:
         config, backbone, name = record.config, record.backbone, _dataset(record)
         conditions = Conditions(
             protocol=config.protocol,
-            backbone=backbone.name,
+            backbone=_backbone(record),
             weights=backbone.weight_hash,
             precision=config.backbone.precision,
             recipe=recipe_label(config),
@@ -179,6 +179,13 @@ def _images(record: RunRecord) -> str:
 
 def _targets(record: RunRecord) -> tuple[str, ...]:
     return tuple(test for test in tests_of(record) if test not in PROTOCOLS[record.config.protocol].tests)
+
+
+def _backbone(record: RunRecord) -> str:
+    """Return the backbone's name, with the options that it was loaded with."""
+    options = record.config.backbone.model_dump(mode="json", include=set(record.config.backbone.options))
+    listed = ",".join(f"{key}={shown(value)}" for key, value in options.items())
+    return record.backbone.name + (f"[{listed}]" if listed else "")
 
 
 def _dataset(record: RunRecord) -> str:

@@ -40,7 +40,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
 
 
-class Metrics(BaseModel):
+class MeasuredTest(BaseModel):
     """Metrics of one test; further ones are numbers, too."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -251,7 +251,7 @@ class RunRecord(BaseModel):
             # Of a summary, the rest is made up.
             found = values if isinstance(values, dict) else {"accuracy": values, "images": 0}
             try:
-                Metrics.model_validate(found)
+                MeasuredTest.model_validate(found)
             except ValidationError as error:
                 raise ValueError(f"values of {test!r:.40} are wrong ({describe_validation_error(error)})") from error
         return metrics
@@ -266,7 +266,8 @@ class RunRecord(BaseModel):
                 raise ValueError(f"metrics.{test:.40} must be of one of the run's tests and all of its images")
         for test in listed if self.metrics else ():
             if test not in measured:
-                raise ValueError(f"metrics.{test:.40} is missing")
+                got = f"must be a mapping, got {self.metrics[test]}" if test in self.metrics else "is missing"
+                raise ValueError(f"metrics.{test:.40} {got}")
         return self
 
     @property

@@ -49,6 +49,14 @@ def try_lock(path: Path) -> Lock | None:
     return _take(path, wait=False)
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether another process holds the lock file `path`."""
+    taken = try_lock(path) if path.exists() else None
+    if taken is not None:
+        taken.release()
+    return path.exists() and taken is None
+
+
 def holder(path: Path) -> str:
     """Return the holder of the lock file `path`, such as "process 12 on machine", or "another process"."""
     try:

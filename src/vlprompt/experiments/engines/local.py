@@ -62,6 +62,7 @@ class Processes:
 
     def run(self, jobs: Iterator[Job], reporter: Reporter) -> Generator[tuple[Job, str | None]]:
         """Run the jobs, see `Engine.run`."""
+        self._answers = queue.SimpleQueue()  # without the last words of processes of an earlier run
         reported: set[str] = set()
         with ExitStack() as bars:
             slots = [
