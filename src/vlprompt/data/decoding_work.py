@@ -24,7 +24,7 @@ SCANS = 100
 EXIF_SEGMENTS = 64
 # Seconds per pixel of JPEG 2000 relative to those of other formats (0.5 us for noise on a 2-core build machine). Larger
 # images are decoded at 1/2, 1/4, ... of their size, as far as they have resolution levels; tiles have a price, too.
-JPEG2000_COST, JPEG2000_PIXELS, JPEG2000_TILES = 40, 1_250_000, 1024
+JPEG2000_COST, JPEG2000_PIXELS, JPEG2000_TILES = 100, 500_000, 1024
 
 # The next marker in the entropy-coded data of a JPEG that is neither a stuffed byte, nor a restart, nor fill.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")

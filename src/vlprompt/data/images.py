@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -46,6 +47,8 @@ DRAFT_SIDE = 2048
 BAND = 256
 # Image modes and raw modes of 16 bits per value that Pillow reads as 8 bits.
 DEEP_COLOR = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16")
+# Pillow keeps other threads of Python from running while it decodes a JPEG 2000 image. Two would add up.
+_ONE_JPEG2000 = Lock()
 # TIFF tags of a tile's width and length, and the struct formats of their allowed types.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
 
@@ -83,7 +86,7 @@ def read_image(
     Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. Values
     of more than 8 bits are scaled as `data.value_ranges` describes. Very large JPEG and JPEG 2000 images are decoded at
     a fraction of their size. Images of more than `max_pixels` pixels are refused, as are TIFFs with tiles of that size,
-    JPEG 2000 images of more than a 40th of it at that fraction, and files that would take much work for their size,
+    JPEG 2000 images of more than a 100th of it at that fraction, and files that would take much work for their size,
     such as JPEGs with more than 100 scans.
 
     Args:
@@ -115,7 +118,8 @@ def read_image(
             with Image.open(file, formats=FORMATS) as image:
                 _bound_pixels(image, file, max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0))
                 file.allow_pixels()
-                return _decode(image, opened, value_range, path)
+                with _ONE_JPEG2000 if image.format == "JPEG2000" else nullcontext():
+                    return _decode(image, opened, value_range, path)
     except ImageError as error:
         raise ImageError(error.reason, path) from error
     except Exception as error:  # a broken file can make a decoder raise anything

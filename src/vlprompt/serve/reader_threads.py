@@ -1,14 +1,18 @@
 """Reader threads: they parse and decode what clients sent, and nobody waits for them when the server stops."""
 
+import ctypes
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
 # Weight of the latest job in the moving average of seconds per job.
 LATEST = 0.3
+# Seconds of a job that has decoded a large image.
+LARGE = 0.2
 
 Result = TypeVar("Result")
 
@@ -56,5 +60,14 @@ class ReaderThreads:
                 future.set_result(work())
             except BaseException as error:
                 future.set_exception(error)
-            self._pace += (time.perf_counter() - begun - self._pace) * (LATEST if self._pace else 1.0)
+            seconds = time.perf_counter() - begun
+            self._pace += (seconds - self._pace) * (LATEST if self._pace else 1.0)
             del job, future, work  # or they keep an image until the next job
+            if seconds > LARGE:
+                _return_memory()
+
+
+def _return_memory() -> None:
+    """Return free memory to the system, where the C library is glibc, which would keep large images' in its arenas."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
