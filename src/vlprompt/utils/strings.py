@@ -261,5 +261,5 @@ def _either(reasons: Sequence[str]) -> str:
 
 
 def _quoted(value: object) -> str:
-    text = repr(value)
+    text = value if isinstance(value, str) and NUMBER.fullmatch(value) else repr(value)  # settings are given as text
     return text if len(text) <= QUOTED else f"{text[: QUOTED - 1]}…"
