@@ -1,6 +1,7 @@
 """Model card of a classifier, for the Hugging Face hub."""
 
 import inspect
+import json
 from collections.abc import Sequence
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
