@@ -99,7 +99,7 @@ def _calibration(record: RunRecord) -> list[str]:
 
 def _usage(source: str) -> str:
     by_name = source in list_backbones() or source.startswith("hf-hub:")
-    backbone = "" if by_name else f", backbone={source!r}"
+    backbone = "" if by_name else f", backbone={json.dumps(source)}"
     lines = [
         "import vlprompt",
         "",
