@@ -1,6 +1,7 @@
 """Model card of a classifier, for the Hugging Face hub."""
 
 import inspect
+import json
 from collections.abc import Sequence
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -96,7 +97,7 @@ def _calibration(record: RunRecord) -> list[str]:
 
 def _usage(source: str) -> str:
     by_name = source in list_backbones() or source.startswith("hf-hub:")
-    backbone = "" if by_name else f", backbone={source!r}"
+    backbone = "" if by_name else f", backbone={json.dumps(source)}"
     lines = [
         "import vlprompt",
         "",
