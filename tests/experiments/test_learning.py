@@ -43,6 +43,7 @@ def learning(**changes: float) -> Learning:
         ({}, None),
         ({"zero_shot_loss": 2.5, "loss": 1.9}, None),
         ({"zero_shot_loss": 2.5, "loss": 1.95}, "guessing"),
+        ({"zero_shot_loss": 2.5, "loss": 1.94, "accuracy": 14.0}, "guessing"),
         ({"loss": 1.0, "accuracy": 60.0}, "zero-shot"),
         ({"loss": 1.2, "accuracy": 50.0}, "zero-shot"),
         ({"loss": 1.2, "accuracy": 61.0}, None),

@@ -172,8 +172,8 @@ class Learning(BaseModel):
     @property
     def problem(self) -> str | None:
         """Why the prompts are of no use even on the shots, or None if they are better than guessing and zero-shot."""
-        if self.loss >= self.guessing:
-            return f"no better than guessing among {self.classes} classes, ln {self.classes} = {self.guessing:.2f}"
+        if self.loss > 0.99 * self.guessing:
+            return f"hardly better than guessing among {self.classes} classes, ln {self.classes} = {self.guessing:.2f}"
         if self.loss >= self.zero_shot_loss and self.accuracy <= self.zero_shot_accuracy:
             return f"no better than zero-shot, {self.zero_shot_loss:.2f}"
         return None
