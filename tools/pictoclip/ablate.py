@@ -63,18 +63,19 @@ class Bench:
     planner: Planner
     worlds: list[World]
     batch: int
+    precision: torch.dtype
 
     @classmethod
     def of(cls, data: TrainingSet) -> "Bench":
         planner = Planner(data)
         device = training_device()
         atlas = Atlas(data.corpus.pictures, device)
-        return cls(data, atlas, planner, worlds(data, atlas, Shape().image_size), BATCHES[device.type])
+        validation = worlds(data, atlas, Shape().image_size)
+        return cls(data, atlas, planner, validation, BATCHES[device.type], fast_precision(device))
 
     def trainer(self, variant: Variant, samples: int, seed: int) -> Trainer:
         recipe = replace(Recipe(samples, seed, self.batch), **variant.recipe)
-        precision = fast_precision(self.atlas.device)
-        return Trainer(self.data, recipe, precision, variant.shape, self.atlas, self.planner)
+        return Trainer(self.data, recipe, self.precision, variant.shape, self.atlas, self.planner)
 
     def samples_within(self, variant: Variant, seconds: float, steps: int = 16) -> int:
         """Return how many samples a run of `variant` trains on in `seconds`, after measuring each of its stages."""

@@ -56,7 +56,7 @@ class Attention(nn.Module):
             qkv = F.linear(x, weight, bias)
             q, k, v = qkv.view(batch, length, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
         else:
-            q = F.linear(x[torch.arange(batch, device=x.device), at], weight[:width], bias[:width])
+            q = F.linear(_at(x, at), weight[:width], bias[:width])
             q = q.view(batch, self.heads, 1, HEAD_WIDTH)
             kv = F.linear(x, weight[width:], bias[width:])
             k, v = kv.view(batch, length, 2, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
@@ -91,7 +91,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, causal: bool, at: Tensor | None = None) -> Tensor:
         mixed = self.attn(self.ln_1(x), causal, at)
-        x = mixed + (x if at is None else x[torch.arange(len(x), device=x.device), at][:, None])
+        x = mixed + (x if at is None else _at(x, at))
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
@@ -174,6 +174,11 @@ class CLIP(nn.Module):
         x = x + self.positional_embedding[: tokens.shape[1]]
         features: Tensor = self.ln_final(self.transformer(x, ends, causal=True)) @ self.text_projection
         return features
+
+
+def _at(x: Tensor, positions: Tensor) -> Tensor:
+    """Return the tokens (B, 1, D) of x (B, L, D) at `positions` (B,)."""
+    return x.gather(1, positions[:, None, None].expand(-1, 1, x.shape[2]))
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:

@@ -1,5 +1,7 @@
 """Draw scenes on the training device, a batch at a time."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from tools.pictoclip.corpus import Pictures
@@ -32,13 +34,13 @@ class Atlas:
         things = self._things(scenes, rows, layers, canvas)
         for layer in range(LAYERS):
             here = slice(*np.searchsorted(layers, (layer, layer + 1)))
-            at, thing = _index(rows[here], self.device), things[here]
+            at, thing = sent(rows[here], self.device), things[here]
             canvas[at] = thing[:, :3] + (1 - thing[:, 3:]) * canvas[at]
         return _finished(canvas, scenes, rng)
 
     def _things(self, scenes: Scenes, rows: Array, layers: Array, canvas: Tensor) -> Tensor:
         """Return the things at (rows, layers), each (T,), in style and place: premultiplied (T, 4, size, size)."""
-        x = self.pictures[_index(scenes.drawings[rows, layers], self.device)].to(canvas.dtype) / 255
+        x = self.pictures[sent(scenes.drawings[rows, layers], self.device)].to(canvas.dtype) / 255
         inks, filled = scenes.ink_rgb[rows, layers], scenes.filled[rows, layers]
         x = _styled(x, scenes.styles[rows, layers], _moved(inks, canvas), _moved(filled, canvas))
         poses = scenes.poses[rows, layers]
@@ -47,7 +49,7 @@ class Atlas:
         small = poses[:, 2] < _SMALL
         for some, halved in ((~small, False), (small, True)):
             if some.any():
-                at = _index(np.flatnonzero(some), self.device)
+                at = sent(np.flatnonzero(some), self.device)
                 source = F.avg_pool2d(x[at], 2) if halved else x[at]
                 things[at] = F.grid_sample(source, grid[at], align_corners=False)
         return things
@@ -55,7 +57,7 @@ class Atlas:
 
 def normalize(images: Tensor) -> Tensor:
     """Normalize images (B, 3, S, S) in 0..1 with CLIP's mean and standard deviation."""
-    return (images - images.new_tensor(MEAN).view(3, 1, 1)) / images.new_tensor(STD).view(3, 1, 1)
+    return (images - _channels(MEAN, images.device, images.dtype)) / _channels(STD, images.device, images.dtype)
 
 
 def plain_view(pictures: Pictures, size: int) -> Tensor:
@@ -77,12 +79,20 @@ def dominant_colors(pictures: Pictures, chosen: Array, palette: Array, furthest:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
-def _index(values: Array, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+def sent(array: Array, device: torch.device) -> Tensor:
+    """Copy an array to the device, which does not have to wait for it."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _moved(values: Array, like: Tensor) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(like.device, non_blocking=True).to(like.dtype)
+    return sent(values, like.device).to(like.dtype)
+
+
+@lru_cache
+def _channels(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return a constant (3, 1, 1); creating it anew would make the host wait for the GPU."""
+    return torch.tensor(values, device=device, dtype=dtype).view(3, 1, 1)
 
 
 def _styled(x: Tensor, styles: Array, inks: Tensor, filled: Tensor) -> Tensor:
@@ -90,7 +100,7 @@ def _styled(x: Tensor, styles: Array, inks: Tensor, filled: Tensor) -> Tensor:
     for style in range(1, len(Style)):
         rows = np.flatnonzero(styles == style)
         if len(rows):
-            at = _index(rows, x.device)
+            at = sent(rows, x.device)
             x[at] = _as_style(x[at], Style(style), inks[at, :, None, None], filled[at, None, None, None])
     return x
 
@@ -101,7 +111,7 @@ def _as_style(x: Tensor, style: Style, ink: Tensor, filled: Tensor) -> Tensor:
         return torch.cat([color.roll(1, 1), alpha], 1)
     if style == Style.INK:
         return torch.cat([ink * alpha, alpha], 1)
-    luma = (color * x.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    luma = (color * _channels(_LUMA, x.device, x.dtype)).sum(1, keepdim=True)
     if style == Style.GRAY:
         return torch.cat([luma.expand(-1, 3, -1, -1), alpha], 1)
     if style == Style.TINT:
@@ -168,7 +178,7 @@ def _finished(images: Tensor, scenes: Scenes, rng: torch.Generator) -> Tensor:
     blurred = np.flatnonzero(scenes.finish[:, 0] > 0)
     size = images.shape[-1]
     if len(blurred):
-        at = _index(blurred, images.device)
+        at = sent(blurred, images.device)
         images[at] = F.interpolate(F.avg_pool2d(images[at], 2), (size, size), mode="bilinear")
     _, noise, contrast, brightness = _moved(scenes.finish, images)[:, :, None, None, None].unbind(1)
     grain = torch.randn(images.shape, generator=rng, device=images.device, dtype=images.dtype)

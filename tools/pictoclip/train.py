@@ -18,7 +18,7 @@ from tools.pictoclip.captions import CONTEXT_LENGTH, Forms
 from tools.pictoclip.data import Job, Plan, Planner, TrainingSet
 from tools.pictoclip.model import CLIP, Shape
 from tools.pictoclip.optim import Muon
-from tools.pictoclip.render import Atlas, normalize
+from tools.pictoclip.render import Atlas, normalize, sent
 from tools.pictoclip.scenes import MAIN, Mix, strength_at
 from tools.pictoclip.validate import World, fitted_logit_scale, validate
 from torch import Tensor, nn
@@ -195,17 +195,14 @@ class Trainer:
 
     def _encode_text(self, plan: Plan, rng: torch.Generator) -> Tensor:
         """Encode tokens with random vectors, each text with those of its spread."""
-        tokens, ends, spreads = (self._sent(array) for array in (plan.tokens, plan.ends, plan.spreads))
+        tokens, ends, spreads = (sent(array, self.device) for array in (plan.tokens, plan.ends, plan.spreads))
         shape = (*tokens.shape, self.shape.text_width)
         vectors = torch.randn(shape, generator=rng, device=self.device) * spreads[:, None, None]
         return self.model.encode_text(tokens, ends, vectors.to(self.precision))
 
-    def _sent(self, array: Any) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
-
     def _loss(self, image: Tensor, text: Tensor, plan: Plan) -> tuple[Tensor, dict[str, Tensor]]:
         image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
-        drawings, general = self._sent(plan.scenes.drawings), self._sent(plan.general)
+        drawings, general = (sent(array, self.device) for array in (plan.scenes.drawings, plan.general))
         kinds, concepts, subgroups = (
             torch.where(drawings >= 0, self._labels[name][drawings], -1) for name in ("kinds", "concepts", "subgroups")
         )
@@ -300,7 +297,7 @@ class Trainer:
     @torch.no_grad()
     def _text_features(self, texts: Sequence[str], spread: float = 0.0) -> Tensor:
         """Return unit features; random vectors are the same for all texts."""
-        tokens, ends = (self._sent(array) for array in self.data.vocabulary.encode(texts))
+        tokens, ends = (sent(array, self.device) for array in self.data.vocabulary.encode(texts))
         rng = torch.Generator(self.device).manual_seed(0)
         vectors = torch.randn(1, tokens.shape[1], self.shape.text_width, generator=rng, device=self.device) * spread
         return F.normalize(self.model.encode_text(tokens, ends, vectors.to(self.precision)).float(), dim=-1)

@@ -155,6 +155,6 @@ def fitted_logit_scale(found: list[World], image: ImageEncoder, text: TextEncode
 
 
 def _probe(shots: Tensor, shot_labels: Tensor, tests: Tensor, labels: Tensor) -> float:
-    probe = LogisticRegression(C=10.0, max_iter=500)
+    probe = LogisticRegression(C=10.0, max_iter=2000)
     probe.fit(10 * shots.cpu().numpy(), shot_labels.cpu().numpy())
     return float(probe.score(10 * tests.cpu().numpy(), labels.cpu().numpy()))
