@@ -47,6 +47,7 @@ VARIANTS = {
     "no scenes": Variant({"mix": Mix(kinds=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0))}),
     "image width 256 x 4": Variant({}, Shape(image_width=256, image_layers=4)),
     "patch size 16": Variant({"patch_stages": ((1.0, 1.0),)}, Shape(patch=16)),
+    "image layers 8": Variant({}, Shape(image_layers=8)),
     "text layers 6": Variant({}, Shape(text_layers=6)),
     "all patches": Variant({"patch_stages": ((1.0, 1.0),)}),
     "rates x 2": Variant({"adam_rate": 2.4e-3, "muon_rate": 0.04, "prototype_rate": 4.8e-3}),
