@@ -1,28 +1,43 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tools.pictoclip import ablate
-from tools.pictoclip.ablate import Variant
+from tools.pictoclip.ablate import Bench, Variant, compare, table
 from tools.pictoclip.data import TrainingSet
 
 from tests.tools.test_pictoclip_training import TINY
 
 
-def test_a_variant_buys_samples_by_its_cost_and_goes_on_where_it_stopped(
-    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = {"batch": 16, "warmup_samples": 32}
-    variants = {"recipe": Variant(small, TINY), "dear": Variant({**small, "icons": (0.5, 0.0)}, TINY, cost=2.0)}
+@pytest.fixture
+def bench(data: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    small = {"batch": 16, "warmup_steps": 2}
+    variants = {"recipe": Variant(small, TINY), "icons": Variant({**small, "icons": (0.5, 0.0)}, TINY)}
     monkeypatch.setattr(ablate, "VARIANTS", variants)
-    monkeypatch.setattr(ablate, "SAMPLES", 256)
-    monkeypatch.setattr("tools.pictoclip.corpus.load", lambda *_: data.corpus)
-    found = {(name, seed): ablate._train(tmp_path, name, seed) for name in variants for seed in (1, 2)}
-    assert [found[name, 1]["samples"] for name in variants] == [256, 128]
-    assert json.loads(ablate._result(tmp_path, "dear", 2).read_text()) == found["dear", 2]
-    assert ablate._train(tmp_path, "recipe", 1) == found["recipe", 1], "a finished run is not trained again"
+    monkeypatch.setattr(ablate, "Shape", lambda: TINY)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    return replace(Bench.of(data), batch=16)
 
-    rows = ablate.table(tmp_path).splitlines()
+
+def test_variants_are_compared_at_equal_time_and_not_repeated(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bench, "samples_within", lambda self, variant, seconds: int(seconds) * 16)
+    found = {(name, seed): compare(bench, name, seed, 3, tmp_path) for name in ablate.VARIANTS for seed in (1, 2)}
+    assert [row["samples"] for row in found.values()] == [48] * 4
+    assert json.loads((tmp_path / "icons-2.json").read_text()) == found["icons", 2]
+    assert compare(bench, "recipe", 1, 5, tmp_path) == found["recipe", 1], "a finished run is not trained again"
+
+    rows = table(tmp_path, list(ablate.VARIANTS)).splitlines()
     assert len(rows) == 4
-    color = [100 * found["recipe", seed]["color"] for seed in (1, 2)]
-    assert f"| recipe | 256 | {sum(color) / 2:.1f} ± {abs(color[0] - color[1]) / 2:.1f} |" in rows[2]
+    probe = [100 * found["recipe", seed]["probe"] for seed in (1, 2)]
+    assert rows[2].startswith("| recipe | 48 |")
+    assert rows[2].endswith(f"| {sum(probe) / 2:.1f} ± {abs(probe[0] - probe[1]) / 2:.1f} |")
+
+
+def test_a_run_has_as_many_samples_as_its_time_allows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(ablate, "_now", lambda device: next(clock))
+    samples = bench.samples_within(ablate.VARIANTS["recipe"], 10, steps=4)
+    assert samples == 480, "three steps of 16 in a second, at each stage"

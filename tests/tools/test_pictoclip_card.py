@@ -5,11 +5,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 from tools.pictoclip import card
-from tools.pictoclip.data import TrainingSet
+from tools.pictoclip.data import Planner, TrainingSet
 from tools.pictoclip.evaluate import Pictures, load_model
 from tools.pictoclip.export import export
 from tools.pictoclip.model import Shape
 from tools.pictoclip.names import SUBGROUP_PHRASES
+from tools.pictoclip.render import Atlas
 from tools.pictoclip.train import Recipe, Trainer
 
 SUBGROUPS = list(SUBGROUP_PHRASES)[:3]
@@ -29,7 +30,7 @@ def size(png: bytes) -> tuple[int, int]:
 
 def test_pictures_of_the_card_are_drawn(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    check = {"seen": 64, "color": 0.1, "solid": 0.05, "line": 0.02}
+    check = {"seen": 64, "template": 0.1, "words": 0.05, "vectors": 0.02}
     step = {"seen": 32, "loss": 5.0, "contrastive": 4.0, "concept": 1.0}
     log.write_text("\n".join(map(json.dumps, [step, check])))
     assert size(card.curves(log))[0] > 800
@@ -44,7 +45,9 @@ def test_accuracy_is_that_of_each_class() -> None:
 
 def test_styles_are_those_of_the_held_out_drawings(data: TrainingSet, tmp_path: Path) -> None:
     shape = Shape(image_size=32, image_width=64, image_layers=1, text_width=64, text_layers=1, joint=32)
-    export(Trainer(data, Recipe(samples=32, batch=16), torch.float32, shape), tmp_path / "asset.safetensors")
+    atlas = Atlas(data.corpus.pictures, torch.device("cpu"))
+    untrained = Trainer(data, Recipe(samples=32, batch=16), torch.float32, shape, atlas, Planner(data, workers=0))
+    export(untrained, tmp_path / "asset.safetensors")
     rows = card.styles(load_model(tmp_path / "asset.safetensors"), data).splitlines()[2:]
     found = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert {kind for kind, *_ in found} == {"color", "solid", "line"}

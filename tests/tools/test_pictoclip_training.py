@@ -1,28 +1,33 @@
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from tools.pictoclip import views
-from tools.pictoclip.captions import Mix
-from tools.pictoclip.data import TrainingSet
+from tools.pictoclip.captions import EVALUATION_TEMPLATE, VECTOR
+from tools.pictoclip.data import Job, Planner, TrainingSet
 from tools.pictoclip.evaluate import load_model, text_features
 from tools.pictoclip.export import export
 from tools.pictoclip.model import CLIP, Shape, sincos_positions
 from tools.pictoclip.optim import Muon, orthogonalize
+from tools.pictoclip.render import Atlas, normalize
+from tools.pictoclip.scenes import MAIN
 from tools.pictoclip.sources import UNSEEN_STYLES
-from tools.pictoclip.train import Recipe, Trainer, _HeldOut, _ranks, fast_precision, run, stored_precision
-from torch.nn import functional as F
+from tools.pictoclip.train import Recipe, Trainer, _also_true, fast_precision, run, stored_precision
+from tools.pictoclip.validate import World, contexts, fitted_logit_scale, validate, worlds
 
 TINY = Shape(image_size=32, image_width=64, image_layers=2, text_width=64, text_layers=2, joint=32)
-RECIPE = Recipe(samples=96, batch=16, warmup_samples=32)
+RECIPE = Recipe(samples=96, batch=16, warmup_steps=2)
 HALF = (0.25, 0.25)
+CPU = torch.device("cpu")
 
 
 def trainer(data: TrainingSet, recipe: Recipe = RECIPE, precision: torch.dtype = torch.float32) -> Trainer:
-    return Trainer(data, recipe, precision, TINY)
+    return Trainer(data, recipe, precision, TINY, Atlas(data.corpus.pictures, CPU), Planner(data, workers=0))
 
 
 def test_held_out_concepts_are_out_of_their_whole_family(data: TrainingSet) -> None:
@@ -46,67 +51,38 @@ def test_unseen_styles_are_never_drawn(data: TrainingSet) -> None:
     assert drawn | out | unseen == set(range(len(drawings)))
 
 
-def test_batches_depend_on_their_key_alone(data: TrainingSet) -> None:
-    first, again, other = (data.batch(16, HALF, Mix(), key) for key in ((1, 2, 0), (1, 2, 0), (1, 3, 0)))
-    assert torch.equal(first.pictures, again.pictures)
-    assert first.captions == again.captions
-    assert not torch.equal(first.pictures, other.pictures)
+def test_plans_depend_on_their_job_alone(data: TrainingSet) -> None:
+    job = Job((1, 2), 16, HALF)
+    first, again, other = data.plan(job), data.plan(job), data.plan(replace(job, key=(1, 3)))
+    assert np.array_equal(first.scenes.poses, again.scenes.poses)
+    assert np.array_equal(first.tokens, again.tokens)
+    assert not np.array_equal(first.scenes.poses, other.scenes.poses)
 
 
-def test_batches_hold_the_shares_asked_for(data: TrainingSet) -> None:
-    batch = data.batch(16, (0.25, 0.125), Mix(), (1, 0, 0))
-    assert int((batch.concepts < 0).sum()) == 2
-    assert int((batch.concepts >= 0).sum()) == 14
+def test_plans_hold_the_shares_asked_for(data: TrainingSet) -> None:
+    main = data.plan(Job((1, 0), 16, (0.25, 0.125))).scenes.drawings[:, MAIN]
+    assert int((data.concepts[main] < 0).sum()) == 2
 
 
-def test_views_are_of_the_right_shape_and_repeatable(data: TrainingSet) -> None:
-    batch = data.batch(16, HALF, Mix(), (1, 0, 0))
-
-    def make(seed: int) -> torch.Tensor:
-        rng = torch.Generator().manual_seed(seed)
-        return views.random_views(batch.pictures, batch.monochrome, 32, 1.0, views.Styles(), rng)
-
-    assert make(1).shape == (16, 3, 32, 32)
-    assert make(1).min() >= 0 and make(1).max() <= 1
-    assert torch.equal(make(1), make(1))
-    assert not torch.equal(make(1), make(2))
+def test_plans_draw_training_drawings_alone(data: TrainingSet) -> None:
+    plan = data.plan(Job((1, 0), 300, HALF))
+    out = {i for part in data.held_out.values() for i in part.tolist()}
+    out |= {i for i, d in enumerate(data.corpus.drawings) if d.style in UNSEEN_STYLES}
+    assert not out & set(plan.scenes.drawings.flatten().tolist())
 
 
-def test_styles_are_shares_of_views(data: TrainingSet) -> None:
-    batch = data.batch(16, HALF, Mix(), (1, 0, 0))
-    color = ~batch.monochrome
-
-    def gray(styles: views.Styles) -> torch.Tensor:
-        rng = torch.Generator().manual_seed(1)
-        view = views.random_views(batch.pictures, batch.monochrome, 32, 1.0, styles, rng)
-        return (view.amax(1) - view.amin(1)).flatten(1).amax(1) < 1e-6
-
-    assert not gray(views.Styles(gray=0, ink=0, lines=0))[color].any()
-    for styles in (views.Styles(1, 0, 0), views.Styles(0, 1, 0), views.Styles(0, 0, 1)):
-        assert gray(styles)[color].all()
+def test_plans_made_ahead_are_those_made_on_demand(data: TrainingSet) -> None:
+    ahead, recipe = Planner(data, workers=1), replace(RECIPE, icons=HALF)
+    for step in (0, 1, 2, 7):
+        made, direct = ahead.plan(step, recipe.job), data.plan(recipe.job(step))
+        assert np.array_equal(made.tokens, direct.tokens)
+        assert np.array_equal(made.scenes.poses, direct.scenes.poses)
 
 
-def test_a_plain_view_is_the_drawing_on_white() -> None:
-    picture = torch.zeros(1, 36, 36, 4, dtype=torch.uint8)
-    picture[:, 9:27, 9:27] = torch.tensor([255, 0, 0, 255], dtype=torch.uint8)
-    view = views.plain_view(picture, 32)
-    assert view.shape == (1, 3, 32, 32)
-    assert view[0, :, 0, 0].tolist() == [1, 1, 1]
-    assert view[0, :, 16, 16].tolist() == pytest.approx([1, 0, 0], abs=1e-3)
-
-
-def test_line_art_is_the_outline() -> None:
-    alpha = torch.zeros(1, 1, 20, 20)
-    alpha[..., 5:15, 5:15] = 1
-    art = views._line_art(torch.zeros(1, 3, 20, 20), alpha, torch.ones(1, 1, 1, 1))[0, 0]
-    assert art[10, 5] == 0
-    assert art[10, 10] == art[1, 1] == 1
-
-
-def test_views_get_harder_up_to_full_strength() -> None:
-    strengths = [views.strength_at(progress) for progress in (0, 0.05, 0.15, 1)]
-    assert strengths == sorted(strengths)
-    assert strengths[-1] == 1
+def test_some_plans_have_long_contexts(data: TrainingSet) -> None:
+    recipe = replace(RECIPE, batch=64, icons=HALF)
+    assert data.plan(recipe.job(8)).tokens.shape[1] > 50
+    assert data.plan(recipe.job(9)).tokens.shape[1] <= 44
 
 
 @pytest.mark.parametrize("columns", [8, 32])
@@ -137,12 +113,13 @@ def test_muon_treats_query_key_and_value_apart(data: TrainingSet) -> None:
 
 
 def test_schedules_follow_the_share_of_the_budget() -> None:
-    recipe = Recipe(samples=100_000)
+    recipe = Recipe(samples=1_000_000)
     assert recipe.rate_at(0) < 0.02
-    assert recipe.rate_at(recipe.warmup_samples) > 0.95
-    assert recipe.rate_at(50_000) == pytest.approx(0.5)
-    assert recipe.rate_at(99_999) == 1e-3
-    assert [recipe.patches_at(seen) for seen in (0, 90_000, 99_999)] == [0.5, 0.75, 1.0]
+    assert recipe.rate_at(recipe.warmup_steps * recipe.batch) > 0.95
+    assert recipe.rate_at(500_000) == pytest.approx(0.5)
+    assert recipe.rate_at(999_999) == 1e-3
+    assert [recipe.patches_at(seen) for seen in (0, 500_000, 999_999)] == [0.5, 0.5, 1.0]
+    assert [recipe.job(step).strength for step in (0, 2000)] == [0.25, 1.0]
 
 
 def test_looking_at_all_patches_by_name_is_looking_at_all() -> None:
@@ -164,9 +141,10 @@ def test_gradients_in_shards_are_those_of_the_whole_batch(data: TrainingSet) -> 
     subject.step()
     subject.seen = 0
     subject.model.zero_grad()
-    shards = [subject._encode(i) for i in range(2)]
+    plan = data.plan(subject.recipe.job(0))
+    shards = [subject._encode(plan, i) for i in range(2)]
     image, text = (torch.cat([getattr(shard, side) for shard in shards]) for side in ("image", "text"))
-    subject._loss(image, text, [shard.batch for shard in shards])[0].backward()
+    subject._loss(image, text, plan)[0].backward()
     for name, parameter in subject.model.named_parameters():
         torch.testing.assert_close(found[name], parameter.grad, atol=1e-6, rtol=1e-4)
 
@@ -203,17 +181,18 @@ def test_a_checkpoint_of_another_recipe_is_refused(data: TrainingSet, tmp_path: 
 
 
 def test_a_run_learns_logs_and_exports_for_any_clip_code(data: TrainingSet, tmp_path: Path) -> None:
-    subject = trainer(data, Recipe(samples=16 * 40, batch=16, warmup_samples=64))
-    asset = tmp_path / "asset.safetensors"
+    subject = trainer(data, Recipe(samples=16 * 40, batch=16, warmup_steps=4))
+    asset, found = tmp_path / "asset.safetensors", worlds(data, subject.atlas, 32)
     run(
         subject,
         tmp_path,
+        found,
         checkpoint_every=200,
         validate_every=400,
         on_checkpoint=lambda now: export(now, asset),
     )
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert {"color", "solid", "line", "subgroup_rank", "name_rank"} <= rows[-1].keys()
+    assert {"template", "words", "vectors", "words_kept", "vectors_kept", "probe", "worlds"} <= rows[-1].keys()
     losses = [row["loss"] for row in rows if "loss" in row]
     assert losses[-1] < 12
 
@@ -221,39 +200,89 @@ def test_a_run_learns_logs_and_exports_for_any_clip_code(data: TrainingSet, tmp_
     assert (digest, name) == (hashlib.sha256(asset.read_bytes()).hexdigest(), asset.name)
     assert export(subject, tmp_path / "again.safetensors") == digest
     with safe_open(asset, "pt") as file:
-        assert json.loads(file.metadata()["pictoclip"])["samples"] == 640
+        facts = json.loads(file.metadata()["pictoclip"])
+        assert facts["samples"] == 640 and facts["recipe"]["batch"] == 16 and facts["precision"] == "float32"
         assert file.get_tensor("token_embedding.rows").dtype == torch.float16
-        assert file.get_tensor("token_embedding.ids").tolist() == subject.vocabulary.ids
+        assert file.get_tensor("token_embedding.ids").tolist() == data.vocabulary.ids
 
     released = load_model(asset)
     with torch.no_grad():
-        ours = F.normalize(subject._image_features(data.held_out["color"]), dim=-1)
-        pictures = torch.from_numpy(data.corpus.pictures[data.held_out["color"].numpy()])
-        theirs = released.encode_image(views.normalize(views.plain_view(pictures, 32)), normalize=True)
+        ours = subject._image_features(found[0].images)
+        theirs = released.encode_image(normalize(found[0].images), normalize=True)
         torch.testing.assert_close(theirs, ours, atol=5e-3, rtol=0)
         words = ["thing 1", "fruit"]
-        text = text_features(released, words, ["a photo of a {}."])
-        torch.testing.assert_close(text, subject._text_features(words), atol=5e-3, rtol=0)
+        text = text_features(released, words, [EVALUATION_TEMPLATE])
+        told = subject._text_features([EVALUATION_TEMPLATE.format(word) for word in words])
+        torch.testing.assert_close(text, told, atol=5e-3, rtol=0)
     assert released.logit_scale.item() == pytest.approx(float(subject.weights["logit_scale"].detach()), abs=2e-3)
 
 
-def test_the_logit_scale_is_the_one_that_held_out_drawings_deserve(
-    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_logit_scale_is_the_one_that_worlds_deserve(data: TrainingSet, tmp_path: Path) -> None:
     subject, rng = trainer(data), torch.Generator().manual_seed(1)
     cosines = torch.rand(20_000, 10, generator=rng) * 2 - 1
     truth = torch.multinomial((7 * cosines).softmax(1), 1, generator=rng)[:, 0]
-    monkeypatch.setattr(subject, "_held_out", lambda: [("line", _HeldOut(cosines, cosines, truth, truth))])
-    scale = subject.calibrated_logit_scale()
+    world = World("all", ["thing"] * 10, cosines, truth, cosines[:0], truth[:0])
+    scale = fitted_logit_scale([world], lambda images: images, lambda names, spread: torch.eye(10))
     assert scale == pytest.approx(7, rel=0.03)
     export(subject, tmp_path / "asset.safetensors", scale)
     assert load_model(tmp_path / "asset.safetensors").logit_scale.exp().item() == pytest.approx(scale, rel=2e-3)
 
 
-def test_a_rank_counts_what_scores_higher() -> None:
-    scores = torch.tensor([[0.1, 0.5, 0.3], [0.9, 0.5, 0.3]])
-    assert _ranks(scores, torch.tensor([2, 0])).tolist() == [2, 1]
+def test_worlds_show_held_out_drawings_of_single_concepts(data: TrainingSet) -> None:
+    found = worlds(data, trainer(data).atlas, 32)
+    assert "line" in {world.name for world in found}
+    for world in found:
+        assert len(world.classes) == len(set(world.classes)) > 1
+        assert world.labels.bincount().tolist() == [12] * len(world.classes)
+        assert world.probe_labels.bincount().tolist() == [16] * len(world.classes)
+        assert world.images.shape[1:] == (3, 32, 32)
+        assert not torch.equal(world.images[0], world.images[1]), "scenes of one class differ"
+
+
+def test_validation_tells_contexts_apart(data: TrainingSet) -> None:
+    labels = torch.arange(4).repeat(20)
+    world = World("all", [f"thing {i}" for i in range(4)], torch.eye(4)[labels], labels, torch.eye(4)[labels], labels)
+
+    def text(texts: Sequence[str], spread: float) -> torch.Tensor:
+        features = torch.eye(4)
+        if texts[0].startswith("a photo"):
+            return features
+        return features[[1, 0, 2, 3]] if spread else features[[1, 2, 3, 0]]
+
+    scores = validate(data, [world], lambda images: images, text, probe=True)
+    assert [scores[key] for key in ("template", "words", "vectors", "probe")] == [1, 0, 0.5, 1]
+    assert [scores[key] for key in ("times_chance", "words_kept", "vectors_kept")] == [4, 0, 0.5]
+    told = contexts(data.speaker.words)
+    assert all(len(template.split()) == 5 for template, _ in told["words"])
+    assert all(template.count(VECTOR) == 16 for template, _ in told["vectors"])
+
+
+def test_matching_pairs_are_no_negatives() -> None:
+    kinds = torch.tensor([[-1, 2, 1, -1], [-1, -1, 2, -1], [-1, -1, 3, -1], [-1, -1, 3, -1]])
+    subgroups = torch.tensor([[-1, 7, 6, -1], [-1, -1, 7, -1], [-1, -1, 8, -1], [-1, -1, 8, -1]])
+    general = torch.tensor([False, False, False, False])
+    pairs = _also_true(kinds, subgroups, general).nonzero().tolist()
+    assert pairs == [[0, 1], [2, 3], [3, 2]], "image 0 shows the thing of caption 1 too"
+    general[1] = True
+    assert _also_true(kinds, subgroups, general)[:, 1].tolist() == [True, False, False, False]
+
+
+def test_random_vectors_are_read_instead_of_embeddings() -> None:
+    torch.manual_seed(0)
+    model = CLIP(TINY, 10)
+    tokens, ends = torch.tensor([[0, -1, 3, 9]]), torch.tensor([3])
+    known = model.token_embedding.weight[5].expand(1, 4, -1)
+    same = model.encode_text(tokens.clamp(min=0) + torch.tensor([[0, 5, 0, 0]]), ends)
+    torch.testing.assert_close(model.encode_text(tokens, ends, known), same)
+    assert not torch.allclose(model.encode_text(tokens, ends, 3 * known), same)
+
+
+def test_what_follows_the_end_of_a_text_is_not_read() -> None:
+    torch.manual_seed(0)
+    model, ends = CLIP(TINY, 10), torch.tensor([2, 2])
+    first, second = model.encode_text(torch.tensor([[0, 4, 9, 1, 2], [0, 4, 9, 7, 7]]), ends)
+    torch.testing.assert_close(first, second)
 
 
 def test_the_precision_is_one_of_two() -> None:
-    assert fast_precision() in {torch.float32, torch.bfloat16}
+    assert fast_precision(CPU) in {torch.float32, torch.bfloat16}

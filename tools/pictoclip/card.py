@@ -45,7 +45,7 @@ _COLUMNS = 8
 def curves(log: Path) -> bytes:
     """Plot training losses and validation accuracy over the samples seen."""
     rows = [json.loads(line) for line in log.read_text().splitlines()]
-    steps, checks = [r for r in rows if "loss" in r], [r for r in rows if "color" in r]
+    steps, checks = [r for r in rows if "loss" in r], [r for r in rows if "template" in r]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(
@@ -53,7 +53,7 @@ def curves(log: Path) -> bytes:
     )
     left.plot([r["seen"] / 1e6 for r in steps], [r["concept"] for r in steps], color=ORANGE, lw=1, label="prototypes")
     left.set(xlabel="million samples", ylabel="training loss", ylim=0)
-    for kind, color, marker in (("color", BLUE, "o"), ("solid", ORANGE, "s"), ("line", GREEN, "^")):
+    for kind, color, marker in (("template", BLUE, "o"), ("words", ORANGE, "s"), ("vectors", GREEN, "^")):
         accuracies = [100 * r[kind] for r in checks]
         right.plot([r["seen"] / 1e6 for r in checks], accuracies, color=color, marker=marker, ms=3, lw=1, label=kind)
     right.set(xlabel="million samples", ylabel="validation accuracy in %", ylim=0)
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     for name, content in shown.items():
         atomic_write(options.out / f"pictoclip-{name}.png", content)
-    print(styles(model, TrainingSet(corpus.load(packages, options.work / "corpus"))))
+    print(styles(model, TrainingSet(corpus.load(options.work / "corpus.zip"))))
 
 
 if __name__ == "__main__":

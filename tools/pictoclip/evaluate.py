@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from tools.pictoclip.export import expanded
 from tools.pictoclip.names import SUBGROUP_PHRASES, Concepts, plain_code
-from tools.pictoclip.views import normalize
+from tools.pictoclip.render import normalize
 from torch import Tensor
 from torch.nn import functional as F
 

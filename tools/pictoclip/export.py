@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def unfold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def packed(weights: Mapping[str, Tensor], token_ids: Sequence[int]) -> dict[str, Tensor]:
     """Convert to half precision; `token_embedding.weight` becomes `.rows` (n_used, width) and `.ids` (n_used,)."""
-    tensors = {name: weight.half().contiguous() for name, weight in unfold(weights).items()}
+    tensors = {name: weight.cpu().half().contiguous() for name, weight in unfold(weights).items()}
     tensors["token_embedding.rows"] = tensors.pop("token_embedding.weight")
     tensors["token_embedding.ids"] = torch.tensor(token_ids, dtype=torch.int32)
     return tensors
@@ -42,15 +43,16 @@ def export(trainer: Trainer, path: Path, logit_scale: float | None = None) -> st
     facts = {
         "recipe_version": RECIPE_VERSION,
         "samples": trainer.seen,
-        "budget": trainer.recipe.samples,
-        "seed": trainer.recipe.seed,
+        "device": trainer.device.type,
+        "precision": str(trainer.precision).removeprefix("torch."),
+        "recipe": asdict(trainer.recipe),
     }
     # A single entry: safetensors writes several in no fixed order, and the checksum must be reproducible.
     metadata = {"pictoclip": json.dumps(facts)}
     weights = dict(trainer.weights)
     if logit_scale is not None:
         weights["logit_scale"] = torch.tensor(math.log(logit_scale))
-    content = save(packed(weights, trainer.vocabulary.ids), metadata)
+    content = save(packed(weights, trainer.data.vocabulary.ids), metadata)
     digest = hashlib.sha256(content).hexdigest()
     atomic_write(path, content)
     atomic_write(path.with_suffix(".sha256"), f"{digest}  {path.name}\n")

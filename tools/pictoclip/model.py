@@ -1,4 +1,4 @@
-"""The model in OpenAI CLIP's layout and names, in a form that trains fast on a CPU.
+"""The model in OpenAI CLIP's layout and names, in a form that trains fast.
 
 Two things differ from the released layout, and `export.py` undoes both: QuickGELU is folded into the weights
 (x * sigmoid(1.702 x) is SiLU with the first layer scaled by 1.702 and the second by its inverse), and the token
@@ -37,7 +37,7 @@ class Shape:
 
 
 class Attention(nn.Module):
-    """Self-attention under `nn.MultiheadAttention`'s parameter names, as explicit matmuls and a softmax."""
+    """Self-attention under `nn.MultiheadAttention`'s parameter names."""
 
     def __init__(self, width: int, out_std: float) -> None:
         super().__init__()
@@ -48,23 +48,21 @@ class Attention(nn.Module):
         nn.init.normal_(self.out_proj.weight, std=out_std)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, causal: bool, at: Tensor | None = None) -> Tensor:
         """Map x (B, L, D) to (B, L, D), or to (B, 1, D) for the query at position `at` (B,) alone."""
         batch, length, width = x.shape
-        weight, bias = self.in_proj_weight, self.in_proj_bias
+        weight, bias, mask = self.in_proj_weight, self.in_proj_bias, None
         if at is None:
             qkv = F.linear(x, weight, bias)
             q, k, v = qkv.view(batch, length, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
         else:
-            q = F.linear(x[torch.arange(batch), at], weight[:width], bias[:width])
+            q = F.linear(_at(x, at), weight[:width], bias[:width])
             q = q.view(batch, self.heads, 1, HEAD_WIDTH)
             kv = F.linear(x, weight[width:], bias[width:])
             k, v = kv.view(batch, length, 2, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
-            mask = None if mask is None else mask[at][:, None, None]
-        scores = (q * HEAD_WIDTH**-0.5) @ k.transpose(-1, -2)  # (B, heads, L or 1, L)
-        if mask is not None:
-            scores = scores + mask
-        mixed = scores.float().softmax(-1).to(v.dtype) @ v
+            if causal:
+                mask = (torch.arange(length, device=x.device) <= at[:, None])[:, None, None]
+        mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and at is None)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(batch, -1, width))
         return out
 
@@ -91,9 +89,9 @@ class Block(nn.Module):
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.mlp = Mlp(width, out_std)
 
-    def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
-        mixed = self.attn(self.ln_1(x), mask, at)
-        x = mixed + (x if at is None else x[torch.arange(len(x)), at][:, None])
+    def forward(self, x: Tensor, causal: bool, at: Tensor | None = None) -> Tensor:
+        mixed = self.attn(self.ln_1(x), causal, at)
+        x = mixed + (x if at is None else _at(x, at))
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
@@ -103,12 +101,12 @@ class Transformer(nn.Module):
         super().__init__()
         self.resblocks = nn.ModuleList(Block(width, layers) for _ in range(layers))
 
-    def forward(self, x: Tensor, at: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, at: Tensor, causal: bool = False) -> Tensor:
         """Map x (B, L, D) to the feature (B, D) at position `at` (B,); the last block computes only that."""
         *blocks, last = self.resblocks
         for block in blocks:
-            x = block(x, mask)
-        pooled: Tensor = last(x, mask, at)
+            x = block(x, causal)
+        pooled: Tensor = last(x, causal, at)
         return pooled[:, 0]
 
 
@@ -140,7 +138,7 @@ class ImageTower(nn.Module):
             positions = positions[kept]
         x = F.linear(x, self.conv1.weight.flatten(1)) + positions
         first = (self.class_embedding + self.positional_embedding[0]).expand(batch, 1, -1)
-        class_token = torch.zeros(batch, dtype=torch.long)
+        class_token = torch.zeros(batch, dtype=torch.long, device=x.device)
         pooled = self.transformer(self.ln_pre(torch.cat([first, x], 1)), class_token)
         features: Tensor = self.ln_post(pooled) @ self.proj
         return features
@@ -165,13 +163,22 @@ class CLIP(nn.Module):
         features: Tensor = self.visual(images, kept)
         return features
 
-    def encode_text(self, tokens: Tensor, ends: Tensor) -> Tensor:
-        """Map tokens (B, L) with end tokens at `ends` (B,) to features (B, joint)."""
-        length = tokens.shape[1]
-        x = self.token_embedding(tokens) + self.positional_embedding[:length]
-        mask = torch.full((length, length), -torch.inf, dtype=x.dtype).triu_(1)
-        features: Tensor = self.ln_final(self.transformer(x, ends, mask)) @ self.text_projection
+    def encode_text(self, tokens: Tensor, ends: Tensor, vectors: Tensor | None = None) -> Tensor:
+        """Map tokens (B, L) with end tokens at `ends` (B,) to features (B, joint).
+
+        Negative tokens are read as their `vectors` (B, L, D) instead of embeddings.
+        """
+        x = self.token_embedding(tokens.clamp(min=0))
+        if vectors is not None:
+            x = torch.where(tokens[..., None] < 0, vectors, x)
+        x = x + self.positional_embedding[: tokens.shape[1]]
+        features: Tensor = self.ln_final(self.transformer(x, ends, causal=True)) @ self.text_projection
         return features
+
+
+def _at(x: Tensor, positions: Tensor) -> Tensor:
+    """Return the tokens (B, 1, D) of x (B, L, D) at `positions` (B,)."""
+    return x.gather(1, positions[:, None, None].expand(-1, 1, x.shape[2]))
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:

@@ -128,12 +128,13 @@ _INTERFACE_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """One Unicode emoji: its code points without variation selectors, name, tags and subgroup."""
+    """One Unicode emoji: its code points without variation selectors, name, tags, subgroup and other names."""
 
     code: str
     label: str
     tags: tuple[str, ...]
     subgroup: str
+    synonyms: tuple[str, ...] = ()
 
 
 class Concepts:
@@ -150,20 +151,20 @@ class Concepts:
     def load(cls, packages: Path) -> "Concepts":
         folder = folder_of(packages, NAMES_PACKAGE)
         subgroups = json.loads((folder / "meta/groups.json").read_text())["subgroups"]
-        concepts = [
-            Concept(
-                plain_code(entry["hexcode"]),
-                entry["label"],
-                tuple(entry.get("tags", ())),
-                subgroups[str(entry["subgroup"])] if "subgroup" in entry else "",
-            )
-            for entry in json.loads((folder / "en/data.json").read_text())
-        ]
         shortcodes: dict[str, str] = {}
+        synonyms: dict[str, dict[str, None]] = {}
         for source in _SHORTCODES:
             for code, names in json.loads((folder / f"en/shortcodes/{source}.json").read_text()).items():
-                for name in [names] if isinstance(names, str) else names:
-                    shortcodes.setdefault(plain(name), plain_code(code))
+                for name in map(plain, [names] if isinstance(names, str) else names):
+                    shortcodes.setdefault(name, plain_code(code))
+                    if re.search("[a-z]{3}", name):
+                        synonyms.setdefault(plain_code(code), {})[name] = None
+        concepts = []
+        for entry in json.loads((folder / "en/data.json").read_text()):
+            code, label = plain_code(entry["hexcode"]), entry["label"]
+            subgroup = subgroups[str(entry["subgroup"])] if "subgroup" in entry else ""
+            others = tuple(name for name in synonyms.get(code, ()) if name != plain(label))
+            concepts.append(Concept(code, label, tuple(entry.get("tags", ())), subgroup, others))
         return cls(concepts, shortcodes)
 
     def code_of(self, name: str) -> str:

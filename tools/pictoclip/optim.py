@@ -21,7 +21,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     """
     a, b, c = _QUINTIC
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    identity = torch.eye(x.shape[1])
+    identity = torch.eye(x.shape[1], device=x.device)
     gram = x @ x.mT
     product = identity.expand_as(gram)
     for step in range(_ORTHOGONAL_STEPS):
@@ -72,7 +72,9 @@ class Muon:
         self._stacks = [
             matrices[i : i + _STACKED] for matrices in by_shape.values() for i in range(0, len(matrices), _STACKED)
         ]
-        self.momentum = [torch.zeros(len(stack), *stack[0].shape) for stack in self._stacks]
+        self.momentum = [
+            torch.zeros(len(stack), *stack[0].shape, device=stack[0].parameter.device) for stack in self._stacks
+        ]
 
     def step(self, rate: float) -> None:
         """Update the parameters from `.grad` with the learning rate `rate`."""
