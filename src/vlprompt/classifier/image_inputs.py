@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vlprompt.data.folders import describe, walk
+from vlprompt.data.folder_tree import describe, walk
 from vlprompt.data.images import ImageError, read_image, to_rgb
 from vlprompt.data.value_ranges import ValueRange
 from vlprompt.errors import VLPromptError

@@ -10,7 +10,7 @@ from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.datasets.known import Size
 from vlprompt.data.datasets.on_disk import Layout, OnDisk, data_root
 from vlprompt.data.file_facts import find_unreadable, first_copies
-from vlprompt.data.folders import LeftOut, describe
+from vlprompt.data.folder_tree import LeftOut, describe
 from vlprompt.data.loading import DATASETS, load_dataset
 from vlprompt.data.readers.assemble import several_classes
 from vlprompt.errors import VLPromptError

@@ -12,7 +12,7 @@ from typing import get_args
 
 from vlprompt.data.class_names import as_words
 from vlprompt.data.file_facts import content_hashes
-from vlprompt.data.folders import LeftOut
+from vlprompt.data.folder_tree import LeftOut
 from vlprompt.data.sampling import ClassSubset, class_half, sample_shots
 from vlprompt.errors import VLPromptError
 

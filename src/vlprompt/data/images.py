@@ -14,7 +14,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
-from vlprompt.data.decoding_work import JPEG2000_COST, CountedFile, WorkError, check_jpeg, reduction
+from vlprompt.data.decoding_limits import JPEG2000_COST, CountedFile, DecodingLimitError, check_jpeg, reduction
 from vlprompt.data.netpbm import read_netpbm
 from vlprompt.data.value_ranges import ValueRange, to_8_bits
 from vlprompt.errors import VLPromptError
@@ -262,7 +262,7 @@ def _low_bytes(file: IO[bytes]) -> Sequence[Image.Image]:
 
 def _reason(error: Exception) -> str:
     match error:
-        case WorkError():
+        case DecodingLimitError():
             return str(error)
         case FileNotFoundError():
             return "no such file"

@@ -24,7 +24,7 @@ from vlprompt.data.datasets.sun397 import SUN397
 from vlprompt.data.datasets.ucf101 import UCF101
 from vlprompt.data.readers import hub
 from vlprompt.data.readers import split_file as splits
-from vlprompt.data.readers.coop_split import SUFFIX, read_coop_split
+from vlprompt.data.readers.coop_split_file import SUFFIX, read_coop_split
 from vlprompt.data.readers.folder import read_folder
 from vlprompt.data.readers.table import SUFFIXES, read_frame, read_table
 from vlprompt.errors import VLPromptError

@@ -7,7 +7,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vlprompt.data.decoding_work import WorkError
+from vlprompt.data.decoding_limits import DecodingLimitError
 
 # Magic number, then width, height and, but for P1, the largest value; comments may stand between them. One white space
 # ends the header.
@@ -27,14 +27,14 @@ def read_netpbm(file: IO[bytes]) -> tuple[NDArray[np.integer], int]:
         Values (H, W) or (H, W, 3), at most as large as the file's largest value, and that.
 
     Raises:
-        WorkError: the header is too long, or the text has too many comments.
+        DecodingLimitError: the header is too long, or the text has too many comments.
         ValueError: the file has too few values.
     """
     file.seek(0)
     head = file.read(HEADER)
     found = _BITS.match(head) or _VALUES.match(head)
     if not found:
-        raise WorkError("its header is damaged or too long")
+        raise DecodingLimitError("its header is damaged or too long")
     kind, width, height, *rest = map(int, found.groups())
     most = rest[0] if rest else 1
     shape = (height, width, 3) if kind in (3, 6) else (height, width)
@@ -55,5 +55,5 @@ def read_netpbm(file: IO[bytes]) -> tuple[NDArray[np.integer], int]:
 
 def _without_comments(text: bytes) -> bytes:
     if text.count(b"#") > COMMENTS:
-        raise WorkError(f"it has more than {COMMENTS:,} comments")
+        raise DecodingLimitError(f"it has more than {COMMENTS:,} comments")
     return _COMMENT.sub(b"", text)

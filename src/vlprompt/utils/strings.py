@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vlprompt.utils.field_names import field_name
+from vlprompt.utils.aliases import resolve_alias
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -123,7 +123,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
         "did you mean 'flowers102'?"
     """
     names = list(names)
-    if meant := field_name(name, names):
+    if meant := resolve_alias(name, names):
         return f"did you mean {meant!r}?"
     by_lower = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1)

@@ -21,7 +21,7 @@ from vlprompt.backbones.sources.checkpoints import check_naming, is_torchscript,
 from vlprompt.backbones.sources.openai import MAX_LAYERS, LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.field_names import field_name
+from vlprompt.utils.aliases import resolve_alias
 from vlprompt.utils.strings import describe_validation_error, did_you_mean, first_line
 
 logger = logging.getLogger("vlprompt")
@@ -202,7 +202,7 @@ def _meant(source: str) -> str:
     """Return a hint at NAME/TAG for a repository on the hub, or for the field's name of a model; "" if unknown."""
     names = list_pretrained()
     repositories = {_repository(name): name for name in reversed(names)}
-    meant = repositories.get(source.lower()) or field_name(source, names)
+    meant = repositories.get(source.lower()) or resolve_alias(source, names)
     return f"did you mean {meant!r}?" if meant else ""
 
 

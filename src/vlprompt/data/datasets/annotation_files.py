@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.known import ClassList
-from vlprompt.data.folders import is_passed_over
+from vlprompt.data.folder_tree import is_passed_over
 from vlprompt.data.images import SUFFIXES
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem

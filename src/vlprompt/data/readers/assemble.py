@@ -9,9 +9,9 @@ from pathlib import Path
 from vlprompt.data.class_names import NameMap, words_for
 from vlprompt.data.dataset import Dataset, Item, with_slashes
 from vlprompt.data.file_facts import first_copies, unreadable
-from vlprompt.data.folders import LeftOut
+from vlprompt.data.folder_tree import LeftOut
 from vlprompt.data.sampling import split_order, split_sizes
-from vlprompt.data.splits import SPLITS
+from vlprompt.data.split_names import SPLITS
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import counted, listed, printable
 

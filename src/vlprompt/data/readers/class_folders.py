@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import normalize
 
-from vlprompt.data.folders import Folder, describe
-from vlprompt.data.splits import SPLITS, split_names
+from vlprompt.data.folder_tree import Folder, describe
+from vlprompt.data.split_names import SPLITS, split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed
 

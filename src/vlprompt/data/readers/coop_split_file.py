@@ -10,7 +10,7 @@ from typing import Any
 from vlprompt.data.class_names import NameMap
 from vlprompt.data.dataset import Dataset, with_slashes
 from vlprompt.data.readers.assemble import Entry, assemble
-from vlprompt.data.splits import split_names
+from vlprompt.data.split_names import split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
 from vlprompt.utils.text_files import read_text
