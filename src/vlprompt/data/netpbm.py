@@ -1,4 +1,4 @@
-"""Read Netpbm images of plain text, or whose largest value is not 255, which take Pillow a microsecond per value."""
+"""Read Netpbm images in plain text, or with a maximum other than 255, which take Pillow a microsecond per value."""
 
 import math
 import re
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from vlprompt.data.decoding_limits import DecodingLimitError
 
-# Magic number, then width, height and, but for P1, the largest value; comments may stand between them. One white space
-# ends the header.
+# Magic number, width, height and, except for P1, the largest value, with comments between them; one whitespace
+# character ends the header.
 _SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _BITS = re.compile(rb"P(1)" + 2 * (_SPACE + rb"(\d{1,10})") + rb"\s")
 _VALUES = re.compile(rb"P([2356])" + 3 * (_SPACE + rb"(\d{1,10})") + rb"\s")
