@@ -61,7 +61,7 @@ def listed(names: Iterable[object], most: int = 5, *, quote: bool = True) -> str
 
 
 def markdown_text(text: str) -> str:
-    """Return text that Markdown shows as it is: no markup, HTML, links or line breaks.
+    """Escape text for Markdown, so that it holds no markup, HTML, links or line breaks.
 
     Examples:
         >>> print(markdown_text("<b>a_b</b> *c* [d](e)"))
@@ -83,7 +83,7 @@ def markdown_code(text: str) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """Return a number and a noun, in the plural if it must be.
+    """Return a number and a noun, in the plural unless the number is 1.
 
     Examples:
         >>> counted(1, "image"), counted(1200, "image")
@@ -93,7 +93,7 @@ def counted(count: int, thing: str) -> str:
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """Return a row of a Markdown table, of cells that are Markdown.
+    """Return a row of a Markdown table; its cells are Markdown.
 
     Examples:
         >>> markdown_row(["a|b", "1"])
@@ -114,7 +114,7 @@ def csv_cell(value: object) -> object:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a hint at the name that is meant: one that the field spells so, or the most similar one; "" if none is.
+    """Return a hint at the name that is meant: the one of an alias, or the most similar one; "" if none is similar.
 
     Examples:
         >>> did_you_mean("CoOb", ["coop", "maple"])
@@ -150,7 +150,7 @@ def first_line(error: BaseException) -> str:
         return f"it uses {asked[1]}, which is not allowed"
     inner = re.search(r"WeightsUnpickler error: (.+)", said)
     line = (inner[1] if inner else said).splitlines()[0]
-    # PyTorch and NumPy advise to load such a file unsafely.
+    # PyTorch and NumPy advise loading such a file unsafely.
     return "it is not a file of tensors alone" if re.search(r"weights[_ ]only|pickle", line, re.I) else line[:200]
 
 
