@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 QUOTED = 60
 # Text that a spreadsheet takes for a number.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)? ?%?", re.IGNORECASE)
+# Markup in Markdown. A "<" before a space or a number is none, nor is a "_" inside a word.
+MARKUP = re.compile(r"[\\`*&~]|<(?=[a-zA-Z/!?])|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 # Last part of an error's location if it is not a key but a member of a union that pydantic tried.
 UNION_BRANCH = re.compile(
     r"(str|int|float|bool|bytes|none|Path)|(list|tuple|dict|set|literal|constrained|function|lax-or-strict|is-instance)"
@@ -67,7 +69,7 @@ def markdown_text(text: str) -> str:
         >>> print(markdown_text("<b>a_b</b> *c* [d](e)"))
         \\<b>a_b\\</b> \\*c\\* [d\\](e)
     """
-    return re.sub(r"[\\`*<&~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def markdown_code(text: str) -> str:
