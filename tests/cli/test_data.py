@@ -104,7 +104,7 @@ def test_data_check_counts_the_files_that_are_not_read(call: Call, pictures: Pat
     }
     assert call("check", root, "--exclude", "*.nef", "--exclude", "*.txt")[0] == 0
     code, _, err = call("check", "eurosat", "--exclude", "*.nef")
-    assert (code, err) == (2, "error: --exclude is for folders, and DATA eurosat is none; leave it out\n")
+    assert (code, err) == (2, "error: --exclude applies only to folders, got DATA eurosat; leave it out\n")
 
 
 def test_fetch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_datasets_do_not_import_torch() -> None:
 
 @pytest.mark.parametrize("source", ["openmoji", "hf:./land", "table.csv", "split.jsonl"])
 def test_exclude_is_for_folders(source: str) -> None:
-    with pytest.raises(VLPromptError, match=r"`exclude` is for folders, and `data` .* is none; leave it out"):
+    with pytest.raises(VLPromptError, match=r"`exclude` applies only to folders, got `data` .*; leave it out"):
         load_dataset(source, exclude=["*.png"])
 
 

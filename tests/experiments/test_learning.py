@@ -67,7 +67,7 @@ def test_learning_is_measured_on_the_shots(run: Any, pictures: Path, tmp_path: P
         right = [guess.label == shots.class_names[item.label] for guess, item in zip(guesses, shots.train, strict=True)]
         assert accuracy == pytest.approx(100 * sum(right) / len(right), abs=1e-3)
     assert found.loss < found.zero_shot_loss
-    assert "80 steps; on the shots loss" in found.about
+    assert "80 steps; on the shots loss" in found.summary
 
 
 @pytest.mark.parametrize("method", ["zero-shot", "linear-probe"])

@@ -409,7 +409,7 @@ def test_all_images_of_a_folder_are_tested(
         learned = [json.loads(line)["path"] for line in (run / "split.jsonl").read_text().splitlines()[1:]]
         shutil.copy(data / learned[0], tmp_path / "more/night/again.png")
         assert vlprompt.evaluate(run, more, device="cpu")["test"]["images"] == 14
-        assert caplog.messages[-1] == "testing all 15 images of more, but 1 that the run learned from"
+        assert caplog.messages[-1] == "testing all 15 images of more except 1 that the run learned from"
         assert vlprompt.evaluate(run, str(data), device="cpu")["test"] == read_record(run).metrics["test"]
         assert caplog.messages[-1] == "testing the 16 test images of own"
         (tmp_path / "split/train").parent.mkdir()
@@ -418,7 +418,7 @@ def test_all_images_of_a_folder_are_tested(
         (tmp_path / "split/Test/night/again.png").unlink()
         assert vlprompt.evaluate(run, str(tmp_path / "split"), device="cpu")["test"]["images"] == 14
         assert caplog.messages[-1] == "testing the 14 test images of split"
-    with pytest.raises(VLPromptError, match="`exclude` is for another dataset; pass that as `data`"):
+    with pytest.raises(VLPromptError, match="`exclude` applies only to another dataset; pass one as `data`"):
         vlprompt.evaluate(run, exclude=["0.png"], device="cpu")
 
 

@@ -54,7 +54,7 @@ def test_few_images_move_the_temperature_less_than_many() -> None:
 def test_temperature_stays_1_without_evidence_for_another() -> None:
     logits, labels = drawn(20, 1.0)
     assert calibrate(logits, labels).temperature == 1
-    assert "no evidence for another" in calibrate(logits, labels).about
+    assert "no evidence for another" in calibrate(logits, labels).summary
 
 
 @pytest.mark.parametrize("images", [20, 28, 100])

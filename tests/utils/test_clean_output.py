@@ -8,43 +8,43 @@ import pytest
 
 from tests.helpers.command_line import Call
 from vlprompt.cli.options import set_up_logging
-from vlprompt.utils.clean_output import CleanStream, escape_orders
+from vlprompt.utils.clean_output import CleanStream, escape_controls
 from vlprompt.utils.progress import Reporter
 from vlprompt.utils.terminal import CleanConsole, print_table
 
-ORDERS = ["\x1b[2J", "\x1b]52;c;aGk=\x07", "\x9b2J", "a\rb", "\b", "\x7f", "\u202eabc", "\u2066", "\u2028", "\x00"]
+CONTROLS = ["\x1b[2J", "\x1b]52;c;aGk=\x07", "\x9b2J", "a\rb", "\b", "\x7f", "\u202eabc", "\u2066", "\u2028", "\x00"]
 
 
-@pytest.mark.parametrize("orders", ORDERS)
-def test_orders_are_escaped_everywhere(orders: str) -> None:
+@pytest.mark.parametrize("text", CONTROLS)
+def test_control_characters_are_escaped_everywhere(text: str) -> None:
     raw = io.StringIO()
     stream = CleanStream(raw)
     with redirect_stdout(stream), redirect_stderr(stream):
-        print(orders)  # noqa: T201
-        sys.stdout.writelines([orders, "\n"])
-        print_table([(orders, 1)], ["name", "number"], title=orders)
-        CleanConsole(stderr=True).print(orders)
+        print(text)  # noqa: T201
+        sys.stdout.writelines([text, "\n"])
+        print_table([(text, 1)], ["name", "number"], title=text)
+        CleanConsole(stderr=True).print(text)
         reporter = Reporter()
-        reporter.say(orders)
-        reporter.warn(orders)
-        with reporter.bar(orders) as bar:
-            bar(1, 2, orders)
+        reporter.say(text)
+        reporter.warn(text)
+        with reporter.bar(text) as bar:
+            bar(1, 2, text)
         logger = logging.getLogger("vlprompt")
         before = logger.handlers, logger.propagate, logger.level
         set_up_logging(quiet=False)
-        logger.warning("%s", orders)
+        logger.warning("%s", text)
         logger.handlers, logger.propagate, _ = before
         logger.setLevel(before[2])
     assert raw.getvalue().count("\\u") >= 4  # rich leaves some of them out
-    assert not set(raw.getvalue()) & {mark for mark in orders if not mark.isprintable()}
+    assert not set(raw.getvalue()) & {mark for mark in text if not mark.isprintable()}
 
 
 def test_other_text_is_unchanged() -> None:
     text = "naïve 猫 👩‍🚒 \t a\u00a0b\n"
-    assert escape_orders(text) == text
+    assert escape_controls(text) == text
 
 
-def test_rich_keeps_its_own_orders() -> None:
+def test_rich_keeps_its_own_control_sequences() -> None:
     raw = io.StringIO()
     console = CleanConsole()
     console.file, console._force_terminal = raw, True

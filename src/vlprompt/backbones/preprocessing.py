@@ -1,4 +1,4 @@
-"""How images are prepared for a backbone: a value that settings and records hold. It imports no torch."""
+"""Resizing and normalization of a backbone's images, as settings and records hold them; imports no torch."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vlprompt.utils.strings import describe_validation_error
 
-# Those of OpenAI's models, which open_clip takes wherever nothing else is known.
+# Values of OpenAI's models, open_clip's defaults.
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 

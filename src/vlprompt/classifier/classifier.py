@@ -172,8 +172,8 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         """Compute metrics on the images of a dataset, with the classes of that dataset.
 
         Args:
-            data: anything that `load_dataset` takes, or a `Dataset`. All images are tested, but for those that the run
-                learned from; of a dataset with a split, of the run's own one and of a `Dataset` the test images are.
+            data: anything that `load_dataset` takes, or a `Dataset`. All images are tested except those that the run
+                learned from; of a dataset with a split, of the run's own and of a `Dataset`, the test images are.
             name_map: class names for the folder names of `data`, as in `load_dataset`.
             root: folder of the named datasets, as in `load_dataset`.
             exclude: patterns of files and folders to leave out, as in `load_dataset`.

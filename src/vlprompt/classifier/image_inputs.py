@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vlprompt.data.folders import describe, walk
+from vlprompt.data.folder_tree import describe, walk
 from vlprompt.data.images import ImageError, read_image, to_rgb
 from vlprompt.data.value_ranges import ValueRange
 from vlprompt.errors import VLPromptError
@@ -33,13 +33,13 @@ STDIN = "-"
 THREADS = 4
 # Matches http://, s3:// and data:, but not C:\. A Path keeps only one of two slashes.
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)
-EXPECTED = "a path, a PIL image or an array with shape (H, W), (H, W, 3) or (H, W, 4), an open file or bytes"
+EXPECTED = "a path, an open file, bytes, a PIL image or an array with shape (H, W), (H, W, 3) or (H, W, 4)"
 
 
 def find_images(arguments: Sequence[str], exclude: Sequence[str] = ()) -> list[str]:
     """Return the image paths that command-line arguments stand for.
 
-    A folder stands for all images below it, but for those that `exclude` leaves out (see `walk`), and a quoted pattern
+    A folder stands for all images below it except those that `exclude` leaves out (see `walk`), and a quoted pattern
     (`"**/*.png"`) for its matches, both sorted; `-` stands for the lines of stdin. Any other argument is returned as a
     path, even if the file does not exist: reading it reports the error.
 
@@ -94,7 +94,7 @@ def as_image(image: ImageLike, *, max_pixels: int | None = None, value_range: Va
 
 
 def as_iterable(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
-    """Wrap a single image in a list; return several unchanged, and those of a data frame's only column."""
+    """Wrap a single image in a list; return several unchanged, or the only column of a data frame."""
     # Up to three dimensions are one image: an array with shape (3, H, W) is a mistake, not three gray images.
     array = isinstance(images, np.ndarray) and images.dtype.kind not in "OUST" and images.ndim <= 3
     if array or is_single(images):
@@ -106,7 +106,7 @@ def as_iterable(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
 
 
 def is_single(images: object) -> bool:
-    """Return whether an object that is no array is one image."""
+    """Return whether an object other than an array is a single image."""
     return isinstance(images, str | Path | bytes | bytearray | memoryview | Image.Image) or hasattr(images, "read")
 
 

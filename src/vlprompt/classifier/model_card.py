@@ -92,7 +92,7 @@ def _calibration(record: RunRecord) -> list[str]:
     found = record.calibration
     if found is None:
         return []
-    return [f"Logits are divided by a temperature: {found.about}."]
+    return [f"Logits are divided by a temperature of {found.summary}."]
 
 
 def _usage(source: str) -> str:

@@ -82,9 +82,8 @@ def check(
     """Check that a dataset is complete and readable.
 
     Compares counts with the published ones and class names with ours, finds duplicate files, decodes every image, and
-    counts the files of a folder that are not read.
-    For missing files it prints what to download from where. Results are cached until a file changes. The exit code is
-    1 if there are problems.
+    counts the files of a folder that are not read. For missing files it prints what to download from where. Results are
+    cached until a file changes. The exit code is 1 if there are problems.
 
     Examples:
         vlprompt data check oxford-pets

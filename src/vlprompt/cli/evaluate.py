@@ -46,7 +46,7 @@ def evaluate(
     """Test a run on its own test images, or on another dataset.
 
     The other dataset may have other classes: the learned prompts are applied to its class names. All images of a folder
-    without a test split are tested, but for those that the run learned from.
+    without a test split are tested, except those that the run learned from.
 
     Examples:
         vlprompt evaluate runs/mine

@@ -6,6 +6,7 @@ import typer
 
 from vlprompt.cli.options import Device, Quiet, Run, RunBackbone, Verbose, loading, set_up_logging
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.strings import counted
 
 NEEDED = {"fastapi", "prometheus_client", "python_multipart", "starlette", "uvicorn"}
 
@@ -86,6 +87,5 @@ def serve(
             print(f"{address_of(listening, host)}   API docs at /docs; Ctrl-C stops the server", flush=True)
         aborted = run_service(service, listening, token=token, loopback=is_loopback(host))
     if not quiet:
-        count = service.metrics.answered
-        end = f"{aborted:,} connection{'s' * (aborted != 1)} aborted" if aborted else "all of them answered"
-        print(f"stopped after {count:,} request{'s' * (count != 1)}, {end}")
+        end = f"{counted(aborted, 'connection')} aborted" if aborted else "all of them answered"
+        print(f"stopped after {counted(service.metrics.answered, 'request')}, {end}")

@@ -148,7 +148,7 @@ def tune(
         from vlprompt.results.summary import print_metrics
 
         if record.learning:
-            print(record.learning.about)
+            print(record.learning.summary)
         if record.metrics:
             print_metrics(record.metrics, title=f"{config.method.name} on {data}")
         print(f"run: {folder}   next: vlprompt predict {folder} IMAGES...")

@@ -193,10 +193,10 @@ def read_value(text: str) -> Any:
     text = text.strip()
     if text in NULLS:
         return None
-    if text[0] + text[-1] not in ("[]", "{}", '""', "''"):
+    if text == "{}" or text[0] + text[-1] not in ("[]", "{}", '""', "''"):  # `{}` is a template
         return text
     try:
-        return parse_yaml_settings(text) or {"{": text, "[": []}.get(text[0], "")  # `{}` is a template
+        return parse_yaml_settings(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return [read_value(part) for part in split_list(text[1:-1])] if text[0] == "[" else text
 

@@ -31,11 +31,10 @@ RECORDED = ("recipe", "overrides")
 # Keys of `config.protocols.PROTOCOLS`, repeated here so that a wrong one gets pydantic's list of choices.
 ProtocolName = Literal["few-shot", "base-to-new", "cross-dataset", "domain-generalization"]
 
-# Types of the numbers of shots, and of the epochs by them, in a recipe.
-_COUNTS, _EPOCHS = TypeAdapter(list[int]), TypeAdapter(dict[int, int])
+# Numbers of shots, and epochs by number of shots, in a recipe.
+_SHOTS, _EPOCHS = TypeAdapter(int), TypeAdapter(dict[int, int])
 
-
-# Options of `load_backbone` that a run records only where they are given, or not those of the source itself.
+# Options of `load_backbone` that a run records if they are given, or were not taken from the source itself.
 BACKBONE_OPTIONS = ("heads", "quick_gelu", "preprocess")
 
 
@@ -122,7 +121,6 @@ class DataConfig(Section):
         description="Augmented views of each image whose frozen features are cached, for methods without visual "
         "prompts. 0 disables the cache: every epoch runs the image tower on a new view.",
     )
-
     value_range: tuple[float, float] | None = Field(
         None,
         description="Values of 16-bit, 32-bit and float images that become black and white, such as [0, 4095]; None "
@@ -133,7 +131,7 @@ class DataConfig(Section):
     @classmethod
     def _ascending(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value and not value[0] < value[1]:
-            raise ValueError("must be two values, the smaller first")
+            raise ValueError(f"must be two values, the smaller first, got {list(value)}")
         return value
 
     @field_validator("source")
@@ -246,7 +244,7 @@ class RunConfig(Section):
             case {"optim": {"epochs": dict(by_shots)} as optim, "data": dict(data)} if by_shots:
                 shots = data.get("shots", DataConfig.model_fields["shots"].default)
                 try:
-                    (shots,), epochs = _COUNTS.validate_python([shots]), _EPOCHS.validate_python(by_shots)
+                    shots, epochs = _SHOTS.validate_python(shots), _EPOCHS.validate_python(by_shots)
                 except ValidationError:  # reported as an error of the field
                     return values
                 reached = [count for count in epochs if count <= shots] or [min(epochs)]

@@ -10,9 +10,9 @@ from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.datasets.known import Size
 from vlprompt.data.datasets.on_disk import Layout, OnDisk, data_root
 from vlprompt.data.file_facts import find_unreadable, first_copies
-from vlprompt.data.folders import LeftOut, describe
+from vlprompt.data.folder_tree import LeftOut, describe
 from vlprompt.data.loading import DATASETS, load_dataset
-from vlprompt.data.readers.assemble import several_classes
+from vlprompt.data.readers.assemble import describe_images, several_classes
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import counted, listed
 
@@ -82,7 +82,7 @@ def inspect(source: str, root: Path | None = None, exclude: Sequence[str] = ()) 
     if others:
         report.notes.append(describe(others))
     if dataset.tested_on == "val":
-        report.notes.append("its validation images are for testing, since it has no others for that")
+        report.notes.append("its validation images are the test images, since it has no labeled test split")
     _count(report, dataset)
     _check_images(report, dataset, own=True)
     return report
@@ -103,9 +103,7 @@ def _inspect_known(known: OnDisk, root: Path | None) -> Report:
     report.problems += listing.problems
     lost = set(listing.missing())
     if lost:
-        report.problems.append(
-            f"{counted(len(lost), 'image')} missing from {found.layout.title}: {listed(sorted(lost), quote=False)}"
-        )
+        report.problems.append(describe_images(sorted(lost), f"missing from {found.layout.title}"))
         for items in listing.splits().values():
             items[:] = [item for item in items if item.path not in lost]
     dataset = known.dataset(listing)
@@ -174,7 +172,7 @@ def _compare_sizes(report: Report, dataset: Dataset, sizes: Mapping[str, Size]) 
 
 def _check_images(report: Report, dataset: Dataset, *, own: bool) -> None:
     """Report images that are unreadable, repeated, or in several classes or splits."""
-    report.problems += dataset.mended
+    report.problems += dataset.corrections
     parts = _splits(dataset)
     rows = Counter((item.path, split, item.label) for split, items in parts.items() for item in items)
     by_path: dict[str, set[str]] = {}
@@ -186,29 +184,21 @@ def _check_images(report: Report, dataset: Dataset, *, own: bool) -> None:
     report.problems += several_classes((path, path, label) for path, _, label in rows)
     repeated = sorted({path for (path, _, _), count in rows.items() if count > 1})
     if repeated:
-        report.notes.append(f"{counted(len(repeated), 'image')} more than once in a split: {_few(repeated)}")
+        report.notes.append(describe_images(repeated, "more than once in a split"))
     if report.unreadable:
         reasons = [f"{path} ({reason})" for path, reason in report.unreadable.items()]
-        report.problems.append(f"{counted(len(reasons), 'image')} cannot be read: {_few(reasons)}")
+        report.problems.append(describe_images(reasons, "cannot be read"))
     twice = [path for path in paths if len(by_path[path]) > 1]
     if twice:
-        report.problems.append(f"{counted(len(twice), 'image')} in more than one split: {_few(twice)}")
+        report.problems.append(describe_images(twice, "in more than one split"))
     pairs = {path: f"{first} = {path}" for path, first in copies.items() if first != path}
     across = [pair for path, pair in pairs.items() if by_path[path] != by_path[copies[path]]]
     # Published datasets may contain copies, and all papers report numbers that include them.
     findings = report.problems if own else report.notes
     if across:
-        findings.append(
-            f"{counted(len(across), 'image')} duplicated across splits under different names: {_few(across)}"
-        )
+        findings.append(describe_images(across, "duplicated across splits under different names"))
     named = ((copies[path], path, label) for path, _, label in rows if path in copies)
     findings += [line for line in several_classes(named) if " = " in line]
     within = [pair for path, pair in pairs.items() if by_path[path] == by_path[copies[path]]]
     if within and own:
-        findings.append(
-            f"{counted(len(within), 'image')} duplicated within a split under different names: {_few(within)}"
-        )
-
-
-def _few(names: Iterable[str]) -> str:
-    return listed(names, quote=False)
+        findings.append(describe_images(within, "duplicated within a split under different names"))

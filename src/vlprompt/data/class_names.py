@@ -21,12 +21,11 @@ BLANKS = "\u115f\u1160\u3164\uffa0\u2800"
 
 # Mapping from class folders (or labels) to words, or the path of its file.
 NameMap = Mapping[str, str] | str | Path
-# Suffixes of such files.
-SUFFIXES = (".json", ".yaml", ".yml", ".csv", ".tsv")
+NAME_MAP_SUFFIXES = (".json", ".yaml", ".yml", ".csv", ".tsv")
 
 
 def as_words(names: Iterable[str]) -> tuple[str, ...]:
-    """Return class names as words for prompts: underscores become spaces; extra spaces and invisible characters go.
+    """Return class names as words for prompts: without underscores, extra spaces and invisible characters.
 
     Raises:
         VLPromptError: `names` is not a sequence of strings, or a name is empty or duplicated.
@@ -90,7 +89,7 @@ def words_for(classes: Sequence[str], name_map: NameMap | None = None) -> tuple[
 
 
 def find_twins(words: Sequence[str]) -> tuple[int, int] | None:
-    """Return the labels of the first two classes with equal words, in any of Unicode's forms, or None."""
+    """Return the labels of the first two classes whose words are equal after Unicode normalization, or None."""
     first: dict[str, int] = {}
     for place, word in enumerate(unicodedata.normalize("NFC", word) for word in words):
         if first.setdefault(word, place) != place:
@@ -123,7 +122,7 @@ def read_name_map(path: str | Path) -> dict[str, str]:
     Raises:
         VLPromptError: the file cannot be read, or does not hold such a mapping.
     """
-    content = read_names_file(Path(path), "name_map", SUFFIXES)
+    content = read_names_file(Path(path), "name_map", NAME_MAP_SUFFIXES)
     if not isinstance(content, dict) or not all(map(is_word, (*content, *content.values()))):
         raise VLPromptError(
             f"`name_map` {path} must map each class folder to its words, as in 'n02099601: golden retriever'"
@@ -132,13 +131,14 @@ def read_name_map(path: str | Path) -> dict[str, str]:
 
 
 def read_names_file(path: Path, parameter: str, suffixes: Sequence[str]) -> Any:
-    """Return the content of a file with class names: a mapping of a table, the lines of a .txt file, or what a .json or
-    .yaml file holds, with every number as text.
+    """Return the content of a file with class names, all of them text.
+
+    A table is returned as a mapping, a .txt file as its lines, and a .json or .yaml file as whatever it holds.
 
     Args:
         path: the file.
         parameter: name of the parameter in error messages.
-        suffixes: allowed ends of the file's name.
+        suffixes: allowed suffixes.
 
     Raises:
         VLPromptError: the file cannot be read, or is not of its format.
@@ -174,7 +174,7 @@ def is_word(value: object) -> bool:
 
 
 def _words(name: str) -> str:
-    """Return a name without underscores and invisible characters; "" if nothing of it can be seen."""
+    """Return a name without underscores and invisible characters; "" if nothing visible is left."""
     shown = "".join(" " if letter in BLANKS else letter for letter in name.replace("_", " "))
     words = " ".join("".join(letter for letter in shown if _is_shown(letter)).split())
     return words if any(unicodedata.category(letter)[0] in "LNPS" for letter in words) else ""

@@ -12,7 +12,7 @@ from typing import get_args
 
 from vlprompt.data.class_names import as_words
 from vlprompt.data.file_facts import content_hashes
-from vlprompt.data.folders import LeftOut
+from vlprompt.data.folder_tree import LeftOut
 from vlprompt.data.sampling import ClassSubset, class_half, sample_shots
 from vlprompt.errors import VLPromptError
 
@@ -57,8 +57,8 @@ class Dataset:
         skipped: (path, reason) of unreadable files, which are in no split.
         left_out: files in a folder that are not read as images, by suffix.
         split_seed: seed that the images were split with when they were loaded; None if they came with a split.
-        tested_on: split of the source that `test` is; "val" if it has no other for testing.
-        mended: one line for each kind of problem that reading the source mended, such as images in two splits.
+        tested_on: split of the source that `test` holds; "val" if it has no labeled test split.
+        corrections: one line for each kind of problem that was corrected, such as images in two splits.
         shifted: names of datasets with the same classes, or some of them, in other domains.
         drawn: (shots, seed) if `train` and `val` are a few-shot sample, else None.
 
@@ -85,7 +85,7 @@ class Dataset:
     left_out: tuple[LeftOut, ...] = ()
     split_seed: int | None = None
     tested_on: str = "test"
-    mended: tuple[str, ...] = ()
+    corrections: tuple[str, ...] = ()
     shifted: tuple[str, ...] = ()
     drawn: tuple[int, int] | None = None
 

@@ -11,8 +11,8 @@ from vlprompt.data.file_facts import content_hashes
 from vlprompt.data.image_set import EpochDataset, ImageSet
 from vlprompt.data.transforms import FixedTransform
 
-# Names how images are read, for the cache: "2" since 10 to 14 bits in files of 16 are not read as nearly black.
-PIXELS = 2
+# Version of image reading in the cache's keys: 2 since 10 to 14 bits in files of 16 are no longer read as nearly black.
+READING_VERSION = 2
 
 Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
@@ -113,7 +113,7 @@ def features_to_encode(image_set: ImageSet, *, views: int, key: str, known: dict
 
 
 def _shelf(key: str, image_set: ImageSet) -> str:
-    return f"{key} {image_set.transform} {PIXELS} {image_set.value_range}"
+    return f"{key} {image_set.transform} {READING_VERSION} {image_set.value_range}"
 
 
 def _entries(image_set: ImageSet, views: int) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
-from vlprompt.data.decoding_work import JPEG2000_COST, CountedFile, WorkError, check_jpeg, reduction
+from vlprompt.data.decoding_limits import JPEG2000_COST, CountedFile, DecodingLimitError, check_jpeg, reduction
 from vlprompt.data.netpbm import read_netpbm
 from vlprompt.data.value_ranges import ValueRange, to_8_bits
 from vlprompt.errors import VLPromptError
@@ -43,7 +43,7 @@ FORMATS = [name for name in SUFFIXES_OF if name in Image.OPEN]
 SUFFIXES = frozenset(suffix for name in FORMATS for suffix in SUFFIXES_OF[name].split())
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long.
 DRAFT_SIDE = 2048
-# Rows that are put on a white background at a time: it takes memory, and Pillow keeps other threads from running.
+# Rows that get a white background at a time, since it takes memory, and Pillow keeps other threads from running.
 BAND = 256
 # Image modes and raw modes of 16 bits per value that Pillow reads as 8 bits.
 DEEP_COLOR = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16")
@@ -52,8 +52,8 @@ _ONE_JPEG2000 = Lock()
 # TIFF tags of a tile's width and length, and the struct formats of their allowed types.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
 
-# What Pillow warns of is either an ImageError here or does not matter. By a filter for good, since threads read images,
-# and `warnings.catch_warnings` is not safe with them. libtiff prints its errors itself, besides Pillow's exception.
+# What Pillow warns of is an ImageError here, or does not matter. The filter is permanent, since threads read images,
+# and `warnings.catch_warnings` is not thread-safe. libtiff prints its errors itself, in addition to Pillow's exception.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 with suppress(OSError, AttributeError):  # on Windows it is a part of Pillow's own library
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
@@ -86,19 +86,19 @@ def read_image(
     Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. Values
     of more than 8 bits are scaled as `data.value_ranges` describes. Very large JPEG and JPEG 2000 images are decoded at
     a fraction of their size. Images of more than `max_pixels` pixels are refused, as are TIFFs with tiles of that size,
-    JPEG 2000 images of more than a 100th of it at that fraction, and files that would take much work for their size,
-    such as JPEGs with more than 100 scans.
+    JPEG 2000 images that even at that fraction have more than a 100th of it, and files that would take long to decode
+    for their size, such as JPEGs with more than 100 scans.
 
     Args:
         source: a path, or a file opened in binary mode.
         max_pixels: maximum number of pixels; None for 179 million (2 * `Image.MAX_IMAGE_PIXELS`).
-        value_range: values of 16-bit, 32-bit and float images that become black and white; None for each image's own.
+        value_range: values of 16-bit, 32-bit and float images that become black and white; None for the rule above.
 
     Returns:
         PIL image with mode "RGB".
 
     Raises:
-        ImageError: the file is missing, empty, truncated, too large, too much work, or not an image.
+        ImageError: the file is missing, empty, truncated, too large, too slow to decode, or not an image.
 
     Examples:
         >>> import io
@@ -127,7 +127,7 @@ def read_image(
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format of an image file by its first bytes, such as "JPEG"; None if it is no image that is read."""
+    """Return the format of an image file by its first bytes, such as "JPEG"; None if it cannot be read."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             return image.format
@@ -137,7 +137,7 @@ def format_of(path: Path) -> str | None:
 
 def _bound_pixels(image: ImageFile.ImageFile, file: CountedFile, limit: int) -> None:
     """Refuse an image that is too large, and choose the fraction at which a very large one is decoded."""
-    width, height = decoded_size(image)
+    width, height = _decoded_size(image)
     pixels = width * height
     if image.format == "JPEG2000":
         power = reduction(image, file)
@@ -163,7 +163,7 @@ def _decode(image: ImageFile.ImageFile, file: IO[bytes], value_range: ValueRange
     return to_rgb(decoded, value_range=value_range, name=path)
 
 
-def decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
+def _decoded_size(image: ImageFile.ImageFile) -> tuple[int, int]:
     """Return the (width, height) that is decoded at once: of the image, or of a TIFF tile if that is larger.
 
     A damaged file can make it raise any exception.
@@ -234,7 +234,7 @@ def _deep_color(image: Image.Image, file: IO[bytes], value_range: ValueRange | N
     bands = list(image.split())
     count = len(bands) - image.mode.endswith("A")
     if value_range is None and max(int(band.getextrema()[1]) for band in bands[:count]) >= 64:  # type: ignore[arg-type]
-        return image  # the values need all 16 bits, and the high bytes are what is read of them
+        return image  # the values need all 16 bits, of which the upper 8 are kept
     values = np.stack([np.asarray(band) for band in bands[:count]]).astype(np.uint16) << 8
     values |= np.stack([np.asarray(band) for band in _low_bytes(file)[:count]])
     bands[:count] = map(Image.fromarray, to_8_bits(values, value_range, name))
@@ -262,7 +262,7 @@ def _low_bytes(file: IO[bytes]) -> Sequence[Image.Image]:
 
 def _reason(error: Exception) -> str:
     match error:
-        case WorkError():
+        case DecodingLimitError():
             return str(error)
         case FileNotFoundError():
             return "no such file"

@@ -22,9 +22,7 @@ from vlprompt.data.datasets.oxford_pets import OxfordPets
 from vlprompt.data.datasets.stanford_cars import StanfordCars
 from vlprompt.data.datasets.sun397 import SUN397
 from vlprompt.data.datasets.ucf101 import UCF101
-from vlprompt.data.readers import hub
-from vlprompt.data.readers import split_file as splits
-from vlprompt.data.readers.coop_split import SUFFIX, read_coop_split
+from vlprompt.data.readers import coop_split_file, hub, split_file
 from vlprompt.data.readers.folder import read_folder
 from vlprompt.data.readers.table import SUFFIXES, read_frame, read_table
 from vlprompt.errors import VLPromptError
@@ -89,8 +87,8 @@ def load_dataset(
 
     A name takes precedence over a folder of that name; write `./name` for the folder. `hf:NAME`, `hf:NAME:CONFIG` and
     `hf:./FOLDER` are Hugging Face datasets. Images of named datasets are not opened; those of other sources are decoded
-    once, and unreadable files are listed in `Dataset.skipped`. Outside of named datasets, one image is in one split: a
-    copy of a test image, whatever its file is called, is not a training image.
+    once, and unreadable files are listed in `Dataset.skipped`. Outside of named datasets, no image is in two splits: a
+    copy of a test image is not a training image, whatever its name.
 
     Args:
         source: name; path of a folder, of a .csv, .tsv or .parquet table, of a .jsonl split file, or of a .json split
@@ -116,11 +114,11 @@ def load_dataset(
     root = None if root is None else Path(root).expanduser()
     if not isinstance(source, str | Path):
         if exclude:
-            raise VLPromptError(f"`exclude` is for folders, got {type(source).__name__}; leave it out")
+            raise VLPromptError(f"`exclude` applies only to folders, got {type(source).__name__}; leave it out")
         return _load_rows(source, split_seed, name_map)
     path = Path(source).expanduser()
     if exclude and (str(source) in DATASETS or not path.is_dir()):
-        raise VLPromptError(f"`exclude` is for folders, and `data` {source} is none; leave it out")
+        raise VLPromptError(f"`exclude` applies only to folders, got `data` {source}; leave it out")
     if str(source) in DATASETS:
         dataset = DATASETS.get(str(source))(root)
         return replace(dataset, class_names=words_for(dataset.class_names, name_map)) if name_map else dataset
@@ -128,10 +126,10 @@ def load_dataset(
         return hub.read_hub(str(source), split_seed=split_seed, name_map=name_map)
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return read_table(path, split_seed=split_seed, name_map=name_map)
-    if path.suffix.lower() == splits.SUFFIX and not path.is_dir():
-        return splits.read_split(path, root, split_seed=split_seed, name_map=name_map)
-    if path.suffix.lower() == SUFFIX and path.is_file():
-        return read_coop_split(path, root, name_map=name_map)
+    if path.suffix.lower() == split_file.SUFFIX and not path.is_dir():
+        return split_file.read_split(path, root, split_seed=split_seed, name_map=name_map)
+    if path.suffix.lower() == coop_split_file.SUFFIX and path.is_file():
+        return coop_split_file.read_coop_split(path, root, name_map=name_map)
     if path.is_dir():
         return read_folder(path, split_seed=split_seed, name_map=name_map, exclude=exclude)
     if path.exists():

@@ -1,4 +1,4 @@
-"""Read Netpbm images of plain text, or whose largest value is not 255, which take Pillow a microsecond per value."""
+"""Read Netpbm images in plain text, or with a maximum other than 255, which take Pillow a microsecond per value."""
 
 import math
 import re
@@ -7,10 +7,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vlprompt.data.decoding_work import WorkError
+from vlprompt.data.decoding_limits import DecodingLimitError
 
-# Magic number, then width, height and, but for P1, the largest value; comments may stand between them. One white space
-# ends the header.
+# Magic number, width, height and, except for P1, the largest value, with comments between them; one whitespace
+# character ends the header.
 _SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _BITS = re.compile(rb"P(1)" + 2 * (_SPACE + rb"(\d{1,10})") + rb"\s")
 _VALUES = re.compile(rb"P([2356])" + 3 * (_SPACE + rb"(\d{1,10})") + rb"\s")
@@ -27,14 +27,14 @@ def read_netpbm(file: IO[bytes]) -> tuple[NDArray[np.integer], int]:
         Values (H, W) or (H, W, 3), at most as large as the file's largest value, and that.
 
     Raises:
-        WorkError: the header is too long, or the text has too many comments.
+        DecodingLimitError: the header is too long, or the text has too many comments.
         ValueError: the file has too few values.
     """
     file.seek(0)
     head = file.read(HEADER)
     found = _BITS.match(head) or _VALUES.match(head)
     if not found:
-        raise WorkError("its header is damaged or too long")
+        raise DecodingLimitError("its header is damaged or too long")
     kind, width, height, *rest = map(int, found.groups())
     most = rest[0] if rest else 1
     shape = (height, width, 3) if kind in (3, 6) else (height, width)
@@ -55,5 +55,5 @@ def read_netpbm(file: IO[bytes]) -> tuple[NDArray[np.integer], int]:
 
 def _without_comments(text: bytes) -> bytes:
     if text.count(b"#") > COMMENTS:
-        raise WorkError(f"it has more than {COMMENTS:,} comments")
+        raise DecodingLimitError(f"it has more than {COMMENTS:,} comments")
     return _COMMENT.sub(b"", text)

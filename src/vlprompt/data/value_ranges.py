@@ -1,8 +1,8 @@
 """Map the values of 16-bit, 32-bit and float images to 8 bits.
 
-One rule for all containers. Integers from 0 to 65535 are read with the bits that the image's largest value needs, of 8,
+One rule for all formats. Integers from 0 to 65535 are read with the bits that the image's largest value needs, of 8,
 10, 12, 14 or 16: cameras and X-ray detectors of 10 to 14 bits store their values in files of 16. Other values are
-stretched from their minimum to their maximum. With a value range both give way to it.
+stretched from their minimum to their maximum. A value range replaces both rules.
 """
 
 import logging

@@ -79,7 +79,7 @@ def all_for_testing(dataset: Dataset, record: RunRecord, run: Path | None) -> Da
     count = len(tested.test) - len(kept)
     if not kept:
         raise VLPromptError(f"the run learned from all {count:,} images of {dataset.name}; pass other ones as `data`")
-    but = f", but {count:,} that the run learned from" if count else ""
+    but = f" except {count:,} that the run learned from" if count else ""
     logger.info("testing all %s images of %s%s", f"{len(tested.test):,}", dataset.name, but)
     return replace(tested, test=kept)
 
@@ -103,7 +103,7 @@ def run_tests(
         targets: other datasets, by the names of their tests.
         method: tuned method.
         reporter: shows progress.
-        seconds: gets the seconds of encoding frozen features added to "encode", and the others to "test".
+        seconds: seconds spent by kind of work, of which "encode" and "test" are updated; None if they do not matter.
 
     Returns:
         the predictions, by the test's name.

@@ -15,7 +15,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.experiments.engines.engine import Engine, Job
 from vlprompt.experiments.engines.local import InProcess
 from vlprompt.experiments.engines.worker import Worker
-from vlprompt.experiments.rehearsal import Features, Pace, encoding_pace, mean_pace, rehearse
+from vlprompt.experiments.rehearsal import Pace, SharedFeatures, encoding_pace, mean_pace, rehearse
 from vlprompt.experiments.task import open_tasks
 from vlprompt.runs.record import RunRecord, read_record
 from vlprompt.utils.locks import Lock, holder, is_locked, try_lock
@@ -37,7 +37,7 @@ class Cell:
         folder: run folder.
         work: training images times epochs, which training time is assumed to be proportional to.
         tested: number of evaluated images, which test time is assumed to be proportional to.
-        features: sets of frozen features that the run reads; see `Features`.
+        features: sets of frozen features that the run reads; see `SharedFeatures`.
         plan: record with status "planned".
         prompts_from: folder of a finished run with the same training, whose prompts can be copied.
     """
@@ -71,7 +71,7 @@ class Grid:
     cells: list[Cell]
     backbone: Backbone
     pools: dict[str, Dataset]
-    features: Features
+    features: SharedFeatures
     records: dict[Path, RunRecord] = field(default_factory=dict)
     paces: dict[str, Pace] = field(default_factory=dict)
     encoding: dict[str, float] = field(default_factory=dict)

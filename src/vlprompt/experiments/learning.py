@@ -87,7 +87,7 @@ def fit_temperatures(
     """
     items = task.shots.val
     if not items:
-        logger.info("no held-out images: probabilities are not calibrated, and nothing is selected on images")
+        logger.info("no held-out images: probabilities are not calibrated, and no settings are selected")
         return None, None
     labels = torch.tensor([item.label for item in items])
     tuned, frozen = _both_logits("calibrate", task, method, items, reporter, seconds)

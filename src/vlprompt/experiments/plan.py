@@ -13,7 +13,7 @@ from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.grid import Cell, Grid
-from vlprompt.experiments.rehearsal import Features
+from vlprompt.experiments.rehearsal import SharedFeatures
 from vlprompt.experiments.run import new_record
 from vlprompt.experiments.task import Task, load_configured, load_pool, open_tasks
 from vlprompt.runs.labels import method_label
@@ -97,7 +97,7 @@ def _grid(
     configs: list[RunConfig], adapting: set[str], backbone: Backbone, pools: dict[str, Dataset], out: Path
 ) -> Grid:
     """Create the grid of all cells, with the records of those that have started."""
-    grid, (records, _) = Grid([], backbone, pools, Features(backbone)), read_records(out)
+    grid, (records, _) = Grid([], backbone, pools, SharedFeatures(backbone)), read_records(out)
     trained = {
         record.training_hash: folder
         for folder, record in records.items()

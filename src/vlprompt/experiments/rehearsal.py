@@ -14,7 +14,7 @@ from vlprompt.experiments.learning import train
 from vlprompt.experiments.run import new_record
 from vlprompt.experiments.task import Task
 from vlprompt.training.evaluation import predict_logits
-from vlprompt.training.inputs import augmented, encoder_key, evaluation_inputs, unchanged
+from vlprompt.training.inputs import augmented_images, encoder_key, evaluation_images, evaluation_inputs
 from vlprompt.utils.progress import Reporter
 
 EPOCHS = 3  # the first one warms up
@@ -84,7 +84,7 @@ def encoding_pace(task: Task) -> float:
         items = tuple(shots.train[place] for place in spaced(len(shots.train), count))
         begun = time.monotonic()
         encode_features(
-            augmented(backbone, items, shots.root, task.config),
+            augmented_images(backbone, items, shots.root, task.config),
             lambda images: backbone.vision(images.to(backbone.device)),
             views=1,
             batch_size=count,
@@ -95,8 +95,8 @@ def encoding_pace(task: Task) -> float:
     return seconds(ENCODED)
 
 
-class Features:
-    """Sets of frozen features that runs of one grid share, and how many of each the cache lacks.
+class SharedFeatures:
+    """Frozen features that the runs of a grid share, and how many of each set the cache lacks.
 
     Args:
         backbone: backbone of all runs.
@@ -121,19 +121,19 @@ class Features:
             ImageError: an image cannot be read.
         """
         backbone, config, shots = task.backbone, task.config, task.shots
-        fixed = unchanged(backbone, shots.train, shots.root, config)
+        fixed = evaluation_images(backbone, shots.train, shots.root, config)
         sets = [self._count(fixed, 1, shots.learned.content_hash)]
         if not adapts_images:
-            views = augmented(backbone, shots.train, shots.root, config)
+            views = augmented_images(backbone, shots.train, shots.root, config)
             sets.append(self._count(views, config.data.views, shots.learned.content_hash))
             for dataset in (task.dataset, *task.targets.values()):
                 tested = replace(dataset, train=(), val=())
-                images = unchanged(backbone, tested.test, tested.root, config)
+                images = evaluation_images(backbone, tested.test, tested.root, config)
                 sets.append(self._count(images, 1, tested.split_hash()))
         return sets
 
-    def _count(self, images: ImageSet, views: int, about: str) -> str:
-        name = f"{about} {images.transform} {images.seed} {views}"
+    def _count(self, images: ImageSet, views: int, content_hash: str) -> str:
+        name = f"{content_hash} {images.transform} {images.seed} {views}"
         if name not in self.missing:
             found = features_to_encode(images, views=views, key=self._key, known=self._cached)
             self.missing[name] = len(found)

@@ -140,7 +140,7 @@ def evaluate(
     Args:
         run: run folder.
         data: another dataset to test on, with all of its classes; None for the run's own tests. All of its images are
-            tested, but for those that the run learned from; of one with a split its test images.
+            tested except those that the run learned from; of one with a split, its test images.
         name_map: file that maps folder names of `data` to class names.
         root: folder of the named datasets; None for the recorded one.
         exclude: patterns of files and folders to leave out of `data`, as in `load_dataset`.
@@ -206,7 +206,7 @@ def _copy_prompts(
 
 
 def _warn_of_learning(record: RunRecord) -> None:
-    """Warn if the training came to nothing, even on the images that it saw."""
+    """Warn if the training failed even on the images that it saw."""
     found = record.learning
     if found is not None and found.problem is not None:
         config = record.config

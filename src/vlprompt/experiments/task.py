@@ -229,5 +229,5 @@ def on_data(
         changes |= {"source": data, "name_map": name_map, "targets": (), "exclude": tuple(exclude)}
         config = config.model_copy(update={"protocol": "few-shot"})
     elif exclude:
-        raise VLPromptError("`exclude` is for another dataset; pass that as `data`")
+        raise VLPromptError("`exclude` applies only to another dataset; pass one as `data`")
     return config.model_copy(update={"data": config.data.model_copy(update=changes)})

@@ -318,7 +318,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         """Raise VLPromptError, naming the class, if a name cannot be used with the method's prompts and templates.
 
         Two names with the same tokens are an error, unless the method is `class_bound`. Names of words that the weights
-        do not have are a warning.
+        lack are a warning.
 
         Args:
             names: class names as words.
@@ -354,9 +354,9 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
 
     def check_readings(self, names: Sequence[str]) -> None:
         """Raise VLPromptError, or warn, if the model reads two names as the same text, or a name as nothing."""
-        tower, first = self.backbone.text, dict[tuple[int, ...], str]()
+        first: dict[tuple[int, ...], str] = {}
         for name in names:
-            twin = first.setdefault(tower.reading(name), name)
+            twin = first.setdefault(self.backbone.text.reading(name), name)
             if twin == name:
                 continue
             same = f"{twin!r} and {name!r}, which the model reads as the same text"

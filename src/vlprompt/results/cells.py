@@ -8,6 +8,7 @@ from vlprompt.results.comparisons import Comparison, Difference
 from vlprompt.results.quantities import OF_AVERAGES, TARGETS
 from vlprompt.results.statistics import LEVEL
 from vlprompt.results.tables import AVERAGE, PARAMETERS, SECONDS, Column, Table, Value
+from vlprompt.utils.strings import counted
 
 MISSING = "–"
 METRICS = {
@@ -136,8 +137,8 @@ def _table_legend(table: Table) -> list[str]:
         for dataset, count in table.short.items()
     ]
     sentences += [
-        f"{dataset}, {method}: {count} run{'s' * (count > 1)} hardly learned anything; on the shots the loss is no "
-        "better than guessing or zero-shot."
+        f"{dataset}, {method}: {counted(count, 'run')} hardly learned anything; on the shots, the loss is no better "
+        "than guessing or zero-shot."
         for (dataset, method), count in table.unlearned.items()
     ]
     sources = dict.fromkeys(value.printed.source for value in values if value.printed)

@@ -47,7 +47,7 @@ def print_record(record: RunRecord, run: Path) -> None:
         counts = f"{split.train} training, {split.val} validation and {split.test} test images"
         print(f"  {len(record.class_names)} classes; {counts}")
         if split.tested_on == "val":
-            print("  the test images are the validation images of the data, which has no others for testing")
+            print("  the test images are the validation images of the data, which has no labeled test split")
     for path, reason in split.skipped:
         print(f"  left out {path}: {reason}")
     options = ", ".join(f"{key}={value}" for key, value in method.options.items())
@@ -60,11 +60,11 @@ def print_record(record: RunRecord, run: Path) -> None:
     if record.timings:
         print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in record.timings.items()))
     if record.learning:
-        _print_wrapped(record.learning.about)
+        _print_wrapped(record.learning.summary)
         if record.learning.problem:
             _print_wrapped(f"hardly anything was learned: the loss is {record.learning.problem}")
     if record.calibration:
-        _print_wrapped(f"temperature {record.calibration.about}")
+        _print_wrapped(f"temperature {record.calibration.summary}")
     if record.metrics:
         print_metrics(record.metrics, title="metrics")
 

@@ -18,7 +18,7 @@ from vlprompt.backbones.backbone import Backbone, load_backbone
 from vlprompt.backbones.sources.checkpoints import is_plain
 from vlprompt.config.resolve import with_method_defaults
 from vlprompt.config.schema import RunConfig, parse_config
-from vlprompt.data.class_names import SUFFIXES, as_words, in_order, is_word, read_names_file
+from vlprompt.data.class_names import NAME_MAP_SUFFIXES, as_words, in_order, is_word, read_names_file
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.methods.create import create_method
@@ -69,9 +69,9 @@ LEARNER = re.compile(r"(?:uu|u)?(?:mudpt_)?prompt_learner\.")
 FROZEN = re.compile(
     r"token_(prefix|suffix)|ZS_image_encoder\..+|logit_scale|(image|text)_encoder\.(?!.*(VPT|visual_ctx)).+"
 )
-# What stands before a class's name in the field's `classnames.txt`: "n01440764 tench".
+# Synset before a class name in CoOp's `classnames.txt`, as in "n01440764 tench".
 SYNSET = re.compile(r"n\d{8}\s+(?=\S)")
-# Methods whose code was made from CoCoOp's, some of it with an unused `meta_net` that is saved with the prompts.
+# Methods whose released code derives from CoCoOp's and may save an unused `meta_net` with the prompts.
 WITH_META_NET = ("coop", "kgcoop", "prograd")
 # Methods whose context may be shorter than its initial words; the remaining words then follow it, frozen.
 WITH_FROZEN_WORDS = ("maple", "promptsrc")
@@ -339,10 +339,10 @@ def name_follows(theirs: Mapping[str, Tensor], name: str, backbone: Backbone) ->
 def read_names(file: Path) -> list[str]:
     """Read class names in label order: lines of a .txt, a list in a .json or .yaml, or a name map.
 
-    The names of a map are in its order, or in that of its keys if these are numbers. A .txt may be the field's
-    `classnames.txt`, with a synset before each name.
+    The names of a map are in its order, or in that of its keys if these are numbers. A .txt may be
+    CoOp's `classnames.txt`, with a synset before each name.
     """
-    content = read_names_file(file, "class_names", (".txt", *SUFFIXES))
+    content = read_names_file(file, "class_names", (".txt", *NAME_MAP_SUFFIXES))
     if isinstance(content, dict):
         numbered = all(str(key).isdecimal() for key in content)
         content = [content[key] for key in (in_order(content) if numbered else content)]

@@ -22,8 +22,8 @@ from vlprompt.utils.strings import describe_validation_error, one_line
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
 PREDICTIONS = "predictions.parquet"
 TEMPERATURE_LIMIT = 20.0
-# Bounds on what is read, since a record may come from anybody: its bytes, the characters of a text, any number (the
-# largest seed is 2^63 - 1), and the numbers of a kind.
+# Bounds on what is read, since a record may come from anybody: bytes of the file, characters of a text, any number (the
+# largest seed is 2^63 - 1), and counts, seconds and percentages.
 MAX_BYTES, MAX_TEXT, MAX_NUMBER = 64 * 2**20, 10_000, 1e19
 Count: TypeAlias = Annotated[int, Field(ge=0, le=10**15)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e10)]
@@ -41,13 +41,13 @@ def versions() -> dict[str, str]:
 
 
 class MeasuredTest(BaseModel):
-    """Metrics of one test; further ones are numbers, too."""
+    """Metrics of one test; further metrics must be numbers."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[str, float]
 
     accuracy: Percent
-    images: Annotated[int, Field(ge=0, le=10**15)]
+    images: Count
     macro_accuracy: Percent = 0.0
     calibration_error: Percent = 0.0
     calibrated_error: Percent = 0.0
@@ -55,7 +55,7 @@ class MeasuredTest(BaseModel):
 
 
 class BackboneRecord(BaseModel):
-    """Identity of the frozen weights, and how they were used. Older records lack the last two.
+    """Identity of the frozen weights, and how they were used. Older records lack `function_hash` and `preprocessing`.
 
     Attributes:
         name: short identity of the backbone.
@@ -86,7 +86,7 @@ class SplitRecord(BaseModel):
         train: number of training images.
         val: number of validation images.
         test: number of test images.
-        tested_on: split of the source that was tested; "val" if it had no other for testing.
+        tested_on: split of the source that was tested; "val" if it had no labeled test split.
         skipped: (path, reason) of each unreadable file.
     """
 
@@ -131,8 +131,8 @@ class Calibration(BaseModel):
     error_after: Percent
 
     @property
-    def about(self) -> str:
-        """The temperature and what it does to the held-out images, in one clause."""
+    def summary(self) -> str:
+        """The temperature and its effect on the held-out images, as a clause."""
         images = f"{self.images} held-out images"
         if self.temperature == 1:
             return f"1, since {images} are no evidence for another"
@@ -141,7 +141,7 @@ class Calibration(BaseModel):
 
 
 class Learning(BaseModel):
-    """What a training came to, measured on the shots under the test transform, next to the frozen model.
+    """Outcome of a training, measured on the shots under the evaluation transform, compared with the frozen model.
 
     Losses are mean cross-entropies; guessing has a loss of ln C. Accuracies are percentages.
     """
@@ -162,7 +162,7 @@ class Learning(BaseModel):
         return math.log(self.classes)
 
     @property
-    def about(self) -> str:
+    def summary(self) -> str:
         """Steps, losses and accuracies in one line."""
         return (
             f"{self.steps:,} steps; on the shots loss {self.loss:.2f} (zero-shot {self.zero_shot_loss:.2f}, guessing "
@@ -171,7 +171,7 @@ class Learning(BaseModel):
 
     @property
     def problem(self) -> str | None:
-        """Why the prompts are of no use even on the shots, or None if they are better than guessing and zero-shot."""
+        """Why the training failed, or None if it is better than guessing and zero-shot on the shots."""
         if self.loss > 0.99 * self.guessing:
             return f"hardly better than guessing among {self.classes} classes, ln {self.classes} = {self.guessing:.2f}"
         if self.loss >= self.zero_shot_loss and self.accuracy <= self.zero_shot_accuracy:
@@ -218,7 +218,7 @@ class RunRecord(BaseModel):
     trainable_parameters: Count
     history: list[Epoch] = []
     metrics: dict[str, Any] = {}
-    learning: Learning | None = Field(None, description="What the training came to; None if nothing was trained.")
+    learning: Learning | None = Field(None, description="Outcome of the training; None if nothing was trained.")
     calibration: Calibration | None = None
     zero_shot_calibration: Calibration | None = Field(
         None, description="Temperature of the frozen model, which the classifier is compared with, by the same rule."
@@ -248,7 +248,7 @@ class RunRecord(BaseModel):
     def _are_metrics(cls, metrics: dict[str, Any]) -> dict[str, Any]:
         """Check that a test maps names to numbers, and that a summary over tests is a percentage."""
         for test, values in metrics.items():
-            # Of a summary, the rest is made up.
+            # A summary is an accuracy only; the model requires a number of images, too.
             found = values if isinstance(values, dict) else {"accuracy": values, "images": 0}
             try:
                 MeasuredTest.model_validate(found)
@@ -260,7 +260,7 @@ class RunRecord(BaseModel):
     def _are_of_its_tests(self) -> Self:
         """Check that metrics and tests of a finished run are of the same tests, with the same numbers of images."""
         measured = {test: values["images"] for test, values in self.metrics.items() if isinstance(values, dict)}
-        listed = {test: about.images for test, about in self.tests.items()}
+        listed = {name: test.images for name, test in self.tests.items()}
         for test in measured if self.tests else ():
             if listed.get(test) != measured[test]:
                 raise ValueError(f"metrics.{test:.40} must be of one of the run's tests and all of its images")
@@ -319,12 +319,12 @@ def read_record(folder: Path) -> RunRecord:
     return parse_record(content, str(path))
 
 
-def parse_record(content: bytes, of: str) -> RunRecord:
+def parse_record(content: bytes, path: str) -> RunRecord:
     """Parse the content of a `run.json`.
 
     Args:
         content: bytes of the file.
-        of: path of the file, for the error.
+        path: path of the file, for the error.
 
     Raises:
         VLPromptError: the record is damaged, or holds numbers or texts that no run has.
@@ -334,9 +334,9 @@ def parse_record(content: bytes, of: str) -> RunRecord:
             raise ValueError(f"it has {len(content):,} bytes, more than {MAX_BYTES:,}")
         return RunRecord.model_validate_json(content)
     except ValidationError as error:
-        raise VLPromptError(f"{of} cannot be read ({describe_validation_error(error)})") from error
+        raise VLPromptError(f"{path} cannot be read ({describe_validation_error(error)})") from error
     except (ValueError, RecursionError) as error:
-        raise VLPromptError(f"{of} cannot be read ({one_line(error)})") from error
+        raise VLPromptError(f"{path} cannot be read ({one_line(error)})") from error
 
 
 def read_records(folder: Path) -> tuple[dict[Path, RunRecord], list[str]]:

@@ -38,5 +38,5 @@ class Limits(BaseModel):
 
     @property
     def grace(self) -> float:
-        """Seconds from the order to stop until open connections are aborted: by then every request has a response."""
+        """Seconds from the signal to stop until open connections are aborted; by then every request has a response."""
         return 2 * self.timeout + 1

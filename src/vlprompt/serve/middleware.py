@@ -122,9 +122,9 @@ class _Body:
 
 
 def _from_other_site(headers: Headers) -> bool:
-    """Return whether a page of another origin sent a request. Programs other than browsers say nothing of origins.
+    """Return whether a page of another origin sent a request. Programs other than browsers send neither header.
 
-    Browsers of before 2023 send no Sec-Fetch-Site, nor do any to a plain http:// address of another machine.
+    Browsers before 2023 do not send Sec-Fetch-Site, and none sends it to a plain http:// address of another machine.
     """
     if site := headers.get("sec-fetch-site"):
         return site not in ("none", "same-origin")

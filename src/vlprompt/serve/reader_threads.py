@@ -1,4 +1,4 @@
-"""Reader threads: they parse and decode what clients sent, and nobody waits for them when the server stops."""
+"""Daemon threads that parse and decode what clients send."""
 
 import ctypes
 import time
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 # Weight of the latest job in the moving average of seconds per job.
 LATEST = 0.3
-# Seconds of a job that has decoded a large image.
+# Seconds above which a job has probably decoded a large image.
 LARGE = 0.2
 
 Result = TypeVar("Result")
@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 class ReaderThreads:
     """Threads that work on a queue of jobs.
 
-    Unlike those of a `ThreadPoolExecutor` they are daemons: a decoder cannot be interrupted, and the process must end
-    before it does.
+    Unlike those of a `ThreadPoolExecutor` they are daemons: a decoder cannot be interrupted, and the process must be
+    able to end before it does.
 
     Args:
         count: number of threads.
@@ -68,6 +68,6 @@ class ReaderThreads:
 
 
 def _return_memory() -> None:
-    """Return free memory to the system, where the C library is glibc, which would keep large images' in its arenas."""
+    """Return free memory to the system; glibc keeps that of large images in its arenas."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -21,7 +21,7 @@ from vlprompt.serve.service import Service
 TOKEN = "VLPROMPT_TOKEN"
 TOKEN_LENGTH = 16
 CONNECTIONS = 1000
-# Seconds for the head of a request; and from a response to the first byte of the next head, which is uvicorn's own.
+# Seconds for the head of a request, and from a response to the next head; uvicorn has a setting for the latter only.
 HEAD_SECONDS, IDLE_SECONDS = 10.0, 5
 HOW = f'set {TOKEN}, for example to $(python -c "import secrets; print(secrets.token_urlsafe())")'
 
@@ -82,8 +82,7 @@ def address_of(listening: socket.socket, host: str) -> str:
 def run(service: Service, listening: socket.socket, *, token: str | None, loopback: bool) -> int:
     """Serve until SIGTERM or Ctrl-C, then answer all accepted requests and return.
 
-    Connections that are still open after `Limits.grace` seconds are aborted; decoders that still work are not waited
-    for.
+    Connections that are still open after `Limits.grace` seconds are aborted. Running decoders are not waited for.
 
     Args:
         service: service to run.

@@ -132,7 +132,7 @@ class Service:
         return self.classes
 
     def close(self) -> None:
-        """Answer the questions that wait for the model, then end its thread; decoders are not waited for."""
+        """Answer the questions that wait for the model, then end its thread. Running decoders are not waited for."""
         self._readers.close()
         self._model.close()
 

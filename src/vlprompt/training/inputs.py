@@ -19,20 +19,20 @@ def training_inputs(
     method: Method[Any], items: tuple[Item, ...], root: Path, config: RunConfig, reporter: Reporter
 ) -> ImageSet | FeatureSet:
     """Return the training images under the training transform, or cached frozen features of augmented views."""
-    images = augmented(method.backbone, items, root, config)
+    images = augmented_images(method.backbone, items, root, config)
     if method.adapts_images or not config.data.views:
         return images
     return _encoded(method.backbone, images, config.data.views, config, reporter, "encode shots")
 
 
-def augmented(backbone: Backbone, items: tuple[Item, ...], root: Path, config: RunConfig) -> ImageSet:
+def augmented_images(backbone: Backbone, items: tuple[Item, ...], root: Path, config: RunConfig) -> ImageSet:
     """Return images under the training transform."""
     data = config.data
     transform = replace(backbone.train_transform, crop_scale=data.crop_scale, flip=data.flip)
     return ImageSet(items, root, transform, config.seed, value_range=data.value_range)
 
 
-def unchanged(backbone: Backbone, items: tuple[Item, ...], root: Path, config: RunConfig) -> ImageSet:
+def evaluation_images(backbone: Backbone, items: tuple[Item, ...], root: Path, config: RunConfig) -> ImageSet:
     """Return images under the evaluation transform."""
     return ImageSet(items, root, backbone.eval_transform, value_range=config.data.value_range)
 
@@ -50,7 +50,7 @@ def evaluation_inputs(
         reporter: shows progress.
         frozen: return frozen features even if the method changes the image tower.
     """
-    images = unchanged(method.backbone, items, root, config)
+    images = evaluation_images(method.backbone, items, root, config)
     if frozen or not method.adapts_images:
         return _encoded(method.backbone, images, 1, config, reporter, "encode images")
     return images

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vlprompt.utils.field_names import field_name
+from vlprompt.utils.aliases import resolve_alias
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 QUOTED = 60
 # Text that a spreadsheet takes for a number.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)? ?%?", re.IGNORECASE)
+# Markup in Markdown. A "<" before a space or a number is none, nor is a "_" inside a word.
+MARKUP = re.compile(r"[\\`*&~]|<(?=[a-zA-Z/!?])|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 # Last part of an error's location if it is not a key but a member of a union that pydantic tried.
 UNION_BRANCH = re.compile(
     r"(str|int|float|bool|bytes|none|Path)|(list|tuple|dict|set|literal|constrained|function|lax-or-strict|is-instance)"
@@ -61,13 +63,13 @@ def listed(names: Iterable[object], most: int = 5, *, quote: bool = True) -> str
 
 
 def markdown_text(text: str) -> str:
-    """Return text that Markdown shows as it is: no markup, HTML, links or line breaks.
+    """Escape text for Markdown, so that it holds no markup, HTML, links or line breaks.
 
     Examples:
         >>> print(markdown_text("<b>a_b</b> *c* [d](e)"))
         \\<b>a_b\\</b> \\*c\\* [d\\](e)
     """
-    return re.sub(r"[\\`*<&~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def markdown_code(text: str) -> str:
@@ -83,7 +85,7 @@ def markdown_code(text: str) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """Return a number and a noun, in the plural if it must be.
+    """Return a number and a noun, in the plural unless the number is 1.
 
     Examples:
         >>> counted(1, "image"), counted(1200, "image")
@@ -93,7 +95,7 @@ def counted(count: int, thing: str) -> str:
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """Return a row of a Markdown table, of cells that are Markdown.
+    """Return a row of a Markdown table; its cells are Markdown.
 
     Examples:
         >>> markdown_row(["a|b", "1"])
@@ -114,7 +116,7 @@ def csv_cell(value: object) -> object:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a hint at the name that is meant: one that the field spells so, or the most similar one; "" if none is.
+    """Return a hint at the name that is meant: the one of an alias, or the most similar one; "" if none is similar.
 
     Examples:
         >>> did_you_mean("CoOb", ["coop", "maple"])
@@ -123,7 +125,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
         "did you mean 'flowers102'?"
     """
     names = list(names)
-    if meant := field_name(name, names):
+    if meant := resolve_alias(name, names):
         return f"did you mean {meant!r}?"
     by_lower = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1)
@@ -150,7 +152,7 @@ def first_line(error: BaseException) -> str:
         return f"it uses {asked[1]}, which is not allowed"
     inner = re.search(r"WeightsUnpickler error: (.+)", said)
     line = (inner[1] if inner else said).splitlines()[0]
-    # PyTorch and NumPy advise to load such a file unsafely.
+    # PyTorch and NumPy advise loading such a file unsafely.
     return "it is not a file of tensors alone" if re.search(r"weights[_ ]only|pickle", line, re.I) else line[:200]
 
 

@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Column, Table
 
-from vlprompt.utils.clean_output import escape_orders
+from vlprompt.utils.clean_output import escape_controls
 
 Cell = str | int | float | None
 NUMBER = re.compile(r"[-+±<]?[\d.,]+(/\d+)?( ?%| seeds?)?( ?(±|to|\(|\[) ?.*)?|[-–]?")
@@ -16,7 +16,7 @@ WORD = 16
 
 
 class CleanConsole(Console):
-    """Console that escapes orders to the terminal in text, without markup, emoji codes and highlighting by default."""
+    """Console that escapes control characters in text; without markup, emoji codes and highlighting by default."""
 
     def __init__(self, *, stderr: bool = False, markup: bool = False) -> None:
         super().__init__(stderr=stderr, markup=markup, emoji=False, highlight=False)
@@ -24,7 +24,7 @@ class CleanConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """Render to segments, of which rich's own control segments are unchanged."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=escape_orders(segment.text))
+            yield segment if segment.control else segment._replace(text=escape_controls(segment.text))
 
 
 def print_table(
@@ -48,7 +48,7 @@ def print_table(
         >>> print_table([("coop", 71.2), ("maple", 68.9)], ["method", "accuracy %"])  # doctest: +SKIP
     """
     lines = [
-        None if row is None else ["" if cell is None else escape_orders(str(cell)) for cell in row] for row in rows
+        None if row is None else ["" if cell is None else escape_controls(str(cell)) for cell in row] for row in rows
     ]
     cells = [line for line in lines if line is not None]
     numeric = [bool(cells) and all(NUMBER.fullmatch(line[place]) for line in cells) for place in range(len(columns))]

@@ -1,4 +1,4 @@
-"""Read text that people and spreadsheets write: encodings, separators, and YAML whose scalars stay text."""
+"""Read text files of people and spreadsheets: encodings, separators, and YAML whose scalars stay text."""
 
 import codecs
 import csv
@@ -95,7 +95,7 @@ _SettingsLoader.add_implicit_resolver(_NULL, re.compile(f"(?:{'|'.join(NULLS)})$
 
 
 def parse_yaml_names(text: str) -> Any:
-    r"""Parse YAML in which every scalar is text; None stands where there is none.
+    r"""Parse YAML in which every scalar is text; an empty value is None.
 
     Raises:
         yaml.YAMLError, ValueError, RecursionError: it is not YAML.
@@ -108,7 +108,7 @@ def parse_yaml_names(text: str) -> Any:
 
 
 def parse_yaml_settings(text: str) -> Any:
-    """Parse YAML in which every scalar is text, except that `null`, `~` and nothing are None.
+    """Parse YAML in which every scalar is text, except that `null`, `~` and an empty value are None.
 
     The field that a value is for decides what it means: pydantic reads numbers and booleans from text.
 

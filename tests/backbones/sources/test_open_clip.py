@@ -59,7 +59,7 @@ def test_tag_sets_quick_gelu_and_preprocessing(
 def test_siglip_normalization() -> None:
     config = open_clip.get_pretrained_cfg("ViT-B-16-SigLIP", "webli")
     model = open_clip.CLIP(48, VISION, TEXT)
-    loaded = pretrained._loaded("siglip", model, pretrained.preprocessing(config), load_model(model).tokenizer)
+    loaded = pretrained._loaded("siglip", model, pretrained.read_preprocessing(config), load_model(model).tokenizer)
     assert (loaded.preprocessing.mean, loaded.preprocessing.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 

@@ -214,9 +214,13 @@ def test_eurosat_of_today(tmp_path: Path) -> None:
     found = load_dataset("eurosat", root=tmp_path)
     assert [len(items) for items in splits(found)] == [len(items) for items in splits(before)] == [50, 20, 30]
     assert found.train[0].path.startswith("EuroSAT_RGB/AnnualCrop/AnnualCrop_")
-    rows = {"train": [("Forest/Forest_1.jpg", 1, "Forest")], "val": [], "test": [("River/River_1.jpg", 8, "River")]}
+    folders = {item.label: Path(item.path).parent.name for item in before.train}
+    rows = {
+        split: [(f"{folder}/{folder}_{number}.jpg", label, folder) for label, folder in sorted(folders.items())]
+        for split, number in (("train", 1), ("val", 2), ("test", 3))
+    }
     (tmp_path / "eurosat/split_zhou_EuroSAT.json").write_text(json.dumps(rows))
-    assert load_dataset("eurosat", root=tmp_path).train[0].path == "EuroSAT_RGB/Forest/Forest_1.jpg"
+    assert load_dataset("eurosat", root=tmp_path).train[1].path == "EuroSAT_RGB/Forest/Forest_1.jpg"
 
 
 @pytest.mark.parametrize(

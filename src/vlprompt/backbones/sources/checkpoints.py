@@ -36,7 +36,7 @@ _CONTAINERS = (
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint file, on the CPU, by their names.
 
-    What training scripts put around a model is removed, see `unwrap`. PyTorch checkpoints, and the weights of
+    Wrappers of training scripts are removed, see `unwrap`. PyTorch checkpoints, and the weights of
     TorchScript archives, are read with `weights_only=True`; code in an archive is not run.
 
     Raises:
@@ -170,16 +170,16 @@ def _prefix(state: Mapping[str, Any]) -> str:
         prefix for prefix in outer if not {"ema", "averaged", "teacher"} & set(re.split(r"[._]", prefix))
     } or outer
     if len(learned) > 1:
-        raise VLPromptError(f"the checkpoint holds several models ({listed(sorted(learned))}); save one state dict")
+        raise VLPromptError(f"the checkpoint holds several models ({listed(sorted(learned))}); save one alone")
     return learned.pop()
 
 
-def check_naming(weights: Mapping[str, Tensor], of: object) -> None:
+def check_naming(weights: Mapping[str, Tensor], source: object) -> None:
     """Raise VLPromptError if the weights have Hugging Face's names, which need the `config.json` beside them."""
     if any(name.startswith(("text_model.", "vision_model.")) for name in weights):
         raise VLPromptError(
-            f"{of} has Hugging Face's names, and heads and activation of such a model are in its config.json; give the "
-            "folder that holds both"
+            f"{source} has Hugging Face's names, and its heads and activation are in config.json; pass the folder that "
+            "holds both"
         )
 
 

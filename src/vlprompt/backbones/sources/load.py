@@ -150,7 +150,7 @@ def _from_module(model: nn.Module, tokenizer: Tokenizer | None) -> LoadedModel:
         tokenizer or _default_tokenizer(model),
         type(model).__name__,
         image_size=square_size(model),
-        preprocessing=pretrained.preprocessing(open_clip.get_model_preprocess_cfg(model)),
+        preprocessing=pretrained.read_preprocessing(open_clip.get_model_preprocess_cfg(model)),
     )
 
 

@@ -21,7 +21,7 @@ from vlprompt.backbones.sources.checkpoints import check_naming, is_torchscript,
 from vlprompt.backbones.sources.openai import MAX_LAYERS, LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.field_names import field_name
+from vlprompt.utils.aliases import resolve_alias
 from vlprompt.utils.strings import describe_validation_error, did_you_mean, first_line
 
 logger = logging.getLogger("vlprompt")
@@ -53,8 +53,8 @@ def load_pretrained(
         quick_gelu: whether the activation is QuickGELU; None for the setting of the tag. (open_clip's configuration of
             "ViT-B-16" has GELU, but its "openai" weights need QuickGELU.) A file and random weights take the setting
             that all tags of the name share; where they differ, the configuration's, with a warning for a file.
-        preprocess: preprocessing of the images if it is chosen; None for that of the tag, and for a file and random
-            weights that of the name's tags, field by field as for `quick_gelu`.
+        preprocess: preprocessing of the images; None for that of the tag. A file and random weights take, for each
+            field, the value that all tags of the name share, or OpenAI's.
 
     Raises:
         VLPromptError: the name, tag or kind of model is unknown or not supported, or the download fails.
@@ -70,21 +70,21 @@ def load_pretrained(
     checkpoint: Path | None
     if open_clip.is_pretrained_cfg(name, tag):
         published = open_clip.get_pretrained_cfg(name, tag)
-        images, activation = preprocessing(published), _quick_gelu(published, config)
+        preprocessing, activation = read_preprocessing(published), _quick_gelu(published, config)
         checkpoint = _download(source, partial(open_clip.download_pretrained, published))
     else:
-        images, activation = _agreed(name, config)
-        settings = _beyond_architecture(images, activation, config)
+        preprocessing, activation = _agreed(name, config)
+        settings = _beyond_architecture(preprocessing, activation, config)
         checkpoint = None if tag == "random" else Path(tag).expanduser()
         if checkpoint is not None:
             _warn_of_differences(name, config, checkpoint, quick_gelu, preprocess)
             tag = checkpoint.stem
     config["quick_gelu"] = activation if quick_gelu is None else quick_gelu
     tokenizer = _tokenizer(config, config["text_cfg"].get("hf_tokenizer_name"))
-    return _loaded(f"{name}/{tag}", _build(config, checkpoint), images, tokenizer, settings)
+    return _loaded(f"{name}/{tag}", _build(config, checkpoint), preprocessing, tokenizer, settings)
 
 
-def preprocessing(described: Mapping[str, Any]) -> Preprocessing:
+def read_preprocessing(described: Mapping[str, Any]) -> Preprocessing:
     """Return the preprocessing in an open_clip configuration, with OpenAI's values for what it leaves out.
 
     Raises:
@@ -110,7 +110,7 @@ def published_preprocessing(source: str) -> Preprocessing:
     if known is None or not open_clip.is_pretrained_cfg(*known):
         hint = did_you_mean(source, list_pretrained()) or "see vlprompt.list_backbones()"
         raise VLPromptError(f"`preprocess` must be an open_clip pair NAME/TAG or a mapping, got {source!r}; {hint}")
-    return preprocessing(open_clip.get_pretrained_cfg(*known))
+    return read_preprocessing(open_clip.get_pretrained_cfg(*known))
 
 
 def _quick_gelu(published: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
@@ -123,20 +123,20 @@ def _published(name: str) -> dict[str, dict[str, Any]]:
 
 
 def _agreed(name: str, config: Mapping[str, Any]) -> tuple[Preprocessing, bool]:
-    """Return preprocessing and activation that all tags of a name share; where they differ, open_clip's default."""
+    """Return the preprocessing and activation that all tags of a name share, or open_clip's defaults."""
     tags = _published(name).values()
-    every = [preprocessing(published).model_dump() for published in tags]
-    shared = {
-        field: value for field, value in (every[0] if every else {}).items() if all(e[field] == value for e in every)
-    }
+    every = [read_preprocessing(published).model_dump() for published in tags]
+    shared = every[0] if every else {}
+    for values in every:
+        shared = {field: value for field, value in shared.items() if values[field] == value}
     activations = {_quick_gelu(published, config) for published in tags}
     usual = _quick_gelu({}, config)
     return Preprocessing(**shared), activations.pop() if len(activations) == 1 else usual
 
 
-def _beyond_architecture(images: Preprocessing, activation: bool, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that are neither OpenAI's nor the architecture's, which a run has to record."""
-    settings: dict[str, Any] = {} if images == Preprocessing() else {"preprocess": images}
+def _beyond_architecture(preprocessing: Preprocessing, activation: bool, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from OpenAI's preprocessing and the architecture's activation, to be recorded."""
+    settings: dict[str, Any] = {} if preprocessing == Preprocessing() else {"preprocess": preprocessing}
     return settings if activation == _quick_gelu({}, config) else {**settings, "quick_gelu": activation}
 
 
@@ -144,15 +144,15 @@ def _warn_of_differences(
     name: str, config: Mapping[str, Any], file: Path, quick_gelu: bool | None, preprocess: Preprocessing | None
 ) -> None:
     """Warn of what the tags of an architecture differ in, and a file of its weights does not record."""
-    images, activation = _agreed(name, config)
+    preprocessing, activation = _agreed(name, config)
     tags = _published(name)
-    other = next((tag for tag, published in tags.items() if preprocessing(published) != images), None)
+    other = next((tag for tag, published in tags.items() if read_preprocessing(published) != preprocessing), None)
     if other is not None and preprocess is None:
-        found = preprocessing(tags[other]).model_dump().items()
-        differing = ", ".join(f"{field} {value}" for field, value in found if value != getattr(images, field))
+        found = read_preprocessing(tags[other]).model_dump().items()
+        differing = ", ".join(f"{field} {value}" for field, value in found if value != getattr(preprocessing, field))
         logger.warning(
-            "%s does not record how its images are prepared, and the published weights of %s differ in it (%s: %s); "
-            "OpenAI's way is assumed; for another one set `backbone.preprocess`, such as `backbone.preprocess=%s/%s`",
+            "%s does not record its preprocessing, and the published weights of %s differ in it (%s: %s); OpenAI's is "
+            "assumed; for another one set `backbone.preprocess`, such as `backbone.preprocess=%s/%s`",
             file, name, other, differing, name, other,
         )  # fmt: skip
     opposite = next((tag for tag, published in tags.items() if _quick_gelu(published, config) != activation), None)
@@ -202,7 +202,7 @@ def _meant(source: str) -> str:
     """Return a hint at NAME/TAG for a repository on the hub, or for the field's name of a model; "" if unknown."""
     names = list_pretrained()
     repositories = {_repository(name): name for name in reversed(names)}
-    meant = repositories.get(source.lower()) or field_name(source, names)
+    meant = repositories.get(source.lower()) or resolve_alias(source, names)
     return f"did you mean {meant!r}?" if meant else ""
 
 
@@ -233,8 +233,8 @@ def _load_hub(source: str, quick_gelu: bool | None, preprocess: Preprocessing | 
     config = _described_config(source, described, quick_gelu)
     checkpoint = _download(source, fetch)
     tokenizer = _tokenizer(config, config["text_cfg"].get("hf_tokenizer_name"))
-    images = preprocess or preprocessing(described.get("preprocess_cfg", {}))
-    return _loaded(source, _build_described(config, checkpoint), images, tokenizer)
+    preprocessing = preprocess or read_preprocessing(described.get("preprocess_cfg", {}))
+    return _loaded(source, _build_described(config, checkpoint), preprocessing, tokenizer)
 
 
 def _load_folder(folder: Path, quick_gelu: bool | None, preprocess: Preprocessing | None) -> LoadedModel:
@@ -249,8 +249,8 @@ def _load_folder(folder: Path, quick_gelu: bool | None, preprocess: Preprocessin
             f"{folder} has no weights with a file name that open_clip uses, such as {_FOLDER_WEIGHTS[0]}"
         )
     tokenizer = _tokenizer(config, str(folder) if config["text_cfg"].get("hf_tokenizer_name") else None)
-    images = preprocess or preprocessing(described.get("preprocess_cfg", {}))
-    return _loaded(folder.resolve().name, _build_described(config, checkpoint), images, tokenizer)
+    preprocessing = preprocess or read_preprocessing(described.get("preprocess_cfg", {}))
+    return _loaded(folder.resolve().name, _build_described(config, checkpoint), preprocessing, tokenizer)
 
 
 def _described_config(name: str, described: dict[str, Any], quick_gelu: bool | None) -> dict[str, Any]:
@@ -405,8 +405,8 @@ def _tokenizer(config: dict[str, Any], hub_name: str | None) -> Tokenizer:
 def _loaded(
     name: str,
     model: nn.Module,
-    images: Preprocessing,
+    preprocessing: Preprocessing,
     tokenizer: Tokenizer,
     settings: Mapping[str, Any] | None = None,
 ) -> LoadedModel:
-    return LoadedModel(model, tokenizer, name, square_size(model), images, settings or {})
+    return LoadedModel(model, tokenizer, name, square_size(model), preprocessing, settings or {})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlprompt.data.dataset import Item
 from vlprompt.data.datasets.known import ClassList
-from vlprompt.data.folders import is_passed_over
+from vlprompt.data.folder_tree import is_ignored
 from vlprompt.data.images import SUFFIXES
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
@@ -77,7 +77,7 @@ def class_folders(root: Path, folder: str, classes: ClassList, how: str = "") ->
         root: folder of the dataset.
         folder: folder in it; "" for `root` itself.
         classes: the classes.
-        how: what sorts images that lie in `folder` directly.
+        how: hint for images that are directly in `folder`.
     """
     items: list[Item] = []
     absent, empty = [], []
@@ -107,7 +107,7 @@ def strange_folders(place: Path, classes: ClassList, ignored: frozenset[str] = f
     """Return a list with one problem if `place` has folders that are not classes, else an empty one."""
     known = classes.labels.keys() | ignored
     with os.scandir(place) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not is_passed_over(entry.name))
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not is_ignored(entry.name))
     strange = [name for name in names if name not in known]
     return (
         [f"{place} has folders that are not classes of the dataset: {listed(strange, quote=False)}"] if strange else []

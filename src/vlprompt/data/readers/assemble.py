@@ -9,9 +9,9 @@ from pathlib import Path
 from vlprompt.data.class_names import NameMap, words_for
 from vlprompt.data.dataset import Dataset, Item, with_slashes
 from vlprompt.data.file_facts import first_copies, unreadable
-from vlprompt.data.folders import LeftOut
+from vlprompt.data.folder_tree import LeftOut
 from vlprompt.data.sampling import split_order, split_sizes
-from vlprompt.data.splits import SPLITS
+from vlprompt.data.split_names import SPLITS
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import counted, listed, printable
 
@@ -39,9 +39,9 @@ def assemble(
 ) -> Dataset:
     """Build a dataset from the readable files, split by seed if the source has no splits.
 
-    Without test images, those for validation are for testing: a run always tests on something if it can, and must not
-    select anything on what it tests on. No image is in two splits, whatever its files are called: see `_without_leaks`
-    and `_split`. What is mended is logged, and listed in `Dataset.mended`.
+    Without test images, the validation images become the test images: a run tests on something if it can, and must not
+    select anything on what it tests on. No image is in two splits, even under different names: see `_without_leaks` and
+    `_split`. Corrections are logged, and listed in `Dataset.corrections`.
 
     Args:
         source: folder or file given by the user, for messages and the dataset's name.
@@ -68,7 +68,7 @@ def assemble(
     lost = {entry.label: f"{entry.path}: {bad[entry.path]}" for entry in reversed(entries) if entry.path in bad}
     readable = [entry for entry in entries if entry.path not in bad]
     kept = list(dict.fromkeys(readable))
-    mended = [_repeated(readable)] if len(kept) < len(readable) else []
+    corrections = [_repeated(readable)] if len(kept) < len(readable) else []
     copies = first_copies(root, sorted(entry.path for entry in kept))
     trainable = {entry.label for entry in kept if entry.split in (None, "train")}
     if None in given:
@@ -76,12 +76,12 @@ def assemble(
     else:
         apart = _without_leaks(kept, copies)
         if len(apart) < len(kept):
-            mended.append(_left_out(kept, apart, copies))
+            corrections.append(_leaks(kept, apart, copies))
         kept = apart
     leaked = trainable - {entry.label for entry in kept if entry.split == "train"}
     _check(source, classes, kept, bad, lost, leaked)
     conflicts = several_classes((copies[entry.path], entry.path, entry.label) for entry in kept)
-    for line in (*mended, *_doubles(kept, copies), *conflicts):
+    for line in (*corrections, *_duplicates(kept, copies), *conflicts):
         logger.warning("%s: %s", source, line)
     labels = {name: label for label, name in enumerate(classes)}
     items = {
@@ -100,7 +100,7 @@ def assemble(
         left_out=tuple(left_out),
         split_seed=split_seed if None in given else None,
         tested_on=tested_on,
-        mended=tuple(mended),
+        corrections=tuple(corrections),
     )
 
 
@@ -116,30 +116,32 @@ def several_classes(images: Iterable[tuple[str, str, Hashable]]) -> list[str]:
         classes.setdefault(first, set()).add(label)
         paths.setdefault(first, {})[path] = None
     names = sorted(" = ".join(sorted(paths[first])) for first, found in classes.items() if len(found) > 1)
-    return [f"{counted(len(names), 'image')} in more than one class: {listed(names, quote=False)}"] if names else []
+    return [describe_images(names, "in more than one class")] if names else []
 
 
-def _doubles(entries: Iterable[Entry], copies: Mapping[str, str]) -> list[str]:
+def describe_images(paths: Sequence[str], what: str) -> str:
+    """Count and name images, as in "2 images cannot be read: a.png, b.png"."""
+    return f"{counted(len(paths), 'image')} {what}: {listed(paths, quote=False)}"
+
+
+def _duplicates(entries: Iterable[Entry], copies: Mapping[str, str]) -> list[str]:
     pairs = sorted({f"{copies[entry.path]} = {entry.path}" for entry in entries if copies[entry.path] != entry.path})
-    number = counted(len(pairs), "image")
-    return [f"{number} duplicated within a split under different names: {listed(pairs, quote=False)}"] if pairs else []
+    return [describe_images(pairs, "duplicated within a split under different names")] if pairs else []
 
 
 def _repeated(entries: Iterable[Entry]) -> str:
     paths = sorted({entry.path for entry, count in Counter(entries).items() if count > 1})
-    return f"{counted(len(paths), 'image')} listed more than once, and used once: {listed(paths, quote=False)}"
+    return describe_images(paths, "listed more than once, and used once")
 
 
-def _left_out(entries: Iterable[Entry], kept: Iterable[Entry], copies: Mapping[str, str]) -> str:
+def _leaks(entries: Iterable[Entry], kept: Iterable[Entry], copies: Mapping[str, str]) -> str:
     """Name the entries that are not kept, each with the file whose copy it is."""
     there = {copies[entry.path]: entry for entry in kept}
     names = [
         f"{entry.path} ({entry.split}) = {there[copies[entry.path]].path} ({there[copies[entry.path]].split})"
         for entry in sorted(set(entries).difference(kept), key=lambda entry: entry.path)
     ]
-    return f"{counted(len(names), 'image')} in a later split as well, and left out of the first: " + listed(
-        names, quote=False
-    )
+    return describe_images(names, "in a later split as well, and left out of the first")
 
 
 def _without_leaks(entries: Sequence[Entry], copies: Mapping[str, str]) -> list[Entry]:
@@ -157,7 +159,7 @@ def _without_leaks(entries: Sequence[Entry], copies: Mapping[str, str]) -> list[
 def _split(entries: Iterable[Entry], copies: Mapping[str, str], seed: int) -> list[Entry]:
     """Split the images of each class by seed; all copies of an image are in one split.
 
-    The smallest class decides about an image that is in several, so that it is not left without training images.
+    The smallest class decides on an image that is in several, so that it keeps its training images.
     """
     by_class: dict[str, list[str]] = {}
     for entry in entries:
@@ -186,7 +188,7 @@ def _check(
     lost: Mapping[str, str],
     leaked: Collection[str],
 ) -> None:
-    """Raise if a class has no training image, or no image at all in a source that is only for testing.
+    """Raise if a class has no training image, or no image at all in a source that is only tested.
 
     Args:
         source: as in `assemble`.

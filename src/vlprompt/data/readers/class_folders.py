@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import normalize
 
-from vlprompt.data.folders import Folder, describe
-from vlprompt.data.splits import SPLITS, split_names
+from vlprompt.data.folder_tree import Folder, describe
+from vlprompt.data.split_names import SPLITS, split_names
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import listed
+from vlprompt.utils.strings import counted, listed
 
 logger = logging.getLogger("vlprompt")
 
@@ -29,9 +29,9 @@ class ClassFolder:
 def find_classes(root: Path, tree: Folder) -> list[ClassFolder]:
     """Return the class folders of a tree, by split and then by name.
 
-    Folders that stand beside each other and are named like splits (see `split_names`) are splits, above class folders
-    or inside every one of them. A folder that holds nothing but one folder of folders, as unzipping makes it, is passed
-    through. What else holds images is left out and logged.
+    Folders beside each other that are named like splits (see `split_names`) are splits, above class folders or inside
+    every one of them. A folder that holds only one folder of folders, as unzipping makes it, is skipped. Other folders
+    of images are left out and logged.
 
     Raises:
         VLPromptError: images lie directly in the root or in a split folder for training, or it cannot be told whether
@@ -89,8 +89,8 @@ def _split_folders(root: Path, folder: Folder) -> dict[str, str]:
         return {}
     raise VLPromptError(
         f"{_place(root, folder)} has {listed(splits)}, the name of a split, beside {listed(others)}: if it is a class, "
-        "rename it (`name_map` gives it back its name); if it is a split, move the class folders into train/; what is "
-        "neither is left out with `exclude`"
+        "rename it (`name_map` restores its name); if it is a split, move the class folders into train/; leave folders "
+        "that are neither out with `exclude`"
     )
 
 
@@ -106,7 +106,7 @@ def _in_splits(root: Path, top: Folder, splits: dict[str, str], tables: Sequence
         logger.warning(
             "%s has no labels: its %s are not in folders of the classes; they are left out",
             _place(root, folders[name]),
-            _images(folders[name].count()),
+            counted(folders[name].count(), "image"),
         )
     found = []
     for name, folder in labeled.items():
@@ -148,19 +148,18 @@ def _unwrapped_splits(folders: Sequence[Folder]) -> list[Folder]:
 
 
 def _same_split(one: str, other: str) -> bool:
-    return one.casefold() == other.casefold() or (
-        split_names([one]).get(one, "") == split_names([other]).get(other, "neither")
-    )
+    split = split_names([one]).get(one)
+    return one.casefold() == other.casefold() or (split is not None and split == split_names([other]).get(other))
 
 
 def _is_labeled(folder: Folder, split: str, learned: set[str]) -> bool:
-    """Return whether a split folder has class folders; a single one that is no class of the training images is none."""
+    """Return whether a split folder has class folders; a single one must be a class of the training images."""
     classes = {one.name for one in folder.with_images()}
     return bool(classes) and (split == "train" or len(classes) > 1 or not learned or _keys(classes) <= _keys(learned))
 
 
 def _splits_in_classes(root: Path, classes: Sequence[Folder]) -> list[ClassFolder]:
-    """Return class folders inside of class folders, one for each split; empty if the folders in them are no splits."""
+    """Return the split folders inside of class folders; empty if class folders are not divided into splits."""
     by_class = {}
     for folder in classes:
         inner = [one.name for one in folder.with_images()]
@@ -226,7 +225,7 @@ def _note_empty(root: Path, folder: Folder, classes: set[str]) -> None:
     if empty:
         logger.warning(
             "%s of %s without images: %s; left out",
-            "1 folder" if len(empty) == 1 else f"{len(empty):,} folders",
+            counted(len(empty), "folder"),
             _place(root, folder),
             listed(empty, quote=False),
         )
@@ -258,24 +257,24 @@ def _no_classes(root: Path, top: Folder, tables: Sequence[str]) -> VLPromptError
 def _flat(root: Path, folder: Folder, tables: Sequence[str]) -> VLPromptError:
     """Return the error for images directly in a split folder."""
     return VLPromptError(
-        f"{_place(root, folder)} holds {_images(folder.count())} directly, without class folders, so they have no "
-        f"labels; {_how_to_sort(folder, tables)}"
+        f"{_place(root, folder)} holds {counted(folder.count(), 'image')} directly, without class folders, so "
+        f"they have no labels; {_how_to_sort(folder, tables)}"
     )
 
 
 def _how_to_sort(folder: Folder, tables: Sequence[str]) -> str:
     if tables:
         return _as_table(tables)
-    starts = _starts(folder.images)
-    if starts:
-        return f"their names begin with {listed(starts, quote=False)}: put each into a folder of that name"
+    words = _first_words(folder.images)
+    if words:
+        return f"their names begin with {listed(words, quote=False)}: put each into a folder of that name"
     return (
         "put the images of each class into a separate folder, or name their classes in a table (columns path and label)"
     )
 
 
-def _starts(names: Iterable[str]) -> list[str]:
-    """Return the words that file names such as `cat.0.jpg` begin with; empty if these are not a few classes."""
+def _first_words(names: Iterable[str]) -> list[str]:
+    """Return the words that file names such as `cat.0.jpg` begin with; empty if they do not look like classes."""
     words = Counter("".join(c if c.isalpha() else " " for c in name).split(" ", 1)[0] for name in names)
     return sorted(words) if 1 < len(words) <= 20 and "" not in words and min(words.values()) > 1 else []
 
@@ -292,7 +291,3 @@ def _as_table(tables: Sequence[str]) -> str:
 
 def _place(root: Path, folder: Folder) -> Path:
     return root / folder.path
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image" + ("s" if count != 1 else "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlprompt.data.class_names import NameMap, in_order
 from vlprompt.data.dataset import Dataset
-from vlprompt.data.folders import describe, walk
+from vlprompt.data.folder_tree import describe, walk
 from vlprompt.data.readers.assemble import Entry, assemble
 from vlprompt.data.readers.class_folders import find_classes
 from vlprompt.errors import VLPromptError

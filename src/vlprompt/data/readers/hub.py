@@ -14,7 +14,7 @@ from vlprompt.data.class_names import NameMap, are_numbers, in_order
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.materialize import write_once
 from vlprompt.data.readers.assemble import Entry, assemble
-from vlprompt.data.splits import SPLITS, split_names
+from vlprompt.data.split_names import SPLITS, split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line
 

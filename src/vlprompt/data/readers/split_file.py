@@ -21,7 +21,7 @@ from vlprompt.data.class_names import NameMap, in_order, words_for
 from vlprompt.data.dataset import Dataset, Item, hash_of_images, hash_of_split
 from vlprompt.data.file_facts import content_hashes, file_hashes, unreadable
 from vlprompt.data.readers.assemble import Entry, assemble
-from vlprompt.data.splits import SPLITS, split_names
+from vlprompt.data.split_names import SPLITS, split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
 from vlprompt.utils.strings import describe_validation_error, error_reason, read_problem

@@ -10,7 +10,7 @@ import polars as pl
 from vlprompt.data.class_names import NameMap, in_order
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.readers.assemble import Entry, assemble
-from vlprompt.data.splits import split_names
+from vlprompt.data.split_names import split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import first_line, listed, read_problem
 from vlprompt.utils.text_files import read_text, separator_of

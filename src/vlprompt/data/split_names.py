@@ -18,10 +18,10 @@ FILLERS = frozenset(
 
 
 def split_names(names: Iterable[str]) -> dict[str, str]:
-    """Return which of the names that stand beside each other are splits: "train", "val" or "test" by name.
+    """Return the split ("train", "val" or "test") of each name that denotes one, among names that occur together.
 
-    Case, separators, numbers and words such as "set" or "images" do not matter. Names that share other words are splits
-    if they are of different ones, as `seg_train` and `seg_test`.
+    Case, separators, numbers and words such as "set" or "images" do not matter. Names that share other words denote
+    splits only if they denote different ones, as `seg_train` and `seg_test` do.
 
     Examples:
         >>> split_names(["Training", "test_set", "valid", "cat"])
@@ -45,7 +45,7 @@ def split_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _parts(name: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the split that a name speaks of, and its other words; None if it speaks of none or of several."""
+    """Return the split that a name denotes, and its other words; None if it denotes no split or several."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))  # trainSet
     words = re.findall(r"[^\W\d_]+", spaced.casefold())
     splits = {SPLIT_OF[word] for word in words if word in SPLIT_OF}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vlprompt.data import folders, images
-from vlprompt.data.folders import describe, suffix_of, walk
+from vlprompt.data import folder_tree, images
+from vlprompt.data.folder_tree import describe, suffix_of, walk
 from vlprompt.errors import VLPromptError
 
 Draw = Callable[[Path], Path]
@@ -53,8 +53,8 @@ def test_what_systems_make_is_passed_over(name: str, tmp_path: Path) -> None:
 def test_left_out_files_are_counted_by_suffix_and_reason(
     tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "SUFFIXES", images.SUFFIXES - {".heic"})
-    monkeypatch.setitem(folders.REASON_OF, ".heic", "a reason")
+    monkeypatch.setattr(folder_tree, "SUFFIXES", images.SUFFIXES - {".heic"})
+    monkeypatch.setitem(folder_tree.REASON_OF, ".heic", "a reason")
     write(tmp_path, *(f"a/IMG_{number}.HEIC" for number in range(3)), "b/c/4.heic", "b/raw.NEF", "b/clip.mov")
     write(tmp_path, "a/notes.txt", "a/README", "b/labels.csv", "b/1.txt", "b/2.txt", "a/0.png")
     draw(tmp_path / "a/cat.png").rename(tmp_path / "a/cat")
@@ -78,7 +78,7 @@ def test_left_out_files_are_counted_by_suffix_and_reason(
     assert (describe(()), str(found[-1])) == ("", "1 .csv (no images)")
 
 
-@pytest.mark.parametrize("suffix", sorted(folders.REASON_OF))
+@pytest.mark.parametrize("suffix", sorted(folder_tree.REASON_OF))
 def test_suffixes_with_a_reason_are_not_read(suffix: str) -> None:
     assert suffix not in images.SUFFIXES
     assert suffix_of(f"a{suffix}") == suffix
@@ -151,7 +151,7 @@ def test_each_folder_is_scanned_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_too_deep_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "DEEPEST", 3)
+    monkeypatch.setattr(folder_tree, "DEEPEST", 3)
     write(tmp_path, "a/b/0.png")
     assert walk(tmp_path).count() == 1
     write(tmp_path, "a/b/c/0.png")

@@ -10,7 +10,7 @@ from typing import Any
 from vlprompt.data.class_names import NameMap
 from vlprompt.data.dataset import Dataset, with_slashes
 from vlprompt.data.readers.assemble import Entry, assemble
-from vlprompt.data.splits import split_names
+from vlprompt.data.split_names import split_names
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
 from vlprompt.utils.text_files import read_text
@@ -67,7 +67,9 @@ def _splits(path: Path, content: Any) -> dict[str, list[Any]]:
         raise VLPromptError(f"split file {path} must hold {form}, as CoOp's do")
     wrong = [name for name, rows in content.items() if name not in splits or not isinstance(rows, list)]
     if wrong or len(set(splits.values())) < len(splits):
-        raise VLPromptError(f"split file {path} must hold lists called train, val and test, got {listed(content)}")
+        raise VLPromptError(
+            f"split file {path} must hold lists called train, val and test, got {listed(wrong or content)}"
+        )
     return {splits[name]: rows for name, rows in content.items()}
 
 

@@ -1,4 +1,4 @@
-"""Walk a folder of images once, and count the files that are left out."""
+"""Tree of a folder's images, and counts of the files that are left out."""
 
 import logging
 import os
@@ -12,11 +12,11 @@ from unicodedata import normalize
 
 from vlprompt.data.images import FORMATS, SUFFIXES, SUFFIXES_OF, format_of
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.strings import listed, visible
+from vlprompt.utils.strings import counted, listed, visible
 
 logger = logging.getLogger("vlprompt")
 
-# Files and folders that systems and programs make, of thumbnails, deleted files and the like; compared without case.
+# Files and folders that operating systems and programs create, in lower case.
 SYSTEM_NAMES = frozenset(
     (
         *("__macosx", "@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "recycler"),
@@ -24,7 +24,7 @@ SYSTEM_NAMES = frozenset(
         *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
     )
 )
-# Files that are images, or nearly so, and are not read: what to do about them.
+# What to do about files that hold images but are not read, with their suffixes.
 REASONS = {
     'pip install "vlprompt[heif]" to read them': SUFFIXES_OF["HEIF"],
     "pip install --upgrade pillow to read them": SUFFIXES_OF["AVIF"],
@@ -37,8 +37,9 @@ REASONS = {
 REASON_OF = {
     suffix: reason for reason, suffixes in REASONS.items() for suffix in suffixes.split() if suffix not in SUFFIXES
 }
-# Number of files of an unknown suffix that are opened to see whether they are images.
+# Maximum number of files of each unknown suffix that are opened to see whether they are images.
 OPENED = 8
+# Maximum depth of folders.
 DEEPEST = 100
 
 
@@ -47,9 +48,9 @@ class LeftOut:
     """Files that are not read, by suffix.
 
     Attributes:
-        suffix: in lower case; "" for files without one, or with one that no image has.
+        suffix: suffix in lower case; "" if there is none, or nothing that looks like one.
         count: number of files.
-        reason: what they are, and what to do about it.
+        reason: what they are, and how to have them read.
         images: whether they are images.
     """
 
@@ -119,16 +120,16 @@ class Folder:
 def walk(root: Path, exclude: Sequence[str] = ()) -> Folder:
     """Return the tree of all images below a folder; only their names are read, each folder once.
 
-    Symbolic links are followed. Hidden files and folders are passed over, and so are those that systems make, such as
-    `__MACOSX` and the thumbnails in `@eaDir`.
+    Symbolic links are followed. Hidden files and folders are ignored, as are those that operating systems create,
+    such as `__MACOSX` and the thumbnails in `@eaDir`.
 
     Args:
         root: the folder.
         exclude: shell patterns of files and folders to leave out. One with a slash is compared with the path relative
-            to `root`, and one without with every name on the way.
+            to `root`, and one without a slash with the name of each file and folder.
 
     Raises:
-        VLPromptError: a folder cannot be read, or lies too deep.
+        VLPromptError: a folder cannot be read, or is nested too deeply.
     """
     unused = set(exclude)
 
@@ -157,7 +158,7 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Folder:
         for entry in entries:
             name = entry.name
             path = f"{folder.path}/{name}" if folder.path else name
-            if is_passed_over(name) or excluded(path, name):
+            if is_ignored(name) or excluded(path, name):
                 continue
             if _is_dir(entry):
                 inner = Folder(path, name)
@@ -178,13 +179,13 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Folder:
     return tree
 
 
-def is_passed_over(name: str) -> bool:
-    """Return whether a file or folder is hidden, or one that systems make."""
+def is_ignored(name: str) -> bool:
+    """Return whether a file or folder is hidden, or created by an operating system."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def suffix_of(name: str) -> str:
-    """Return the suffix of a file name in lower case, or "" if it can be none, as in `cat.0` and `a.jpg?size=large`."""
+    """Return the suffix of a file name in lower case; "" for what is none, as in `cat.0` and `a.jpg?size=large`."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - faster than Path for a million names
     return suffix if re.fullmatch(r"\.(?=\d*[a-z])[a-z0-9_~-]{1,12}", suffix) else ""
 
@@ -196,7 +197,8 @@ def describe(left_out: Iterable[LeftOut]) -> str:
     """
     found = list(left_out)
     count = sum(one.count for one in found)
-    return f"{count:,} file{' is' if count == 1 else 's are'} not read: {listed(found, quote=False)}" if found else ""
+    are = "is" if count == 1 else "are"
+    return f"{counted(count, 'file')} {are} not read: {listed(found, quote=False)}" if found else ""
 
 
 def _left_out(suffix: str, count: int, samples: Sequence[Path]) -> LeftOut:

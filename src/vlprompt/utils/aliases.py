@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-# Our name and names elsewhere, where they differ in more than case and punctuation.
-ELSEWHERE = {
+# Our names, and those used elsewhere where they differ in more than case and punctuation.
+ALIASES = {
     # Datasets: of CoOp's configurations, torchvision, TensorFlow Datasets and CLIP Benchmark.
     "caltech101": ("caltech", "caltech101-7", "101_ObjectCategories"),
     "cifar10": ("cifar",),
@@ -48,13 +48,13 @@ ELSEWHERE = {
 SIZES = {"base": "B", "large": "L", "huge": "H", "giant": "g", "so400m": "SO400M", "giantopt": "gopt"}
 
 
-def field_name(name: str, names: Iterable[str]) -> str | None:
-    """Return which of our `names` the field's `name` means, whatever its case and punctuation; None if unknown.
+def resolve_alias(name: str, names: Iterable[str]) -> str | None:
+    """Return which of our `names` an alias means, ignoring case and punctuation; None if unknown.
 
     Examples:
-        >>> field_name("Oxford_Flowers", ["food101", "flowers102"])
+        >>> resolve_alias("Oxford_Flowers", ["food101", "flowers102"])
         'flowers102'
-        >>> field_name("ViT-L/14@336px", ["ViT-L-14-336/openai"])
+        >>> resolve_alias("ViT-L/14@336px", ["ViT-L-14-336/openai"])
         'ViT-L-14-336/openai'
     """
     ours = {_plain(known): known for known in reversed(list(names))}
@@ -88,6 +88,6 @@ def _backbones(plain: str) -> list[str]:
 
 
 _MEANT: dict[str, list[str]] = {}
-for _ours, _theirs in ELSEWHERE.items():
+for _ours, _theirs in ALIASES.items():
     for _their in _theirs:
         _MEANT.setdefault(_plain(_their), []).append(_ours)

@@ -1,6 +1,6 @@
 import pytest
 
-from vlprompt.data.splits import split_names
+from vlprompt.data.split_names import split_names
 
 
 @pytest.mark.parametrize(

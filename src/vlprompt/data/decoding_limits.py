@@ -1,8 +1,8 @@
-"""Bound the work of decoding an image, from its headers and before it begins.
+"""Limit the time that decoding an image can take, from its headers and before decoding begins.
 
-The number of pixels does not bound it in every format: a file can have any number of parts that Pillow reads one by
-one, a progressive JPEG any number of scans, and JPEG 2000 takes many times longer than other formats, in which time no
-other thread of Python runs.
+In some formats the number of pixels does not limit it: a file can have any number of parts that Pillow reads one by
+one, a progressive JPEG any number of scans, and JPEG 2000 takes many times longer than other formats and keeps other
+threads of Python from running.
 """
 
 import math
@@ -15,27 +15,27 @@ from PIL import ImageFile
 
 from vlprompt.errors import VLPromptError
 
-# Parts of a file (segments, chunks, blocks, tags) are read by Python, a few calls for each. Photographs need some
-# hundreds until their pixels begin; later ones are for at least this many bytes on average.
+# Reads of parts of a file (segments, chunks, blocks, tags), a few for each part. Photographs need some hundreds until
+# their pixels begin; for the pixels, one read per this many bytes is allowed.
 HEADER_READS, BYTES_PER_READ = 10_000, 500
-# Encoders write about 10 scans; each is a pass over the whole image, however little it says.
+# Encoders write about 10 scans. Each is a pass over the whole image, however small it is.
 SCANS = 100
 # Pillow joins Exif segments one by one. Standard files have one.
 EXIF_SEGMENTS = 64
 # Seconds per pixel of JPEG 2000 relative to those of other formats (0.5 us for noise on a 2-core build machine). Larger
-# images are decoded at 1/2, 1/4, ... of their size, as far as they have resolution levels; tiles have a price, too.
+# images are decoded at 1/2, 1/4, ... of their size, as far as they have resolution levels. Each tile takes time, too.
 JPEG2000_COST, JPEG2000_PIXELS, JPEG2000_TILES = 100, 500_000, 1024
 
 # The next marker in the entropy-coded data of a JPEG that is neither a stuffed byte, nor a restart, nor fill.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
-class WorkError(VLPromptError):
-    """Error of an image that would take too much work to decode."""
+class DecodingLimitError(VLPromptError):
+    """Error for an image that would take too long to decode."""
 
 
 class CountedFile:
-    """Binary file that counts its reads and raises WorkError above the limit; otherwise it behaves like `file`."""
+    """Binary file that behaves like `file`, but raises DecodingLimitError after too many reads."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._left = file, HEADER_READS
@@ -44,7 +44,7 @@ class CountedFile:
         """Read like `file`."""
         self._left -= 1
         if self._left < 0:
-            raise WorkError("it has too many parts to be an image")
+            raise DecodingLimitError("it has too many parts to be an image")
         return self._file.read(size)
 
     def allow_pixels(self) -> None:
@@ -58,7 +58,7 @@ class CountedFile:
 
 
 def check_jpeg(file: CountedFile) -> None:
-    """Raise WorkError if a file is a JPEG with too many scans or segments. A damaged one is left to the decoder."""
+    """Raise DecodingLimitError if a file is a JPEG with too many scans or segments; ignore damaged files."""
     file.seek(0)
     if file.read(2) != b"\xff\xd8":
         return
@@ -78,7 +78,7 @@ def check_jpeg(file: CountedFile) -> None:
         elif marker == 0xE1 and length > 4:
             exif += file.read(4) == b"Exif"
             if exif > EXIF_SEGMENTS:
-                raise WorkError(f"it has more than {EXIF_SEGMENTS} Exif segments")
+                raise DecodingLimitError(f"it has more than {EXIF_SEGMENTS} Exif segments")
             file.seek(length - 4, 1)
         elif length > 0:
             file.seek(length, 1)
@@ -102,7 +102,7 @@ def _count_scans(content: bytes) -> None:
             return
         scans += marker == 0xDA
         if scans > SCANS:
-            raise WorkError(f"it has more than {SCANS} scans")
+            raise DecodingLimitError(f"it has more than {SCANS} scans")
         place += int.from_bytes(content[place : place + 2])
 
 
@@ -110,7 +110,7 @@ def reduction(image: ImageFile.ImageFile, file: CountedFile) -> int:
     """Return the power of 2 by which a JPEG 2000 image is decoded smaller.
 
     Raises:
-        WorkError: it has too many tiles.
+        DecodingLimitError: it has too many tiles.
     """
     power = 0
     for marker, body in _codestream_header(file):
@@ -118,7 +118,7 @@ def reduction(image: ImageFile.ImageFile, file: CountedFile) -> int:
             width, height, left, top, tile_width, tile_height = struct.unpack_from(">6L", body, 2)
             tiles = -(-(width - left) // max(1, tile_width)) * -(-(height - top) // max(1, tile_height))
             if tiles > JPEG2000_TILES:
-                raise WorkError(f"it has more than {JPEG2000_TILES:,} tiles")
+                raise DecodingLimitError(f"it has more than {JPEG2000_TILES:,} tiles")
         elif marker == 0xFF52:
             levels = body[5]
             while power < levels and math.prod(image.size) >> (2 * power) > JPEG2000_PIXELS:

@@ -5,7 +5,7 @@ import pytest
 from vlprompt.backbones.sources.open_clip import list_pretrained
 from vlprompt.data.loading import list_datasets
 from vlprompt.methods.create import list_methods
-from vlprompt.utils.field_names import ELSEWHERE, field_name
+from vlprompt.utils.aliases import ALIASES, resolve_alias
 
 DATASETS = {
     "oxford_flowers": "flowers102", "OxfordFlowers": "flowers102", "Flowers102": "flowers102",
@@ -37,26 +37,26 @@ BACKBONES = {
 @pytest.mark.parametrize(("theirs", "ours"), DATASETS.items())
 def test_datasets(theirs: str, ours: str) -> None:
     for spelling in (theirs, theirs.lower(), theirs.upper()):
-        assert field_name(spelling, list_datasets()) == ours
+        assert resolve_alias(spelling, list_datasets()) == ours
 
 
 @pytest.mark.parametrize(("theirs", "ours"), METHODS.items())
 def test_methods(theirs: str, ours: str) -> None:
     for spelling in (theirs, theirs.lower(), theirs.upper()):
-        assert field_name(spelling, list_methods()) == ours
+        assert resolve_alias(spelling, list_methods()) == ours
 
 
 @pytest.mark.parametrize(("theirs", "ours"), BACKBONES.items())
 def test_backbones(theirs: str, ours: str) -> None:
     for spelling in (theirs, theirs.lower(), theirs.upper()):
-        assert field_name(spelling, list_pretrained()) == ours
+        assert resolve_alias(spelling, list_pretrained()) == ours
 
 
 def test_unknown_names() -> None:
     for name in ("nonsense", "", "/", "laion/", "ViT-B/64", "google/siglip-base-patch16-999"):
-        assert field_name(name, [*list_datasets(), *list_methods(), *list_pretrained()]) is None
+        assert resolve_alias(name, [*list_datasets(), *list_methods(), *list_pretrained()]) is None
 
 
 def test_the_table_names_what_exists() -> None:
     protocols = {"base-to-new", "cross-dataset", "domain-generalization", "few-shot"}
-    assert set(ELSEWHERE) <= {*list_datasets(), *list_methods(), *protocols}
+    assert set(ALIASES) <= {*list_datasets(), *list_methods(), *protocols}

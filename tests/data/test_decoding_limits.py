@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlprompt.data.decoding_work import EXIF_SEGMENTS, HEADER_READS, SCANS
+from vlprompt.data.decoding_limits import EXIF_SEGMENTS, HEADER_READS, SCANS
 from vlprompt.data.images import ImageError, read_image
 
 NOISE = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
