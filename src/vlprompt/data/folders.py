@@ -128,8 +128,10 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Folder:
             to `root`, and one without with every name on the way.
 
     Raises:
-        VLPromptError: a folder cannot be read, or lies too deep.
+        VLPromptError: a folder cannot be read, or lies too deep; `exclude` does not hold patterns.
     """
+    if isinstance(exclude, str) or not all(isinstance(pattern, str) for pattern in exclude):
+        raise VLPromptError(f"`exclude` must be a list of patterns, such as ['*_mask.png'], got {exclude!r}")
     unused = set(exclude)
 
     def excluded(path: str, name: str) -> bool:
