@@ -460,7 +460,7 @@ def test_record_says_that_validation_images_were_tested(config: Any, pictures: P
         shutil.copytree(pictures, tmp_path / "d" / split)
     recolor(tmp_path / "d/train")
     record = run_experiment(config("zero-shot", data={"source": str(tmp_path / "d")}), tmp_path / "run")
-    assert (record.split.tested_on, record.split.val, record.split.test) == ("val", 0, 48)
+    assert (record.split.tested_on, record.split.val, record.split.test) == ("val", 16, 48)
 
 
 def test_different_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -> None:
