@@ -250,6 +250,10 @@ def test_settings_are_read_from_text() -> None:
         "method.template": "a {}, or so.",
     }
     assert parse_settings(["method.ctx_init="]) == {"method.ctx_init": None}
+    assert parse_settings(["method.template={name}", "method.ctx_init={a, b}"]) == {
+        "method.template": "{name}",
+        "method.ctx_init": "{a, b}",
+    }
     with pytest.raises(VLPromptError, match=r"`settings` must be KEY=VALUE, such as optim.epochs=20, got 'optim.lr'"):
         parse_settings(["optim.lr"])
     with pytest.raises(VLPromptError, match=r"`settings` optim.lr= has no value; give one, or leave the setting out"):
@@ -265,6 +269,8 @@ def test_parse_lists() -> None:
     assert split_list('a[b="c, ]",d=1],e') == ['a[b="c, ]",d=1]', "e"]
     assert parse_method('a[b="c, ]",d=1]') == ("a", {"method.b": "c, ]", "method.d": "1"})
     assert parse_numbers("shots", "1,4, 16") == [1, 4, 16]
+    with pytest.raises(VLPromptError, match=r"got 'a\[b=\{\}, or so\]'; write a value with commas in double quotes"):
+        parse_method("a[b={}, or so]")
     with pytest.raises(VLPromptError, match=r"unclosed bracket or quote in 'a,b\[c=1'"):
         split_list("a,b[c=1")
     with pytest.raises(VLPromptError, match="`seeds` must be integers separated by commas, such as 1,4,16, got '1,x'"):

@@ -14,7 +14,7 @@ def draw() -> Draw:
 
     def write(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        color = hashlib.sha256("/".join(path.parts[-3:]).encode()).digest()[:3]
+        color = hashlib.sha256("/".join(path.parts[-4:]).encode()).digest()[:3]
         Image.new("RGB", (12, 10), tuple(color)).save(path)
         return path
 

@@ -148,3 +148,21 @@ def test_words_have_no_underscores_or_extra_spaces(names: list[str]) -> None:
     for word in words:
         assert "_" not in word
         assert word == " ".join(word.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "n1: {}\nn1: {}\n"),
+        ("a.json", '{{"n1": "{}", "n1": "{}"}}'),
+        ("a.csv", "n1,{}\nn1,{}\n"),
+        ("a.tsv", "n1\t{}\nn1\t{}\n"),
+    ],
+)
+def test_two_words_for_one_folder(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text.format("cat", "dog"))
+    with pytest.raises(VLPromptError, match=r"cannot be parsed: 'n1' has two values, 'cat' and 'dog'$"):
+        read_name_map(path)
+    path.write_text(text.format("cat", "cat"))
+    assert read_name_map(path) == {"n1": "cat"}

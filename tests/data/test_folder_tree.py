@@ -2,6 +2,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -165,3 +166,9 @@ def test_multi_picture_jpeg_by_content(tmp_path: Path) -> None:
     (tmp_path / "0.mpo").rename(tmp_path / "photo")
     (found,) = walk(tmp_path).left_out()
     assert str(found).startswith("1 without a suffix (") and "end their names in .jpg" in str(found)
+
+
+@pytest.mark.parametrize("exclude", ["*_mask.png", [3], b"old"])
+def test_exclude_holds_patterns(exclude: Any, tmp_path: Path) -> None:
+    with pytest.raises(VLPromptError, match="`exclude` must be a list of patterns, such as"):
+        walk(tmp_path, exclude)

@@ -6,9 +6,12 @@ from vlprompt.data.split_names import split_names
 @pytest.mark.parametrize(
     ("split", "names"),
     [
-        ("train", "train TRAIN Training training_set TrainSet train-images Train2017 01_train trainval train_val"),
-        ("val", "val Valid VALIDATION validation_set dev Dev eval evaluation val2017 valData"),
-        ("test", "test TEST Testing test_set Test-Set test1 testImages"),
+        (
+            "train",
+            "train TRAIN Training training_set TrainSet train-images Train2017 01_train train_val traindata trainset",
+        ),
+        ("val", "val Valid VALIDATION validation_set dev Dev eval evaluation val2017 valData validset"),
+        ("test", "test TEST Testing test_set Test-Set test1 testImages testdata testset testdir"),
     ],
 )
 def test_names_of_one_split(split: str, names: str) -> None:
@@ -17,7 +20,7 @@ def test_names_of_one_split(split: str, names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cat", "trainer", "contest", "valley", "train_station", "test tube", "train_test", "", "1"]
+    "name", ["cat", "trainer", "contest", "valley", "datatest", "train_station", "test tube", "train_test", "", "1"]
 )
 def test_other_names(name: str) -> None:
     assert split_names([name, "extra"]) == {}

@@ -390,6 +390,14 @@ def test_evaluating_says_that_the_images_have_changed(
     assert caplog.messages[-1] == f"{data} has changed since the run; its current images are tested"
 
 
+def recolor(root: Path) -> int:
+    """Draw other images in place of those in the class folders, and return their number."""
+    images = sorted(root.glob("*/*.png"))
+    for number, path in enumerate(images):
+        Image.new("RGB", (30, 20), (number, 180, 7)).save(path)
+    return len(images)
+
+
 def test_all_images_of_a_folder_are_tested(
     own: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -414,12 +422,27 @@ def test_all_images_of_a_folder_are_tested(
         assert caplog.messages[-1] == "testing the 16 test images of own"
         (tmp_path / "split/train").parent.mkdir()
         shutil.copytree(more, tmp_path / "split/train")
+        recolor(tmp_path / "split/train")
         shutil.copytree(more, tmp_path / "split/Test")
         (tmp_path / "split/Test/night/again.png").unlink()
         assert vlprompt.evaluate(run, str(tmp_path / "split"), device="cpu")["test"]["images"] == 14
         assert caplog.messages[-1] == "testing the 14 test images of split"
     with pytest.raises(VLPromptError, match="`exclude` applies only to another dataset; pass one as `data`"):
         vlprompt.evaluate(run, exclude=["0.png"], device="cpu")
+
+
+def test_all_images_of_a_folder_with_the_same_names_are_tested(
+    own: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, run = own
+    shutil.copytree(data, tmp_path / "later")
+    shutil.copytree(data, tmp_path / "moved")
+    count = recolor(tmp_path / "later")
+    with caplog.at_level("INFO", logger="vlprompt"):
+        assert vlprompt.evaluate(run, str(tmp_path / "later"), device="cpu")["test"]["images"] == count
+        assert caplog.messages[-1] == f"testing all {count} images of later"
+        found = vlprompt.evaluate(run, str(tmp_path / "moved"), device="cpu")
+    assert found["test"] == read_record(run).metrics["test"], "the same images, and the same split"
 
 
 def test_excluded_images_are_recorded(config: Any, pictures: Path, tmp_path: Path) -> None:
@@ -435,8 +458,9 @@ def test_excluded_images_are_recorded(config: Any, pictures: Path, tmp_path: Pat
 def test_record_says_that_validation_images_were_tested(config: Any, pictures: Path, tmp_path: Path) -> None:
     for split in ("train", "val"):
         shutil.copytree(pictures, tmp_path / "d" / split)
+    recolor(tmp_path / "d/train")
     record = run_experiment(config("zero-shot", data={"source": str(tmp_path / "d")}), tmp_path / "run")
-    assert (record.split.tested_on, record.split.val, record.split.test) == ("val", 0, 48)
+    assert (record.split.tested_on, record.split.val, record.split.test) == ("val", 16, 48)
 
 
 def test_different_weights_are_refused(config: Any, tmp_path: Path, weights: Path) -> None:

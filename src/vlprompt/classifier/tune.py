@@ -95,7 +95,7 @@ def tune(
             "data.targets": None if targets is None else list(targets),
             "data.root": _text(root),
             "data.name_map": _text(name_map),
-            "data.exclude": list(exclude) or None,
+            "data.exclude": exclude or None,
             "data.shots": shots,
             "optim.epochs": epochs,
             "optim.batch_size": batch_size,

@@ -124,7 +124,10 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]]:
     for option in split_list(found[2] or ""):
         key, equals, value = option.partition("=")
         if not equals:
-            raise VLPromptError(f"`methods` must be NAME or NAME[KEY=VALUE,KEY=VALUE], got {text!r}")
+            raise VLPromptError(
+                f"`methods` must be NAME or NAME[KEY=VALUE,KEY=VALUE], got {text!r}; write a value with commas "
+                "in double quotes"
+            )
         options[f"method.{key.strip()}"] = read_value(value)
     return found[1].strip(), options
 
@@ -193,10 +196,11 @@ def read_value(text: str) -> Any:
     text = text.strip()
     if text in NULLS:
         return None
-    if text == "{}" or text[0] + text[-1] not in ("[]", "{}", '""', "''"):  # `{}` is a template
+    is_text = text[0] == "{" and ":" not in text  # `{}` is a template, and `{name}` was meant to be one
+    if is_text or text[0] + text[-1] not in ("[]", "{}", '""', "''"):
         return text
     try:
-        return parse_yaml_settings(text)
+        return parse_yaml_settings(text) or ([] if text[0] == "[" else "")
     except (yaml.YAMLError, ValueError, RecursionError):
         return [read_value(part) for part in split_list(text[1:-1])] if text[0] == "[" else text
 

@@ -12,7 +12,7 @@ import yaml
 
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line, read_problem
-from vlprompt.utils.text_files import parse_yaml_names, read_rows, read_text
+from vlprompt.utils.text_files import as_mapping, parse_yaml_names, read_rows, read_text
 
 # Zero width non-joiner and joiner: invisible, but part of words in some scripts, and of emoji.
 JOINERS = "\u200c\u200d"
@@ -154,18 +154,20 @@ def read_names_file(path: Path, parameter: str, suffixes: Sequence[str]) -> Any:
     try:
         match suffix:
             case ".json":
-                return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+                return json.loads(
+                    text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=as_mapping
+                )
             case ".yaml" | ".yml":
                 return parse_yaml_names(text)
             case ".txt":
                 return text.splitlines()
         rows = read_rows(text, 2)
+        wrong = next((row for row in rows if len(row) != 2), None)
+        if wrong is None:
+            return as_mapping((folder.strip(), words) for folder, words in rows)
     except (ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
         raise VLPromptError(f"`{parameter}` {path} cannot be parsed: {one_line(error)}") from error
-    wrong = next((row for row in rows if len(row) != 2), None)
-    if wrong is not None:
-        raise VLPromptError(f"`{parameter}` {path} must have two columns, folder and words; got {','.join(wrong)!r}")
-    return {folder.strip(): words for folder, words in rows}
+    raise VLPromptError(f"`{parameter}` {path} must have two columns, folder and words; got {','.join(wrong)!r}")
 
 
 def is_word(value: object) -> bool:

@@ -129,8 +129,10 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Folder:
             to `root`, and one without a slash with the name of each file and folder.
 
     Raises:
-        VLPromptError: a folder cannot be read, or is nested too deeply.
+        VLPromptError: a folder cannot be read, or is nested too deeply; `exclude` does not hold patterns.
     """
+    if isinstance(exclude, str) or not all(isinstance(pattern, str) for pattern in exclude):
+        raise VLPromptError(f"`exclude` must be a list of patterns, such as ['*_mask.png'], got {exclude!r}")
     unused = set(exclude)
 
     def excluded(path: str, name: str) -> bool:

@@ -143,7 +143,7 @@ def _load_rows(source: Any, split_seed: int, name_map: NameMap | None) -> Datase
     library = type(source).__module__.partition(".")[0]
     if library == "datasets":
         return hub.read_loaded(source, split_seed=split_seed, name_map=name_map)
-    if library in ("pandas", "polars") and hasattr(source, "columns"):
+    if library in ("pandas", "polars") and type(source).__name__ in ("DataFrame", "LazyFrame"):
         return read_frame(source, split_seed=split_seed, name_map=name_map)
     raise VLPromptError(
         "`data` must be a name, a path, a `Dataset`, a data frame with the columns path and label, or a Hugging Face "

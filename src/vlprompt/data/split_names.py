@@ -6,15 +6,17 @@ from collections.abc import Iterable
 
 SPLITS = ("train", "val", "test")
 WORDS = {
-    "train": "train training trn trainset trainval",
-    "val": "val vals valid validation validate valset validset dev development devset eval evaluation",
-    "test": "test tests testing tst testset",
+    "train": "train training trn trainval",
+    "val": "val vals valid validation validate dev development eval evaluation",
+    "test": "test tests testing tst",
 }
 SPLIT_OF = {word: split for split, words in WORDS.items() for word in words.split()}
 # Words beside that of the split, as in `training_set` or `test images`.
 FILLERS = frozenset(
-    "set sets data dataset image images img imgs picture pictures photo photos file files split".split()
+    "set sets data dataset image images img imgs picture pictures photo photos file files dir folder split".split()
 )
+# Both in one word, as in `testset` or `traindata`.
+COMPOUND = re.compile(f"({'|'.join(SPLIT_OF)})({'|'.join(FILLERS)})")
 
 
 def split_names(names: Iterable[str]) -> dict[str, str]:
@@ -47,10 +49,15 @@ def split_names(names: Iterable[str]) -> dict[str, str]:
 def _parts(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return the split that a name denotes, and its other words; None if it denotes no split or several."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))  # trainSet
-    words = re.findall(r"[^\W\d_]+", spaced.casefold())
+    words = [part for word in re.findall(r"[^\W\d_]+", spaced.casefold()) for part in _divided(word)]
     splits = {SPLIT_OF[word] for word in words if word in SPLIT_OF}
     if splits == {"train", "val"} and words == ["train", "val"]:
         splits = {"train"}
     if len(splits) != 1:
         return None
     return splits.pop(), tuple(word for word in words if word not in SPLIT_OF and word not in FILLERS)
+
+
+def _divided(word: str) -> tuple[str, ...]:
+    compound = COMPOUND.fullmatch(word)
+    return compound.groups() if compound else (word,)

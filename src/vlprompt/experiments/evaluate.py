@@ -68,7 +68,9 @@ def all_for_testing(dataset: Dataset, record: RunRecord, run: Path | None) -> Da
     Raises:
         VLPromptError: no image is left.
     """
-    if dataset.split_seed is None or dataset.split_hash() == record.split.pool:
+    # Folders with the same file names are common, so that the images themselves are compared, too.
+    is_own = dataset.split_hash() == record.split.pool and not has_changed(record, dataset)
+    if dataset.split_seed is None or is_own:
         if dataset.train or dataset.val:
             logger.info("testing the %s test images of %s", f"{len(dataset.test):,}", dataset.name)
         return dataset

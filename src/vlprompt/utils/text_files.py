@@ -3,6 +3,7 @@
 import codecs
 import csv
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ def read_rows(text: str, columns: int) -> list[list[str]]:
     return next((rows for rows in tables if all(len(row) == columns for row in rows)), tables[0])
 
 
+def as_mapping(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return the pairs as a mapping, in which a key may be repeated with the same value.
+
+    Raises:
+        ValueError: a key has two values.
+    """
+    mapping: dict[Any, Any] = {}
+    for key, value in pairs:
+        if mapping.setdefault(key, value) != value:
+            raise ValueError(f"{key!r} has two values, {mapping[key]!r} and {value!r}")
+    return mapping
+
+
 class _NamesLoader(yaml.SafeLoader):
     """YAML loader without guesses, anchors and tags: `no`, `010`, `12:30:45`, `*star` and `!` are text."""
 
@@ -81,6 +95,12 @@ class _NamesLoader(yaml.SafeLoader):
     def check_plain(self) -> bool:
         """Begin a plain scalar with any character that has no other meaning, such as `@`."""
         return True
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping in which no key has two values."""
+        mapping = super().construct_mapping(node, deep)
+        as_mapping((self.construct_object(key), self.construct_object(value)) for key, value in node.value)
+        return mapping
 
 
 class _SettingsLoader(yaml.SafeLoader):

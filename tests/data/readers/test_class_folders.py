@@ -261,4 +261,41 @@ def test_classes_have_the_spelling_of_the_training_folder(one: str, other: str, 
 
 def test_class_of_the_test_folder_alone(make: Make) -> None:
     root = make("train/cat/3", "train/dog/3", "test/cat/2", "test/bird/2")
-    assert "class 'bird'" in message(root) and "no readable training image" in message(root)
+    assert "class 'bird'" in message(root) and "no readable training image, only images for test" in message(root)
+
+
+@pytest.mark.parametrize(
+    ("folders", "nested"),
+    [
+        (("art/cat/3", "art/dog/3", "clipart/cat/3", "clipart/dog/3"), "art/ (cat, dog), clipart/ (cat, dog)"),
+        (("labeled/cat/3", "labeled/dog/3", "unlabeled/4"), "labeled/ (cat, dog)"),
+        (
+            ("art/train/cat/3", "art/train/dog/3", "art/test/cat/3", "sketch/train/4", "sketch/test/4"),
+            "art/ (cat, dog)",
+        ),
+        (("train/pets/cat/3", "train/pets/dog/3", "train/car/4", "test/pets/2", "test/car/2"), "pets/ (cat, dog)"),
+    ],
+)
+def test_classes_of_folders_are_named(
+    folders: tuple[str, ...], nested: str, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make(*folders)
+    read_folder(root)
+    assert f"{root}: folders in a class belong to it and are no classes of their own: {nested}" in caplog.messages
+
+
+def test_folders_in_a_class_beside_its_images(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    read_folder(make("cat/4", "cat/old/2", "cat/new/2", "dog/session/4"))
+    assert not caplog.messages, "the images in the class say what it is"
+
+
+@pytest.mark.parametrize("folder", ["train", "images", "train/images"])
+def test_a_table_among_the_images_is_named(folder: str, make: Make) -> None:
+    root = make(f"{folder}/4", "test/4") if folder != "images" else make("images/4")
+    (root / folder / "_annotations.csv").write_text("filename,class\n0.png,cat\n")
+    assert f"if {folder}/_annotations.csv names their classes, give it as `data`" in message(root)
+
+
+def test_images_in_one_folder_alone(make: Make) -> None:
+    root = make("images/4", "labels/0")
+    assert message(root).startswith(f"{root} has images in 'images' alone, and class 'labels' has no readable")

@@ -77,6 +77,17 @@ def test_class_folders_are_split_by_seed(tree: Path) -> None:
     assert {path.read_bytes() for path in dataset.root.rglob("*") if path.is_file()} == original
 
 
+@pytest.mark.parametrize(("train", "test"), [("Training", "Test"), ("Training", "test"), ("train", "TEST_SET")])
+def test_split_folders_that_the_library_does_not_know(train: str, test: str, tmp_path: Path) -> None:
+    for number, folder in enumerate((f"{train}/cat", f"{train}/dog", f"{test}/cat", f"{test}/dog")):
+        (tmp_path / folder).mkdir(parents=True)
+        for image in range(3):
+            Image.new("RGB", (12, 10), (number, image, 0)).save(tmp_path / folder / f"{image}.png")
+    with pytest.raises(VLPromptError, match=f"give `data` as {tmp_path}, without hf:"):
+        load_dataset(f"hf:{tmp_path}")
+    assert len(load_dataset(tmp_path).test) == 6
+
+
 def test_saved_dataset_without_test_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tables = {"train": table([0, 1, 0, None]), "validation": table([1, 0], shift=9), "test": table([-1, -1], shift=20)}
     hf.DatasetDict(tables).save_to_disk(tmp_path / "saved")

@@ -139,6 +139,20 @@ def test_data_frames_that_lack_something(library: str, tree: Path) -> None:
             load_dataset(frames.DataFrame(rows))
 
 
+def test_lazy_frames(tree: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+    monkeypatch.chdir(tree)
+    frame = pl.LazyFrame(ROWS)
+    assert load_dataset(frame).class_names == load_dataset(frame.collect()).class_names
+    assert not recwarn.list
+
+
+def test_data_frame_with_a_column_twice(tree: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(ROWS)
+    with pytest.raises(VLPromptError, match="the data frame has two columns 'path'; keep one"):
+        load_dataset(pandas.concat([frame, frame[["path"]]], axis=1))
+
+
 @pytest.mark.parametrize("source", [[("a.png", "cat")], {"a.png": "cat"}, b"a.csv", 3, None])
 def test_other_objects_are_refused_in_one_short_line(source: object) -> None:
     with pytest.raises(VLPromptError, match=r"`data` must be a name, a path, .*, got") as caught:

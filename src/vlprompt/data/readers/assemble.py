@@ -212,7 +212,8 @@ def _check(
             )
         if not present[name]:
             what = "training image" if "train" in splits else "image"
-            but = f" ({lost[name]})" if name in lost else ""
+            elsewhere = sorted({entry.split or "" for entry in entries if entry.label == name})
+            but = f", only images for {elsewhere[0]}" if elsewhere else f" ({lost[name]})" if name in lost else ""
             raise VLPromptError(f"class {name!r} of {source} has no readable {what}{but}; add some or remove the class")
     tested = {entry.label for entry in entries if entry.split == "test"}
     untested = [name for name in classes if name not in tested]

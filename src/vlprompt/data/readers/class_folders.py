@@ -38,14 +38,15 @@ def find_classes(root: Path, tree: Folder) -> list[ClassFolder]:
             a folder is a split or a class.
     """
     top = _unwrapped(root, tree)
-    tables = _tables(tree, top)
+    tables = _tables(root, tree, top)
     splits = _split_folders(root, top)
     found = _in_splits(root, top, splits, tables) if splits else _without_splits(root, top, tables)
-    if len({one.label for one in found}) == 1 and tables:
+    if len({one.label for one in found}) == 1 and (tables := _tables(root, found[0].folder) or tables):
         raise VLPromptError(
             f"{_place(root, found[0].folder)} is the only folder of images; {_as_table(tables)}, or put the images of "
             "each class into a separate folder"
         )
+    _note_nested(root, found)
     return found
 
 
@@ -57,8 +58,8 @@ def _without_splits(root: Path, top: Folder, tables: Sequence[str]) -> list[Clas
     names = {folder.name for folder in classes}
     if len(classes) == 1 and not tables and (empty := sorted(top.folders.keys() - names)):
         raise VLPromptError(
-            f"class {empty[0]!r} of {_place(root, top)} has no readable training image; add some: a classifier needs "
-            "at least two classes"
+            f"{_place(root, top)} has images in {classes[0].name!r} alone, and class {empty[0]!r} has no readable "
+            "training image; a classifier needs at least two classes"
         )
     _note_empty(root, top, names)
     return _splits_in_classes(root, classes) or [ClassFolder(None, folder.name, folder) for folder in classes]
@@ -101,7 +102,7 @@ def _in_splits(root: Path, top: Folder, splits: dict[str, str], tables: Sequence
     labeled = {name: folder for name, folder in folders.items() if _is_labeled(folder, splits[name], learned)}
     for name in names:
         if name not in labeled and (splits[name] == "train" or not labeled):
-            raise _flat(root, folders[name], tables)
+            raise _flat(root, folders[name], _tables(root, folders[name]) or tables)
     for name in sorted(folders.keys() - labeled.keys()):
         logger.warning(
             "%s has no labels: its %s are not in folders of the classes; they are left out",
@@ -220,6 +221,22 @@ def _note_loose(root: Path, folder: Folder) -> None:
         )
 
 
+def _note_nested(root: Path, found: Sequence[ClassFolder]) -> None:
+    """Name the classes that hold folders in place of images: these folders may be the classes that are meant."""
+    inner = {one.label: one.folder.with_images() for one in found if not one.folder.images}
+    nested = [
+        f"{label}/ ({listed([one.name for one in folders], 3, quote=False)})"
+        for label, folders in inner.items()
+        if len(folders) > 1
+    ]
+    if nested:
+        logger.warning(
+            "%s: folders in a class belong to it and are no classes of their own: %s",
+            root,
+            listed(nested, 3, quote=False),
+        )
+
+
 def _note_empty(root: Path, folder: Folder, classes: set[str]) -> None:
     empty = sorted(folder.folders.keys() - classes)
     if empty:
@@ -279,10 +296,11 @@ def _first_words(names: Iterable[str]) -> list[str]:
     return sorted(words) if 1 < len(words) <= 20 and "" not in words and min(words.values()) > 1 else []
 
 
-def _tables(*folders: Folder) -> list[str]:
-    """Return the names of tables in the folders, which may say what their images show."""
+def _tables(root: Path, *folders: Folder) -> list[str]:
+    """Return the paths in the root of tables in the folders, which may say what their images show."""
     paths = [path for folder in folders for suffix in TABLES for path in folder.samples.get(suffix, ())]
-    return [name for name in dict.fromkeys(path.name for path in paths) if "submission" not in name.lower()]
+    tables = dict.fromkeys(path.relative_to(root).as_posix() for path in paths)
+    return [table for table in tables if "submission" not in table.lower()]
 
 
 def _as_table(tables: Sequence[str]) -> str:

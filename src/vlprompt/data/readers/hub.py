@@ -114,7 +114,15 @@ def _load(source: str) -> dict[str, Any]:
         found = datasets.load_from_disk(folder) if saved else datasets.load_dataset(name, config or None)
     except Exception as error:  # missing datasets, networks and files raise many types
         raise VLPromptError(f"{source} cannot be loaded: {one_line(error)}") from error
-    return _tables(found)
+    tables = _tables(found)
+    splits = split_names(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() and not saved else {}
+    if len(set(splits.values())) > 1 and not set(splits.values()) <= set(split_names(tables).values()):
+        # The library does not know `Training` or `test_set`, and leaves such folders out or reads all as one split.
+        raise VLPromptError(
+            f"{source} has the folders {listed(sorted(splits))}, of which `datasets` reads {listed(tables)} alone; "
+            f"give `data` as {folder}, without hf:"
+        )
+    return tables
 
 
 def _tables(found: Any) -> dict[str, Any]:

@@ -62,6 +62,9 @@ def read_frame(frame: Any, *, split_seed: int = 1, name_map: NameMap | None = No
         VLPromptError: the frame lacks a column or a cell; see also `assemble`.
     """
     frame = frame.collect() if hasattr(frame, "collect") else frame  # a lazy frame of polars
+    names = [str(name) for name in frame.columns]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise VLPromptError(f"the data frame has two columns {twice[0]!r}; keep one")
     cells = {str(name): frame[name] for name in frame.columns}
     columns = _texts("the data frame", {name: column.to_list() for name, column in cells.items()})
     dataset = _assemble("the data frame", columns, Path("frame"), Path.cwd(), split_seed, name_map)
