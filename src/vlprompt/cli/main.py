@@ -1,5 +1,6 @@
 """The `vlprompt` program: commands, exit codes and error reporting."""
 
+import gc
 import io
 import os
 import signal
@@ -77,8 +78,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may contain bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
-    with redirect_stdout(CleanStream(sys.stdout)), redirect_stderr(CleanStream(sys.stderr)):
-        _run()
+    try:
+        with redirect_stdout(CleanStream(sys.stdout)), redirect_stderr(CleanStream(sys.stderr)):
+            _run()
+    finally:
+        gc.freeze()  # or Python searches all of PyTorch's objects for cycles when it ends, which takes a second or more
 
 
 def _run() -> None:
