@@ -152,7 +152,7 @@ def test_slow_response_gets_504(serve: Serve, gate: Event) -> None:
     assert "vlprompt_batch_images_count 1.0" in metrics(client), "canceled questions are not computed"
 
 
-def test_slow_decoding_gets_504(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_decoding_gets_429(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     release = Event()
     monkeypatch.setattr(service, "parse_image", lambda *_: release.wait(20))
     client = serve(timeout=0.2)

@@ -8,6 +8,7 @@ from vlprompt.analysis.inspection import Inspection
 from vlprompt.analysis.nearest_tokens import Context
 from vlprompt.analysis.norms import LayerNorms, Spread
 from vlprompt.analysis.tuned_features import Change
+from vlprompt.utils.clean_output import as_line
 from vlprompt.utils.terminal import CleanConsole, print_table
 
 Part = tuple[str, Sequence[str], list[Sequence[str]]]  # title, columns, rows
@@ -29,11 +30,11 @@ def print_inspection(found: Inspection) -> None:
     """Print a table for each part of an inspection, and a line for each part that is left out."""
     console = CleanConsole()
     for line in _head(found):
-        console.print(line, soft_wrap=True)
+        console.print(as_line(line), soft_wrap=True)
     for title, columns, rows in _tables(found):
         print_table(rows, columns, title=title, console=console)
     for line in _foot(found):
-        console.print(line, style="dim", soft_wrap=not console.is_terminal)
+        console.print(as_line(line), style="dim", soft_wrap=not console.is_terminal)
 
 
 def _head(found: Inspection) -> Iterator[str]:

@@ -22,6 +22,7 @@ from vlprompt.cli.options import (
 )
 from vlprompt.cli.output import print_json, print_rows
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.clean_output import as_line
 
 if TYPE_CHECKING:
     from vlprompt.data.check import Report
@@ -194,7 +195,7 @@ def verify(
         print_json(wrong)
     else:
         for path, reason in wrong.items():
-            print(f"{path} {reason}")
+            print(as_line(f"{path} {reason}"))
         if root is None and "is missing" in wrong.values() and not quiet:
             print("images are expected beside the file; give their folder as --root", file=sys.stderr)
         if not wrong and not quiet:
@@ -209,18 +210,18 @@ def _path(root: str | None) -> Path | None:
 
 def _print_report(report: "Report", quiet: bool) -> None:
     if not quiet and report.folder:
-        print(f"{report.name} in {report.folder}" + (f": {report.layout}" if report.layout else ""))
+        print(as_line(f"{report.name} in {report.folder}" + (f": {report.layout}" if report.layout else "")))
         for name, counts in report.counts.items():
             images = [count for count in counts.values() if count]
             each = f"{min(images):,}" if min(images) == max(images) else f"{min(images):,} to {max(images):,}"
             print(f"  {name:5} {sum(images):9,} images of {len(images):,} classes, {each} per class")
     for note in report.notes:
         if not quiet:
-            print(f"  note: {note}")
+            print(as_line(f"  note: {note}"))
     for problem in report.problems:
-        print(f"  problem: {problem}")
+        print(as_line(f"  problem: {problem}"))
     for way, lines in report.fetch.items():
-        print(f"  to get it: {way}")
+        print(as_line(f"  to get it: {way}"))
         for line in lines:
             print(f"    {line}")
     if not quiet and not report.problems:

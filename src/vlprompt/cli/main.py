@@ -1,9 +1,12 @@
 """The `vlprompt` program: commands, exit codes and error reporting."""
 
+import atexit
+import gc
 import io
 import os
 import signal
 import sys
+import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from typing import Annotated, Any
@@ -13,7 +16,7 @@ import typer
 from vlprompt.cli import data
 from vlprompt.cli.commands import Command, Commands, former_name
 from vlprompt.cli.errors import UsageError, describe_usage_error
-from vlprompt.utils.clean_output import CleanStream
+from vlprompt.utils.clean_output import CleanStream, as_line
 
 # In the order of --help. Each command is a function in the module of the same name, with a trailing underscore if the
 # name is a keyword or builtin. No module imports torch at the top, which takes seconds and would slow down --help.
@@ -77,6 +80,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may contain bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
+    # Or Python searches all of PyTorch's objects for cycles when it ends, which takes a second or more.
+    atexit.register(gc.freeze)
     with redirect_stdout(CleanStream(sys.stdout)), redirect_stderr(CleanStream(sys.stderr)):
         _run()
 
@@ -102,11 +107,14 @@ def _run() -> None:
         sys.exit(0)
     except OSError as error:  # a file or folder that cannot be read or written
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception:  # here, where standard error is cleaned: its text may hold names of files, too
+        traceback.print_exc()
+        sys.exit(1)
     if code == 130:  # some versions of typer turn an interrupt into an exit code
         print("interrupted", file=sys.stderr)
     sys.exit(code or 0)
 
 
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(as_line(f"error: {message}"), file=sys.stderr)
     sys.exit(2)

@@ -11,7 +11,7 @@ import typer
 
 from vlprompt.cli import complete
 from vlprompt.errors import VLPromptError
-from vlprompt.utils.clean_output import CleanStream
+from vlprompt.utils.clean_output import CleanStream, as_line
 
 RECIPE = "[default: the recipe's]"
 
@@ -140,10 +140,17 @@ def loading(what: str, quiet: bool = False) -> Iterator[None]:
         print("\r\x1b[2K", end="", file=terminal, flush=True)
 
 
+class _Lines(logging.Formatter):
+    """Formatter of messages of one line; a traceback that follows keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return as_line(super().formatMessage(record))
+
+
 def set_up_logging(quiet: bool, verbose: bool = False, usual: int = logging.INFO) -> None:
     """Print the messages of the package's logger to stderr, without prefixes."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Lines("%(message)s"))
     logger = logging.getLogger("vlprompt")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else usual)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vlprompt.errors import VLPromptError
+from vlprompt.utils.clean_output import as_line
 
 if TYPE_CHECKING:
     from vlprompt.results.collect import Run
@@ -67,7 +68,7 @@ def find_runs_under(runs: Iterable[Path], *, predictions: bool = False) -> "list
 def report_left_out(lines: Iterable[str]) -> None:
     """Print on stderr what is left out of a result, and why."""
     for line in lines:
-        print(f"left out: {line}", file=sys.stderr)
+        print(as_line(f"left out: {line}"), file=sys.stderr)
 
 
 def print_tables(found: "list[Run]", form: str, *, intervals: bool = False) -> None:

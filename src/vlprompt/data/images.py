@@ -47,8 +47,10 @@ DRAFT_SIDE = 2048
 BAND = 256
 # Image modes and raw modes of 16 bits per value that Pillow reads as 8 bits.
 DEEP_COLOR = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16")
-# Pillow keeps other threads of Python from running while it decodes a JPEG 2000 image. Two would add up.
-_ONE_JPEG2000 = Lock()
+# Pillow keeps other threads of Python from running while it decodes a JPEG 2000 image, and while it copies one of the
+# formats that are decoded as a whole (0.2 s for 49 megapixels). So a large one is decoded alone, or they would add up.
+WHOLE, LARGE = ("WEBP", "AVIF", "HEIF"), 16_000_000
+_ALONE = Lock()
 # TIFF tags of a tile's width and length, and the struct formats of their allowed types.
 TILE_SIDES, TIFF_NUMBERS = (322, 323), {3: "H", 4: "L"}
 
@@ -118,7 +120,8 @@ def read_image(
             with Image.open(file, formats=FORMATS) as image:
                 _bound_pixels(image, file, max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0))
                 file.allow_pixels()
-                with _ONE_JPEG2000 if image.format == "JPEG2000" else nullcontext():
+                large = image.format in WHOLE and math.prod(image.size) > LARGE
+                with _ALONE if large or image.format == "JPEG2000" else nullcontext():
                     return _decode(image, opened, value_range, path)
     except ImageError as error:
         raise ImageError(error.reason, path) from error

@@ -6,6 +6,7 @@ from textwrap import fill
 from typing import Any
 
 from vlprompt.runs.record import RunRecord
+from vlprompt.utils.clean_output import as_line
 from vlprompt.utils.terminal import print_table
 
 COLUMNS = {
@@ -26,7 +27,7 @@ def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
             rows.append([test, *(f"{values[key]:.1f}" for key in columns), str(values["images"])])
         else:
             rows.append([test.replace("_", " "), f"{values:.1f}", *[""] * len(columns)])
-    print_table(rows, ["test", *(COLUMNS[key] for key in columns), "images"], title=title)
+    print_table(rows, ["test", *(COLUMNS[key] for key in columns), "images"], title=as_line(title))
 
 
 def print_record(record: RunRecord, run: Path) -> None:
@@ -37,19 +38,19 @@ def print_record(record: RunRecord, run: Path) -> None:
         f"backbone {record.backbone.name}, {config.backbone.precision}; {record.trainable_parameters:,} parameters"
     )
     if not record.has_data:
-        print(f"{run}: {record.status}, {method.name} from {data.source}")
-        print(f"  {backbone}")
+        print(as_line(f"{run}: {record.status}, {method.name} from {data.source}"))
+        print(as_line(f"  {backbone}"))
         print(f"  {len(record.classes_now or record.class_names)} classes")
     else:
-        print(f"{run}: {record.status}, {len(record.history)} of {config.optim.epochs} epochs")
-        print(f"  {method.name} on {data.source}, {config.protocol}, {data.shots} shots, seed {config.seed}")
-        print(f"  {backbone}")
+        print(as_line(f"{run}: {record.status}, {len(record.history)} of {config.optim.epochs} epochs"))
+        print(as_line(f"  {method.name} on {data.source}, {config.protocol}, {data.shots} shots, seed {config.seed}"))
+        print(as_line(f"  {backbone}"))
         counts = f"{split.train} training, {split.val} validation and {split.test} test images"
         print(f"  {len(record.class_names)} classes; {counts}")
         if split.tested_on == "val":
             print("  the test images are the validation images of the data, which has no labeled test split")
     for path, reason in split.skipped:
-        print(f"  left out {path}: {reason}")
+        print(as_line(f"  left out {path}: {reason}"))
     options = ", ".join(f"{key}={value}" for key, value in method.options.items())
     _print_wrapped(options)
     if record.history:

@@ -8,6 +8,7 @@ import os
 import socket
 from contextlib import suppress
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -23,6 +24,8 @@ TOKEN_LENGTH = 16
 CONNECTIONS = 1000
 # Seconds for the head of a request, and from a response to the next head; uvicorn has a setting for the latter only.
 HEAD_SECONDS, IDLE_SECONDS = 10.0, 5
+# Socket option: milliseconds until Linux, which buffers megabytes of responses, gives up a client that takes none.
+UNREAD = getattr(socket, "TCP_USER_TIMEOUT", None)
 HOW = f'set {TOKEN}, for example to $(python -c "import secrets; print(secrets.token_urlsafe())")'
 
 
@@ -82,7 +85,8 @@ def address_of(listening: socket.socket, host: str) -> str:
 def run(service: Service, listening: socket.socket, *, token: str | None, loopback: bool) -> int:
     """Serve until SIGTERM or Ctrl-C, then answer all accepted requests and return.
 
-    Connections that are still open after `Limits.grace` seconds are aborted. Running decoders are not waited for.
+    Connections that are still open after `Limits.grace` seconds are aborted. Running decoders are not waited for. A
+    second signal aborts all connections at once.
 
     Args:
         service: service to run.
@@ -94,7 +98,7 @@ def run(service: Service, listening: socket.socket, *, token: str | None, loopba
         The number of aborted connections. 0 if all accepted requests were answered.
 
     Raises:
-        KeyboardInterrupt: a second Ctrl-C stopped the server at once.
+        KeyboardInterrupt: a second signal stopped the server at once.
     """
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the response reports a malformed form
     server = make_server(service, token=token, loopback=loopback)
@@ -141,11 +145,20 @@ class HTTPServer(uvicorn.Server):
         self.aborted = 0
         self._grace = grace
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, or stop at once at the second signal, of which uvicorn heeds only Ctrl-C."""
+        self.force_exit = self.should_exit
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer all accepted requests, within the grace period."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(0.1)  # or connections that were just accepted would not hear of it
         timer = asyncio.get_running_loop().call_later(self._grace, self._abort)
         await super().shutdown(sockets)
         timer.cancel()
+        self._abort()  # what a second signal left open: its tasks are canceled, and would wait for the client
 
     def _abort(self) -> None:
         for connection in list(self.server_state.connections):
@@ -173,6 +186,9 @@ class HTTPConnection(H11Protocol):
         super().connection_made(transport)
         # Writing is paused whenever anything waits for the client, and resumed when the client has taken everything.
         transport.set_write_buffer_limits(high=0)
+        if UNREAD is not None:
+            milliseconds = math.ceil(1000 * self._send_seconds)
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, UNREAD, milliseconds)
         self._update_head_timer()
 
     def data_received(self, data: bytes) -> None:

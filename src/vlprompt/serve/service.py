@@ -168,7 +168,8 @@ class Service:
         """Decode images in the reader threads.
 
         Raises:
-            Problem: 429 if half of the request's time is over before the threads have begun with all of them.
+            Problem: 429 if half of the request's time is over before the threads have begun with all of them, or three
+                quarters before they are done.
         """
         futures = [self._readers.submit(partial(self._pixels, data)) for data in images]
         waiting = asyncio.gather(*map(asyncio.wrap_future, futures))
@@ -177,7 +178,10 @@ class Service:
             await asyncio.wait([waiting], timeout=half)
             if not all(future.running() or future.done() for future in futures):
                 raise _too_many(max(half, self._readers.wait))
-            return await waiting
+            await asyncio.wait([waiting], timeout=half / 2)
+            if not waiting.done():
+                raise _too_many(max(half, self._readers.wait))
+            return waiting.result()
         finally:
             waiting.cancel()  # and with it the images that no thread has begun with
 

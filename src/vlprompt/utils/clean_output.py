@@ -26,6 +26,16 @@ def escape_controls(text: str) -> str:
     return CONTROL_CHARACTERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def as_line(text: str) -> str:
+    r"""Return a message as one line, so that no name in it can look like another message.
+
+    Examples:
+        >>> print(as_line("cannot read a\nerror: all is well"))
+        cannot read a\nerror: all is well
+    """
+    return escape_controls(text).replace("\n", r"\n")
+
+
 class CleanStream:
     """Text stream that escapes control characters and otherwise behaves like `stream`."""
 

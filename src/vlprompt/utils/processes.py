@@ -16,6 +16,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from vlprompt.utils.clean_output import CleanStream
+
 Message = dict[str, Any]
 
 
@@ -92,6 +94,7 @@ def serve(function: str) -> None:
     """Run a function as the child process. Everything that it prints goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    sys.stdout = sys.stderr = CleanStream(sys.stderr)
     signal.signal(signal.SIGTERM, _interrupt)
 
     def answer(message: Message) -> None:

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from vlprompt.utils.clean_output import as_line
 from vlprompt.utils.terminal import CleanConsole
 
 logger = logging.getLogger("vlprompt")
@@ -61,11 +62,11 @@ class Reporter:
     def say(self, line: str) -> None:
         """Print a line above the bars."""
         if not self.quiet:
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self.console.print(as_line(line), highlight=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
         """Print a line even if quiet, without interpreting markup."""
-        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+        self.console.print(as_line(line), highlight=False, soft_wrap=True, markup=False)
 
     @contextmanager
     def bar(self, title: str, *, clock: bool = True) -> Iterator[Bar]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vlprompt.utils.aliases import resolve_alias
+from vlprompt.utils.clean_output import as_line
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -57,7 +58,7 @@ def listed(names: Iterable[object], most: int = 5, *, quote: bool = True) -> str
         >>> listed("abcdefg", most=3)
         "'a', 'b', 'c' and 4 more"
     """
-    every = [repr(str(name)) if quote else str(name) for name in names]
+    every = [repr(str(name)) if quote else as_line(str(name)) for name in names]
     few = ", ".join(every[:most])
     return few if len(every) <= most else f"{few} and {len(every) - most} more"
 

@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Column, Table
 
-from vlprompt.utils.clean_output import escape_controls
+from vlprompt.utils.clean_output import as_line, escape_controls
 
 Cell = str | int | float | None
 NUMBER = re.compile(r"[-+±<]?[\d.,]+(/\d+)?( ?%| seeds?)?( ?(±|to|\(|\[) ?.*)?|[-–]?")
@@ -47,9 +47,7 @@ def print_table(
     Examples:
         >>> print_table([("coop", 71.2), ("maple", 68.9)], ["method", "accuracy %"])  # doctest: +SKIP
     """
-    lines = [
-        None if row is None else ["" if cell is None else escape_controls(str(cell)) for cell in row] for row in rows
-    ]
+    lines = [None if row is None else ["" if cell is None else as_line(str(cell)) for cell in row] for row in rows]
     cells = [line for line in lines if line is not None]
     numeric = [bool(cells) and all(NUMBER.fullmatch(line[place]) for line in cells) for place in range(len(columns))]
     # Numbers keep their width and text the width of its words, so that only headings and long text wrap.
@@ -62,7 +60,7 @@ def print_table(
     table = Table(
         *(
             Column(
-                name,
+                as_line(name),
                 justify="right" if number else "left",
                 overflow="fold",
                 min_width=width if number else min(width, WORD),
