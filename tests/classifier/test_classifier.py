@@ -189,7 +189,7 @@ def test_guess_ranks_the_classes(classifier: Classifier, pictures: Path) -> None
         (np.full((4, 4, 3), 200.0), "a float array must have values from 0 to 1"),
         (np.full((4, 4, 3), np.nan), "a float array must have values from 0 to 1"),
         (np.zeros((4, 4, 3), np.int64), "an array must have dtype uint8, or floats from 0 to 1, got int64"),
-        ([torch.zeros(3, 4, 4)], "must be a path, a PIL image or an array .*, got Tensor"),
+        ([torch.zeros(3, 4, 4)], "must be a path, an open file, bytes, a PIL image or an array .*, got Tensor"),
         ([None], "must be a path, .* got NoneType"),
     ],
 )
