@@ -169,13 +169,12 @@ def _opened(file: Any) -> BinaryIO:
     if isinstance(file, io.TextIOBase) or inspect.iscoroutinefunction(file.read):
         raise ImageError('a file must be open in binary mode, as open(path, "rb")')
     try:
-        seekable = file.seekable()
-        if seekable:
+        if file.seekable():
             file.seek(0)
-        opened: BinaryIO = file if seekable else io.BytesIO(file.read())
+        content = file.read()
     except (OSError, ValueError, AttributeError) as error:  # ValueError: it is closed
         raise ImageError(f"the file cannot be read ({one_line(error)})") from error
-    return opened
+    return io.BytesIO(content)
 
 
 def _has_image_shape(array: NDArray[Any]) -> bool:

@@ -78,7 +78,7 @@ def with_method_defaults(config: RunConfig) -> RunConfig:
 
     name, given = config.method.name, config.method.options
     validated = method_options(name, given)
-    check_storable(validated)
+    check_storable(validated, "method")
     every = validated.model_dump()
     options = {key: every[key] for key in every if key in given or key != "template"}
     return config.model_copy(update={"method": MethodConfig(name=name, **options)})

@@ -26,6 +26,8 @@ from vlprompt.backbones.preprocessing import Preprocessing, as_preprocessing
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import did_you_mean, error_location, error_reason
 
+# Bound of all numbers in settings and records; the largest seed is 2^63 - 1.
+MAX_NUMBER = 1e19
 # Fields that `config.resolve` fills in for the record, and error messages do not suggest.
 RECORDED = ("recipe", "overrides")
 # Keys of `config.protocols.PROTOCOLS`, repeated here so that a wrong one gets pydantic's list of choices.
@@ -331,12 +333,24 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     return config
 
 
-def check_storable(model: BaseModel) -> None:
-    """Raise VLPromptError if the values cannot be written as JSON, as a record will need to."""
+def check_storable(model: BaseModel, section: str = "") -> None:
+    """Raise VLPromptError if a record could not hold the values: text that is not Unicode, or enormous numbers."""
     try:
         model.model_dump_json()
     except ValueError as error:
         raise VLPromptError("a name or path in the settings is not UTF-8; rename the file or folder") from error
+    _check_sizes(model.model_dump(), section)
+
+
+def _check_sizes(value: object, place: str) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_sizes(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_sizes(inner, place)
+    elif isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+        raise VLPromptError(f"{place} must be at most {MAX_NUMBER:g} in size, got {str(value):.20}")
 
 
 def _setting_error(error: ValidationError) -> VLPromptError:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlprompt.backbones.preprocessing import Preprocessing
-from vlprompt.config.schema import RunConfig
+from vlprompt.config.schema import MAX_NUMBER, RunConfig
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import atomic_write
 from vlprompt.utils.strings import describe_validation_error, one_line
@@ -22,9 +22,9 @@ from vlprompt.utils.strings import describe_validation_error, one_line
 PACKAGES = ("vlprompt", "torch", "torchvision", "open_clip_torch", "lightning-fabric")
 PREDICTIONS = "predictions.parquet"
 TEMPERATURE_LIMIT = 20.0
-# Bounds on what is read, since a record may come from anybody: bytes of the file, characters of a text, any number (the
-# largest seed is 2^63 - 1), and counts, seconds and percentages.
-MAX_BYTES, MAX_TEXT, MAX_NUMBER = 64 * 2**20, 10_000, 1e19
+# Bounds on what is read, since a record may come from anybody: bytes of the file, characters of a text, and counts,
+# seconds and percentages.
+MAX_BYTES, MAX_TEXT = 64 * 2**20, 10_000
 Count: TypeAlias = Annotated[int, Field(ge=0, le=10**15)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e10)]
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100 + 1e-6, allow_inf_nan=False)]
