@@ -350,7 +350,7 @@ def _check_sizes(value: object, place: str) -> None:
         for inner in value:
             _check_sizes(inner, place)
     elif isinstance(value, int | float) and abs(value) > MAX_NUMBER:
-        raise VLPromptError(f"{place} must be at most {MAX_NUMBER:g} in size, got {str(value):.20}")
+        raise VLPromptError(f"{place} must be at most {MAX_NUMBER:g} in size, got {value!s:.20}")
 
 
 def _setting_error(error: ValidationError) -> VLPromptError:
