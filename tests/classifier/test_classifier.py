@@ -348,12 +348,15 @@ def test_zero_shot_baseline(classifier: Classifier, pictures: Path) -> None:
     frozen = classifier.zero_shot()
     assert frozen.method.name == frozen.record.config.method.name == "zero-shot"
     assert frozen.method.backbone is classifier.method.backbone
-    assert (frozen.class_names, frozen.temperature) == (classifier.class_names, 1.0)
+    assert frozen.class_names == classifier.class_names
+    assert frozen.temperature == classifier.record.zero_shot_calibration.temperature
     expected = vlprompt.create_method("zero-shot", classifier.method.backbone, classifier.class_names)
     with torch.no_grad():
         logits = expected(classifier.pixels(pictures / "night" / "00.png")[None]).logits[0]
     np.testing.assert_allclose(
-        frozen.predict(pictures / "night" / "00.png")[0].probabilities, logits.softmax(-1).numpy(), atol=1e-6
+        frozen.predict(pictures / "night" / "00.png")[0].probabilities,
+        (logits / frozen.temperature).softmax(-1).numpy(),
+        atol=1e-6,
     )
 
 
@@ -430,7 +433,7 @@ def test_killed_save_leaves_the_old_or_the_new_classifier(
             with pytest.raises(Killed):
                 other.save(folder)
         found = vlprompt.load_classifier(folder, backbone=backbone)
-        whole = other if found.temperature == 1.0 else classifier
+        whole = other if found.record.calibration is None else classifier
         for name, value in found.method.state_dict().items():
             assert torch.equal(value, whole.method.state_dict()[name])
         other.save(folder)
@@ -453,7 +456,7 @@ def test_save_and_load_round_trip(classifier: Classifier, pictures: Path, tmp_pa
     np.testing.assert_allclose(
         back.predict(path)[0].probabilities, classifier.predict(path)[0].probabilities, atol=1e-6
     )
-    assert back.temperature == classifier.temperature != 1.0
+    assert back.record.calibration == classifier.record.calibration is not None
     record = json.loads((folder / "run.json").read_text())
     assert (record["status"], record["metrics"]) == ("saved", classifier.record.metrics)
     assert str(pictures) not in (folder / "run.json").read_text()

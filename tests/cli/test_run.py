@@ -99,5 +99,5 @@ def test_interrupted_grid_continues_with_the_same_command(
     assert err.endswith(f"interrupted; continue with the same command (--out {tmp_path / 'grid'})\n")
     code, out, err = call(*words)
     assert code == 0
-    assert err.startswith("2 cells: 1 finished, 1 to run; ")
+    assert "\n2 cells: 1 finished, 1 to run; " in f"\n{err}"
     assert "2/2" in out

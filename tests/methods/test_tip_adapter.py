@@ -158,4 +158,4 @@ def test_record_of_a_run_without_training(config: Any, tmp_path: Path) -> None:
     run_experiment(config("tip-adapter"), tmp_path / "run")
     record = read_record(tmp_path / "run")
     assert (record.status, record.history) == ("finished", [])
-    assert set(record.timings) == {"prepare", "test"}
+    assert set(record.timings) == {"prepare", "encode", "test"}

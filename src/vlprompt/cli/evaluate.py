@@ -51,7 +51,7 @@ def evaluate(
     Examples:
         vlprompt evaluate runs/mine
         vlprompt evaluate runs/mine openmoji-line --json
-        vlprompt evaluate runs/mine photos/ --name-map names.yaml --exclude '*_mask.png'
+        vlprompt evaluate runs/mine photos/ --exclude '*_mask.png'
     """
     set_up_logging(quiet, verbose)
     form = chosen_format(form, as_json)

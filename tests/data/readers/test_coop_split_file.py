@@ -62,7 +62,7 @@ def test_no_image_is_in_two_splits(own: Path) -> None:
         ('{"images": []}', "must hold {"),
         ("{", "is not JSON"),
         ('{"train": 3}', "must hold lists called train, val and test, got 'train'"),
-        ('{"train": [], "more": []}', "must hold lists called train, val and test, got 'train', 'more'"),
+        ('{"train": [], "more": []}', "must hold lists called train, val and test, got 'more'"),
         ('{"train": []}', "has no images"),
         (
             '{"train": [["a.png", "0", "cat"]]}',
