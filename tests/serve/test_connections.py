@@ -202,9 +202,14 @@ def test_second_signal_stops_at_once(run: Path, backbone: Backbone) -> None:
         running = server_module.make_server(service)
         thread = Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
-        with stubborn(listening.getsockname()[1], b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        port = listening.getsockname()[1]
+        with connect(port) as connection:
+            connection.sendall(HEALTH)
+            assert answer(connection).startswith(b"HTTP/1.1 200 ")
+        with stubborn(port, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            time.sleep(2)
             running.handle_exit(signal.SIGTERM, None)
-            time.sleep(0.5)
+            time.sleep(1)
             begun = time.monotonic()
             assert thread.is_alive()
             running.handle_exit(signal.SIGTERM, None)

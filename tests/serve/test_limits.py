@@ -163,14 +163,15 @@ def test_slow_decoding_gets_429(serve: Serve, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("kind", ["form", "JSON"])
 def test_waiting_for_decoders_gets_429(serve: Serve, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    release = Event()
     monkeypatch.setattr(service, "READERS", 1)
     monkeypatch.setattr(service, "parse_image", lambda *_: release.wait(20))
-    release, client = Event(), serve(timeout=2)
+    client = serve(timeout=2)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, client, RED)
         time.sleep(0.3)
         body = {"json": {"image": b64encode(RED).decode()}} if kind == "JSON" else {"files": {"image": RED}}
-        assert client.post("/v1/predict", **body).status_code == 429  # type: ignore[arg-type]
+        assert client.post("/v1/predict", **body).status_code == 429
         release.set()
         first.result()
 
