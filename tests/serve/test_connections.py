@@ -1,4 +1,5 @@
 import json
+import signal
 import socket
 import time
 import urllib.error
@@ -6,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -14,6 +16,8 @@ from tests.helpers.client import TOKEN
 from tests.helpers.server import server
 from vlprompt import Backbone
 from vlprompt.serve import server as server_module
+from vlprompt.serve.limits import Limits
+from vlprompt.serve.service import Service
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -189,4 +193,36 @@ def test_stop_aborts_what_is_left(run: Path, backbone: Backbone) -> None:
         begun = time.monotonic()
     assert time.monotonic() - begun < 10
     for connection in held:
+        connection.close()
+
+
+def test_second_signal_stops_at_once(run: Path, backbone: Backbone) -> None:
+    service = Service(vlprompt.load_classifier(run, backbone=backbone), Limits(timeout=30))
+    with server_module.listen("127.0.0.1", 0) as listening:
+        running = server_module.make_server(service)
+        thread = Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        port = listening.getsockname()[1]
+        with connect(port) as connection:
+            connection.sendall(HEALTH)
+            assert answer(connection).startswith(b"HTTP/1.1 200 ")
+        with stubborn(port, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            time.sleep(2)
+            running.handle_exit(signal.SIGTERM, None)
+            time.sleep(1)
+            begun = time.monotonic()
+            assert thread.is_alive()
+            running.handle_exit(signal.SIGTERM, None)
+            thread.join(20)
+            assert not thread.is_alive() and time.monotonic() - begun < 5
+    service.close()
+
+
+def test_connection_of_the_last_moment_is_told(run: Path, backbone: Backbone) -> None:
+    begun = time.monotonic()
+    with server(vlprompt.load_classifier(run, backbone=backbone), timeout=30) as address:
+        late = [connect(int(address.rpartition(":")[2])) for _ in range(50)]
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 5
+    for connection in late:
         connection.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -156,8 +157,23 @@ def test_slow_decoding_gets_429(serve: Serve, monkeypatch: pytest.MonkeyPatch) -
     release = Event()
     monkeypatch.setattr(service, "parse_image", lambda *_: release.wait(20))
     client = serve(timeout=0.2)
-    assert ask(client, RED).status_code == 504
+    assert ask(client, RED).status_code == 429
     release.set()
+
+
+@pytest.mark.parametrize("kind", ["form", "JSON"])
+def test_waiting_for_decoders_gets_429(serve: Serve, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    release = Event()
+    monkeypatch.setattr(service, "READERS", 1)
+    monkeypatch.setattr(service, "parse_image", lambda *_: release.wait(20))
+    client = serve(timeout=2)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, client, RED)
+        time.sleep(0.3)
+        body = {"json": {"image": b64encode(RED).decode()}} if kind == "JSON" else {"files": {"image": RED}}
+        assert client.post("/v1/predict", **body).status_code == 429
+        release.set()
+        first.result()
 
 
 def test_overload_by_decoding_gets_429(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

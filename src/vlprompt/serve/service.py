@@ -102,10 +102,10 @@ class Service:
         """
         begun = time.perf_counter()
         async with self._in_time():
-            request = await self._parse(content_type, body)
+            request = await self._parse(content_type, body, begun)
             if request.options.compare and not self._model.comparable:
                 raise Problem(422, "compare: this run has no tuned prompts to compare with the frozen model")
-            results = await self._results(request)
+            results = await self._results(request, begun)
         unread = {
             f"image {n}": result.error for n, result in enumerate(results, start=1) if isinstance(result, Unreadable)
         }
@@ -121,8 +121,10 @@ class Service:
         Raises:
             Problem: 4xx if the body cannot be parsed or a class is refused; 504 if it takes too long.
         """
+        begun = time.perf_counter()
         async with self._in_time():
-            names = (await self._in_thread(partial(parse_json, AddClassesBody, body))).names
+            (added,) = await self._in_threads([partial(parse_json, AddClassesBody, body)], begun)
+            names = added.names
             if len(set(names)) < len(names):
                 raise Problem(422, "names: must be unique")
             try:
@@ -136,19 +138,19 @@ class Service:
         self._readers.close()
         self._model.close()
 
-    async def _parse(self, content_type: str, body: bytes) -> PredictRequest:
+    async def _parse(self, content_type: str, body: bytes, begun: float) -> PredictRequest:
         kind = media_type(content_type)
         if kind == FORM:
             return await parse_predict_form(content_type, body)
         if kind == JSON:
-            return await self._in_thread(partial(parse_predict_json, body))
+            return (await self._in_threads([partial(parse_predict_json, body)], begun))[0]
         raise Problem(
             415, f"unsupported media type; send {FORM} with files as `image`, or {JSON} with base64 as `image`"
         )
 
-    async def _results(self, request: PredictRequest) -> list[Predicted | Unreadable]:
+    async def _results(self, request: PredictRequest, begun: float) -> list[Predicted | Unreadable]:
         options = request.options
-        images = await self._decode(request.images)
+        images = await self._in_threads([partial(self._pixels, data) for data in request.images], begun)
         questions = [
             Question(image, options.top, tuple(options.classes), options.compare)
             for image in images
@@ -164,26 +166,25 @@ class Service:
             for image in images
         ]
 
-    async def _decode(self, images: Sequence[bytes | None]) -> list[Tensor | ImageError]:
-        """Decode images in the reader threads.
+    async def _in_threads(self, jobs: Sequence[Callable[[], Result]], begun: float) -> list[Result]:
+        """Parse or decode in the reader threads.
 
         Raises:
-            Problem: 429 if half of the request's time is over before the threads have begun with all of them, or three
-                quarters before they are done.
+            Problem: 429 if half of the time of the request, which began at `begun`, is over before the threads have
+                begun with all jobs, or three quarters before they are done.
         """
-        futures = [self._readers.submit(partial(self._pixels, data)) for data in images]
+        futures = [self._readers.submit(job) for job in jobs]
         waiting = asyncio.gather(*map(asyncio.wrap_future, futures))
         half = self.limits.timeout / 2
         try:
-            await asyncio.wait([waiting], timeout=half)
-            if not all(future.running() or future.done() for future in futures):
-                raise _too_many(max(half, self._readers.wait))
-            await asyncio.wait([waiting], timeout=half / 2)
+            await asyncio.wait([waiting], timeout=begun + half - time.perf_counter())
+            if all(future.running() or future.done() for future in futures):
+                await asyncio.wait([waiting], timeout=begun + 1.5 * half - time.perf_counter())
             if not waiting.done():
                 raise _too_many(max(half, self._readers.wait))
             return waiting.result()
         finally:
-            waiting.cancel()  # and with it the images that no thread has begun with
+            waiting.cancel()  # and with it the jobs that no thread has begun with
 
     def _pixels(self, data: bytes | None) -> Tensor | ImageError:
         try:
@@ -197,10 +198,6 @@ class Service:
             return Problem(409, str(error))
         logger.debug("%s", error)  # the message names options that clients do not have
         return Problem(422, "a class name is too long for the model; shorten it")
-
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run work in a reader thread, unless the request is abandoned before it starts."""
-        return await asyncio.wrap_future(self._readers.submit(work))
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
