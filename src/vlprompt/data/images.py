@@ -112,6 +112,9 @@ def read_image(
     """
     path = str(source) if isinstance(source, str | Path) else ""
     try:
+        # Before the file is opened: a named pipe is empty, too, and opening one waits for its writer.
+        if path and not Path(path).stat().st_size:
+            raise ImageError("the file is empty")
         with Path(source).open("rb") if isinstance(source, str | Path) else nullcontext(source) as opened:
             if not opened.seek(0, 2):
                 raise ImageError("the file is empty")
