@@ -307,7 +307,7 @@ def test_prefixes_in_safetensors(tiny_clip: Tiny, tmp_path: Path, prefix: str) -
 
 
 def test_several_models_in_a_checkpoint(tiny_vit: Tiny) -> None:
-    with pytest.raises(VLPromptError, match=r"holds several models \('a\.', 'b\.'\); save one state dict"):
+    with pytest.raises(VLPromptError, match=r"holds several models \('a\.', 'b\.'\); save one alone"):
         load_model(prefixed(tiny_vit.weights, "a.", "b."))
     tiny_vit.assert_same(load_model(prefixed(tiny_vit.weights, "student.", "teacher.")).model)
 
@@ -317,7 +317,7 @@ def test_hugging_face_file_without_its_folder(tmp_path: Path, form: str) -> None
     save_file(
         {"text_model.final_layer_norm.bias": torch.ones(2), "logit_scale": torch.ones(())}, tmp_path / "m.safetensors"
     )
-    with pytest.raises(VLPromptError, match=r"has Hugging Face's names.*give the folder that holds both"):
+    with pytest.raises(VLPromptError, match=r"has Hugging Face's names.*pass the folder that holds both"):
         load_model(form.format(tmp_path / "m.safetensors"))
 
 
