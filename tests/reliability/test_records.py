@@ -22,6 +22,7 @@ from vlprompt.results import formats
 from vlprompt.results.collect import find_runs
 from vlprompt.results.comparisons import compare
 from vlprompt.results.quantities import with_sound_predictions
+from vlprompt.results.rendering import write_plots
 from vlprompt.results.report import make_report
 from vlprompt.results.summary import print_record
 from vlprompt.results.tables import make_tables
@@ -199,10 +200,11 @@ def test_any_record_in_tables_and_comparisons(data: st.DataObject, runs: Path) -
 
 @fuzz(6)
 @given(data=st.data())
-def test_any_record_in_the_report(data: st.DataObject, runs: Path) -> None:
+def test_any_record_in_the_report_and_in_plots(data: st.DataObject, runs: Path) -> None:
     original = runs / "original.json"
     if not original.exists():
         shutil.copy(runs / "bad/run.json", original)
     (runs / "bad/run.json").write_text(json.dumps(data.draw(edits(json.loads(original.read_text())))))
     found, _ = with_sound_predictions(find_runs([runs])[0])
     assert "zero-shot" in make_report(found)
+    assert all(path.stat().st_size for path, _ in write_plots(found, runs / "plots", "svg"))
