@@ -57,18 +57,18 @@ def test_temperature_stays_1_without_evidence_for_another() -> None:
     assert "no evidence for another" in calibrate(logits, labels).summary
 
 
-@pytest.mark.parametrize("images", [20, 28, 100])
+@pytest.mark.parametrize("images", [20, 100])
 @pytest.mark.parametrize("temperature", [0.5, 0.8, 1.25, 2.0])
 def test_expected_calibration_improves_on_average(temperature: float, images: int) -> None:
-    found = list(changes(fitted, temperature, images, draws=6))
+    found = list(changes(fitted, temperature, images, draws=3))
     assert sum(found) / len(found) < 0
     assert sum(change > 0.5 for change in found) <= 0.1 * len(found)
 
 
-@pytest.mark.parametrize("images", [20, 28, 100])
+@pytest.mark.parametrize("images", [20, 100])
 def test_calibrated_probabilities_stay_calibrated(images: int) -> None:
-    found = list(changes(fitted, 1.0, images, draws=6))
-    best = list(changes(best_fit, 1.0, images, draws=6))
+    found = list(changes(fitted, 1.0, images, draws=3))
+    best = list(changes(best_fit, 1.0, images, draws=3))
     assert sum(change == 0 for change in found) >= 0.85 * len(found)
     assert sum(found) / len(found) < min(0.5, 0.25 * sum(best) / len(best))
 
