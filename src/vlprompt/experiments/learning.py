@@ -151,7 +151,9 @@ def _both_logits(
     """
     config, root, backbone, begun = task.config, task.shots.root, method.backbone, time.monotonic()
     inputs = evaluation_inputs(method, items, root, config, reporter, frozen=False)
-    frozen_inputs = evaluation_inputs(method, items, root, config, reporter, frozen=True)
+    frozen_inputs = inputs
+    if method.adapts_images:
+        frozen_inputs = evaluation_inputs(method, items, root, config, reporter, frozen=True)
     encoded = time.monotonic()
     with reporter.bar(title) as bar:
         runtime = config.runtime

@@ -62,7 +62,7 @@ class Processes:
 
     def run(self, jobs: Iterator[Job], reporter: Reporter) -> Generator[tuple[Job, str | None]]:
         """Run the jobs, see `Engine.run`."""
-        self._answers = queue.SimpleQueue()  # without the last words of processes of an earlier run
+        self._answers = queue.SimpleQueue()  # late messages of an earlier run's processes stay out
         reported: set[str] = set()
         with ExitStack() as bars:
             slots = [
