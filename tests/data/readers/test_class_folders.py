@@ -281,7 +281,7 @@ def test_classes_of_folders_are_named(
 ) -> None:
     root = make(*folders)
     read_folder(root)
-    assert f"{root}: folders in a class belong to it and are no classes of their own: {nested}" in caplog.messages
+    assert f"{root}: folders in a class belong to it and are not classes of their own: {nested}" in caplog.messages
 
 
 def test_folders_in_a_class_beside_its_images(make: Make, caplog: pytest.LogCaptureFixture) -> None:

@@ -129,7 +129,7 @@ def unwrap(content: Any) -> dict[str, Tensor]:
     is returned.
 
     Raises:
-        VLPromptError: there is no state dict, or several.
+        VLPromptError: the checkpoint holds no state dict, or several.
     """
     while isinstance(content, Mapping):
         inner = next((content[entry] for entry in _ENTRIES if isinstance(content.get(entry), Mapping)), None)

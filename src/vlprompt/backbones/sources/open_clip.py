@@ -324,7 +324,7 @@ def _build(config: dict[str, Any], checkpoint: Path | None) -> nn.Module:
 
 
 def _build_described(config: dict[str, Any], checkpoint: Path) -> nn.Module:
-    """Build a model from a configuration that came with its weights, if it is no larger than those."""
+    """Build a model from a configuration file, unless it describes a larger model than the weights."""
     sizes = dict(_numbers(config))
     for place, value in sizes.items():
         limit = MAX_LAYERS if "layers" in place.split(".") else MAX_SIZE

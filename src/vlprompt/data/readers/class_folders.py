@@ -231,7 +231,7 @@ def _note_nested(root: Path, found: Sequence[ClassFolder]) -> None:
     ]
     if nested:
         logger.warning(
-            "%s: folders in a class belong to it and are no classes of their own: %s",
+            "%s: folders in a class belong to it and are not classes of their own: %s",
             root,
             listed(nested, 3, quote=False),
         )
