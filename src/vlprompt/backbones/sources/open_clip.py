@@ -77,7 +77,13 @@ def load_pretrained(
         settings = _beyond_architecture(preprocessing, activation, config)
         checkpoint = None if tag == "random" else Path(tag).expanduser()
         if checkpoint is not None:
-            _warn_of_differences(name, config, checkpoint, quick_gelu, preprocess)
+            _warn_of_differences(
+                name,
+                config,
+                checkpoint,
+                preprocessing if preprocess is None else None,
+                activation if quick_gelu is None else None,
+            )
             tag = checkpoint.stem
     config["quick_gelu"] = activation if quick_gelu is None else quick_gelu
     tokenizer = _tokenizer(config, config["text_cfg"].get("hf_tokenizer_name"))
@@ -141,13 +147,20 @@ def _beyond_architecture(preprocessing: Preprocessing, activation: bool, config:
 
 
 def _warn_of_differences(
-    name: str, config: Mapping[str, Any], file: Path, quick_gelu: bool | None, preprocess: Preprocessing | None
+    name: str, config: Mapping[str, Any], file: Path, preprocessing: Preprocessing | None, activation: bool | None
 ) -> None:
-    """Warn of what the tags of an architecture differ in, and a file of its weights does not record."""
-    preprocessing, activation = _agreed(name, config)
+    """Warn of what the tags of an architecture differ in, and a file of its weights does not record.
+
+    Args:
+        name: the architecture.
+        config: its configuration.
+        file: the weights.
+        preprocessing: assumed preprocessing; None if it was given.
+        activation: whether QuickGELU is assumed; None if it was given.
+    """
     tags = _published(name)
     other = next((tag for tag, published in tags.items() if read_preprocessing(published) != preprocessing), None)
-    if other is not None and preprocess is None:
+    if other is not None and preprocessing is not None:
         found = read_preprocessing(tags[other]).model_dump().items()
         differing = ", ".join(f"{field} {value}" for field, value in found if value != getattr(preprocessing, field))
         logger.warning(
@@ -156,7 +169,7 @@ def _warn_of_differences(
             file, name, other, differing, name, other,
         )  # fmt: skip
     opposite = next((tag for tag, published in tags.items() if _quick_gelu(published, config) != activation), None)
-    if opposite is not None and quick_gelu is None:
+    if opposite is not None and activation is not None:
         logger.warning(
             "%s does not record its activation, and the published weights of %s differ in it (%s: %s); %s is assumed; "
             "if it was fine-tuned from the others, set `backbone.quick_gelu=%s`",
