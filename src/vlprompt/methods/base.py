@@ -329,7 +329,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self.check_readings(names)
         text = self.adapters().text
         if text is not None:
-            self.backbone.text.check_names(text, names)
+            self.backbone.text.check_prompts(text, names)
         for template in self.encoded_templates:
             self.backbone.tokenize.check_names(template, names)
 
