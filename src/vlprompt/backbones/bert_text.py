@@ -194,12 +194,12 @@ class BertTextTower(TextTower):
         table: Tensor = self.module.encoder.embeddings.word_embeddings.weight
         return table
 
-    def check_prompts(self, prompts: TextPrompts, names: Sequence[str]) -> None:
-        """Raise VLPromptError if the prompts are deep, or a name is too long to fit next to them."""
-        self._check(prompts, None)
-        super().check_prompts(prompts, names)
+    def check(self, prompts: TextPrompts | None, updates: LowRankUpdates | None, names: Sequence[str]) -> None:
+        """Raise VLPromptError for deep prompts or updates, or if a name is too long beside the prompts."""
+        self._refuse(prompts, updates)
+        super().check(prompts, updates, names)
 
-    def _check(self, prompts: TextPrompts | None, updates: LowRankUpdates | None) -> None:
+    def _refuse(self, prompts: TextPrompts | None, updates: LowRankUpdates | None) -> None:
         if updates is not None:
             raise VLPromptError("a BERT-like text tower does not support low-rank updates; use a CLIP model")
         if prompts is not None and prompts.deep is not None:
@@ -215,7 +215,7 @@ class BertTextTower(TextTower):
     def _encoder(
         self, sentences: Sentences, prompts: TextPrompts | None, updates: LowRankUpdates | None, images: int
     ) -> Callable[[int, int], Tensor]:
-        self._check(prompts, updates)
+        self._refuse(prompts, updates)
 
         def encode(begin: int, end: int) -> Tensor:
             places, runs, _ = sentences.part(begin, end)

@@ -123,9 +123,10 @@ class TextTower(ABC):
         """
         return self._run(self._prompted(prompts, names), prompts, updates)
 
-    def check_prompts(self, prompts: TextPrompts, names: Sequence[str]) -> None:
-        """Raise VLPromptError if the tower does not support the prompts, or a name is too long to fit next to them."""
-        self._prompted(prompts, names)
+    def check(self, prompts: TextPrompts | None, updates: LowRankUpdates | None, names: Sequence[str]) -> None:
+        """Raise VLPromptError if the prompts or updates are not supported, or a name is too long beside the prompts."""
+        if prompts is not None:
+            self._prompted(prompts, names)
 
     def _prompted(self, prompts: TextPrompts, names: Sequence[str]) -> Sentences:
         return self._sentences(
