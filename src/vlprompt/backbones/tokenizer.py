@@ -203,7 +203,7 @@ def _hub_vocabulary(source: str, context_length: int, **options: Any) -> Vocabul
         reason = first_line(error)
         raise VLPromptError(
             f"the model's tokenizer {source!r} cannot be loaded ({reason}); it requires transformers "
-            "(pip install transformers sentencepiece) and, at first use, network access"
+            '(pip install "vlprompt[hf]") and, at first use, network access'
         ) from error
     return _read_vocabulary(wrapped)
 
