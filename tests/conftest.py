@@ -26,6 +26,13 @@ from vlprompt.experiments.run import run_experiment
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Undo what a test sets for its whole process by `runtime.threads`: sums of two threads differ in the last bits."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run the command line in this process: exit code, stdout, stderr."""

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vlprompt.backbones.clip_text import ClipTextTower
 from vlprompt.backbones.packing import arrange
-from vlprompt.backbones.text import TextTower
 from vlprompt.prompts import TextPrompts
 
 
-def encode_prompts_plainly(tower: TextTower, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
+def encode_prompts_plainly(tower: ClipTextTower, prompts: TextPrompts, names: Sequence[str]) -> Tensor:
     """Return features (C, D), or (B, C, D) for a context per image, of the prompted sentences of C names."""
     module = tower.module
     tokens, slots = arrange(

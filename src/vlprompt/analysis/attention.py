@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlprompt.analysis.norms import prompted_layers
+from vlprompt.backbones.clip_text import ClipTextTower
 from vlprompt.backbones.packing import arrange
-from vlprompt.backbones.text import TextTower
 from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
@@ -54,7 +54,7 @@ def image_attention(tower: ViTTower, prompts: VisualPrompts, batches: Iterable[T
 
 
 @torch.no_grad()
-def text_attention(tower: TextTower, prompts: TextPrompts, names: Sequence[str]) -> Attention:
+def text_attention(tower: ClipTextTower, prompts: TextPrompts, names: Sequence[str]) -> Attention:
     """Return the attention of the end token on the sentences of C classes, for shared or class-specific prompts."""
     n = prompts.length
     tokens, slots = arrange(
@@ -76,7 +76,7 @@ def text_attention(tower: TextTower, prompts: TextPrompts, names: Sequence[str])
     return Attention("end token", _rows(context), _lists(shares), even, own)
 
 
-def _kinds(tower: TextTower, slots: Tensor, read: Tensor, n: int) -> Tensor:
+def _kinds(tower: ClipTextTower, slots: Tensor, read: Tensor, n: int) -> Tensor:
     """Return the one-hot kind of each token (C, S, n + 3): one of n context vectors, start, word, or the token read."""
     kinds = torch.where(slots >= 0, slots, n + 1)
     if tower.tokenizer.sos is not None:

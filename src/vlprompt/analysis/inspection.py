@@ -17,6 +17,7 @@ from vlprompt.analysis.nearest_tokens import Context, TokenEmbeddings, Vocabular
 from vlprompt.analysis.norms import LayerNorms, image_norms, prompt_norms, text_norms
 from vlprompt.analysis.selection import Images, find_images
 from vlprompt.analysis.tuned_features import Change, ClassFeatures, ImageFeatures, class_features, image_features
+from vlprompt.backbones.clip_text import ClipTextTower
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.data.image_set import ImageSet
 from vlprompt.data.sampling import spaced
@@ -223,7 +224,10 @@ def _look_at_text(found: Inspection, method: Method[Any], text: TextPrompts | No
     tower, template, names = method.backbone.text, method.options.template_list[0], method.class_names
     if text is not None and found.vocabulary is not None:
         found.norms["text"] = text_norms(tower, text, template, names, found.vocabulary.norms)
-        found.attention["text"] = text_attention(tower, text, names)
+        if isinstance(tower, ClipTextTower):
+            found.attention["text"] = text_attention(tower, text, names)
+        else:
+            found.left_out["text attention"] = "the text tower is not CLIP's, and does not pool a single token"
 
 
 def _look_at_images(

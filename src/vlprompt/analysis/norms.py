@@ -7,6 +7,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from vlprompt.backbones.clip_text import ClipTextTower
 from vlprompt.backbones.text import TextTower
 from vlprompt.backbones.tracing import text_steps, vision_steps
 from vlprompt.backbones.vision import ViTTower
@@ -56,6 +57,9 @@ def text_norms(
         names: Class names, of which the first `SENTENCES` are used.
         vocabulary: Norms of the token embeddings.
     """
+    if prompted_layers(prompts) == 1:
+        return _layers(prompts, [vocabulary])
+    assert isinstance(tower, ClipTextTower)  # no other takes deep prompts
     tokens = tower.tokenizer([template.format(name) for name in names[:SENTENCES]])
     ends = tokens.eq(tower.tokenizer.eot).int().argmax(1)
     steps = text_steps(tower, tokens, torch.full_like(tokens, -1), None)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vlprompt.backbones.bert_text import BertTextModel, BertTextTower
+from vlprompt.backbones.clip_text import ClipTextTower
 from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.sources.load import Source, load_model
 from vlprompt.backbones.sources.open_clip import list_pretrained
@@ -65,7 +67,7 @@ class Backbone:
         self.logit_scale = log_scale.detach().float().reshape(())
         self.image_size = loaded.image_size
         self.tokenize = loaded.tokenizer
-        self.text = TextTower(self.model, loaded.tokenizer)
+        self.text = _text_tower(self.model, loaded.tokenizer)
         self.vision = vision_tower(self.model)
         self.embed_dim = self.text.embed_dim
         self.preprocessing = how = loaded.preprocessing
@@ -128,6 +130,12 @@ class Backbone:
             features = self.encode_text(self.tokenize([sentence.format(name) for name in names]))
             total = total + F.normalize(features, dim=-1).cpu()
         return F.normalize(total, dim=-1).to(self.device)
+
+
+def _text_tower(model: Any, tokenizer: Tokenizer) -> TextTower:
+    """Wrap the text encoder of a loaded model in the matching tower."""
+    text = getattr(model, "text", None)
+    return BertTextTower(text, tokenizer) if isinstance(text, BertTextModel) else ClipTextTower(model, tokenizer)
 
 
 def list_backbones() -> list[str]:

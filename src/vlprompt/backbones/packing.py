@@ -80,15 +80,16 @@ class Sentences:
         return self.rests.part(before, before + sum(lengths)), runs, read
 
 
-def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, *, causal: bool, share_slots: bool) -> Sentences:
-    """Pack sentences of tokens and slots (C, S) that are pooled at `read` (C,).
+def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, lengths: Tensor, *, shared: int) -> Sentences:
+    """Pack the first `lengths` (C,) places of sentences of tokens and slots (C, S).
 
-    A causal tower needs no place after the pooled one, and shares the common start. A bidirectional tower needs all
-    places and shares none.
+    Args:
+        tokens, slots: as `arrange` returns them.
+        read: pooled place of each sentence (C,).
+        lengths: number of places that the tower needs of each sentence (C,), the shared ones included.
+        shared: length of the common start.
     """
-    size = tokens.shape[1]
-    shared = common_start(tokens, slots, read, share_slots=share_slots) if causal else 0
-    lengths = read + 1 - shared if causal else torch.full_like(read, size)
+    size, lengths = tokens.shape[1], lengths - shared
     order = lengths.argsort(stable=True)
     needed = torch.arange(size)[None, :] < (lengths[order] + shared)[:, None]
     needed[:, :shared] = False

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -153,6 +154,14 @@ def hub_tokenizer(source: str, context_length: int, **options: Any) -> Tokenizer
     return Tokenizer(context_length, partial(_hub_vocabulary, source, context_length, **options))
 
 
+def file_tokenizer(path: Path, context_length: int) -> Tokenizer:
+    """Return the tokenizer in a `tokenizer.json` with BERT's special tokens, read by the `tokenizers` package.
+
+    If it cannot be loaded, the first use raises VLPromptError.
+    """
+    return Tokenizer(context_length, partial(_file_vocabulary, path))
+
+
 def _clip_vocabulary(clean: str) -> Vocabulary:
     bpe = clip_bpe(clean)
 
@@ -162,6 +171,29 @@ def _clip_vocabulary(clean: str) -> Vocabulary:
         return text.rstrip(" ") if whole else f"{text}-"
 
     return Vocabulary(bpe.encode, sos=bpe.sot_token_id, eot=bpe.eot_token_id, pad=0, word=word)
+
+
+def _file_vocabulary(path: Path) -> Vocabulary:
+    try:
+        from tokenizers import Tokenizer as FileTokenizer
+    except ImportError as error:
+        raise VLPromptError(f"{path} is read by the tokenizers package; run: pip install tokenizers") from error
+    read = FileTokenizer.from_file(str(path))
+    read.no_truncation()
+    read.no_padding()
+    special: dict[str, Any] = {name: read.token_to_id(name) for name in ("[CLS]", "[SEP]", "[PAD]")}
+    if None in special.values():
+        raise VLPromptError(f"{path} lacks one of {', '.join(special)}; only vocabularies of BERT's kind are supported")
+
+    def encode(text: str) -> list[int]:
+        tokens: list[int] = read.encode(text, add_special_tokens=False).ids
+        return tokens
+
+    def word(token: int) -> str:
+        text = str(read.id_to_token(token))
+        return f"-{text.removeprefix('##')}" if text.startswith("##") else text
+
+    return Vocabulary(encode, sos=special["[CLS]"], eot=special["[SEP]"], pad=special["[PAD]"], word=word)
 
 
 def _hub_vocabulary(source: str, context_length: int, **options: Any) -> Vocabulary:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlprompt.backbones.text import TextTower
+from vlprompt.backbones.clip_text import ClipTextTower
 from vlprompt.backbones.vision import ViTTower
 from vlprompt.prompts import TextPrompts, VisualPrompts
 
@@ -29,7 +29,7 @@ class Step:
     weights: Tensor
 
 
-def text_steps(tower: TextTower, tokens: Tensor, slots: Tensor, prompts: TextPrompts | None) -> Iterator[Step]:
+def text_steps(tower: ClipTextTower, tokens: Tensor, slots: Tensor, prompts: TextPrompts | None) -> Iterator[Step]:
     """Yield the layers of the text tower.
 
     Args:

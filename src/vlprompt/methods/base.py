@@ -327,9 +327,8 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         if unread is not None:
             raise VLPromptError(f"`class_names` holds {unread!r}, which has no tokens for the model; use other words")
         self.check_readings(names)
-        text = self.adapters().text
-        if text is not None:
-            self.backbone.text.check_names(text, names)
+        adapters = self.adapters()
+        self.backbone.text.check(adapters.text, adapters.text_updates, names)
         for template in self.encoded_templates:
             self.backbone.tokenize.check_names(template, names)
 

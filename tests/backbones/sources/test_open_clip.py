@@ -170,7 +170,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("apple/DFN5B-CLIP-ViT-H-14-378", "did you mean 'ViT-H-14-378/dfn5b'"),
         ("ViT-B-16", "'ViT-B-16' needs weights, as NAME/TAG; its tags are openai"),
         ("coca_ViT-B-32/random", "is a CoCa model, which is not supported; supported are CLIP ViT"),
-        ("roberta-ViT-B-32/random", "is a model with a Hugging Face text tower"),
+        ("mt5-base-ViT-B-32/random", "text encoders like google/mt5-base are not supported; supported are BERT"),
     ],
 )
 def test_unknown_and_unsupported_sources(source: str, message: str) -> None:

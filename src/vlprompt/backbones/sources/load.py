@@ -14,6 +14,7 @@ from vlprompt.backbones.preprocessing import Preprocessing, as_preprocessing
 from vlprompt.backbones.sources import open_clip as pretrained
 from vlprompt.backbones.sources.checkpoints import check_naming, read_state_dict, unwrap
 from vlprompt.backbones.sources.embedded import load_embedded
+from vlprompt.backbones.sources.hf_text import adopt_text
 from vlprompt.backbones.sources.huggingface import load_folder
 from vlprompt.backbones.sources.openai import LoadedModel, build_clip, square_size
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_tokenizer
@@ -135,16 +136,18 @@ def _from_weights(
 
 def _from_module(model: nn.Module, tokenizer: Tokenizer | None) -> LoadedModel:
     text = getattr(model, "text", None)
-    if (
-        not isinstance(model, (open_clip.CLIP, open_clip.CustomTextCLIP))
-        or isinstance(text, HFTextEncoder)
-        or getattr(text, "cls_emb", None) is not None
-    ):
+    if not isinstance(model, (open_clip.CLIP, open_clip.CustomTextCLIP)) or getattr(text, "cls_emb", None) is not None:
         inner = f" with a {type(text).__name__}" if text is not None else ""
         raise VLPromptError(
             f"a {type(model).__name__}{inner} is not supported as `backbone`; supported are {pretrained.SUPPORTED}, "
             "as open_clip builds them"
         )
+    if isinstance(text, HFTextEncoder):
+        if tokenizer is None:
+            raise VLPromptError(
+                "the vocabulary of a Hugging Face text tower is not recorded in it; pass its `tokenizer`"
+            )
+        model.text = adopt_text(text)
     return LoadedModel(
         model,
         tokenizer or _default_tokenizer(model),

@@ -16,8 +16,10 @@ from open_clip.pretrained import download_pretrained_from_hf
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from vlprompt.backbones.bert_text import BertTextModel
 from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.sources.checkpoints import check_naming, is_torchscript, read_state_dict
+from vlprompt.backbones.sources.hf_text import build_text, check_encoder, rename
 from vlprompt.backbones.sources.openai import MAX_LAYERS, LoadedModel, square_size
 from vlprompt.backbones.tokenizer import Tokenizer, clip_tokenizer, hub_tokenizer
 from vlprompt.errors import VLPromptError
@@ -26,9 +28,13 @@ from vlprompt.utils.strings import describe_validation_error, did_you_mean, firs
 
 logger = logging.getLogger("vlprompt")
 
-SUPPORTED = "CLIP ViT, CLIP ModifiedResNet, open_clip models with timm image towers, SigLIP"
+SUPPORTED = (
+    "CLIP ViT, CLIP ModifiedResNet, SigLIP, and open_clip models with timm image towers or BERT-like text towers"
+)
 _HUB, _FOLDER = "hf-hub:", "local-dir:"
 _CONFIG = "open_clip_config.json"
+# Builds fast, and is replaced by a text tower from Hugging Face.
+_PLACEHOLDER = {"layers": 1, "width": 8, "heads": 1, "vocab_size": 1, "context_length": 1}
 _TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language"}
 # Largest number in a configuration that a folder brings; open_clip's own reach 256,000 (words).
 MAX_SIZE = 1_000_000
@@ -297,11 +303,11 @@ def _check_supported(name: str, config: dict[str, Any]) -> None:
     text = config["text_cfg"]
     if "multimodal_cfg" in config or text.get("embed_cls"):
         kind = "a CoCa model"
-    elif text.get("hf_model_name"):
-        kind = "a model with a Hugging Face text tower"
     elif text.get("tokenizer_mode") == "clips":
         kind = "a CLIPS model, whose class token follows the padding"
     else:
+        if text.get("hf_model_name"):
+            check_encoder(text)
         return
     raise VLPromptError(f"`backbone` {name!r} is {kind}, which is not supported; supported are {SUPPORTED}")
 
@@ -369,7 +375,12 @@ def _numbers(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
 def _model(config: dict[str, Any]) -> nn.Module:
     config = dict(config)
     config["vision_cfg"] = config["vision_cfg"] | {"timm_model_pretrained": False}
-    custom_text = config.pop("custom_text", False)
+    custom_text, text = config.pop("custom_text", False), config["text_cfg"]
+    if text.get("hf_model_name"):
+        built: Any = open_clip.CustomTextCLIP(**config | {"text_cfg": _PLACEHOLDER})
+        built.text = build_text(text, config["embed_dim"])
+        tower: nn.Module = built
+        return tower
     model: nn.Module = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
     return model
 
@@ -390,6 +401,8 @@ def _load_weights(model: Any, checkpoint: Path) -> None:
         state: dict[str, Tensor] = read_state_dict(checkpoint)
         check_naming(state, checkpoint)
         state = convert_state_dict(model, state)
+        if isinstance(getattr(model, "text", None), BertTextModel):
+            state = rename(state)
         if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
             state = convert_to_custom_text_state_dict(state)
         for name in ("logit_scale", "logit_bias"):
