@@ -27,6 +27,7 @@ from vlprompt.errors import VLPromptError
 
 NAME = "photos"
 INSTALL = 'pip install "vlprompt[photos]"'
+SCALE = ".scale"  # ends the names of the scales (K, 1) of matrices (K, ...) in 8 bits
 CONTEXT_LENGTH = 128  # tokens of the sentences that the encoder was trained on
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -181,7 +182,7 @@ def load_photos() -> LoadedModel:
     vocabulary = VOCABULARY.locate()
     VOCABULARY.read()
     head = read_map()
-    classifier = torch.load(io.BytesIO(TRUNK.weights.read()), map_location="cpu", weights_only=True)
+    classifier = classifier_weights()
     with torch.device("meta"):
         names, classes = head["mixture"].shape
         model = build_photos(
@@ -196,7 +197,7 @@ def load_photos() -> LoadedModel:
     log_scale = head.pop("logit_scale")
     state = {f"visual.trunk.{name}": value for name, value in weights.items()}
     state["visual.mean"] = mean_activation(weights["bn2.weight"], weights["bn2.bias"])
-    state |= {f"text.encoder.{name}": value for name, value in _sentence_weights().items()}
+    state |= {f"text.encoder.{name}": value for name, value in sentence_weights().items()}
     state |= {f"text.head.{name}": value for name, value in head.items()}
     state |= {"text.head.rows": rows, "logit_scale": log_scale}
     model.load_state_dict(state, assign=True)
@@ -226,7 +227,10 @@ def read_map() -> dict[str, Tensor]:
         raise VLPromptError(
             f"the map of the backbone `{NAME}` is damaged (its checksum differs); reinstall vlprompt"
         )
-    return {name: value.float() for name, value in load(content).items()}
+    stored = load(content)
+    scales = {name: stored.pop(name).float() for name in sorted(stored) if name.endswith(SCALE)}
+    weights = {name: value.float() for name, value in stored.items()}
+    return {name: value * scales[name + SCALE] if name + SCALE in scales else value for name, value in weights.items()}
 
 
 def split_classifier(
@@ -259,7 +263,22 @@ def mean_activation(scale: Tensor, shift: Tensor) -> Tensor:
     return shift * between - scale * slopes + 6 * (1 - normal.cdf(high))
 
 
-def _sentence_weights() -> dict[str, Tensor]:
+def classifier_weights() -> dict[str, Tensor]:
+    """Return the weights of the image classifier, in the order of timm's model.
+
+    Raises:
+        VLPromptError: the package is missing or has other weights.
+    """
+    weights: dict[str, Tensor] = torch.load(io.BytesIO(TRUNK.weights.read()), map_location="cpu", weights_only=True)
+    return weights
+
+
+def sentence_weights() -> dict[str, Tensor]:
+    """Return the weights of the sentence encoder under the names of `Bert`.
+
+    Raises:
+        VLPromptError: the package is missing or has other weights.
+    """
     weights = load(SENTENCES.read())
     unused = ("pooler.", "embeddings.position_ids")  # which the published model does not run
     return {name: value for name, value in weights.items() if not name.startswith(unused)}
