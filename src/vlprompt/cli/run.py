@@ -26,6 +26,7 @@ from vlprompt.cli.options import (
     loading,
     one_of,
     output_format,
+    say_backbone,
     set_up_logging,
 )
 from vlprompt.cli.output import TABLE_FORMATS, TERMINAL, print_json, print_tables
@@ -65,14 +66,15 @@ def run(
     name_map: NameMap = None,
     root: Root = None,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             autocompletion=complete.recipes,
-            help="Settings to start from: `paper` (each method's own), `unified` (one for all), another name in "
-            "`vlprompt list recipes`, or a .yaml file.",
+            help="Settings to start from: `paper` (each method's own), `photos` (its own for that backbone), `unified` "
+            "(one for all), another name in `vlprompt list recipes`, or a .yaml file.  [default: each method's own for "
+            "the backbone: photos, or paper]",
         ),
-    ] = "paper",
+    ] = None,
     backbone: Backbone = None,
     device: RunDevice = None,
     set_: Settings = None,
@@ -144,6 +146,7 @@ def run(
         "runtime.device": device,
         **parse_settings(set_ or []),
     }
+    say_backbone(reporter, recipe, settings)
     planned = plan_grid(
         protocol,
         parse_names("methods", methods),
