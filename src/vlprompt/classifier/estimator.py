@@ -41,7 +41,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier_: fitted `Classifier`, whose classes are in the order of `classes_`.
 
     Examples:
-        >>> estimator = vlprompt.PromptClassifier(method="linear-probe").fit(paths, labels)
+        >>> estimator = vlprompt.PromptClassifier(method="linear-probe", backbone="embedded").fit(paths, labels)
         >>> estimator.predict_proba(paths).shape
         (48, 4)
     """

@@ -82,7 +82,7 @@ def tune(
         VLPromptError: an argument is wrong, or the images or weights cannot be read.
 
     Examples:
-        >>> classifier = vlprompt.tune("my_images", method="coop", shots=4, epochs=1, quiet=True)
+        >>> classifier = vlprompt.tune("my_images", backbone="embedded", shots=4, epochs=1, quiet=True)
         >>> classifier.predict("my_images/night/00.png")[0].label
         'night'
     """
@@ -115,9 +115,7 @@ def tune(
     loaded = loaded or load_configured(config)
     with TemporaryDirectory(prefix="vlprompt-") as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
-        run_experiment(
-            config, folder, resume=resume, reporter=reporter, backbone=loaded, pools=pools, baselines=True
-        )
+        run_experiment(config, folder, resume=resume, reporter=reporter, backbone=loaded, pools=pools, baselines=True)
         classifier = load_classifier(folder, backbone=loaded)
     if out is None:
         classifier.folder = None

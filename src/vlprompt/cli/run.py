@@ -113,15 +113,15 @@ def run(
 
     Examples:
         vlprompt run few-shot --methods zero-shot,coop,dapt \\
-            --datasets openmoji --shots 1,4,16 --out runs/grid
+            --datasets openmoji --backbone embedded --shots 1,4,16 --out runs/grid
         vlprompt run base-to-new --methods "dapt,dapt[beta_text=0]" \\
-            --datasets openmoji,fontawesome --out runs/betas
-        vlprompt run few-shot --methods coop,maple --datasets photos/ \\
+            --datasets openmoji,fontawesome --backbone embedded --out runs/betas
+        vlprompt run few-shot --methods coop,kgcoop --datasets images/ \\
             --recipe unified --epochs 20 --out runs/unified
         vlprompt run cross-dataset --methods coop,maple \\
-            --datasets openmoji,fontawesome --out runs/transfer
+            --datasets openmoji,fontawesome --backbone embedded --out runs/transfer
         vlprompt run few-shot --methods coop,dapt --datasets openmoji \\
-            --engine ray --address auto --out runs/grid
+            --backbone embedded --engine ray --address auto --out runs/grid
     """
     set_up_logging(quiet, verbose, usual=logging.WARNING)
     form = chosen_format(form, as_json)

@@ -99,15 +99,16 @@ def tune(
 ) -> None:
     """Learn prompts for the classes of a dataset.
 
-    Draws the shots, trains, tests, and writes a run folder. Settings come from the recipe, then from options, then
+    Draws the shots, trains, tests, and writes a run folder. Beside the result stand chance, zero-shot and a linear
+    probe on the same shots. Settings come from the recipe, then from options, then
     from --set; `vlprompt list methods` shows the options of each method.
 
     Examples:
-        vlprompt tune openmoji
-        vlprompt tune photos/ --shots 8 --epochs 20 --out runs/mine
-        vlprompt tune openmoji --method coop --protocol base-to-new
-        vlprompt tune openmoji --set method.beta_text=0.1 --dry-run
-        vlprompt tune openmoji --protocol cross-dataset --targets photos/
+        vlprompt tune images/
+        vlprompt tune images/ --shots 8 --epochs 20 --out runs/mine
+        vlprompt tune openmoji --backbone embedded --protocol base-to-new
+        vlprompt tune images/ --method dapt --set method.beta_text=0.1 --dry-run
+        vlprompt tune images/ --protocol cross-dataset --targets others/
     """
     set_up_logging(quiet, verbose)
     form = chosen_format(form, as_json)

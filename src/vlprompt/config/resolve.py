@@ -50,9 +50,9 @@ def resolve_config(
         protocol: name of the protocol; by default the recipe's, else "few-shot".
         recipe: "paper" for the method's own recipe for the protocol, or its fallback (see `Protocol.recipes`);
             "photos" for its recipe for the backbone `photos`; None for "photos" on that backbone if the method has such
-            a recipe, else "paper"; "unified"; the name of another recipe or of a set with one per dataset, such as "dapt/published"; or a .yaml
-            file. A recipe without a method is merged into the method's own one whole section at a time, so its `optim`
-            replaces the method's `optim`.
+            a recipe, else "paper"; "unified"; the name of another recipe or of a set with one per dataset, such as
+            "dapt/published"; or a .yaml file. A recipe without a method is merged into the method's own one whole
+            section at a time, so its `optim` replaces the method's `optim`.
         settings: values by dotted key, such as `{"data.source": "openmoji", "optim.epochs": 20}`. None means "not
             given", except for options of the method (`{"method.ctx_init": None}`).
 
@@ -78,7 +78,14 @@ def resolve_config(
     backbone = _named_backbone(recipe, given)
     recipe, values = _recipe_values(method, protocol, recipe, concrete_source(backbone))
     config = _config(values, given)
-    bare = _config(values, {"data.source": config.data.source, "data.shots": config.data.shots})
+    bare = _config(
+        values,
+        {
+            "backbone.source": config.backbone.source,
+            "data.source": config.data.source,
+            "data.shots": config.data.shots,
+        },
+    )
     name = _recipe_name(recipe, config)
     return config.model_copy(update={"recipe": name, "overrides": _differences(config, bare)})
 

@@ -69,7 +69,8 @@ def run_experiment(
     Examples:
         >>> from vlprompt import run_experiment
         >>> from vlprompt.config.resolve import resolve_config
-        >>> config = resolve_config(method="coop", settings={"data.source": "openmoji", "data.shots": 4})
+        >>> settings = {"backbone.source": "embedded", "data.source": "openmoji", "data.shots": 4}
+        >>> config = resolve_config(method="coop", settings=settings)
         >>> record = run_experiment(config, "runs/openmoji-coop")  # doctest: +SKIP
         >>> record.status, list(record.metrics)  # doctest: +SKIP
         ('finished', ['test'])

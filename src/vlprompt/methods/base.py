@@ -119,9 +119,10 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self.class_names = as_words(class_names)
         if self.adapts_images and backbone.vision.width is None:
             instead = "" if self.text_alone is None else f"set {self.text_alone}, or "
+            works = ", ".join(text_only_methods())
             raise VLPromptError(
                 f"method {self.name!r} with these options adapts the image tower, but that of {backbone.name} "
-                f"({backbone.vision.kind}) does not support prompts; {instead}use one of {', '.join(text_only_methods())}"
+                f"({backbone.vision.kind}) does not support prompts; {instead}use one of {works}"
             )
         self.build()
         self.to(backbone.device)

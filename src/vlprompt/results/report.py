@@ -321,8 +321,6 @@ def _command(runs: Sequence[Run]) -> str:
         else "",  # older records have no recipe, and list every option as a setting
         "--backbone": _public(configs[0].backbone.source),
     }
-    if options["--backbone"] == BackboneConfig().source:
-        del options["--backbone"]
     settings = list(changes)
     if conditions.precision != BackboneConfig().precision:
         settings.append(f"backbone.precision={conditions.precision}")

@@ -233,7 +233,8 @@ class RunRecord(BaseModel):
         None, description="SHA-256 of the prompts file of a saved classifier; None for other runs."
     )
     timings: dict[str, Seconds] = Field(
-        default={}, description="Seconds of preparation, encoding, training, testing and baselines, summed over all sessions."
+        default={},
+        description="Seconds of preparation, encoding, training, testing and baselines, summed over all sessions.",
     )
     peak_memory_mb: float | None = Field(None, ge=0)
     versions: dict[str, str] = Field(default_factory=versions)
