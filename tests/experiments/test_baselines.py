@@ -82,7 +82,7 @@ def test_no_probe_of_many_shots(run: Any, monkeypatch: pytest.MonkeyPatch) -> No
 def test_nothing_to_measure_without_test_images(run: Any, pictures: Path, tmp_path: Path) -> None:
     for name in ("night", "red_apple"):
         (tmp_path / "few" / name).mkdir(parents=True)
-        for image in sorted((pictures / name).iterdir())[:2]:
+        for image in sorted((pictures / name).iterdir())[:1]:
             shutil.copy(image, tmp_path / "few" / name)
     record = run("coop", **{"data.source": str(tmp_path / "few")})
     assert (record.metrics, record.baselines) == ({}, {})

@@ -119,7 +119,7 @@ def run(
         vlprompt run few-shot --methods coop,kgcoop --datasets images/ \\
             --recipe unified --epochs 20 --out runs/unified
         vlprompt run cross-dataset --methods coop,maple \\
-            --datasets openmoji,fontawesome --backbone embedded --out runs/transfer
+            --backbone embedded --datasets openmoji,fontawesome --out runs/a
         vlprompt run few-shot --methods coop,dapt --datasets openmoji \\
             --backbone embedded --engine ray --address auto --out runs/grid
     """

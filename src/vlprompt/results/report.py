@@ -322,7 +322,7 @@ def _command(runs: Sequence[Run]) -> str:
         "--backbone": _public(configs[0].backbone.source),
     }
     settings = list(changes)
-    if conditions.precision != BackboneConfig().precision:
+    if conditions.precision != BackboneConfig.model_fields["precision"].default:
         settings.append(f"backbone.precision={conditions.precision}")
     if configs[0].data.name_map is not None:
         settings.append(f"data.name_map={_public(configs[0].data.name_map)}")

