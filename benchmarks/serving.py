@@ -191,8 +191,9 @@ def _serve(pipe: Connection, quick: bool, threads: int) -> None:
 def _classifier(quick: bool) -> Classifier:
     """Return a classifier with CoOp's untrained prompts for 100 classes."""
     backbone, names = backbone_of(quick), class_names(CLASSES)
+    settings = {"backbone": {"source": backbone.source}, "method": {"name": "coop"}, "data": {"source": "nothing"}}
     record = RunRecord(
-        config=parse_config({"method": {"name": "coop"}, "data": {"source": "nothing"}}),
+        config=parse_config(settings),
         result_hash="",
         backbone=backbone_record(backbone),
         class_names=names,

@@ -108,7 +108,7 @@ class Step:
 
     def __init__(self, case: Case, backbone: Backbone, classes: int) -> None:
         torch.manual_seed(0)
-        recipe = resolve_config(method=case.method, settings={"data.source": ""})
+        recipe = resolve_config(method=case.method, settings={"backbone.source": "embedded", "data.source": ""})
         options = recipe.method.options | case.options
         self.case = case
         self.method: Method[Any] = create_method(case.method, backbone, class_names(classes), **options)

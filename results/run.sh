@@ -2,7 +2,7 @@
 # Run the benchmark on the embedded data: sh results/run.sh FOLDER. Finished runs are skipped, so it can be stopped and started again.
 set -eu
 out=${1:?"name the folder for the runs: sh results/run.sh FOLDER"}
-run() { nice vlprompt run "$@" --seeds 1,2,3 --workers 2 --set runtime.threads=1 --quiet; }
+run() { nice vlprompt run "$@" --backbone embedded --seeds 1,2,3 --workers 2 --set runtime.threads=1 --quiet; }
 prompts=zero-shot,coop,cocoop,kgcoop,prograd,vpt,ivlp,maple,promptsrc,dapt,mudpt,e2mim,clip-lora
 all=$prompts,linear-probe,tip-adapter,tip-adapter-f
 both=openmoji,fontawesome

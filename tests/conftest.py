@@ -19,6 +19,7 @@ from tests.helpers.command_line import Call, caller
 from tests.helpers.runs import Tuned
 from tests.helpers.weights import write_weights
 from vlprompt import load_backbone
+from vlprompt.backbones.sources import automatic
 from vlprompt.config.schema import parse_config
 from vlprompt.experiments.run import run_experiment
 
@@ -31,6 +32,28 @@ def one_thread() -> Iterator[None]:
     """Undo what a test sets for its whole process by `runtime.threads`: sums of two threads differ in the last bits."""
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_automatic_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where a test relies on `auto`: its results would depend on whether the extra `photos` is installed."""
+
+    def unnamed() -> bool:
+        raise RuntimeError("the backbone is `auto`; name one, or patch `automatic.photos_installed`")
+
+    monkeypatch.setattr(automatic, "photos_installed", unnamed)
+
+
+@pytest.fixture
+def without_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra `photos` is not installed: `auto` is the embedded model."""
+    monkeypatch.setattr(automatic, "photos_installed", lambda: False)
+
+
+@pytest.fixture
+def with_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra `photos` is installed: `auto` is the backbone `photos`."""
+    monkeypatch.setattr(automatic, "photos_installed", lambda: True)
 
 
 @pytest.fixture

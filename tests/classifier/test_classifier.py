@@ -126,7 +126,7 @@ def test_resume_loads_a_finished_run(weights: Path, pictures: Path, run: Path, c
     with pytest.raises(VLPromptError, match="already holds a run"):
         vlprompt.tune(pictures, out=run, **options)
     with pytest.raises(VLPromptError, match=r"unknown setting optim\.epoch; did you mean 'optim\.epochs'"):
-        vlprompt.tune(pictures, settings={"optim.epoch": 3}, quiet=True)
+        vlprompt.tune(pictures, backbone="embedded", settings={"optim.epoch": 3}, quiet=True)
 
 
 def test_tune_without_a_test_split(weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

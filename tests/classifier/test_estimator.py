@@ -51,7 +51,7 @@ def images(pictures: Path) -> tuple[list[Path], list[str]]:
 
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_scikit_learn_estimator_checks(contract: str) -> None:
-    getattr(estimator_checks, contract)("PromptClassifier", PromptClassifier(method="zero-shot"))
+    getattr(estimator_checks, contract)("PromptClassifier", PromptClassifier(method="zero-shot", backbone="embedded"))
 
 
 def test_fitted_estimator_can_be_pickled(backbone: Backbone, images: tuple[list[Path], list[str]]) -> None:
@@ -144,7 +144,7 @@ def test_cross_val_score(estimator: PromptClassifier, images: tuple[list[Path], 
 
 
 def test_cross_validate_in_processes_returns_estimators(images: tuple[list[Path], list[str]]) -> None:
-    estimator = PromptClassifier(method="linear-probe", device="cpu")
+    estimator = PromptClassifier(method="linear-probe", backbone="embedded", device="cpu")
     found = cross_validate(estimator, *images, cv=2, n_jobs=2, return_estimator=True, error_score="raise")
     assert [each.predict(images[0][:1]).shape for each in found["estimator"]] == [(1,), (1,)]
 

@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.command_line import Call
 
 
+@pytest.mark.usefixtures("without_photos")
 def test_list(call: Call) -> None:
     methods = json.loads(call("list", "methods", "--json")[1])
     assert {"coop", "dapt", "zero-shot"} <= {method["name"] for method in methods}
@@ -16,7 +19,7 @@ def test_list(call: Call) -> None:
     assert "openmoji-line" in call("list", "datasets")[1].split()
     assert "dapt/base-to-new" in call("list", "recipes")[1].split()
     backbones = call("list", "backbones")[1]
-    assert backbones.startswith("embedded")
+    assert [line.split()[0] for line in backbones.splitlines()[:3:2]] == ["photos", "embedded"]
     assert "ViT-B-16/openai" in backbones
     assert "coca_ViT-B-32" not in backbones
     assert all(len(line) <= 80 for kind in ("methods", "datasets") for line in call("list", kind)[1].splitlines()[:-1])

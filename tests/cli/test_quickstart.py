@@ -13,6 +13,7 @@ from vlprompt.utils.progress import Reporter
 pytest.importorskip("fontawesomefree", reason="the extra `pictures` is not installed")
 
 
+@pytest.mark.usefixtures("without_photos")
 def test_quickstart_writes_table_and_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,7 +55,7 @@ def test_damaged_images_print_nothing_raw(pictures: Path, tmp_path: Path) -> Non
         (data / "night" / name).write_bytes(content)
     environment = {**os.environ, "VLPROMPT_CACHE": str(tmp_path / "cache")}
     for words in (
-        ["tune", data, "--method", "zero-shot", "--shots", "1", "--out", tmp_path / "run"],
+        ["tune", data, "--backbone", "embedded", "--method", "zero-shot", "--shots", "1", "--out", tmp_path / "run"],
         ["data", "check", data],
         ["predict", tmp_path / "run", data / "night", "--sheet", tmp_path / "sheet.png"],
     ):

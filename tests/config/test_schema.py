@@ -12,6 +12,8 @@ import yaml
 from vlprompt.config.schema import RunConfig, parse_config
 from vlprompt.errors import VLPromptError
 
+pytestmark = pytest.mark.usefixtures("without_photos")
+
 
 def make(**changes: object) -> RunConfig:
     return parse_config({"method": {"name": "dapt"}, "data": {"source": "openmoji"}, **changes})

@@ -21,7 +21,7 @@ def test_page_examples_run(
     monkeypatch.chdir(tmp_path)
 
     def brief(*words: Any, **options: Any) -> vlprompt.Classifier:
-        return tuning.tune(*words, **options, epochs=1, quiet=True)
+        return tuning.tune(*words, backbone="embedded", **options, epochs=1, quiet=True)
 
     monkeypatch.setattr(vlprompt, "tune", brief, raising=False)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)

@@ -37,9 +37,9 @@ def desk(pictures: Path, tuned: Tuned, tmp_path: Path, monkeypatch: pytest.Monke
     shutil.copytree(tuned("coop", n_ctx=2), tmp_path / "runs" / "openmoji-dapt")
     monkeypatch.chdir(tmp_path)
 
-    def brief(*words: Any, backbone: str, **options: Any) -> vlprompt.Classifier:
-        assert backbone == "ViT-B-16/openai", "a download; the embedded model stands in"
-        return tuning.tune(*words, **options, epochs=1, quiet=True)
+    def brief(*words: Any, **options: Any) -> vlprompt.Classifier:
+        """Tune the embedded model in place of the one for photographs."""
+        return tuning.tune(*words, backbone="embedded", **options, epochs=1, quiet=True)
 
     monkeypatch.setattr(vlprompt, "tune", brief, raising=False)
     return tmp_path

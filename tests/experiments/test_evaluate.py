@@ -35,7 +35,10 @@ def dataset(pictures: Path) -> Dataset:
 
 
 def configured(protocol: str, method: str = "coop") -> RunConfig:
-    return parse_config({"protocol": protocol, "method": {"name": method}, "data": {"source": ""}})
+    backbone = {"source": "embedded"}
+    return parse_config(
+        {"protocol": protocol, "backbone": backbone, "method": {"name": method}, "data": {"source": ""}}
+    )
 
 
 def apart(method: Method[Any], part: Dataset, config: RunConfig) -> torch.Tensor:

@@ -110,18 +110,20 @@ def test_recipes_for_many_classes_count_steps(run: Any, pictures: Path, tmp_path
 
 
 def test_min_steps_adds_epochs_only_where_they_are_too_few() -> None:
-    config = RunConfig(method={"name": "coop"}, data={"source": "x"}, optim={"epochs": 50, "min_steps": 1000})
+    common = {"backbone": {"source": "embedded"}, "method": {"name": "coop"}, "data": {"source": "x"}}
+    config = RunConfig(**common, optim={"epochs": 50, "min_steps": 1000})
     assert config.with_min_steps(16_000) is config
     assert config.with_min_steps(112).optim.epochs == 334  # 3 steps an epoch, since a smaller last batch is dropped
     assert config.with_min_steps(7).optim.epochs == 1000
-    plain = RunConfig(method={"name": "coop"}, data={"source": "x"}, optim={"epochs": 334})
+    plain = RunConfig(**common, optim={"epochs": 334})
     assert config.with_min_steps(112).result_hash("w", "s") == plain.result_hash("w", "s")
 
 
 def test_own_recipes_for_small_data_are_unchanged() -> None:
     for protocol in ("few-shot", "base-to-new"):
         for method in vlprompt.list_methods():
-            config = resolve_config(method=method, protocol=protocol, settings={"data.source": "x"})
+            sources = {"backbone.source": "embedded", "data.source": "x"}
+            config = resolve_config(method=method, protocol=protocol, settings=sources)
             assert config.optim.min_steps == 0
 
 

@@ -48,7 +48,13 @@ def write_run(
         for test, found in right.items()
     }
     targets = [test for test in answers if test not in PROTOCOLS[protocol].tests]
-    given = {"data.source": dataset, "data.shots": shots, "data.targets": targets, "seed": seed}
+    given = {
+        "backbone.source": "embedded",
+        "data.source": dataset,
+        "data.shots": shots,
+        "data.targets": targets,
+        "seed": seed,
+    }
     given |= parse_settings(settings or [])
     config = resolve_config(method=method, protocol=protocol, recipe=recipe, settings=given).with_template("a {}.")
     split = hashed(f"{dataset}{pool}{draw}{shots}{seed}")

@@ -59,7 +59,8 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], p
     monkeypatch.setattr(module, "train", work)
 
     def run(*words: object, data: Path = pictures) -> str:
-        line = ["vlprompt", "tune", data, "--shots", 2, "--device", "cpu", "--out", tmp_path / "run", *words]
+        backbone = [] if "--backbone" in words else ["--backbone", "embedded"]
+        line = ["vlprompt", "tune", data, *backbone, "--shots", 2, "--device", "cpu", "--out", tmp_path / "run", *words]
         errors = set()
         for arguments in ([*line, "--dry-run"], line):
             monkeypatch.setattr(sys, "argv", list(map(str, arguments)))

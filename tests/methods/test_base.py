@@ -143,9 +143,25 @@ def test_dapt_with_one_class_has_no_dispersion(backbone: Backbone) -> None:
 
 def test_resnet_error_lists_supported_methods() -> None:
     resnet = recorded("clip_rn.safetensors")
-    with pytest.raises(VLPromptError, match=r"ModifiedResNet.*does not support prompts; use one of .*coop, .*"):
+    works = r"use one of cocoop, coop, e2mim, kgcoop, linear-probe, prograd, tip-adapter, tip-adapter-f, zero-shot$"
+    with pytest.raises(VLPromptError, match=rf"ModifiedResNet.*does not support prompts; {works}"):
+        vlprompt.create_method("maple", resnet, NAMES)
+    with pytest.raises(VLPromptError, match=rf"set method.n_visual=0 \(text prompts alone; .*\), or {works}"):
         vlprompt.create_method("dapt", resnet, NAMES)
     assert vlprompt.create_method("dapt", resnet, NAMES, n_visual=0).trainable == 16 * resnet.text.width
+
+
+def test_dapt_with_text_prompts_alone_learns_nothing_from_prototypes(backbone: Backbone) -> None:
+    gradients = []
+    for beta_visual in (0.0, 10.0):
+        torch.manual_seed(0)
+        method = vlprompt.create_method("dapt", backbone, NAMES, n_visual=0, n_text=2, beta_visual=beta_visual)
+        terms = method.loss(method(torch.ones(2, 3, 32, 32)), torch.tensor([0, 1]))
+        assert not terms["intra_dispersion"].requires_grad
+        method.backward(terms)
+        gradients.append(method.text_context.grad)
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_non_utf8_file_names_are_skipped_and_reported(setting: Setting, tmp_path
         load_dataset(folder)
     for option in ({"source": str(folder)}, {"source": "x", "class_names": latin}):
         with pytest.raises(VLPromptError, match="a name or path in the settings is not UTF-8"):
-            parse_config({"method": {"name": "coop"}, "data": option})
+            parse_config({"backbone": {"source": "embedded"}, "method": {"name": "coop"}, "data": option})
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

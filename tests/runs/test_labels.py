@@ -8,7 +8,7 @@ from vlprompt.runs.labels import method_label, recipe_label
 
 
 def make(method: str = "dapt", recipe: str = "paper", *settings: str, protocol: str = "few-shot") -> RunConfig:
-    given = {"data.source": "openmoji", **parse_settings(settings)}
+    given = {"backbone.source": "embedded", "data.source": "openmoji", **parse_settings(settings)}
     return resolve_config(method=method, protocol=protocol, recipe=recipe, settings=given)
 
 
@@ -33,7 +33,8 @@ def test_method_label_round_trips_through_parse_method() -> None:
     label = method_label(config)
     assert label == 'coop[template=["a {}", "the {}, or so"],ctx_init=null,class_specific=true]'
     name, options = parse_method(label)
-    again = resolve_config(method=name, protocol="base-to-new", settings={"data.source": "openmoji", **options})
+    sources = {"backbone.source": "embedded", "data.source": "openmoji"}
+    again = resolve_config(method=name, protocol="base-to-new", settings={**sources, **options})
     assert again == config
 
 

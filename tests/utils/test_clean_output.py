@@ -106,7 +106,7 @@ def test_a_file_name_with_a_line_break(call: Call, pictures: Path, tmp_path: Pat
     run = tmp_path / "run"
     for command in (
         ["data", "check", data],
-        ["tune", data, "--method", "zero-shot", "--out", run],
+        ["tune", data, "--backbone", "embedded", "--method", "zero-shot", "--out", run],
         ["info", run],
         ["predict", run, folder],
         ["predict", run, folder, "--format", "jsonl"],

@@ -13,6 +13,7 @@ from torch import Tensor
 from vlprompt.backbones.bert_text import BertTextModel, BertTextTower
 from vlprompt.backbones.clip_text import ClipTextTower
 from vlprompt.backbones.preprocessing import Preprocessing
+from vlprompt.backbones.sources.automatic import EMBEDDED, PHOTOS, concrete_source
 from vlprompt.backbones.sources.load import Source, load_model
 from vlprompt.backbones.sources.open_clip import list_pretrained
 from vlprompt.backbones.sources.openai import LoadedModel
@@ -139,16 +140,16 @@ def _text_tower(model: Any, tokenizer: Tokenizer) -> TextTower:
 
 
 def list_backbones() -> list[str]:
-    """Return the names that `load_backbone` takes: "embedded" and open_clip's NAME/TAG pairs.
+    """Return the names that `load_backbone` takes: "photos", "embedded" and open_clip's NAME/TAG pairs.
 
-    All of them except "embedded" are downloaded at first use.
+    "photos" needs the extra `photos`; the pairs are downloaded at first use.
 
     Examples:
         >>> import vlprompt
         >>> "ViT-B-16/openai" in vlprompt.list_backbones()
         True
     """
-    return ["embedded", *list_pretrained()]
+    return [PHOTOS, EMBEDDED, *list_pretrained()]
 
 
 def load_backbone(
@@ -164,7 +165,8 @@ def load_backbone(
     """Load a frozen dual encoder.
 
     Args:
-        source: "embedded"; an open_clip pair such as "ViT-B-16/openai", whose second part is a tag of
+        source: "photos", which the extra `photos` installs; "embedded"; "auto" for the first of these two that is
+            installed; an open_clip pair such as "ViT-B-16/openai", whose second part is a tag of
             `list_backbones()`, a local file, or "random"; the path of an OpenAI `.pt` archive or state dict, of a
             `.safetensors` file, or of a Hugging Face CLIP folder; a state dict in OpenAI's naming; or an open_clip
             model, which is modified in place.
@@ -195,6 +197,7 @@ def load_backbone(
         'squash'
     """
     chosen = resolve_device(device, precision)
+    source = concrete_source(source) if isinstance(source, str) else source
     loaded = load_model(source, heads=heads, quick_gelu=quick_gelu, preprocess=preprocess, tokenizer=tokenizer)
     named = str(source) if isinstance(source, str | Path) else None
     return Backbone(loaded, precision=precision, device=chosen, source=named)

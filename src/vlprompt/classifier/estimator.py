@@ -25,8 +25,9 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Both may be columns of a data frame, and `X` a frame with one column.
 
     Args:
-        method: name of the method, one of `list_methods()`.
-        backbone: name or path, loaded in every `fit`, or a loaded `Backbone`, which clones share.
+        method: name of the method, one of `list_methods()`; default: the recipe's, or the backbone's, as in `tune`.
+        backbone: name or path, loaded in every `fit`, or a loaded `Backbone`, which clones share. "auto" is "photos" if
+            the extra `photos` is installed, else "embedded".
         name_map: class names for the labels of `y`; default: the labels themselves.
         template: one or several sentences with `{}` for the class name; default: "a photo of a {}.".
         shots: training images per class, drawn from `X`; default: all.
@@ -40,7 +41,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier_: fitted `Classifier`, whose classes are in the order of `classes_`.
 
     Examples:
-        >>> estimator = vlprompt.PromptClassifier(method="linear-probe").fit(paths, labels)
+        >>> estimator = vlprompt.PromptClassifier(method="linear-probe", backbone="embedded").fit(paths, labels)
         >>> estimator.predict_proba(paths).shape
         (48, 4)
     """
@@ -48,8 +49,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        method: str = "dapt",
-        backbone: str | Backbone = "embedded",
+        method: str | None = None,
+        backbone: str | Backbone = "auto",
         name_map: Mapping[Any, str] | None = None,
         template: str | list[str] | None = None,
         shots: int | None = None,

@@ -5,9 +5,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rich.markup import escape
+
 from vlprompt.backbones.backbone import Backbone
+from vlprompt.backbones.sources.automatic import automatic_choice
 from vlprompt.classifier.classifier import Classifier, load_classifier
-from vlprompt.config.resolve import resolve_config
+from vlprompt.config.resolve import names_backbone, resolve_config
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import Rows
 from vlprompt.errors import VLPromptError
@@ -45,14 +48,16 @@ def tune(
     Args:
         data: folder with one subfolder of images per class, anything else that `load_dataset` takes (such as a data
             frame with the columns path and label), or a `Dataset`.
-        method: name of the method, one of `list_methods()`; default: the recipe's, else "dapt".
+        method: name of the method, one of `list_methods()`; default: the recipe's, else "dapt", or "kgcoop" on the
+            backbone "photos".
         protocol: "few-shot", "base-to-new", "cross-dataset" or "domain-generalization"; default: the recipe's, else
             "few-shot".
-        backbone: name or path that `load_backbone` takes, or a loaded `Backbone`; default: "embedded".
+        backbone: name or path that `load_backbone` takes, or a loaded `Backbone`; default: "auto", which is "photos"
+            if the extra `photos` is installed, else "embedded".
         shots: training images per class, drawn at random; a class with fewer uses all. Default: 16.
         seed: seed of the shots, the initialization, the image order and the augmentation; default: 1.
         recipe: settings to start from: the name of a recipe or of a set of them, such as "unified" or "dapt/published",
-            or a .yaml file. Default: the method's own ("paper").
+            or a .yaml file. Default: the method's own for the backbone ("photos", or "paper").
         targets: names or paths of other datasets to test on, for protocols that do.
         name_map: .json, .yaml, .csv or .tsv file that maps folder names to class names. For a mapping, pass
             `data=load_dataset(folder, name_map=mapping)`.
@@ -70,46 +75,47 @@ def tune(
         quiet: hide progress.
 
     Returns:
-        The classifier; its `record.metrics` hold the results on the test images, if there are any.
+        The classifier; its `record.metrics` hold the results on the test images, if there are any, and
+        `record.baselines` the accuracies of chance, zero-shot and a linear probe on the same shots.
 
     Raises:
         VLPromptError: an argument is wrong, or the images or weights cannot be read.
 
     Examples:
-        >>> classifier = vlprompt.tune("my_images", method="coop", shots=4, epochs=1, quiet=True)
+        >>> classifier = vlprompt.tune("my_images", backbone="embedded", shots=4, epochs=1, quiet=True)
         >>> classifier.predict("my_images/night/00.png")[0].label
         'night'
     """
     if resume and out is None:
         raise VLPromptError("`resume=True` needs `out`, the folder of the run to continue")
     loaded = backbone if isinstance(backbone, Backbone) else None
-    config = resolve_config(
-        method=method,
-        protocol=protocol,
-        recipe=None if recipe is None else str(recipe),
-        settings={
-            "seed": seed,
-            "backbone.source": loaded.source if loaded else _text(backbone),
-            "backbone.precision": loaded.precision if loaded else None,
-            "data.source": _source(data),
-            "data.targets": None if targets is None else list(targets),
-            "data.root": _text(root),
-            "data.name_map": _text(name_map),
-            "data.exclude": exclude or None,
-            "data.shots": shots,
-            "optim.epochs": epochs,
-            "optim.batch_size": batch_size,
-            "optim.lr": lr,
-            "runtime.device": device,
-            **(settings or {}),
-        },
-    )
+    named = _text(recipe)
+    settings = {
+        "seed": seed,
+        "backbone.source": loaded.source if loaded else _text(backbone),
+        "backbone.precision": loaded.precision if loaded else None,
+        "data.source": _source(data),
+        "data.targets": None if targets is None else list(targets),
+        "data.root": _text(root),
+        "data.name_map": _text(name_map),
+        "data.exclude": exclude or None,
+        "data.shots": shots,
+        "optim.epochs": epochs,
+        "optim.batch_size": batch_size,
+        "optim.lr": lr,
+        "runtime.device": device,
+        **(settings or {}),
+    }
+    config = resolve_config(method=method, protocol=protocol, recipe=named, settings=settings)
+    reporter = Reporter(quiet=quiet)
+    if not names_backbone(recipe=named, settings=settings):
+        reporter.say(escape(automatic_choice()))
     # Read the data before the weights, so that errors in it show up sooner.
     pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data, data)}
     loaded = loaded or load_configured(config)
     with TemporaryDirectory(prefix="vlprompt-") as temporary:
         folder = Path(temporary) / "run" if out is None else Path(out)
-        run_experiment(config, folder, resume=resume, reporter=Reporter(quiet=quiet), backbone=loaded, pools=pools)
+        run_experiment(config, folder, resume=resume, reporter=reporter, backbone=loaded, pools=pools, baselines=True)
         classifier = load_classifier(folder, backbone=loaded)
     if out is None:
         classifier.folder = None

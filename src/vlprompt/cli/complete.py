@@ -20,18 +20,18 @@ def methods(incomplete: str) -> list[str]:
     """Complete a method that has a recipe or comes from a plug-in."""
     from importlib.metadata import entry_points
 
-    from vlprompt.config.recipes import UNIFIED, list_recipes
+    from vlprompt.config.recipes import PHOTOS, UNIFIED, list_recipes
 
-    names = {recipe.split("/")[0] for recipe in list_recipes()} - {UNIFIED}
+    names = {recipe.split("/")[0] for recipe in list_recipes()} - {PHOTOS, UNIFIED}
     names |= {point.name for point in entry_points(group="vlprompt.methods")}
     return starting(sorted(names))(incomplete)
 
 
 def recipes(incomplete: str) -> list[str]:
     """Complete a bundled recipe or a set of recipes."""
-    from vlprompt.config.recipes import PAPER, UNIFIED, list_recipes, recipe_sets
+    from vlprompt.config.recipes import PAPER, PHOTOS, UNIFIED, list_recipes, recipe_sets
 
-    return starting(sorted({PAPER, UNIFIED, *list_recipes(), *recipe_sets()}))(incomplete)
+    return starting(sorted({PAPER, PHOTOS, UNIFIED, *list_recipes(), *recipe_sets()}))(incomplete)
 
 
 def datasets(incomplete: str) -> list[str]:

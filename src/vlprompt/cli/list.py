@@ -64,9 +64,14 @@ def listing(what: str) -> list[dict[str, Any]]:
         return [{"name": name} for name in list_recipes()]
     if what == "backbones":
         from vlprompt.backbones.backbone import list_backbones
+        from vlprompt.backbones.sources.automatic import INSTALL, photos_installed
 
-        about = {"embedded": {"about": "pictoclip, the small model that ships with the package"}}
-        return [{"name": name, **about.get(name, {})} for name in list_backbones()]
+        state = "installed" if photos_installed() else INSTALL
+        about = {
+            "photos": f"for photographs, from packages of the package index: {state}",
+            "embedded": "pictoclip, the small model for drawings that ships with the package",
+        }
+        return [{"name": name, **({"about": about[name]} if name in about else {})} for name in list_backbones()]
     from vlprompt.data.loading import list_datasets
 
     return [{"name": name} for name in list_datasets()]

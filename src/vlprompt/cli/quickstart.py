@@ -18,7 +18,7 @@ DATA = "fontawesome"
 METHODS = ("zero-shot", "coop", "dapt")
 IMAGES = 12
 # The images are small drawings, of which the usual crops of down to 8% of the area would leave too little.
-SETTINGS: dict[str, Any] = {"data.source": DATA, "data.crop_scale": [0.5, 1.0]}
+SETTINGS: dict[str, Any] = {"backbone.source": "embedded", "data.source": DATA, "data.crop_scale": [0.5, 1.0]}
 
 
 def quickstart(
@@ -51,6 +51,7 @@ def run_quickstart(out: Path, reporter: "Reporter") -> None:
         reporter: shows progress.
     """
     from vlprompt.backbones.backbone import load_backbone
+    from vlprompt.backbones.sources.automatic import INSTALL, photos_installed
     from vlprompt.config.resolve import resolve_config
     from vlprompt.experiments.run import run_experiment
 
@@ -68,7 +69,9 @@ def run_quickstart(out: Path, reporter: "Reporter") -> None:
     _write_predictions(image, out, backbone)
     print(f"Predictions for {IMAGES} test images: {image}")
     print("Next, your own folder, with one subfolder of images per class:")
-    print("  vlprompt tune PATH/TO/FOLDER --method dapt --shots 16 --out runs/mine")
+    if not photos_installed():
+        print(f"  {INSTALL}   # for photographs")
+    print("  vlprompt tune PATH/TO/FOLDER --shots 16 --out runs/mine")
 
 
 def _row(name: str, record: "RunRecord") -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from vlprompt.cli.options import (
     loading,
     one_of,
     output_format,
+    say_backbone,
     set_up_logging,
 )
 from vlprompt.cli.output import TABLE_FORMATS, TERMINAL, print_json, print_tables
@@ -65,14 +66,15 @@ def run(
     name_map: NameMap = None,
     root: Root = None,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             autocompletion=complete.recipes,
-            help="Settings to start from: `paper` (each method's own), `unified` (one for all), another name in "
-            "`vlprompt list recipes`, or a .yaml file.",
+            help="Settings to start from: `paper` (each method's own), `photos` (its own for that backbone), `unified` "
+            "(one for all), another name in `vlprompt list recipes`, or a .yaml file.  [default: each method's own for "
+            "the backbone: photos, or paper]",
         ),
-    ] = "paper",
+    ] = None,
     backbone: Backbone = None,
     device: RunDevice = None,
     set_: Settings = None,
@@ -111,15 +113,15 @@ def run(
 
     Examples:
         vlprompt run few-shot --methods zero-shot,coop,dapt \\
-            --datasets openmoji --shots 1,4,16 --out runs/grid
+            --datasets openmoji --backbone embedded --shots 1,4,16 --out runs/grid
         vlprompt run base-to-new --methods "dapt,dapt[beta_text=0]" \\
-            --datasets openmoji,fontawesome --out runs/betas
-        vlprompt run few-shot --methods coop,maple --datasets photos/ \\
+            --datasets openmoji,fontawesome --backbone embedded --out runs/betas
+        vlprompt run few-shot --methods coop,kgcoop --datasets images/ \\
             --recipe unified --epochs 20 --out runs/unified
         vlprompt run cross-dataset --methods coop,maple \\
-            --datasets openmoji,fontawesome --out runs/transfer
+            --backbone embedded --datasets openmoji,fontawesome --out runs/a
         vlprompt run few-shot --methods coop,dapt --datasets openmoji \\
-            --engine ray --address auto --out runs/grid
+            --backbone embedded --engine ray --address auto --out runs/grid
     """
     set_up_logging(quiet, verbose, usual=logging.WARNING)
     form = chosen_format(form, as_json)
@@ -144,6 +146,7 @@ def run(
         "runtime.device": device,
         **parse_settings(set_ or []),
     }
+    say_backbone(reporter, recipe, settings)
     planned = plan_grid(
         protocol,
         parse_names("methods", methods),

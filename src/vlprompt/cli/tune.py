@@ -27,6 +27,7 @@ from vlprompt.cli.options import (
     loading,
     one_of,
     output_format,
+    say_backbone,
     set_up_logging,
 )
 from vlprompt.cli.output import print_json
@@ -42,7 +43,7 @@ def tune(
         typer.Option(
             metavar="NAME",
             autocompletion=complete.methods,
-            help="Method; see `vlprompt list methods`.  [default: the recipe's, or dapt]",
+            help="Method; see `vlprompt list methods`.  [default: the recipe's, or dapt; kgcoop on photos]",
         ),
     ] = None,
     protocol: Annotated[
@@ -60,8 +61,8 @@ def tune(
         typer.Option(
             metavar="NAME",
             autocompletion=complete.recipes,
-            help="Settings to start from: `paper`, `unified`, another name in `vlprompt list recipes`, or a .yaml "
-            "file.  [default: paper, the method's own]",
+            help="Settings to start from: `paper`, `photos`, `unified`, another name in `vlprompt list recipes`, or a "
+            ".yaml file.  [default: the method's own for the backbone: photos, or paper]",
         ),
     ] = None,
     backbone: Backbone = None,
@@ -98,15 +99,16 @@ def tune(
 ) -> None:
     """Learn prompts for the classes of a dataset.
 
-    Draws the shots, trains, tests, and writes a run folder. Settings come from the recipe, then from options, then
+    Draws the shots, trains, tests, and writes a run folder. Beside the result stand chance, zero-shot and a linear
+    probe on the same shots. Settings come from the recipe, then from options, then
     from --set; `vlprompt list methods` shows the options of each method.
 
     Examples:
-        vlprompt tune openmoji
-        vlprompt tune photos/ --shots 8 --epochs 20 --out runs/mine
-        vlprompt tune openmoji --method coop --protocol base-to-new
-        vlprompt tune openmoji --set method.beta_text=0.1 --dry-run
-        vlprompt tune openmoji --protocol cross-dataset --targets photos/
+        vlprompt tune images/
+        vlprompt tune images/ --shots 8 --epochs 20 --out runs/mine
+        vlprompt tune openmoji --backbone embedded --protocol base-to-new
+        vlprompt tune images/ --method dapt --set method.beta_text=0.1 --dry-run
+        vlprompt tune images/ --protocol cross-dataset --targets others/
     """
     set_up_logging(quiet, verbose)
     form = chosen_format(form, as_json)
@@ -115,6 +117,7 @@ def tune(
         from vlprompt.experiments.run import run_experiment
         from vlprompt.utils.progress import Reporter
 
+    reporter = Reporter(quiet=quiet)
     settings = {
         "backbone.source": backbone,
         "data.source": data,
@@ -132,25 +135,28 @@ def tune(
         **parse_settings(set_ or []),
     }
     config = resolve_config(method=method, protocol=protocol, recipe=recipe, settings=settings)
+    say_backbone(reporter, recipe, settings)
     name = f"{Path(config.data.source).stem}-{config.method.name}-{config.data.shots}-{config.seed}"
     folder = out or Path("runs") / name
     if dry_run:
         _print_plan(config, folder, form, quiet)
         return
     try:
-        record = run_experiment(config, folder, resume=resume, reporter=Reporter(quiet=quiet))
+        record = run_experiment(config, folder, resume=resume, reporter=reporter, baselines=True)
     except KeyboardInterrupt:
         print(f"interrupted; continue with the same command and --resume (--out {folder})", file=sys.stderr)
         sys.exit(130)
     if form == "json":
-        print_json({"run": str(folder), "metrics": record.metrics, "timings": record.timings})
+        results = {"metrics": record.metrics, "baselines": record.baselines, "timings": record.timings}
+        print_json({"run": str(folder), **results})
     elif not quiet:
-        from vlprompt.results.summary import print_metrics
+        from vlprompt.results.summary import print_baselines, print_metrics
 
         if record.learning:
             print(record.learning.summary)
         if record.metrics:
             print_metrics(record.metrics, title=f"{config.method.name} on {data}")
+            print_baselines(record)
         print(f"run: {folder}   next: vlprompt predict {folder} IMAGES...")
 
 

@@ -1,7 +1,8 @@
 """Recipes: YAML files with the settings of a run except its data.
 
-Bundled recipes are in the folder `recipes`: `<method>/<protocol>.yaml`, `unified/<protocol>.yaml`, and sets with one
-file per dataset, `<method>/<set>/<dataset>.yaml`.
+Bundled recipes are in the folder `recipes`: `<method>/<protocol>.yaml`, `unified/<protocol>.yaml`,
+`photos/<method>.yaml`, which are for the backbone `photos` and every protocol, and sets with one file per dataset,
+`<method>/<set>/<dataset>.yaml`.
 """
 
 from functools import cache
@@ -16,7 +17,7 @@ from vlprompt.utils.strings import did_you_mean, one_line
 from vlprompt.utils.text_files import parse_yaml_settings, read_text
 
 FOLDER = Path(str(files("vlprompt.config"))) / "recipes"
-UNIFIED, PAPER = "unified", "paper"
+UNIFIED, PAPER, PHOTOS = "unified", "paper", "photos"
 
 
 def list_recipes() -> list[str]:
@@ -44,6 +45,11 @@ def recipe_for(name: str, dataset: str) -> str:
     return f"{name}/{dataset}" if datasets else name
 
 
+def photos_recipe(method: str) -> str | None:
+    """Return the name of a method's recipe for the backbone `photos`; None if it has none."""
+    return name if (name := f"{PHOTOS}/{method}") in list_recipes() else None
+
+
 @cache
 def recipe_sets() -> dict[str, list[str]]:
     """Return the datasets of each set of recipes, by the set's name."""
@@ -65,7 +71,7 @@ def read_recipe(name: str) -> dict[str, Any]:
             raise VLPromptError(f"`recipe` {name} does not exist; give a recipe's name or the path of a .yaml file")
     else:
         if name not in list_recipes():
-            hint = did_you_mean(name, [UNIFIED, PAPER, *recipe_sets(), *list_recipes()])
+            hint = did_you_mean(name, [UNIFIED, PAPER, PHOTOS, *recipe_sets(), *list_recipes()])
             raise VLPromptError(
                 f"unknown `recipe` {name!r}; {hint or 'give a .yaml file, or a name from list_recipes()'}"
             )

@@ -12,13 +12,25 @@ from typing import Any
 
 import yaml
 
+from vlprompt.backbones.sources.automatic import AUTO, concrete_source
 from vlprompt.config.protocols import PROTOCOLS
-from vlprompt.config.recipes import PAPER, UNIFIED, list_recipes, read_recipe, recipe_for, recipe_sets
+from vlprompt.config.recipes import (
+    PAPER,
+    PHOTOS,
+    UNIFIED,
+    list_recipes,
+    photos_recipe,
+    read_recipe,
+    recipe_for,
+    recipe_sets,
+)
 from vlprompt.config.schema import AUGMENTATION, MethodConfig, RunConfig, check_storable, parse_config
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.text_files import NULLS, parse_yaml_settings
 
 DEFAULT_METHOD, DEFAULT_PROTOCOL = "dapt", "few-shot"
+# Default methods of backbones that cannot carry that one as its paper has it, by the backbone's name.
+DEFAULT_METHODS = {PHOTOS: "kgcoop"}
 
 
 def resolve_config(
@@ -34,12 +46,13 @@ def resolve_config(
     which defaults to the dataset's.
 
     Args:
-        method: name of the method; by default the recipe's, else "dapt".
+        method: name of the method; by default the recipe's, else "dapt", or "kgcoop" on the backbone `photos`.
         protocol: name of the protocol; by default the recipe's, else "few-shot".
-        recipe: None or "paper" for the method's own recipe for the protocol, or its fallback (see `Protocol.recipes`);
-            "unified"; the name of another recipe or of a set with one per dataset, such as "dapt/published"; or a .yaml
-            file. A recipe without a method is merged into the method's own one whole section at a time, so its `optim`
-            replaces the method's `optim`.
+        recipe: "paper" for the method's own recipe for the protocol, or its fallback (see `Protocol.recipes`);
+            "photos" for its recipe for the backbone `photos`; None for "photos" on that backbone if the method has such
+            a recipe, else "paper"; "unified"; the name of another recipe or of a set with one per dataset, such as
+            "dapt/published"; or a .yaml file. A recipe without a method is merged into the method's own one whole
+            section at a time, so its `optim` replaces the method's `optim`.
         settings: values by dotted key, such as `{"data.source": "openmoji", "optim.epochs": 20}`. None means "not
             given", except for options of the method (`{"method.ctx_init": None}`).
 
@@ -50,19 +63,29 @@ def resolve_config(
         VLPromptError: an unknown method, protocol, recipe, setting or option, or an invalid value.
 
     Examples:
-        >>> config = resolve_config(method="coop", settings={"data.source": "openmoji", "optim.epochs": 20})
+        >>> settings = {"backbone.source": "embedded", "data.source": "openmoji", "optim.epochs": 20}
+        >>> config = resolve_config(method="coop", settings=settings)
         >>> config.method.options["n_ctx"], config.optim.epochs, config.recipe, config.overrides
         (16, 20, 'paper', {'optim.epochs': 20})
     """
     given = {key: value for key, value in settings.items() if value is not None or key.startswith("method.")}
     method, protocol = given.pop("method.name", method), given.pop("protocol", protocol)
-    recipe = given.pop("recipe", recipe) or PAPER
+    recipe = given.pop("recipe", recipe)
     if "optim.epochs" in given:
         given.setdefault("optim.min_steps", 0)  # epochs that were asked for are not raised
     dataset = Path(str(given.get("data.source", ""))).name
-    values = _recipe_values(method, protocol, recipe_for(recipe, dataset))
+    recipe = None if recipe is None else recipe_for(recipe, dataset)
+    backbone = _named_backbone(recipe, given)
+    recipe, values = _recipe_values(method, protocol, recipe, concrete_source(backbone))
     config = _config(values, given)
-    bare = _config(values, {"data.source": config.data.source, "data.shots": config.data.shots})
+    bare = _config(
+        values,
+        {
+            "backbone.source": config.backbone.source,
+            "data.source": config.data.source,
+            "data.shots": config.data.shots,
+        },
+    )
     name = _recipe_name(recipe, config)
     return config.model_copy(update={"recipe": name, "overrides": _differences(config, bare)})
 
@@ -205,30 +228,65 @@ def read_value(text: str) -> Any:
         return [read_value(part) for part in split_list(text[1:-1])] if text[0] == "[" else text
 
 
-def _recipe_values(method: str | None, protocol: str | None, recipe: str) -> dict[str, Any]:
-    """Return a recipe's nested settings for the method and protocol."""
-    if recipe in (PAPER, UNIFIED):
-        method, protocol = method or DEFAULT_METHOD, protocol or DEFAULT_PROTOCOL
-        values = _own_recipe(method, protocol)
+def names_backbone(*, recipe: str | None = None, settings: Mapping[str, Any]) -> bool:
+    """Return whether the settings or the recipe name a backbone, so that it is not "auto" that chooses it.
+
+    Args:
+        recipe: as in `resolve_config`.
+        settings: as in `resolve_config`.
+
+    Examples:
+        >>> names_backbone(settings={"data.source": "openmoji", "backbone.source": None})
+        False
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    recipe = given.get("recipe", recipe)
+    dataset = Path(str(given.get("data.source", ""))).name
+    return _named_backbone(None if recipe is None else recipe_for(recipe, dataset), given) != AUTO
+
+
+def _named_backbone(recipe: str | None, settings: Mapping[str, Any]) -> str:
+    """Return the source of the backbone that the settings or else the recipe name, or "auto"."""
+    named = settings.get("backbone.source")
+    if named is None and recipe not in (None, PAPER, UNIFIED, PHOTOS):
+        section = read_recipe(recipe).get("backbone")
+        named = section.get("source") if isinstance(section, dict) else None
+    return AUTO if named is None else str(named)
+
+
+def _recipe_values(
+    method: str | None, protocol: str | None, recipe: str | None, backbone: str
+) -> tuple[str, dict[str, Any]]:
+    """Return a recipe's name and its nested settings for the method, protocol and backbone."""
+    usual = method or DEFAULT_METHODS.get(backbone, DEFAULT_METHOD)
+    own = PHOTOS if backbone == PHOTOS and photos_recipe(usual) else PAPER
+    recipe = recipe or own
+    if recipe in (PAPER, PHOTOS, UNIFIED):
+        protocol = protocol or DEFAULT_PROTOCOL
+        values = _own_recipe(own if recipe == UNIFIED else recipe, usual, protocol)
         shared = _closest_recipe(UNIFIED, protocol) if recipe == UNIFIED else None
-        return {**values, **(read_recipe(shared) if shared else {}), "protocol": protocol}
+        return recipe, {**values, **(read_recipe(shared) if shared else {}), "protocol": protocol}
     values = read_recipe(recipe)
     for label in ("recipe", "overrides"):  # a resolved configuration can be given as a recipe
         values.pop(label, None)
     if protocol is not None:
         values["protocol"] = protocol
     if "method" not in values:
-        return {**_own_recipe(method or DEFAULT_METHOD, values.get("protocol", DEFAULT_PROTOCOL)), **values}
+        return recipe, {**_own_recipe(own, usual, values.get("protocol", DEFAULT_PROTOCOL)), **values}
     named = values["method"].get("name") if isinstance(values["method"], dict) else None
     if named is None:
         raise VLPromptError(f"`recipe` {recipe} has a method section without a name; add method.name, or remove it")
     if method not in (None, named):
         raise VLPromptError(f"`recipe` {recipe} is for `method` {named}, got {method}; leave one of the two out")
-    return values
+    return recipe, values
 
 
-def _own_recipe(method: str, protocol: str) -> dict[str, Any]:
-    name = _closest_recipe(method, protocol)
+def _own_recipe(kind: str, method: str, protocol: str) -> dict[str, Any]:
+    """Return the settings of a method's recipe of the kind "paper" or "photos"."""
+    name = photos_recipe(method) if kind == PHOTOS else _closest_recipe(method, protocol)
+    if kind == PHOTOS and name is None:
+        known = [recipe.partition("/")[2] for recipe in list_recipes() if recipe.startswith(f"{PHOTOS}/")]
+        raise VLPromptError(f"`recipe` {PHOTOS} has settings for {', '.join(known)}, but not for {method}; use {PAPER}")
     return {**(read_recipe(name) if name else {"method": {"name": method}}), "protocol": protocol}
 
 
@@ -240,6 +298,8 @@ def _closest_recipe(owner: str, protocol: str) -> str | None:
 
 def _recipe_name(recipe: str, config: RunConfig) -> str:
     """Return the canonical name of a recipe, for the record; a file loses its folder."""
+    if recipe == photos_recipe(config.method.name):
+        return PHOTOS
     for name, owner in ((PAPER, config.method.name), (UNIFIED, UNIFIED)):
         if recipe == _closest_recipe(owner, config.protocol):
             return name

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from vlprompt.backbones.preprocessing import Preprocessing, as_preprocessing
+from vlprompt.backbones.sources.automatic import AUTO, concrete_source
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import did_you_mean, error_location, error_reason
 
@@ -50,7 +51,9 @@ class BackboneConfig(Section):
     """The frozen image and text towers."""
 
     source: str = Field(
-        "embedded", description="Name, open_clip pair such as ViT-B-16/openai, or path; see `load_backbone`."
+        AUTO,
+        description="Name, open_clip pair such as ViT-B-16/openai, or path; see `load_backbone`. `auto` becomes the "
+        "name of the one that it stands for.",
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Data type of the frozen weights and activations."
@@ -66,6 +69,11 @@ class BackboneConfig(Section):
         description="Resizing and normalization of the images: an open_clip pair that has the same, such as "
         "ViT-B-16-SigLIP/webli, or a mapping of mean, std, interpolation and resize_mode. None for the source's own.",
     )
+
+    @field_validator("source")
+    @classmethod
+    def _is_concrete(cls, value: str) -> str:
+        return concrete_source(value)
 
     @field_validator("preprocess", mode="before")
     @classmethod
@@ -232,7 +240,7 @@ class RunConfig(Section):
         description="Settings that differ from the recipe, by dotted key: options of the method, optim.*, and the "
         "augmentation. Recorded for tables; not part of the hashes.",
     )
-    backbone: BackboneConfig = BackboneConfig()
+    backbone: BackboneConfig = Field(default_factory=BackboneConfig)
     method: MethodConfig
     data: DataConfig
     optim: OptimConfig = OptimConfig()

@@ -25,6 +25,16 @@ from vlprompt.utils.progress import Reporter
 logger = logging.getLogger("vlprompt")
 
 
+def tests_by_dataset(
+    protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]
+) -> Iterator[tuple[Dataset, dict[str, Evaluation]]]:
+    """Yield each dataset that a protocol tests, with its tests by name; none for few-shot without test images."""
+    if dataset.test or protocol != "few-shot":  # a small dataset may have no test split
+        yield dataset, PROTOCOLS[protocol].tests
+    for name, target in targets.items():
+        yield target, {name: Evaluation()}
+
+
 def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]) -> dict[str, EvaluationRecord]:
     """Return the dataset, the content hash and the size of each test, by name.
 
@@ -32,7 +42,7 @@ def describe_tests(protocol: str, dataset: Dataset, targets: Mapping[str, Datase
         VLPromptError: a test has no images.
     """
     records = {}
-    for tested, tests in _by_dataset(protocol, dataset, targets):
+    for tested, tests in tests_by_dataset(protocol, dataset, targets):
         for name, test in tests.items():
             part = test.select(tested)
             records[name] = EvaluationRecord(
@@ -112,7 +122,7 @@ def run_tests(
     """
     predictions = {}
     seconds = {} if seconds is None else seconds
-    for tested, tests in _by_dataset(config.protocol, dataset, targets):
+    for tested, tests in tests_by_dataset(config.protocol, dataset, targets):
         title = f"test {tested.name}" if targets else "test"
         logits = _logits(config, tested, method, reporter, title, seconds)  # (N, C)
         for name, test in tests.items():
@@ -146,15 +156,6 @@ def add_seconds(seconds: dict[str, float], **spent: float) -> None:
     """Add seconds by kind of work."""
     for part, value in spent.items():
         seconds[part] = seconds.get(part, 0.0) + value
-
-
-def _by_dataset(
-    protocol: str, dataset: Dataset, targets: Mapping[str, Dataset]
-) -> Iterator[tuple[Dataset, dict[str, Evaluation]]]:
-    if dataset.test or protocol != "few-shot":  # a small dataset may have no test split
-        yield dataset, PROTOCOLS[protocol].tests
-    for name, target in targets.items():
-        yield target, {name: Evaluation()}
 
 
 def _logits(

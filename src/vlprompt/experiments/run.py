@@ -17,6 +17,7 @@ from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import DATASETS
 from vlprompt.data.readers.split_file import write_split
 from vlprompt.errors import VLPromptError
+from vlprompt.experiments.baselines import measure_baselines
 from vlprompt.experiments.evaluate import all_for_testing, has_changed, run_tests, summarize
 from vlprompt.experiments.learning import fit_temperatures, measure_learning, train
 from vlprompt.experiments.task import Task, load_pool, load_targets, on_data, open_task
@@ -43,6 +44,7 @@ def run_experiment(
     backbone: Backbone | None = None,
     pools: Mapping[str, Dataset] | None = None,
     prompts_from: Path | None = None,
+    baselines: bool = False,
 ) -> RunRecord:
     """Run an experiment: draw shots, tune the method, run the protocol's tests, and write a run folder.
 
@@ -56,6 +58,7 @@ def run_experiment(
         backbone: backbone of `config`, if already loaded.
         pools: datasets that are already loaded, by source.
         prompts_from: run folder to copy prompts from, if that run is finished and has the same training hash.
+        baselines: also measure chance, zero-shot and a linear probe on the same shots and tests, for the record.
 
     Returns:
         the record of the finished run.
@@ -66,7 +69,8 @@ def run_experiment(
     Examples:
         >>> from vlprompt import run_experiment
         >>> from vlprompt.config.resolve import resolve_config
-        >>> config = resolve_config(method="coop", settings={"data.source": "openmoji", "data.shots": 4})
+        >>> settings = {"backbone.source": "embedded", "data.source": "openmoji", "data.shots": 4}
+        >>> config = resolve_config(method="coop", settings=settings)
         >>> record = run_experiment(config, "runs/openmoji-coop")  # doctest: +SKIP
         >>> record.status, list(record.metrics)  # doctest: +SKIP
         ('finished', ['test'])
@@ -107,6 +111,8 @@ def run_experiment(
             _warn_of_learning(record)
         record.calibration, record.zero_shot_calibration = fit_temperatures(task, method, reporter, seconds)
         predictions = run_tests(task.config, task.dataset, task.targets, method, reporter, seconds)
+        if baselines:
+            record.baselines = measure_baselines(task, method, reporter, seconds)
     except KeyboardInterrupt:
         record.status = "interrupted"
         record.write(folder)

@@ -86,6 +86,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
     Attributes:
         Options: the pydantic model of the method's options.
         name: registered name, set by `METHODS.register`.
+        text_alone: options with which a method that usually adapts the image tower leaves it frozen, for an error.
         backbone: the frozen dual encoder.
         class_names: C class names as words.
         options: the validated options.
@@ -107,6 +108,7 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
 
     Options: ClassVar[type[Options]] = Options
     name: ClassVar[str]
+    text_alone: ClassVar[str | None] = None
 
     def __init__(self, backbone: Backbone, class_names: Sequence[str], options: OptionsType) -> None:
         super().__init__()
@@ -116,9 +118,11 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
         self.options = options
         self.class_names = as_words(class_names)
         if self.adapts_images and backbone.vision.width is None:
+            instead = "" if self.text_alone is None else f"set {self.text_alone}, or "
+            works = ", ".join(text_only_methods())
             raise VLPromptError(
                 f"method {self.name!r} with these options adapts the image tower, but that of {backbone.name} "
-                f"({backbone.vision.kind}) does not support prompts; use one of {', '.join(text_only_methods())}"
+                f"({backbone.vision.kind}) does not support prompts; {instead}use one of {works}"
             )
         self.build()
         self.to(backbone.device)

@@ -16,7 +16,10 @@ from vlprompt.prompts import Adapters, TextPrompts, VisualPrompts
 
 
 class DAPTOptions(Options):
-    """Options of DAPT. `n_visual=0` is the paper's text-only variant, `n_text=0` its visual-only one."""
+    """Options of DAPT. `n_visual=0` is the paper's text-only variant, `n_text=0` its visual-only one.
+
+    Without prompts in the image tower nothing pulls images to their prototypes: intra-dispersion is a constant then.
+    """
 
     n_text: int = Field(16, ge=0, description="Number of context vectors in the text tower. 0: use the template.")
     ctx_init: str | None = Field(
@@ -38,11 +41,16 @@ class DAPT(Method[DAPTOptions]):
     Prototypes are the means of the shots' unit frozen features, not normalized again. The released code computes them
     from randomly augmented images in a separate pass; here they use the test transform, so
     they are the same in every run.
+    With `n_visual=0` the image features are frozen, so intra-dispersion is a constant without a gradient: it is still
+    reported, and `beta_visual` has no effect on what is learned.
 
     Parameters: `text_context` (n_text, d_t), `visual_context` (n_visual, d_v). Buffer: `prototypes` (C, D).
     """
 
     Options = DAPTOptions
+    text_alone = (
+        "method.n_visual=0 (text prompts alone; intra-dispersion, the pull to prototypes, then has nothing to learn)"
+    )
     prototypes: Tensor
 
     @property

@@ -321,10 +321,8 @@ def _command(runs: Sequence[Run]) -> str:
         else "",  # older records have no recipe, and list every option as a setting
         "--backbone": _public(configs[0].backbone.source),
     }
-    if options["--backbone"] == BackboneConfig().source:
-        del options["--backbone"]
     settings = list(changes)
-    if conditions.precision != BackboneConfig().precision:
+    if conditions.precision != BackboneConfig.model_fields["precision"].default:
         settings.append(f"backbone.precision={conditions.precision}")
     if configs[0].data.name_map is not None:
         settings.append(f"data.name_map={_public(configs[0].data.name_map)}")

@@ -30,6 +30,19 @@ def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
     print_table(rows, ["test", *(COLUMNS[key] for key in columns), "images"], title=as_line(title))
 
 
+def print_baselines(record: RunRecord) -> None:
+    """Print the accuracies of a run beside those of chance, zero-shot and a linear probe, if they were measured."""
+    if not record.baselines:
+        return
+    tests = [test for test, values in record.metrics.items() if isinstance(values, dict)]
+    own = {test: record.metrics[test]["accuracy"] for test in tests}
+    rows = [
+        [name, *(f"{found[test]:.1f}" if test in found else None for test in tests)]
+        for name, found in {record.config.method.name: own, **record.baselines}.items()
+    ]
+    print_table(rows, ["accuracy %", *tests], title="beside the baselines")
+
+
 def print_record(record: RunRecord, run: Path) -> None:
     """Print the settings, the status, the last epoch and the metrics of a run."""
     config, split = record.config, record.split
@@ -68,6 +81,7 @@ def print_record(record: RunRecord, run: Path) -> None:
         _print_wrapped(f"temperature {record.calibration.summary}")
     if record.metrics:
         print_metrics(record.metrics, title="metrics")
+        print_baselines(record)
 
 
 def _print_wrapped(text: str) -> None:

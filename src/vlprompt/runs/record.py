@@ -27,6 +27,7 @@ TEMPERATURE_LIMIT = 20.0
 MAX_BYTES, MAX_TEXT = 64 * 2**20, 10_000
 Count: TypeAlias = Annotated[int, Field(ge=0, le=10**15)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e10)]
+Baseline: TypeAlias = Literal["linear-probe", "zero-shot", "chance"]
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100 + 1e-6, allow_inf_nan=False)]
 
 
@@ -218,6 +219,11 @@ class RunRecord(BaseModel):
     trainable_parameters: Count
     history: list[Epoch] = []
     metrics: dict[str, Any] = {}
+    baselines: dict[Baseline, dict[str, Percent]] = Field(
+        default={},
+        description="Accuracy in percent of what the method is compared with, by baseline and test; only of runs that "
+        "measured it.",
+    )
     learning: Learning | None = Field(None, description="Outcome of the training; None if nothing was trained.")
     calibration: Calibration | None = None
     zero_shot_calibration: Calibration | None = Field(
@@ -227,7 +233,8 @@ class RunRecord(BaseModel):
         None, description="SHA-256 of the prompts file of a saved classifier; None for other runs."
     )
     timings: dict[str, Seconds] = Field(
-        default={}, description="Seconds of preparation, encoding, training and testing, summed over all sessions."
+        default={},
+        description="Seconds of preparation, encoding, training, testing and baselines, summed over all sessions.",
     )
     peak_memory_mb: float | None = Field(None, ge=0)
     versions: dict[str, str] = Field(default_factory=versions)
@@ -268,6 +275,9 @@ class RunRecord(BaseModel):
             if test not in measured:
                 got = f"must be a mapping, got {self.metrics[test]}" if test in self.metrics else "is missing"
                 raise ValueError(f"metrics.{test:.40} {got}")
+        for test in {name for accuracies in self.baselines.values() for name in accuracies}:
+            if test not in listed:
+                raise ValueError(f"baselines hold {test:.40}, which is none of the run's tests")
         return self
 
     @property
