@@ -98,5 +98,7 @@ def test_stripped_separator_token(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unavailable_tokenizer_fails_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     siglip = hub_tokenizer("some/siglip", 64)
-    with pytest.raises(VLPromptError, match=r"'some/siglip' cannot be loaded .*requires transformers .pip install .*hf"):
+    with pytest.raises(
+        VLPromptError, match=r"'some/siglip' cannot be loaded .*requires transformers .pip install .*hf"
+    ):
         siglip("a cat")

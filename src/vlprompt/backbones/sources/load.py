@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from vlprompt.backbones.preprocessing import Preprocessing, as_preprocessing
 from vlprompt.backbones.sources import open_clip as pretrained
+from vlprompt.backbones.sources.automatic import EMBEDDED, PHOTOS
 from vlprompt.backbones.sources.checkpoints import check_naming, read_state_dict, unwrap
 from vlprompt.backbones.sources.embedded import load_embedded
 from vlprompt.backbones.sources.hf_text import adopt_text
 from vlprompt.backbones.sources.huggingface import load_folder
 from vlprompt.backbones.sources.openai import LoadedModel, build_clip, square_size
+from vlprompt.backbones.sources.photos import load_photos
 from vlprompt.backbones.tokenizer import CLIP_VOCABULARY_SIZE, Tokenizer, clip_tokenizer
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import first_line
@@ -98,12 +100,14 @@ def _load(
         return _from_weights(read_state_dict(path), path.stem, heads, quick_gelu, tokenizer)
     if heads is not None:
         raise VLPromptError("`heads` applies only to state dicts in OpenAI's naming; this source already defines it")
-    if isinstance(source, nn.Module) or source == "embedded":
+    if isinstance(source, nn.Module) or source in (PHOTOS, EMBEDDED):
         if quick_gelu is not None:
             raise VLPromptError(
                 "`quick_gelu` applies only to state dicts, folders and names; this source already defines it"
             )
-        return _from_module(source, tokenizer) if isinstance(source, nn.Module) else load_embedded()
+        if isinstance(source, nn.Module):
+            return _from_module(source, tokenizer)
+        return load_photos() if source == PHOTOS else load_embedded()
     return _from_name(source, quick_gelu, preprocess)
 
 

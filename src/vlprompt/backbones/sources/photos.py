@@ -21,12 +21,11 @@ from torch import Tensor, nn
 from vlprompt.backbones.bert_text import Bert, BertConfig, BertTextModel
 from vlprompt.backbones.name_map import NameMap
 from vlprompt.backbones.preprocessing import Preprocessing
+from vlprompt.backbones.sources.automatic import INSTALL, PHOTOS
 from vlprompt.backbones.sources.openai import LoadedModel
 from vlprompt.backbones.tokenizer import file_tokenizer
 from vlprompt.errors import VLPromptError
 
-NAME = "photos"
-INSTALL = 'pip install "vlprompt[photos]"'
 SCALE = ".scale"  # ends the names of the scales (K, 1) of matrices (K, ...) in 8 bits
 CONTEXT_LENGTH = 128  # tokens of the sentences that the encoder was trained on
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -59,7 +58,9 @@ class PackageFile:
         found = [path for folder in folders if (path := Path(folder) / self.path).is_file()]
         if not found:
             state = "lacks " + self.path if folders else "is not installed"
-            raise VLPromptError(f"the backbone `{NAME}` reads the package {self.distribution}, which {state}; {_MEND}")
+            raise VLPromptError(
+                f"the backbone `{PHOTOS}` reads the package {self.distribution}, which {state}; {_MEND}"
+            )
         return found[0]
 
     def read(self) -> bytes:
@@ -205,7 +206,7 @@ def load_photos() -> LoadedModel:
     return LoadedModel(
         model,
         file_tokenizer(vocabulary, CONTEXT_LENGTH),
-        NAME,
+        PHOTOS,
         image_size=TRUNK.image_size,
         preprocessing=PREPROCESSING,
     )
@@ -219,23 +220,19 @@ def read_map() -> dict[str, Tensor]:
     """
     assets = files("vlprompt") / "assets"
     try:
-        content = (assets / f"{NAME}.safetensors").read_bytes()
-        checksum = (assets / f"{NAME}.sha256").read_text().split()[0]
+        content = (assets / f"{PHOTOS}.safetensors").read_bytes()
+        checksum = (assets / f"{PHOTOS}.sha256").read_text().split()[0]
     except FileNotFoundError as error:
-        raise VLPromptError(f"the map of the backbone `{NAME}` is missing; reinstall vlprompt") from error
+        raise VLPromptError(f"the map of the backbone `{PHOTOS}` is missing; reinstall vlprompt") from error
     if hashlib.sha256(content).hexdigest() != checksum:
-        raise VLPromptError(
-            f"the map of the backbone `{NAME}` is damaged (its checksum differs); reinstall vlprompt"
-        )
+        raise VLPromptError(f"the map of the backbone `{PHOTOS}` is damaged (its checksum differs); reinstall vlprompt")
     stored = load(content)
     scales = {name: stored.pop(name).float() for name in sorted(stored) if name.endswith(SCALE)}
     weights = {name: value.float() for name, value in stored.items()}
     return {name: value * scales[name + SCALE] if name + SCALE in scales else value for name, value in weights.items()}
 
 
-def split_classifier(
-    weights: Mapping[str, Tensor], trunk: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], Tensor]:
+def split_classifier(weights: Mapping[str, Tensor], trunk: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
     """Split a classifier's weights into those of a trunk, by order, and unit rows (C, D) less their mean.
 
     Args:
