@@ -7,6 +7,8 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import functools
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from PIL import Image
 
 from tests.helpers.command_line import Call, caller
+from tests.helpers.forks import Forks
 from tests.helpers.runs import Tuned
 from tests.helpers.weights import write_weights
 from vlprompt import load_backbone
@@ -37,6 +40,17 @@ def one_thread() -> Iterator[None]:
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run the command line in this process: exit code, stdout, stderr."""
     return caller(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="session")
+def popen() -> Iterator[Any]:
+    """`subprocess.Popen` for Python processes, which start at once where the system can fork them safely."""
+    if sys.platform != "linux":
+        yield subprocess.Popen
+        return
+    forks = Forks()
+    yield forks.popen
+    forks.close()
 
 
 @pytest.fixture(autouse=True)
