@@ -15,7 +15,7 @@ quickstart: $(VENV)/.installed-pictures  ## install, then tune prompts on real d
 	$(BIN)/vlprompt quickstart
 
 test: $(VENV)/.installed-dev  ## run all tests, with coverage
-	$(BIN)/python -m pytest --cov --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --cov --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy and the order of the packages; changes nothing
 	$(BIN)/ruff check .

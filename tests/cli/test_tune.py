@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -165,11 +166,9 @@ def test_missing_data_lists_the_datasets(call: Call) -> None:
     assert "DATA no-such-folder is neither an existing folder or file nor a named dataset; datasets: " in err
 
 
-def test_sigterm_leaves_a_resumable_run(call: Call, pictures: Path, weights: Path, tmp_path: Path) -> None:
+def test_sigterm_leaves_a_resumable_run(call: Call, popen: Any, pictures: Path, weights: Path, tmp_path: Path) -> None:
     words = ["tune", pictures, "--backbone", weights, "--out", tmp_path / "run", "--set", "optim.epochs=100000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vlprompt.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
-    )
+    process = popen([sys.executable, "-m", "vlprompt.cli", *map(str, words)], stderr=subprocess.PIPE, text=True)
     state = tmp_path / "run" / "state.safetensors"
     deadline = time.monotonic() + 300
     while not state.exists() and time.monotonic() < deadline:

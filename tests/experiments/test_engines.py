@@ -51,6 +51,12 @@ def make(weights: Path, pictures: Path, tmp_path: Path) -> Any:
     return planned
 
 
+@pytest.fixture
+def quick_children(popen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start children without their import of libraries, which takes several times as long as their work."""
+    monkeypatch.setattr(subprocess, "Popen", popen)
+
+
 class Watching(Reporter):
     """Reporter that keeps its messages, and acts once training continues after an epoch was saved."""
 
@@ -81,6 +87,7 @@ def prompts(grid: Grid) -> list[bytes]:
     return [(cell.folder / "prompts.safetensors").read_bytes() for cell in grid.cells]
 
 
+@pytest.mark.usefixtures("quick_children")
 def test_processes_match_one_process_after_a_kill(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = make(["zero-shot", "coop"], [1], "alone")
     assert alone.run(Watching()) == {}
@@ -174,6 +181,7 @@ def test_processes_share_threads_and_devices(monkeypatch: pytest.MonkeyPatch) ->
         assert "CUDA_VISIBLE_DEVICES" not in Processes(3, runtime).environment(1)
 
 
+@pytest.mark.usefixtures("quick_children")
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_cell_locked_by_another_process_is_waited_for(make: Any, parallel: int) -> None:
     grid = make(["zero-shot", "coop"], [1], "grid", epochs=1)
@@ -191,11 +199,11 @@ def test_cell_locked_by_another_process_is_waited_for(make: Any, parallel: int) 
     assert grid.finished == grid.cells
 
 
-def test_two_grids_on_one_folder_share_the_work(pictures: Path, weights: Path, tmp_path: Path) -> None:
+def test_two_grids_on_one_folder_share_the_work(popen: Any, pictures: Path, weights: Path, tmp_path: Path) -> None:
     words = ["run", "few-shot", "--methods", "zero-shot,coop", "--datasets", pictures, "--shots", "1", "--seeds", "1"]
     words += ["--backbone", weights, "--epochs", "1", "--set", "data.views=1", "--out", tmp_path / "grid", "--json"]
     command = [sys.executable, "-m", "vlprompt.cli", *map(str, words)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     ended = [(*process.communicate(), process.returncode) for process in both]
     assert [code for _, _, code in ended] == [0, 0], ended
     tables = [json.loads(out) for out, _, _ in ended]

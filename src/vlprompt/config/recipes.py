@@ -27,7 +27,13 @@ def list_recipes() -> list[str]:
         >>> "dapt/few-shot" in list_recipes()
         True
     """
-    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
+    return list(_bundled())
+
+
+@cache
+def _bundled() -> tuple[str, ...]:
+    # Kept, since every cell of a grid asks several times.
+    return tuple(sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml")))
 
 
 def recipe_for(name: str, dataset: str) -> str:
