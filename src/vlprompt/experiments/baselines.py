@@ -3,7 +3,7 @@
 import logging
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -22,7 +22,9 @@ from vlprompt.utils.progress import Reporter
 logger = logging.getLogger("vlprompt")
 
 PROBED_SHOTS = 4000  # fitting takes seconds up to here (100 classes of 16: 6), and minutes for ImageNet's 16,000
-PROBE, ZERO_SHOT, CHANCE = "linear-probe", "zero-shot", "chance"
+PROBE: Final = "linear-probe"
+ZERO_SHOT: Final = "zero-shot"
+CHANCE: Final = "chance"
 
 
 @torch.no_grad()

@@ -36,9 +36,10 @@ def print_baselines(record: RunRecord) -> None:
         return
     tests = [test for test, values in record.metrics.items() if isinstance(values, dict)]
     own = {test: record.metrics[test]["accuracy"] for test in tests}
+    every: dict[str, dict[str, float]] = {record.config.method.name: own}
     rows = [
         [name, *(f"{found[test]:.1f}" if test in found else None for test in tests)]
-        for name, found in {record.config.method.name: own, **record.baselines}.items()
+        for name, found in (every | record.baselines).items()
     ]
     print_table(rows, ["accuracy %", *tests], title="beside the baselines")
 

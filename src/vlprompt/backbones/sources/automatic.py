@@ -34,4 +34,5 @@ def automatic_choice() -> str:
     """Return what "auto" stands for and why, in one line."""
     if photos_installed():
         return f"backbone: {PHOTOS} (the extra `{PHOTOS}` is installed)"
-    return f"backbone: {EMBEDDED}, which knows drawings (the extra `{PHOTOS}` is not installed); {INSTALL} serves photographs"
+    missing = f"the extra `{PHOTOS}` is not installed"
+    return f"backbone: {EMBEDDED}, which knows drawings ({missing}); {INSTALL} serves photographs"
