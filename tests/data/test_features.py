@@ -2,6 +2,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from vlprompt.data import feature_cache, transforms
 from vlprompt.data.dataset import Item
 from vlprompt.data.features import FeatureSet, encode_features
 from vlprompt.data.image_set import ImageSet
+from vlprompt.data.images import read_image
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.files import cache_dir
 
@@ -63,6 +65,18 @@ def test_views_match_image_set_epochs(image_set: ImageSet) -> None:
     assert done[0] == (4, 30) and done[-1] == (30, 30)
     image_set.set_epoch(2)
     assert torch.equal(features.features[7, 2], image_set[7][0].mean(dim=(1, 2)).bfloat16().float())
+
+
+def test_an_image_is_read_once_for_all_of_its_views(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path, **options: Any) -> Any:
+        read.append(path)
+        return read_image(path, **options)
+
+    monkeypatch.setattr("vlprompt.data.image_set.read_image", counted)
+    encode_features(image_set, Encoder(), views=5, batch_size=3, key="weights")
+    assert len(read) == len(set(read)) == len(image_set)
 
 
 def test_features_are_read_from_the_cache(image_set: ImageSet) -> None:

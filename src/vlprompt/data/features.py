@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from vlprompt.data.feature_cache import cached, entry_name, stored
 from vlprompt.data.file_facts import content_hashes
 from vlprompt.data.image_set import EpochDataset, ImageSet
+from vlprompt.data.sampling import image_rng
 from vlprompt.data.transforms import FixedTransform
 
 # Version of image reading in the cache's keys: 2 since 10 to 14 bits in files of 16 are no longer read as nearly black.
@@ -78,20 +80,15 @@ def encode_features(
     def compute(positions: Sequence[int]) -> Iterator[Tensor]:
         return _encode(image_set, encode, [entries[position] for position in positions], batch_size, workers)
 
-    epoch = image_set.epoch
-    try:
-        if key is None:
-            batches: list[Tensor] = []
-            for batch in compute(range(len(entries))):
-                batches.append(batch)
-                progress(sum(map(len, batches)), len(entries))
-            features = torch.cat(batches)  # (V N, D)
-        else:
-            features = cached(_shelf(key, image_set), _names(image_set, entries), compute, progress)
-    finally:
-        image_set.set_epoch(epoch)
-    by_view = features.view(views, len(image_set), -1)
-    return FeatureSet(by_view.transpose(0, 1).contiguous(), image_set.labels, image_set.seed)
+    if key is None:
+        batches: list[Tensor] = []
+        for batch in compute(range(len(entries))):
+            batches.append(batch)
+            progress(sum(map(len, batches)), len(entries))
+        features = torch.cat(batches)  # (N V, D)
+    else:
+        features = cached(_shelf(key, image_set), _names(image_set, entries), compute, progress)
+    return FeatureSet(features.view(len(image_set), views, -1), image_set.labels, image_set.seed)
 
 
 def features_to_encode(image_set: ImageSet, *, views: int, key: str, known: dict[str, set[bytes]]) -> set[bytes]:
@@ -117,20 +114,35 @@ def _shelf(key: str, image_set: ImageSet) -> str:
 
 
 def _entries(image_set: ImageSet, views: int) -> list[tuple[int, int]]:
-    """Return all (view, index), in the order of views."""
-    return [(view, index) for view in range(views) for index in range(len(image_set))]
+    """Return all (view, index), image by image."""
+    return [(view, index) for index in range(len(image_set)) for view in range(views)]
+
+
+class _Views(Dataset[Tensor]):
+    """Views of images as (3, S, S). An image is read once for consecutive views, since decoding it costs the most."""
+
+    def __init__(self, image_set: ImageSet, entries: Sequence[tuple[int, int]]) -> None:
+        self._image_set = image_set
+        self._entries = entries
+        self._last: tuple[int, Image] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, position: int) -> Tensor:
+        view, index = self._entries[position]
+        if self._last is None or self._last[0] != index:
+            self._last = index, self._image_set.read(index)
+        return self._image_set.transform(self._last[1], image_rng(self._image_set.seed, view, index))
 
 
 @torch.no_grad()
 def _encode(
     image_set: ImageSet, encode: Encode, entries: Sequence[tuple[int, int]], batch_size: int, workers: int
 ) -> Iterator[Tensor]:
-    """Yield features (B, D) in batches for (view, index) entries in the order of views."""
-    for view in sorted({view for view, _ in entries}):
-        image_set.set_epoch(view)
-        part = Subset(image_set, [index for of_view, index in entries if of_view == view])
-        for images, _, _ in DataLoader(part, batch_size, num_workers=workers):
-            yield encode(images).float().cpu()
+    """Yield features (B, D) of (view, index) entries in batches."""
+    for images in DataLoader(_Views(image_set, entries), batch_size, num_workers=workers):
+        yield encode(images).float().cpu()
 
 
 def _names(image_set: ImageSet, entries: Sequence[tuple[int, int]]) -> list[bytes]:

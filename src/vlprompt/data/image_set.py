@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from vlprompt.data.dataset import Item
@@ -77,6 +78,8 @@ class ImageSet(EpochDataset):
         return len(self.items)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        item = self.items[index]
-        image = read_image(self.root / item.path, value_range=self.value_range)
-        return self.transform(image, self.rng(index)), item.label, index
+        return self.transform(self.read(index), self.rng(index)), self.items[index].label, index
+
+    def read(self, index: int) -> Image:
+        """Return an image in RGB, before its transform."""
+        return read_image(self.root / self.items[index].path, value_range=self.value_range)
