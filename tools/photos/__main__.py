@@ -39,7 +39,8 @@ def main() -> None:
     nouns = [name.lower() for synset in sorted(wordnet.names) for name in wordnet.names[synset][:1]]
     reader = train_reader(parts.encoder, [*known.texts, *nouns[:: len(nouns) // len(known.texts)]], options.seed)
     tensors = {f"reader.{name}": value.half() for name, value in reader.items()}
-    for name, matrix in (("centers", centers), ("mixture", mixture)):
+    large = {"centers": centers, "mixture": mixture, "reader.value.weight": reader["value.weight"]}
+    for name, matrix in large.items():
         tensors[name], tensors[name + SCALE] = in_bytes(matrix)
     tensors |= {"temperature": torch.tensor(TEMPERATURE), "logit_scale": torch.tensor(math.log(LOGIT_SCALE))}
     write(options.out, tensors, {"seed": str(options.seed)})

@@ -12,6 +12,7 @@ from torch import Tensor
 
 LARGEST = 400  # broader terms with more classes below them say nothing
 PEOPLE = "human people man woman child boy girl adult baby".split()
+CLASS_NAMES = 3  # of a class, open_clip's first
 BROADER_NAMES = 1  # of a broader term, the most common ones
 
 
@@ -67,7 +68,7 @@ def known_names(wordnet: WordNet, hidden: Collection[int] = (), *, people: bool 
         person = people and PERSON in wordnet.broader(synset)
         names = [name.lower() for name in wordnet.names[synset] if not _scientific(wordnet, name)]
         if synset in own:
-            names = sorted({*names, *primary[own[synset]]})
+            names = list(dict.fromkeys([*primary[own[synset]], *names]))[:CLASS_NAMES]
             rows += [(name, synset, {own[synset]: 1.0}, True) for name in names]
         elif len(found) <= LARGEST:
             mixture = _mean([found, worn]) if person else _mean([found])
