@@ -8,6 +8,8 @@ import torch
 from benchmarks import __main__ as command
 from benchmarks import growth, markdown, serving, steps
 
+from tests.helpers.forks import LIBRARIES
+
 
 @pytest.fixture(autouse=True)
 def own_threads() -> Iterator[None]:
@@ -53,9 +55,9 @@ def test_the_page_holds_the_tables_between_its_markers(
     page = tmp_path / "performance.md"
     page.write_text(f"# Speed\n\n{markdown.BEGIN}\nan older table\n{markdown.END}\n\nafterwards\n")
     monkeypatch.setattr(markdown, "PAGE", page)
-    # Processes of their own, but forks of one that has imported everything: five imports take most of a minute.
+    # Processes of their own, but forks of one that has imported the libraries: five imports take most of a minute.
     forks = get_context("forkserver")
-    forks.set_forkserver_preload(["benchmarks.growth", "benchmarks.serving"])
+    forks.set_forkserver_preload(LIBRARIES)
     for module in (growth, serving):
         monkeypatch.setattr(module, "get_context", lambda method: forks)
     command.main("--quick --write --methods coop mudpt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())

@@ -13,14 +13,14 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from threading import Timer
 from typing import IO, Self
 
 ROOT = Path(__file__).parents[2]
-LIBRARIES = (
-    "torch, open_clip, torchvision, lightning_fabric, torchmetrics, polars, pydantic, scipy.optimize, rich, typer"
-)
+# Without polars, which starts threads: only a process with a single one can be forked safely.
+LIBRARIES = ["torch", "open_clip", "lightning_fabric", "torchmetrics", "pydantic", "scipy.optimize", "rich.progress"]
 
 
 class Fork:
@@ -129,7 +129,8 @@ class Forks:
 
 def serve(channel: int) -> str:
     """Import the libraries and fork for every request; return the code that the forked process is to run."""
-    exec(f"import {LIBRARIES}")
+    for library in LIBRARIES:
+        import_module(library)
     requests = socket.socket(fileno=channel)
     while True:
         message, descriptors, _, _ = socket.recv_fds(requests, 1, 5)
