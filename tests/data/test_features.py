@@ -244,17 +244,6 @@ def test_concurrent_writers_share_the_work(tree: Path) -> None:
     assert not list((cache_dir() / "features").rglob("*.lock"))
 
 
-def test_failing_encoder_restores_the_epoch(image_set: ImageSet) -> None:
-    image_set.set_epoch(5)
-
-    def fail(images: Tensor) -> Tensor:
-        raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError, match="out of memory"):
-        encode_features(image_set, fail, views=2, batch_size=4)
-    assert image_set.epoch == 5
-
-
 def test_view_depends_on_seed_epoch_and_index() -> None:
     features = torch.arange(40.0).view(10, 4, 1)
     labels = torch.arange(10)
