@@ -4,6 +4,7 @@ Such an encoder reads in both directions, so sentences share no start. Those of 
 without padding.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,30 +128,56 @@ def _layer(config: BertConfig) -> nn.Module:
     )
 
 
-class MeanPooling(nn.Module):
-    """Head that projects the mean of the tokens: states (N, L, d_t) to features (N, D)."""
+class TextHead(nn.Module, ABC):
+    """Head that turns the states of a sentence into its feature: states (N, L, d_t) to features (N, D).
+
+    The two steps are apart, since sentences of several lengths are pooled one length at a time and projected together.
+    """
+
+    @abstractmethod
+    def pool(self, states: Tensor) -> Tensor:
+        """Return vectors (N, d_t) of the last layer's states (N, L, d_t) of N sentences without padding."""
+
+    @abstractmethod
+    def project(self, pooled: Tensor) -> Tensor:
+        """Return features (..., D) of pooled vectors (..., d_t)."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return features (N, D) of the last layer's states (N, L, d_t) of N sentences without padding."""
+        return self.project(self.pool(states))
+
+
+class Projection(TextHead):
+    """Head that projects what it pools.
+
+    Args:
+        projection: maps pooled vectors (..., d_t) to features (..., D).
+    """
 
     def __init__(self, projection: nn.Module) -> None:
         super().__init__()
         self.projection = projection
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Return features (N, D) of the last layer's states (N, L, d_t) of N sentences without padding."""
-        features: Tensor = self.projection(states.mean(1))
+    def project(self, pooled: Tensor) -> Tensor:
+        """Return features (..., D) of pooled vectors (..., d_t)."""
+        features: Tensor = self.projection(pooled)
         return features
 
 
-class FirstToken(nn.Module):
-    """Head that projects the first token: states (N, L, d_t) to features (N, D)."""
+class MeanPooling(Projection):
+    """Head that projects the mean of the tokens."""
 
-    def __init__(self, projection: nn.Module) -> None:
-        super().__init__()
-        self.projection = projection
+    def pool(self, states: Tensor) -> Tensor:
+        """Return the mean (N, d_t) of the states (N, L, d_t)."""
+        return states.mean(1)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Return features (N, D) of the last layer's states (N, L, d_t) of N sentences without padding."""
-        features: Tensor = self.projection(states[:, 0])
-        return features
+
+class FirstToken(Projection):
+    """Head that projects the first token."""
+
+    def pool(self, states: Tensor) -> Tensor:
+        """Return the first token's state (N, d_t) of the states (N, L, d_t)."""
+        return states[:, 0]
 
 
 class BertTextModel(nn.Module):
@@ -158,11 +185,11 @@ class BertTextModel(nn.Module):
 
     Args:
         encoder: the encoder.
-        head: maps the last layer's states (N, L, d_t) of N sentences without padding to features (N, D).
+        head: pools and projects the last layer's states.
         output_dim: D.
     """
 
-    def __init__(self, encoder: Bert, head: nn.Module, output_dim: int) -> None:
+    def __init__(self, encoder: Bert, head: TextHead, output_dim: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -222,12 +249,13 @@ class BertTextTower(TextTower):
             x = self._entering(places, prompts).expand(images, -1, -1)
             for layer in self.module.encoder.encoder.layer:
                 x = self._run_layer(layer, x, runs)
-            # (P, sum of count * length, d_t) to (P, count, D) for each length
-            parts = [
-                self.module.head(part.reshape(-1, length, self.width)).unflatten(0, (images, count))
+            # (P, sum of count * length, d_t) to (P, count, d_t) for each length
+            pooled = [
+                self.module.head.pool(part.reshape(-1, length, self.width)).unflatten(0, (images, count))
                 for part, (count, length) in zip(_split(x, runs), runs, strict=True)
             ]
-            return torch.cat(parts, dim=1).float()
+            features: Tensor = self.module.head.project(torch.cat(pooled, dim=1))
+            return features.float()
 
         return encode
 
