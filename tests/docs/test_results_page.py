@@ -10,8 +10,7 @@ from tools import results
 
 from tests.helpers.records import write_run
 from vlprompt import load_backbone
-from vlprompt.config.recipes import list_recipes
-from vlprompt.config.resolve import UNIFIED
+from vlprompt.config.recipes import PHOTOS, UNIFIED, list_recipes
 from vlprompt.results.collect import Run, find_runs
 
 BOUND = {"linear-probe", "tip-adapter", "tip-adapter-f"}
