@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.bert import WIDTH, WORDS, random_encoder, write_vocabulary
-from vlprompt.backbones.bert_text import Bert, BertConfig, BertTextModel, BertTextTower, FirstToken, MeanPooling
+from vlprompt.backbones.bert import Bert, BertConfig, BertTextModel, FirstToken, MeanPooling
+from vlprompt.backbones.bert_text import BertTextTower
 from vlprompt.backbones.packing import arrange
 from vlprompt.backbones.tokenizer import Tokenizer, file_tokenizer
 from vlprompt.errors import VLPromptError

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from tests.helpers.bert import WORDS, write_vocabulary
-from vlprompt.backbones.bert_text import BertConfig
+from vlprompt.backbones.bert import BertConfig
 from vlprompt.backbones.sources.openai import LoadedModel
 from vlprompt.backbones.sources.photos import PREPROCESSING, build_photos
 from vlprompt.backbones.tokenizer import file_tokenizer
