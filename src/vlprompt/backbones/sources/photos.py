@@ -224,18 +224,14 @@ def read_map() -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise VLPromptError(f"the map of the backbone `{NAME}` is missing; reinstall vlprompt") from error
     if hashlib.sha256(content).hexdigest() != checksum:
-        raise VLPromptError(
-            f"the map of the backbone `{NAME}` is damaged (its checksum differs); reinstall vlprompt"
-        )
+        raise VLPromptError(f"the map of the backbone `{NAME}` is damaged (its checksum differs); reinstall vlprompt")
     stored = load(content)
     scales = {name: stored.pop(name).float() for name in sorted(stored) if name.endswith(SCALE)}
     weights = {name: value.float() for name, value in stored.items()}
     return {name: value * scales[name + SCALE] if name + SCALE in scales else value for name, value in weights.items()}
 
 
-def split_classifier(
-    weights: Mapping[str, Tensor], trunk: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], Tensor]:
+def split_classifier(weights: Mapping[str, Tensor], trunk: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
     """Split a classifier's weights into those of a trunk, by order, and unit rows (C, D) less their mean.
 
     Args:
