@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
-
 from tools.photos.encode import Encoder
 from tools.photos.fit import TEMPERATURE, fit_map, fit_reader, read_rate
 from tools.photos.names import known_names
 from tools.photos.parts import load_parts
 from tools.photos.wordnet import read_wordnet
+from torch import Tensor
+
 from vlprompt.backbones.sources.photos import SCALE, SENTENCES, TRUNK
 
 ASSET = Path(__file__).parents[2] / "src/vlprompt/assets/photos.safetensors"

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from tools.photos.fit import fit_map, kernel
 from tools.photos.names import Known, class_names, class_synsets, known_names
 from tools.photos.parts import Parts, load_parts
 from tools.photos.wordnet import WordNet, read_wordnet
+from torch import Tensor
 
 FOLDS = 5
 FAMILY = 8  # classes below a family, at least

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from tools.photos.encode import Sentences
 from tools.photos.names import Known
+from torch import Tensor, nn
+
 from vlprompt.backbones.name_map import NameReader
 
 EPOCHS, RATE, HIDDEN = 5, 2e-3, 64

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from timm.data import ImageNetInfo
-from torch import Tensor
-
 from tools.photos.wordnet import ATTIRE, CLOTHING, PERSON, WordNet
+from torch import Tensor
 
 LARGEST = 400  # broader terms with more classes below them say nothing
 PEOPLE = "human people man woman child boy girl adult baby".split()

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import timm
 import torch
+from tools.photos.encode import Encoder
 from torch import Tensor
 
-from tools.photos.encode import Encoder
 from vlprompt.backbones.bert_text import Bert
 from vlprompt.backbones.sources import photos
 from vlprompt.backbones.tokenizer import file_tokenizer

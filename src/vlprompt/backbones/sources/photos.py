@@ -256,7 +256,8 @@ def mean_activation(scale: Tensor, shift: Tensor) -> Tensor:
     low, high = -shift / scale, (6 - shift) / scale
     between = normal.cdf(high) - normal.cdf(low)
     slopes = normal.log_prob(high).exp() - normal.log_prob(low).exp()
-    return shift * between - scale * slopes + 6 * (1 - normal.cdf(high))
+    mean: Tensor = shift * between - scale * slopes + 6 * (1 - normal.cdf(high))
+    return mean
 
 
 def classifier_weights() -> dict[str, Tensor]:
