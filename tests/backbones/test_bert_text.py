@@ -95,7 +95,7 @@ def test_words_are_the_embeddings_that_a_context_starts_from(reference: Any, tok
     from_words = tower.encode_prompts(TextPrompts(tower.words("a photo of a")), names)
     assert torch.allclose(from_words, tower(tokenizer([f"a photo of a {name}." for name in names])), atol=1e-6)
     assert tower.vocabulary.shape == (len(WORDS), WIDTH)
-    assert tower.reading("dogs") == (9, 11)
+    assert tower.reading("dogs zebra") == (9, 11, -1)
 
 
 def test_deep_prompts_and_updates_are_one_line(reference: Any, tokenizer: Tokenizer) -> None:

@@ -72,6 +72,13 @@ def test_methods_with_visual_prompts_name_those_that_work(backbone: Backbone) ->
         assert ("n_visual=0" in str(caught.value)) == (name == "dapt")
 
 
+def test_a_name_of_unknown_words_is_said(backbone: Backbone, caplog: pytest.LogCaptureFixture) -> None:
+    create_method("coop", backbone, ["red apple", "zzz"])
+    assert "the model knows no word of 'zzz'" in caplog.text
+    with pytest.raises(VLPromptError, match="reads as the same text"):
+        create_method("coop", backbone, ["zzz", "yyy"])
+
+
 def test_learned_context_changes_the_features_of_all_classes(backbone: Backbone) -> None:
     method = create_method("coop", backbone, NAMES, n_ctx=3)
     features, labels = torch.randn(8, backbone.embed_dim), torch.arange(8) % 4

