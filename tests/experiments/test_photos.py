@@ -1,5 +1,6 @@
 """The backbone `photos`, as a tiny random model of the same construction: every method, command and export."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -10,11 +11,15 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from fastapi.testclient import TestClient
 
 from tests.helpers.command_line import Call
 from tests.helpers.tiny_photos import tiny_photos
 from vlprompt import METHODS, VLPromptError, create_method, list_methods, load_backbone, load_classifier
 from vlprompt.backbones.backbone import Backbone
+from vlprompt.serve.app import create_app
+from vlprompt.serve.limits import Limits
+from vlprompt.serve.service import Service
 
 WORKING = ["zero-shot", "linear-probe", "tip-adapter", "tip-adapter-f", "coop", "kgcoop", "prograd", "e2mim", "cocoop"]
 NAMES = ["red apple", "blue sky", "green leaf", "night"]
@@ -100,6 +105,13 @@ def test_a_run_is_used_like_any_other(tune: Callable[..., Path], call: Call, pic
     for words in (["predict", run, *images], ["evaluate", run, pictures], ["info", run], ["inspect", run]):
         code, _, err = call(*words)
         assert code == 0, err
+    service = Service(classifier, Limits(), editable=True)
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        encoded = base64.b64encode(images[0].read_bytes()).decode()
+        answer = client.post("/v1/predict", json={"image": encoded}).json()["results"][0]
+        assert client.get("/").status_code == 200
+    service.close()
+    assert answer["label"] == classifier.predict(images[0])[0].label
     code, _, err = call("export", run, "--out", tmp_path / "model.onnx")
     assert code == 0, err
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
