@@ -246,7 +246,8 @@ def names_backbone(*, recipe: str | None = None, settings: Mapping[str, Any]) ->
 def _named_backbone(recipe: str | None, settings: Mapping[str, Any]) -> str:
     """Return the source of the backbone that the settings or else the recipe name, or "auto"."""
     named = settings.get("backbone.source")
-    if named is None and recipe not in (None, PAPER, UNIFIED, PHOTOS, *recipe_sets()):
+    bundled = (PAPER, UNIFIED, PHOTOS, *recipe_sets())
+    if named is None and recipe is not None and recipe not in bundled:
         section = read_recipe(recipe).get("backbone")
         named = section.get("source") if isinstance(section, dict) else None
     return AUTO if named is None else str(named)
