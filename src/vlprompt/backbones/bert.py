@@ -1,5 +1,6 @@
 """BERT-like text encoders (BERT, RoBERTa, XLM-RoBERTa) and their heads, as modules that hold weights."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,30 +119,56 @@ def _layer(config: BertConfig) -> nn.Module:
     )
 
 
-class MeanPooling(nn.Module):
-    """Head that projects the mean of the tokens: states (N, L, d_t) to features (N, D)."""
+class TextHead(nn.Module, ABC):
+    """Head that turns the states of a sentence into its feature: states (N, L, d_t) to features (N, D).
+
+    The two steps are apart, since sentences of several lengths are pooled one length at a time and projected together.
+    """
+
+    @abstractmethod
+    def pool(self, states: Tensor) -> Tensor:
+        """Return vectors (N, d_t) of the last layer's states (N, L, d_t) of N sentences without padding."""
+
+    @abstractmethod
+    def project(self, pooled: Tensor) -> Tensor:
+        """Return features (..., D) of pooled vectors (..., d_t)."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return features (N, D) of the last layer's states (N, L, d_t) of N sentences without padding."""
+        return self.project(self.pool(states))
+
+
+class Projection(TextHead):
+    """Head that projects what it pools.
+
+    Args:
+        projection: maps pooled vectors (..., d_t) to features (..., D).
+    """
 
     def __init__(self, projection: nn.Module) -> None:
         super().__init__()
         self.projection = projection
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Return features (N, D) of the last layer's states (N, L, d_t) of N sentences without padding."""
-        features: Tensor = self.projection(states.mean(1))
+    def project(self, pooled: Tensor) -> Tensor:
+        """Return features (..., D) of pooled vectors (..., d_t)."""
+        features: Tensor = self.projection(pooled)
         return features
 
 
-class FirstToken(nn.Module):
-    """Head that projects the first token: states (N, L, d_t) to features (N, D)."""
+class MeanPooling(Projection):
+    """Head that projects the mean of the tokens."""
 
-    def __init__(self, projection: nn.Module) -> None:
-        super().__init__()
-        self.projection = projection
+    def pool(self, states: Tensor) -> Tensor:
+        """Return the mean (N, d_t) of the states (N, L, d_t)."""
+        return states.mean(1)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Return features (N, D) of the last layer's states (N, L, d_t) of N sentences without padding."""
-        features: Tensor = self.projection(states[:, 0])
-        return features
+
+class FirstToken(Projection):
+    """Head that projects the first token."""
+
+    def pool(self, states: Tensor) -> Tensor:
+        """Return the first token's state (N, d_t) of the states (N, L, d_t)."""
+        return states[:, 0]
 
 
 class BertTextModel(nn.Module):
@@ -149,11 +176,11 @@ class BertTextModel(nn.Module):
 
     Args:
         encoder: the encoder.
-        head: maps the last layer's states (N, L, d_t) of N sentences without padding to features (N, D).
+        head: pools and projects the last layer's states.
         output_dim: D.
     """
 
-    def __init__(self, encoder: Bert, head: nn.Module, output_dim: int) -> None:
+    def __init__(self, encoder: Bert, head: TextHead, output_dim: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head

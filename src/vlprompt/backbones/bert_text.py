@@ -72,12 +72,13 @@ class BertTextTower(TextTower):
             x = self._entering(places, prompts).expand(images, -1, -1)
             for layer in self.module.encoder.encoder.layer:
                 x = self._run_layer(layer, x, runs)
-            # (P, sum of count * length, d_t) to (P, count, D) for each length
-            parts = [
-                self.module.head(part.reshape(-1, length, self.width)).unflatten(0, (images, count))
+            # (P, sum of count * length, d_t) to (P, count, d_t) for each length
+            pooled = [
+                self.module.head.pool(part.reshape(-1, length, self.width)).unflatten(0, (images, count))
                 for part, (count, length) in zip(_split(x, runs), runs, strict=True)
             ]
-            return torch.cat(parts, dim=1).float()
+            features: Tensor = self.module.head.project(torch.cat(pooled, dim=1))
+            return features.float()
 
         return encode
 

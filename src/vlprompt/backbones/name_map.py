@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vlprompt.backbones.bert import TextHead
+
 
 class NameReader(nn.Module):
     """Attention pooling that reads the name in a sentence: states (N, L, d_t) to unit vectors (N, d_t).
@@ -32,7 +34,7 @@ class NameReader(nn.Module):
         return F.normalize(pooled + self.value(pooled), dim=-1)
 
 
-class NameMap(nn.Module):
+class NameMap(TextHead):
     """Head that maps the states of sentences (N, L, d_t) to joint features (N, D).
 
     A name is a point among K known names. Each known name answers by exp((cosine - 1) / temperature), and the answers
@@ -65,8 +67,13 @@ class NameMap(nn.Module):
         self.register_buffer("rows", F.normalize(torch.randn(classes, embed_dim), dim=-1))
         self.register_buffer("temperature", torch.tensor(0.15))
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Return features (N, D) of the last layer's states (N, L, d_t) of N sentences without padding."""
-        answers = ((self.reader(states) @ self.centers.T - 1) / self.temperature).exp()  # (N, K)
+    def pool(self, states: Tensor) -> Tensor:
+        """Return what is read, unit vectors (N, d_t), of the last layer's states (N, L, d_t)."""
+        read: Tensor = self.reader(states)
+        return read
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """Return features (..., D) of what was read, unit vectors (..., d_t)."""
+        answers = ((pooled @ self.centers.T - 1) / self.temperature).exp()  # (..., K)
         features: Tensor = answers @ self.mixture @ self.rows
         return features

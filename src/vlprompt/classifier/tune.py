@@ -48,7 +48,7 @@ def tune(
     Args:
         data: folder with one subfolder of images per class, anything else that `load_dataset` takes (such as a data
             frame with the columns path and label), or a `Dataset`.
-        method: name of the method, one of `list_methods()`; default: the recipe's, else "dapt", or "kgcoop" on the
+        method: name of the method, one of `list_methods()`; default: the recipe's, else "dapt", or "coop" on the
             backbone "photos".
         protocol: "few-shot", "base-to-new", "cross-dataset" or "domain-generalization"; default: the recipe's, else
             "few-shot".

@@ -43,7 +43,7 @@ def tune(
         typer.Option(
             metavar="NAME",
             autocompletion=complete.methods,
-            help="Method; see `vlprompt list methods`.  [default: the recipe's, or dapt; kgcoop on photos]",
+            help="Method; see `vlprompt list methods`.  [default: the recipe's, or dapt; coop on photos]",
         ),
     ] = None,
     protocol: Annotated[

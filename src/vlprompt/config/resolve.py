@@ -30,7 +30,7 @@ from vlprompt.utils.text_files import NULLS, parse_yaml_settings
 
 DEFAULT_METHOD, DEFAULT_PROTOCOL = "dapt", "few-shot"
 # Default methods of backbones that cannot carry that one as its paper has it, by the backbone's name.
-DEFAULT_METHODS = {PHOTOS: "kgcoop"}
+DEFAULT_METHODS = {PHOTOS: "coop"}
 
 
 def resolve_config(
@@ -46,7 +46,7 @@ def resolve_config(
     which defaults to the dataset's.
 
     Args:
-        method: name of the method; by default the recipe's, else "dapt", or "kgcoop" on the backbone `photos`.
+        method: name of the method; by default the recipe's, else "dapt", or "coop" on the backbone `photos`.
         protocol: name of the protocol; by default the recipe's, else "few-shot".
         recipe: "paper" for the method's own recipe for the protocol, or its fallback (see `Protocol.recipes`);
             "photos" for its recipe for the backbone `photos`; None for "photos" on that backbone if the method has such
