@@ -29,6 +29,7 @@ from vlprompt.errors import VLPromptError
 
 REINSTALL = "pip install --force-reinstall --no-deps"
 SCALE = ".scale"  # ends the names of the scales (K, 1) of matrices (K, ...) in 8 bits
+CPU_BATCH = 8  # images in the trunk at a time on a CPU
 CONTEXT_LENGTH = 128  # tokens of the sentences that the encoder was trained on
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -139,7 +140,11 @@ class CenteredTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features (B, D) of images (B, 3, image_size, image_size)."""
-        features: Tensor = self.trunk(images) - self.mean
+        # On a CPU the activations of a large batch are mapped and unmapped for every layer: 85 ms an image in batches
+        # of 96, 48 ms in batches of 8 (one thread of a virtual machine with two cores).
+        whole = images.device.type != "cpu" or torch.compiler.is_compiling()
+        parts = [images] if whole else images.split(CPU_BATCH)
+        features: Tensor = torch.cat([self.trunk(part) for part in parts]) - self.mean
         return features
 
 
