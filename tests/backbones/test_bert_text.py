@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.bert import WIDTH, random_encoder, write_vocabulary
-from vlprompt.backbones.bert_text import Bert, BertConfig, BertTextModel, BertTextTower, FirstToken, MeanPooling
+from tests.helpers.bert import WIDTH, WORDS, random_encoder, write_vocabulary
+from vlprompt.backbones.bert import Bert, BertConfig, BertTextModel, FirstToken, MeanPooling
+from vlprompt.backbones.bert_text import BertTextTower
 from vlprompt.backbones.packing import arrange
 from vlprompt.backbones.tokenizer import Tokenizer, file_tokenizer
 from vlprompt.errors import VLPromptError
@@ -93,8 +94,8 @@ def test_words_are_the_embeddings_that_a_context_starts_from(reference: Any, tok
     names = ["dog", "cat"]
     from_words = tower.encode_prompts(TextPrompts(tower.words("a photo of a")), names)
     assert torch.allclose(from_words, tower(tokenizer([f"a photo of a {name}." for name in names])), atol=1e-6)
-    assert tower.vocabulary.shape == (15, WIDTH)
-    assert tower.reading("dogs") == (9, 11)
+    assert tower.vocabulary.shape == (len(WORDS), WIDTH)
+    assert tower.reading("dogs zebra") == (9, 11, -1)
 
 
 def test_deep_prompts_and_updates_are_one_line(reference: Any, tokenizer: Tokenizer) -> None:

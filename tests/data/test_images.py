@@ -125,6 +125,7 @@ def test_unparsable_metadata_is_ignored(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_huge_jpeg_is_decoded_at_lower_resolution(tmp_path: Path) -> None:
     Image.new("L", (3 * DRAFT_SIDE, 2 * DRAFT_SIDE)).save(path := tmp_path / "a.jpg")
+    assert read_image(path, side=DRAFT_SIDE // 2).size == (0.75 * DRAFT_SIDE, DRAFT_SIDE / 2)
     assert read_image(path).size == (1.5 * DRAFT_SIDE, DRAFT_SIDE)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms import functional as tv
 
 from vlprompt.data import transforms
+from vlprompt.data.images import read_image
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -117,3 +118,16 @@ def test_squash_keeps_the_edges() -> None:
     assert squashed.shape == cropped.shape == (3, 8, 8)
     assert squashed[:, :, 0].max() < 0.2
     assert cropped.min() > 0.9
+
+
+def test_a_photograph_decoded_at_the_size_that_is_needed_looks_the_same(tmp_path: Path) -> None:
+    photograph = random_image(12, 9).resize((2000, 1500), Image.Resampling.BICUBIC)
+    photograph.save(path := tmp_path / "photograph.jpg", quality=95)
+    half = (0.5, 0.5, 0.5)
+    cut = transforms.eval_transform(96, half, half), transforms.train_transform(96, half, half)
+    for transform, longest in zip(cut, (500, 1000), strict=True):
+        small = read_image(path, side=transform.side)
+        assert max(small.size) == longest
+        for seed in range(3):
+            views = [transform(image, random.Random(seed)) for image in (read_image(path), small)]
+            assert 127.5 * (views[0] - views[1]).abs().mean() < 1  # of 255

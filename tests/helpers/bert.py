@@ -12,7 +12,8 @@ from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "photo", "of", "the", "big", "dog", "cat", "##s", "apple", ".", "sky"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+WORDS += "a photo of the big dog cat ##s apple . sky red blue green leaf night".split()
 WIDTH, LAYERS, HEADS = 32, 3, 4
 
 

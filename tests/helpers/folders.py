@@ -13,8 +13,8 @@ from vlprompt.runs.record import RunRecord, read_record
 from vlprompt.runs.state import read_progress
 from vlprompt.utils.files import leftovers
 
-# Entries that depend on the clock and the machine.
-TIMES = {"timings", "peak_memory_mb", "started", "ended"}
+# Entries that depend on the clock and the machine, and baselines, which the command line measures and the library not.
+TIMES = {"timings", "peak_memory_mb", "started", "ended", "baselines"}
 TIMES_OF_EPOCHS = {"seconds", "images_per_second"}
 
 

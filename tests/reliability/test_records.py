@@ -33,7 +33,7 @@ GOOD = {"good/zero", "good/coop"}
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path: Path, without_photos: None) -> Path:
     """Two good runs, and a third one of another method."""
     write_run(tmp_path / "good/zero", method="zero-shot", test=8, seed=1)
     write_run(tmp_path / "good/coop", method="coop", test=12, seed=1)

@@ -195,6 +195,7 @@ def test_command_lists_all_non_default_settings(tmp_path: Path) -> None:
         "--shots 1,4",
         "--seeds 1,2",
         "--recipe unified",
+        "--backbone embedded",
         "--set optim.epochs=1",
         "--set 'data.crop_scale=[0.5, 0.9]'",
         "--set backbone.precision=bf16",

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlprompt.backbones.bert_text import Bert
+from vlprompt.backbones.bert import Bert
 from vlprompt.backbones.tokenizer import Tokenizer
 
 TEMPLATES = """

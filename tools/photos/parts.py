@@ -7,7 +7,7 @@ import torch
 from tools.photos.encode import Encoder
 from torch import Tensor
 
-from vlprompt.backbones.bert_text import Bert
+from vlprompt.backbones.bert import Bert
 from vlprompt.backbones.sources import photos
 from vlprompt.backbones.tokenizer import file_tokenizer
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlprompt.backbones.bert_text import BertTextModel, BertTextTower
+from vlprompt.backbones.bert import BertTextModel
+from vlprompt.backbones.bert_text import BertTextTower
 from vlprompt.backbones.clip_text import ClipTextTower
 from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.sources.automatic import EMBEDDED, PHOTOS, concrete_source

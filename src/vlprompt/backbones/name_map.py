@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlprompt.backbones.bert_text import TextHead
+from vlprompt.backbones.bert import TextHead
 
 
 class NameReader(nn.Module):

@@ -68,11 +68,13 @@ class TextTower(ABC):
 
     @cached_property
     def _unknown(self) -> frozenset[int]:
-        known = self.token_table.any(-1)
-        return frozenset((~known).nonzero()[:, 0].tolist())
+        missing = frozenset((~self.token_table.any(-1)).nonzero()[:, 0].tolist())
+        return missing if self.tokenizer.unknown is None else missing | {self.tokenizer.unknown}
 
     def reading(self, text: str) -> tuple[int, ...]:
-        """Return what the tower reads of a text: its tokens, with -1 for those that are missing from the weights.
+        """Return what the tower reads of a text: its tokens, with -1 for those that it does not know.
+
+        It does not know words that its vocabulary lacks, and tokens that are missing from the weights.
 
         Texts with equal readings have equal features.
         """

@@ -25,6 +25,7 @@ class Vocabulary:
         sos: start token; None for a tower that was trained without one.
         eot: token after every text.
         pad: padding token.
+        unknown: token of words that the vocabulary lacks; None if it spells every word.
         word: maps a token id to readable text.
     """
 
@@ -32,6 +33,7 @@ class Vocabulary:
     sos: int | None
     eot: int
     pad: int
+    unknown: int | None = None
     word: Callable[[int], str] = str
 
 
@@ -75,6 +77,11 @@ class Tokenizer:
     def pad(self) -> int:
         """Padding token."""
         return self._vocabulary.pad
+
+    @property
+    def unknown(self) -> int | None:
+        """Token of words that the vocabulary lacks; None if it spells every word."""
+        return self._vocabulary.unknown
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of `text` without special tokens; underscores are kept."""
@@ -193,7 +200,10 @@ def _file_vocabulary(path: Path) -> Vocabulary:
         text = str(read.id_to_token(token))
         return f"-{text.removeprefix('##')}" if text.startswith("##") else text
 
-    return Vocabulary(encode, sos=special["[CLS]"], eot=special["[SEP]"], pad=special["[PAD]"], word=word)
+    unknown = read.token_to_id("[UNK]")
+    return Vocabulary(
+        encode, sos=special["[CLS]"], eot=special["[SEP]"], pad=special["[PAD]"], unknown=unknown, word=word
+    )
 
 
 def _hub_vocabulary(source: str, context_length: int, **options: Any) -> Vocabulary:
@@ -227,5 +237,6 @@ def _read_vocabulary(wrapped: HFTokenizer) -> Vocabulary:
         sos=row[0] if front else None,
         eot=row[front + len(plain)],
         pad=row[-1],
+        unknown=getattr(wrapped.tokenizer, "unk_token_id", None),
         word=word,
     )

@@ -217,8 +217,9 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         Raises:
             ImageError: it cannot be read.
         """
-        read = as_image(image, max_pixels=max_pixels, value_range=self.record.config.data.value_range)
-        return self.method.backbone.eval_transform(read, random.Random(0))
+        transform, value_range = self.method.backbone.eval_transform, self.record.config.data.value_range
+        read = as_image(image, max_pixels=max_pixels, value_range=value_range, side=transform.side)
+        return transform(read, random.Random(0))
 
     @torch.no_grad()
     def logits(self, pixels: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlprompt.data.folder_tree import describe, walk
-from vlprompt.data.images import ImageError, read_image, to_rgb
+from vlprompt.data.images import DRAFT_SIDE, ImageError, read_image, to_rgb
 from vlprompt.data.value_ranges import ValueRange
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import listed, one_line
@@ -65,14 +65,16 @@ def find_images(arguments: Sequence[str], exclude: Sequence[str] = ()) -> list[s
     return paths
 
 
-def as_image(image: ImageLike, *, max_pixels: int | None = None, value_range: ValueRange | None = None) -> Image.Image:
+def as_image(
+    image: ImageLike, *, max_pixels: int | None = None, value_range: ValueRange | None = None, side: int = DRAFT_SIDE
+) -> Image.Image:
     """Convert an image to a PIL image in RGB.
 
     Args:
         image: file path, open binary file (such as an upload), content of a file, PIL image, or array with shape
             (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 values, or of floats from 0 to 1.
         max_pixels: limit for image files, see `read_image`.
-        value_range: see `read_image`.
+        value_range, side: see `read_image`.
 
     Raises:
         ImageError: the type is not supported, or the image cannot be read.
@@ -81,15 +83,15 @@ def as_image(image: ImageLike, *, max_pixels: int | None = None, value_range: Va
         case str() | Path():
             if URL.match(str(image)):
                 raise ImageError("URLs are not fetched; download the file first", str(image))
-            return read_image(image, max_pixels=max_pixels, value_range=value_range)
+            return read_image(image, max_pixels=max_pixels, value_range=value_range, side=side)
         case bytes() | bytearray() | memoryview():
-            return read_image(io.BytesIO(image), max_pixels=max_pixels, value_range=value_range)
+            return read_image(io.BytesIO(image), max_pixels=max_pixels, value_range=value_range, side=side)
         case Image.Image():
             return to_rgb(image, value_range=value_range)
         case np.ndarray():
             return to_rgb(_from_array(image))
     if hasattr(image, "read"):
-        return read_image(_opened(image), max_pixels=max_pixels, value_range=value_range)
+        return read_image(_opened(image), max_pixels=max_pixels, value_range=value_range, side=side)
     raise ImageError(f"must be {EXPECTED}, got {type(image).__name__}")
 
 

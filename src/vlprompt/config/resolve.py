@@ -240,15 +240,14 @@ def names_backbone(*, recipe: str | None = None, settings: Mapping[str, Any]) ->
         False
     """
     given = {key: value for key, value in settings.items() if value is not None}
-    recipe = given.get("recipe", recipe)
-    dataset = Path(str(given.get("data.source", ""))).name
-    return _named_backbone(None if recipe is None else recipe_for(recipe, dataset), given) != AUTO
+    return _named_backbone(given.get("recipe", recipe), given) != AUTO
 
 
 def _named_backbone(recipe: str | None, settings: Mapping[str, Any]) -> str:
     """Return the source of the backbone that the settings or else the recipe name, or "auto"."""
     named = settings.get("backbone.source")
-    if named is None and recipe not in (None, PAPER, UNIFIED, PHOTOS):
+    bundled = (PAPER, UNIFIED, PHOTOS, *recipe_sets())
+    if named is None and recipe is not None and recipe not in bundled:
         section = read_recipe(recipe).get("backbone")
         named = section.get("source") if isinstance(section, dict) else None
     return AUTO if named is None else str(named)

@@ -13,8 +13,8 @@ from vlprompt.data.image_set import EpochDataset, ImageSet
 from vlprompt.data.sampling import image_rng
 from vlprompt.data.transforms import FixedTransform
 
-# Version of image reading in the cache's keys: 2 since 10 to 14 bits in files of 16 are no longer read as nearly black.
-READING_VERSION = 2
+# Version of image reading in the cache's keys: 3 since large JPEGs are decoded at about the size that is needed.
+READING_VERSION = 3
 
 Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]

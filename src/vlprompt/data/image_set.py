@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from vlprompt.data.dataset import Item
-from vlprompt.data.images import read_image
+from vlprompt.data.images import DRAFT_SIDE, read_image
 from vlprompt.data.sampling import image_rng
 from vlprompt.data.transforms import Transform
 from vlprompt.data.value_ranges import ValueRange
@@ -82,4 +82,5 @@ class ImageSet(EpochDataset):
 
     def read(self, index: int) -> Image:
         """Return an image in RGB, before its transform."""
-        return read_image(self.root / self.items[index].path, value_range=self.value_range)
+        side = getattr(self.transform, "side", DRAFT_SIDE)
+        return read_image(self.root / self.items[index].path, value_range=self.value_range, side=side)

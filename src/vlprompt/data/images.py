@@ -41,7 +41,7 @@ with suppress(ImportError):
 Image.init()
 FORMATS = [name for name in SUFFIXES_OF if name in Image.OPEN]
 SUFFIXES = frozenset(suffix for name in FORMATS for suffix in SUFFIXES_OF[name].split())
-# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long.
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long, unless a caller needs less.
 DRAFT_SIDE = 2048
 # Rows that get a white background at a time, since it takes memory, and Pillow keeps other threads from running.
 BAND = 256
@@ -81,20 +81,25 @@ class ImageError(VLPromptError):
 
 
 def read_image(
-    source: str | Path | BinaryIO, *, max_pixels: int | None = None, value_range: ValueRange | None = None
+    source: str | Path | BinaryIO,
+    *,
+    max_pixels: int | None = None,
+    value_range: ValueRange | None = None,
+    side: int = DRAFT_SIDE,
 ) -> Image.Image:
     """Read an image file as an RGB image, upright and fully decoded.
 
     Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. Values
-    of more than 8 bits are scaled as `data.value_ranges` describes. Very large JPEG and JPEG 2000 images are decoded at
-    a fraction of their size. Images of more than `max_pixels` pixels are refused, as are TIFFs with tiles of that size,
-    JPEG 2000 images that even at that fraction have more than a 100th of it, and files that would take long to decode
-    for their size, such as JPEGs with more than 100 scans.
+    of more than 8 bits are scaled as `data.value_ranges` describes. JPEG images much larger than needed, and very large
+    JPEG 2000 images, are decoded at a fraction of their size. Images of more than `max_pixels` pixels are refused, as
+    are TIFFs with tiles of that size, JPEG 2000 images that even at that fraction have more than a 100th of it, and
+    files that would take long to decode for their size, such as JPEGs with more than 100 scans.
 
     Args:
         source: a path, or a file opened in binary mode.
         max_pixels: maximum number of pixels; None for 179 million (2 * `Image.MAX_IMAGE_PIXELS`).
         value_range: values of 16-bit, 32-bit and float images that become black and white; None for the rule above.
+        side: length in pixels that both sides of a JPEG must keep when it is decoded at 1/2, 1/4 or 1/8 of its size.
 
     Returns:
         PIL image with mode "RGB".
@@ -121,7 +126,7 @@ def read_image(
             file = CountedFile(opened)
             check_jpeg(file)
             with Image.open(file, formats=FORMATS) as image:
-                _bound_pixels(image, file, max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0))
+                _bound_pixels(image, file, max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0), side)
                 file.allow_pixels()
                 large = image.format in WHOLE and math.prod(image.size) > LARGE
                 with _ALONE if large or image.format == "JPEG2000" else nullcontext():
@@ -141,8 +146,8 @@ def format_of(path: Path) -> str | None:
         return None
 
 
-def _bound_pixels(image: ImageFile.ImageFile, file: CountedFile, limit: int) -> None:
-    """Refuse an image that is too large, and choose the fraction at which a very large one is decoded."""
+def _bound_pixels(image: ImageFile.ImageFile, file: CountedFile, limit: int, side: int) -> None:
+    """Refuse an image that is too large, and choose the fraction at which a large one is decoded."""
     width, height = _decoded_size(image)
     pixels = width * height
     if image.format == "JPEG2000":
@@ -151,7 +156,7 @@ def _bound_pixels(image: ImageFile.ImageFile, file: CountedFile, limit: int) -> 
         pixels, limit = pixels >> (2 * power), limit // JPEG2000_COST
     if limit and pixels > limit:
         raise ImageError(f"{width} x {height} is more than {limit:,} pixels; use a smaller copy")
-    image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+    image.draft(None, (side, side))
 
 
 def _decode(image: ImageFile.ImageFile, file: IO[bytes], value_range: ValueRange | None, path: str) -> Image.Image:

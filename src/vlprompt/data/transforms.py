@@ -20,6 +20,8 @@ RATIO = (3 / 4, 4 / 3)
 TRIES = 10
 # Longer images are cropped to this aspect ratio first: resizing a very thin one would create a huge image.
 THIN = 16
+# A photograph is decoded at twice the length that it is resized to, at least; bicubic resizing does the rest.
+OVERSAMPLING = 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class FixedTransform:
     std: Triple
     interpolation: str
     squash: bool
+
+    @property
+    def side(self) -> int:
+        """Length in pixels that both sides of an image need: twice that of the tensor."""
+        return OVERSAMPLING * self.size
 
     def __call__(self, image: Image.Image, rng: random.Random | None = None) -> Tensor:
         """Return the normalized tensor (3, S, S) of an RGB image; `rng` is not used."""
@@ -55,6 +62,11 @@ class RandomTransform:
     interpolation: str
     crop_scale: tuple[float, float] = (0.08, 1.0)
     flip: bool = True
+
+    @property
+    def side(self) -> int:
+        """Length in pixels that both sides of an image need, so that no crop is smaller than the tensor."""
+        return math.ceil(self.size / math.sqrt(self.crop_scale[0] * RATIO[0]))
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
         """Return the normalized tensor (3, S, S) of a random view of an RGB image, drawn from `rng`."""

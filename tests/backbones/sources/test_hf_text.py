@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.helpers.bert import random_encoder, write_vocabulary
 from vlprompt import create_method, load_backbone
-from vlprompt.backbones.bert_text import Bert, BertConfig
+from vlprompt.backbones.bert import Bert, BertConfig
 from vlprompt.backbones.sources import hf_text
 from vlprompt.errors import VLPromptError
 

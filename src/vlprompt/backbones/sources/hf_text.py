@@ -13,7 +13,7 @@ import torch
 from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 
-from vlprompt.backbones.bert_text import Bert, BertConfig, BertTextModel, FirstToken, MeanPooling
+from vlprompt.backbones.bert import Bert, BertConfig, BertTextModel, FirstToken, MeanPooling, TextHead
 from vlprompt.errors import VLPromptError
 
 _ROBERTA = {"model_type": "roberta", "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
@@ -29,7 +29,7 @@ KNOWN: dict[str, dict[str, Any]] = {
     "xlm-roberta-base": _XLM,
     "xlm-roberta-large": _XLM | _LARGE,
 }
-HEADS: dict[str, Callable[[nn.Module], nn.Module]] = {
+HEADS: dict[str, Callable[[nn.Module], TextHead]] = {
     "mean_pooler": MeanPooling,
     "cls_last_hidden_state_pooler": FirstToken,
 }

@@ -16,7 +16,7 @@ from open_clip.pretrained import download_pretrained_from_hf
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from vlprompt.backbones.bert_text import BertTextModel
+from vlprompt.backbones.bert import BertTextModel
 from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.sources.checkpoints import check_naming, is_torchscript, read_state_dict
 from vlprompt.backbones.sources.hf_text import build_text, check_encoder, rename

