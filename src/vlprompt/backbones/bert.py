@@ -138,7 +138,7 @@ class TextHead(nn.Module, ABC):
         return self.project(self.pool(states))
 
 
-class Projection(TextHead):
+class ProjectionHead(TextHead):
     """Head that projects what it pools.
 
     Args:
@@ -155,7 +155,7 @@ class Projection(TextHead):
         return features
 
 
-class MeanPooling(Projection):
+class MeanPooling(ProjectionHead):
     """Head that projects the mean of the tokens."""
 
     def pool(self, states: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class MeanPooling(Projection):
         return states.mean(1)
 
 
-class FirstToken(Projection):
+class FirstToken(ProjectionHead):
     """Head that projects the first token."""
 
     def pool(self, states: Tensor) -> Tensor:
