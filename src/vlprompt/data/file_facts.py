@@ -27,6 +27,8 @@ logger = logging.getLogger("vlprompt")
 DECODED, HASHED = "checks", "sha256"
 # Larger files (in bytes) are decoded from disk and hashed only on request, to bound memory.
 LARGE = 1 << 28
+# A JPEG is checked at 1/8 of its size, for which its whole file is read, too.
+CHECKED = 1
 
 
 def find_unreadable(root: Path, paths: Sequence[str]) -> dict[str, str]:
@@ -152,10 +154,10 @@ def _inspect_file(path: Path) -> tuple[str, str]:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= LARGE:
-            read_image(path)
+            read_image(path, side=CHECKED)
             return "", ""
         content = path.read_bytes()
-        read_image(io.BytesIO(content))
+        read_image(io.BytesIO(content), side=CHECKED)
     except ImageError as error:
         return error.reason, ""
     except (OSError, ValueError):
