@@ -5,17 +5,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rich.markup import escape
-
 from vlprompt.backbones.backbone import Backbone
-from vlprompt.backbones.sources.automatic import automatic_choice
 from vlprompt.classifier.classifier import Classifier, load_classifier
-from vlprompt.config.resolve import names_backbone, resolve_config
+from vlprompt.config.resolve import resolve_config
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import Rows
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.run import run_experiment
-from vlprompt.experiments.task import load_configured, load_pool
+from vlprompt.experiments.task import load_configured, load_pool, say_backbone
 from vlprompt.utils.progress import Reporter
 
 
@@ -108,8 +105,7 @@ def tune(
     }
     config = resolve_config(method=method, protocol=protocol, recipe=named, settings=settings)
     reporter = Reporter(quiet=quiet)
-    if not names_backbone(recipe=named, settings=settings):
-        reporter.say(escape(automatic_choice()))
+    say_backbone(reporter, named, settings)
     # Read the data before the weights, so that errors in it show up sooner.
     pools = {config.data.source: data if isinstance(data, Dataset) else load_pool(config.data, data)}
     loaded = loaded or load_configured(config)

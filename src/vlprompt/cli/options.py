@@ -2,19 +2,16 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from vlprompt.cli import complete
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.clean_output import CleanStream, as_line
-
-if TYPE_CHECKING:
-    from vlprompt.utils.progress import Reporter
 
 RECIPE = "[default: the recipe's]"
 
@@ -142,17 +139,6 @@ def loading(what: str, quiet: bool = False) -> Iterator[None]:
         yield
     finally:
         print("\r\x1b[2K", end="", file=terminal, flush=True)
-
-
-def say_backbone(reporter: "Reporter", recipe: str | None, settings: Mapping[str, Any]) -> None:
-    """Print which backbone `auto` stands for and why, unless the user or the recipe named one."""
-    from rich.markup import escape
-
-    from vlprompt.backbones.sources.automatic import automatic_choice
-    from vlprompt.config.resolve import names_backbone
-
-    if not names_backbone(recipe=recipe, settings=settings):
-        reporter.say(escape(automatic_choice()))
 
 
 class _Lines(logging.Formatter):

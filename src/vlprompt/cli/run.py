@@ -26,7 +26,6 @@ from vlprompt.cli.options import (
     loading,
     one_of,
     output_format,
-    say_backbone,
     set_up_logging,
 )
 from vlprompt.cli.output import TABLE_FORMATS, TERMINAL, print_json, print_tables
@@ -133,6 +132,7 @@ def run(
     with loading("loading PyTorch", quiet):
         from vlprompt.config.resolve import parse_names, parse_numbers, parse_settings
         from vlprompt.experiments.plan import plan_grid
+        from vlprompt.experiments.task import say_backbone
         from vlprompt.utils.progress import Reporter
 
     reporter = Reporter(quiet=quiet)

@@ -27,7 +27,6 @@ from vlprompt.cli.options import (
     loading,
     one_of,
     output_format,
-    say_backbone,
     set_up_logging,
 )
 from vlprompt.cli.output import print_json
@@ -115,6 +114,7 @@ def tune(
     with loading("loading PyTorch", quiet):
         from vlprompt.config.resolve import parse_names, parse_settings, resolve_config
         from vlprompt.experiments.run import run_experiment
+        from vlprompt.experiments.task import say_backbone
         from vlprompt.utils.progress import Reporter
 
     reporter = Reporter(quiet=quiet)

@@ -11,6 +11,7 @@ from torch import Tensor
 from vlprompt.data.dataset import Dataset
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import add_seconds, tests_by_dataset
+from vlprompt.experiments.learning import prepare
 from vlprompt.experiments.task import Task
 from vlprompt.methods.base import Method
 from vlprompt.methods.create import create_method
@@ -75,12 +76,7 @@ def _probe(task: Task, reporter: Reporter) -> Method[Any] | None:
         logger.info("no linear probe beside the result: %s shots take minutes; run it by itself", len(shots.train))
         return None
     probe = create_method(PROBE, task.backbone, shots.class_names)
-    train, val = (
-        evaluation_inputs(probe, items, shots.root, task.config, reporter, frozen=True) if items else None
-        for items in (shots.train, shots.val)
-    )
-    assert train is not None
-    probe.prepare(train, val)
+    prepare(task, probe, reporter)
     return probe
 
 

@@ -45,7 +45,7 @@ def train(
     Returns:
         the seconds spent, by kind of work.
     """
-    seconds = _prepare(task, method, reporter)
+    seconds = prepare(task, method, reporter)
     record.trainable_parameters = method.trainable  # known only now: `prepare` sizes a cache or a probe
     if not any(parameter.requires_grad for parameter in method.parameters()):
         save_prompts(folder, method)
@@ -175,7 +175,8 @@ def _calibrated(logits: Tensor, labels: Tensor) -> Calibration | None:
     return calibrate(logits[known], labels[known]) if known.any() else None
 
 
-def _prepare(task: Task, method: Method[Any], reporter: Reporter) -> dict[str, float]:
+def prepare(task: Task, method: Method[Any], reporter: Reporter) -> dict[str, float]:
+    """Prepare a method with the frozen features of the shots and held-out images; return the seconds spent."""
     begun, shots = time.monotonic(), task.shots
     if type(method).prepare is not Method.prepare:
         prepared = [
@@ -265,7 +266,7 @@ def learn_share(commands: Iterator[Message], answer: Callable[[Message], None]) 
     try:
         task = open_task(RunConfig.model_validate_json(command["config"]))
         method = task.method()
-        seconds = _prepare(task, method, reporter)
+        seconds = prepare(task, method, reporter)
         _learn(task, method, read_record(folder), folder, reporter, seconds, resume=command["resume"])
     except VLPromptError as error:
         answer({"failed": str(error)})

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.markup import escape
 
 from vlprompt.backbones.backbone import Backbone, load_backbone, resolve_device
+from vlprompt.backbones.sources.automatic import automatic_choice
 from vlprompt.config.protocols import PROTOCOLS
+from vlprompt.config.resolve import names_backbone
 from vlprompt.config.schema import AUGMENTATION, DataConfig, RunConfig
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import Rows, load_dataset
@@ -19,6 +22,7 @@ from vlprompt.methods.create import create_method
 from vlprompt.runs.record import EvaluationRecord
 from vlprompt.training.distributed import check_devices
 from vlprompt.training.fit import check_tensorboard
+from vlprompt.utils.progress import Reporter
 from vlprompt.utils.seeds import derived_seed
 
 
@@ -125,6 +129,12 @@ def load_configured(config: RunConfig) -> Backbone:
     """Load the backbone of a configuration."""
     section = config.backbone
     return load_backbone(section.source, section.precision, config.runtime.device, **section.options)
+
+
+def say_backbone(reporter: Reporter, recipe: str | None, settings: Mapping[str, Any]) -> None:
+    """Print which backbone "auto" stands for and why, unless the settings or the recipe name one."""
+    if not names_backbone(recipe=recipe, settings=settings):
+        reporter.say(escape(automatic_choice()))
 
 
 def open_tasks(configs: Iterable[RunConfig], backbone: Backbone, pools: dict[str, Dataset]) -> Iterator[Task]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.helpers.tiny_clip import Tiny
-from vlprompt.backbones.sources import embedded
+from vlprompt.backbones.sources import assets
 from vlprompt.backbones.sources import open_clip as pretrained
 from vlprompt.backbones.sources.load import load_model
 from vlprompt.errors import VLPromptError
@@ -216,7 +216,7 @@ def test_missing_embedded_model_from_variable(monkeypatch: pytest.MonkeyPatch) -
 
 def test_embedded_model_checksum(tiny_vit: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLPROMPT_EMBEDDED", raising=False)
-    monkeypatch.setattr(embedded, "files", lambda package: tmp_path)
+    monkeypatch.setattr(assets, "files", lambda package: tmp_path)
     with pytest.raises(VLPromptError, match="missing from this installation"):
         load_model("embedded")
     asset = tmp_path / "assets" / "pictoclip.safetensors"

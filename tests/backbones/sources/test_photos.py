@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from vlprompt.backbones.backbone import Backbone
 from vlprompt.backbones.bert import BertConfig
 from vlprompt.backbones.name_map import NameMap
-from vlprompt.backbones.sources import photos
+from vlprompt.backbones.sources import assets, photos
 from vlprompt.errors import VLPromptError
 
 TINY = BertConfig(
@@ -55,7 +55,7 @@ def test_a_damaged_map_is_one_line(monkeypatch, tmp_path):
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets/photos.safetensors").write_bytes(b"other")
     (tmp_path / "assets/photos.sha256").write_text("0  photos.safetensors\n")
-    monkeypatch.setattr(photos, "files", lambda _: tmp_path)
+    monkeypatch.setattr(assets, "files", lambda _: tmp_path)
     with pytest.raises(VLPromptError, match="damaged"):
         photos.read_map()
 

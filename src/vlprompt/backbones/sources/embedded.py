@@ -1,12 +1,11 @@
 """Load pictoclip, the small CLIP model shipped with the package."""
 
-import hashlib
 import os
-from importlib.resources import files
 from pathlib import Path
 
 from safetensors.torch import load
 
+from vlprompt.backbones.sources.assets import read_asset
 from vlprompt.backbones.sources.checkpoints import read_state_dict
 from vlprompt.backbones.sources.openai import LoadedModel, build_clip
 from vlprompt.backbones.tokenizer import clip_tokenizer
@@ -30,18 +29,6 @@ def load_embedded() -> LoadedModel:
             raise VLPromptError(f"VLPROMPT_EMBEDDED must be an existing file, got {replacement!r}")
         weights = read_state_dict(path)
     else:
-        weights = load(_verified_asset())
+        weights = load(read_asset(NAME, "the embedded model"))
     model = build_clip(weights, quick_gelu=True)
     return LoadedModel(model, clip_tokenizer(model.context_length), NAME, image_size=model.visual.image_size[0])
-
-
-def _verified_asset() -> bytes:
-    assets = files("vlprompt") / "assets"
-    try:
-        content = (assets / f"{NAME}.safetensors").read_bytes()
-        checksum = (assets / f"{NAME}.sha256").read_text().split()[0]
-    except FileNotFoundError as error:
-        raise VLPromptError("the embedded model is missing from this installation; reinstall vlprompt") from error
-    if hashlib.sha256(content).hexdigest() != checksum:
-        raise VLPromptError("the embedded model's file is damaged (its checksum differs); reinstall vlprompt")
-    return content

@@ -8,7 +8,6 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from vlprompt.backbones.bert import Bert, BertConfig, BertTextModel
 from vlprompt.backbones.name_map import NameMap
 from vlprompt.backbones.preprocessing import Preprocessing
+from vlprompt.backbones.sources.assets import read_asset
 from vlprompt.backbones.sources.automatic import INSTALL, PHOTOS
 from vlprompt.backbones.sources.openai import LoadedModel
 from vlprompt.backbones.tokenizer import file_tokenizer
@@ -222,15 +222,7 @@ def read_map() -> dict[str, Tensor]:
     Raises:
         VLPromptError: the file is missing or damaged.
     """
-    assets = files("vlprompt") / "assets"
-    try:
-        content = (assets / f"{PHOTOS}.safetensors").read_bytes()
-        checksum = (assets / f"{PHOTOS}.sha256").read_text().split()[0]
-    except FileNotFoundError as error:
-        raise VLPromptError(f"the map of the backbone `{PHOTOS}` is missing; reinstall vlprompt") from error
-    if hashlib.sha256(content).hexdigest() != checksum:
-        raise VLPromptError(f"the map of the backbone `{PHOTOS}` is damaged (its checksum differs); reinstall vlprompt")
-    stored = load(content)
+    stored = load(read_asset(PHOTOS, "the name map"))
     scales = {name: stored.pop(name).float() for name in sorted(stored) if name.endswith(SCALE)}
     weights = {name: value.float() for name, value in stored.items()}
     return {name: value * scales[name + SCALE] if name + SCALE in scales else value for name, value in weights.items()}
