@@ -98,7 +98,7 @@ def tune(
 ) -> None:
     """Learn prompts for the classes of a dataset.
 
-    Draws the shots, trains, tests, and writes a run folder. Beside the result stand chance, zero-shot and a linear
+    Draws the shots, trains, tests, and writes a run folder. Compares the result with chance, zero-shot and a linear
     probe on the same shots. Settings come from the recipe, then from options, then
     from --set; `vlprompt list methods` shows the options of each method.
 

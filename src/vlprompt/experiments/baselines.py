@@ -1,4 +1,4 @@
-"""What a run is to be compared with: chance, zero-shot, and a linear probe on the same shots and the same tests."""
+"""Baselines of a run: chance, zero-shot, and a linear probe on the same shots and tests."""
 
 import logging
 import time
