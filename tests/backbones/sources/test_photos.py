@@ -5,8 +5,10 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from vlprompt.backbones.backbone import Backbone
 from vlprompt.backbones.bert import BertConfig
@@ -110,6 +112,23 @@ def test_the_mean_activation_is_that_of_samples():
     scale, shift = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.3, 4.0, -1.0])
     samples = torch.randn(200_000, 3, generator=torch.Generator().manual_seed(0)) * scale + shift
     assert torch.allclose(photos.mean_activation(scale, shift), samples.clamp(0, 6).mean(0), atol=0.01)
+
+
+def test_folding_batch_norms_changes_no_feature():
+    torch.manual_seed(0)
+    trunk = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval().double()
+    for norm in (module for module in trunk.modules() if isinstance(module, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.running_mean, -0.3, 0.3)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+        nn.init.uniform_(norm.weight, 0.5, 2)
+        nn.init.uniform_(norm.bias, 0, 1)
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected = trunk(images)
+        photos.fold_batch_norms(trunk)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules())
+        assert torch.allclose(trunk(images), expected, rtol=1e-9)
+    assert expected.std() > 0.01
 
 
 @needs_packages

@@ -6,6 +6,7 @@ are read; their code is never run.
 
 import hashlib
 import io
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +17,9 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vlprompt.backbones.bert import Bert, BertConfig, BertTextModel
 from vlprompt.backbones.name_map import NameMap
@@ -29,7 +32,7 @@ from vlprompt.errors import VLPromptError
 
 REINSTALL = "pip install --force-reinstall --no-deps"
 SCALE = ".scale"  # ends the names of the scales (K, 1) of matrices (K, ...) in 8 bits
-CPU_BATCH = 8  # images in the trunk at a time on a CPU
+CPU_BATCH = 4  # images in the trunk at a time on a CPU
 CONTEXT_LENGTH = 128  # tokens of the sentences that the encoder was trained on
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -140,10 +143,9 @@ class CenteredTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features (B, D) of images (B, 3, image_size, image_size)."""
-        # On a CPU the activations of a large batch are mapped and unmapped for every layer: 85 ms an image in batches
-        # of 96, 48 ms in batches of 8 (one thread of a virtual machine with two cores).
+        # On a CPU the activations of a large batch are mapped and unmapped for every layer.
         whole = images.device.type != "cpu" or torch.compiler.is_compiling()
-        parts = [images] if whole else images.split(CPU_BATCH)
+        parts = [images] if whole else images.contiguous(memory_format=torch.channels_last).split(CPU_BATCH)
         features: Tensor = torch.cat([self.trunk(part) for part in parts]) - self.mean
         return features
 
@@ -206,7 +208,8 @@ def load_photos() -> LoadedModel:
     state |= {f"text.head.{name}": value for name, value in head.items()}
     state |= {"text.head.rows": rows, "logit_scale": log_scale}
     model.load_state_dict(state, assign=True)
-    model.visual.to(memory_format=torch.channels_last)  # 1.8 times as fast on a CPU
+    fold_batch_norms(model.visual.trunk)
+    model.visual.to(memory_format=torch.channels_last)
     return LoadedModel(
         model,
         file_tokenizer(vocabulary, CONTEXT_LENGTH),
@@ -255,6 +258,15 @@ def mean_activation(scale: Tensor, shift: Tensor) -> Tensor:
     slopes = normal.log_prob(high).exp() - normal.log_prob(low).exp()
     mean: Tensor = shift * between - scale * slopes + 6 * (1 - normal.cdf(high))
     return mean
+
+
+def fold_batch_norms(trunk: nn.Module) -> None:
+    """Fold every batch norm of timm's EfficientNet into the convolution before it, in place; its activation stays."""
+    for module in list(trunk.modules()):
+        for (before, conv), (name, norm) in itertools.pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
+                setattr(module, before, fuse_conv_bn_eval(conv, norm))
+                setattr(module, name, norm.act)
 
 
 def classifier_weights() -> dict[str, Tensor]:
