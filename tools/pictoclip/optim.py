@@ -71,9 +71,7 @@ class Muon:
                 matrix = _Matrix(parameter, slice(top, top + height), tall=height > columns)
                 by_shape.setdefault(matrix.shape, []).append(matrix)
         most = _SHARED if threads else len(parameters) * 3
-        self._stacks = [
-            matrices[i : i + most] for matrices in by_shape.values() for i in range(0, len(matrices), most)
-        ]
+        self._stacks = [matrices[i : i + most] for matrices in by_shape.values() for i in range(0, len(matrices), most)]
         self.momentum = [
             torch.zeros(len(stack), *stack[0].shape, device=stack[0].parameter.device) for stack in self._stacks
         ]
