@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -178,6 +179,20 @@ def test_padding_of_texts_changes_nothing(data: TrainingSet) -> None:
         subject._train(batch)
     for name, weight in cut.weights.items():
         torch.testing.assert_close(padded.weights[name], weight, atol=1e-4, rtol=1e-4)
+
+
+def test_training_on_a_batch_never_waits_for_the_device(data: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors without values stand for those of a GPU: reading one, or mixing it with one of the host, raises."""
+    monkeypatch.setattr(
+        "torch.optim.AdamW", lambda groups, **_: SimpleNamespace(param_groups=groups, step=int, zero_grad=int)
+    )
+    atlas, batch = SimpleNamespace(device=torch.device("meta")), drawn(trainer(data))
+    subject = Trainer(data, RECIPE, torch.bfloat16, TINY, atlas, Planner(data, workers=0))  # type: ignore[arg-type]
+    on_device = {
+        name: rows.to("meta", torch.bfloat16 if rows.is_floating_point() else None) for name, rows in batch.items()
+    }
+    terms = subject._train(on_device)
+    assert {value.device.type for value in terms.values()} == {"meta"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
