@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save
 from tools.pictoclip.captions import CONTEXT_LENGTH, Forms
 from tools.pictoclip.data import Job, Plan, Planner, TrainingSet
-from tools.pictoclip.graphs import Batch, Replayed
+from tools.pictoclip.graphs import Batch, Graphs
 from tools.pictoclip.model import CLIP, Shape
 from tools.pictoclip.optim import Muon
 from tools.pictoclip.render import Atlas, normalize, sent
@@ -162,8 +162,7 @@ class Trainer:
             fused=True,
             capturable=on_gpu,
         )
-        self._padded = on_gpu and replay
-        self._train_on = Replayed(self._train) if self._padded else self._train
+        self._graphs = Graphs() if on_gpu and replay else None
 
     @property
     def finished(self) -> bool:
@@ -173,11 +172,12 @@ class Trainer:
         """Train on one batch; return the loss terms and the share of images that found their caption."""
         step = self.seen // self.recipe.batch
         plan = self._planner.plan(step, self.recipe.job)
-        if self._padded:  # few shapes, each of which costs a graph
+        if self._graphs:  # few shapes, each of which costs a graph
             plan = plan.padded(self.recipe.job(step).length)
         parts = list(self._in_threads(partial(self._drawn, plan), range(self.shards)))
         self._rate.fill_(self.recipe.rate_at(self.seen))
-        terms = self._train_on({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+        batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        terms = self._graphs.run(self._train, batch) if self._graphs else self._train(batch)
         self.seen += self.recipe.batch
         return terms
 
