@@ -1,6 +1,6 @@
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from tools.pictoclip.captions import CONTEXT_LENGTH, EVALUATION_TEMPLATE, VECTOR
-from tools.pictoclip.data import Job, Planner, TrainingSet
+from tools.pictoclip.data import Job, Plan, Planner, TrainingSet
 from tools.pictoclip.evaluate import load_model, text_features
 from tools.pictoclip.export import export
 from tools.pictoclip.graphs import Batch
@@ -196,9 +196,14 @@ def test_training_on_a_batch_never_waits_for_the_device(data: TrainingSet, monke
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_replayed_steps_are_those_of_the_host(data: TrainingSet) -> None:
-    device, recipe = torch.device("cuda"), replace(RECIPE, samples=16 * 20, patch_stages=((0.5, 0.5), (1.0, 1.0)))
-    atlas, planner = Atlas(data.corpus.pictures, device), Planner(data, workers=0)
+def test_replayed_steps_are_those_that_the_host_launches(data: TrainingSet) -> None:
+    recipe = replace(RECIPE, samples=16 * 20, patch_stages=((0.5, 0.5), (1.0, 1.0)))
+
+    class Padded(Planner):  # the number of tokens decides which random vectors are drawn
+        def plan(self, step: int, job_of: Callable[[int], Job]) -> Plan:
+            return super().plan(step, job_of).padded(job_of(step).length)
+
+    atlas, planner = Atlas(data.corpus.pictures, torch.device("cuda")), Padded(data, workers=0)
     eager, replayed = (
         Trainer(data, recipe, torch.bfloat16, TINY, atlas, planner, replay=replay) for replay in (False, True)
     )
