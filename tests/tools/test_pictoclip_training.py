@@ -1,17 +1,20 @@
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from tools.pictoclip.captions import EVALUATION_TEMPLATE, VECTOR
-from tools.pictoclip.data import Job, Planner, TrainingSet
+from tools.pictoclip.captions import CONTEXT_LENGTH, EVALUATION_TEMPLATE, VECTOR
+from tools.pictoclip.data import Job, Plan, Planner, TrainingSet
 from tools.pictoclip.evaluate import load_model, text_features
 from tools.pictoclip.export import export
+from tools.pictoclip.graphs import Batch
 from tools.pictoclip.model import CLIP, Shape, sincos_positions
 from tools.pictoclip.optim import Muon, orthogonalize
 from tools.pictoclip.render import Atlas, normalize
@@ -99,17 +102,29 @@ def test_orthogonalizing_on_gram_matrices_is_the_quintic_iteration(columns: int)
         assert values.min() > 0.5 and values.max() < 1.3
 
 
-def test_muon_treats_query_key_and_value_apart(data: TrainingSet) -> None:
-    pool = trainer(data)._pool
+def test_muon_treats_query_key_and_value_apart() -> None:
     fused, tall = torch.randn(24, 8), torch.randn(32, 8)
     fused.grad, tall.grad = torch.randn(24, 8), torch.randn(32, 8)
     before, gradient = fused.clone(), fused.grad.clone()
-    muon = Muon([fused, tall], weight_decay=0.0, pool=pool)
+    muon = Muon([fused, tall], weight_decay=0.0, threads=None)
     assert sorted(tuple(m.shape) for m in muon.momentum) == [(1, 8, 32), (3, 8, 8)]
-    muon.step(0.1)
+    muon.step(torch.tensor(0.1))
     for rows in (slice(0, 8), slice(8, 16), slice(16, 24)):
         expected = -0.1 * orthogonalize(gradient[None, rows])[0]
         torch.testing.assert_close(fused[rows] - before[rows], expected, atol=1e-4, rtol=1e-3)
+
+
+def test_small_stacks_of_threads_are_one_large_stack() -> None:
+    gradients = torch.randn(8, 16, 4)
+    weights = [[torch.ones(16, 4) for _ in range(8)] for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        optimizers = [Muon(some, 0.1, each) for some, each in zip(weights, (threads, None), strict=True)]
+        assert [len(muon.momentum) for muon in optimizers] == [2, 1]
+        for some, muon in zip(weights, optimizers, strict=True):
+            for weight, gradient in zip(some, gradients, strict=True):
+                weight.grad = gradient.clone()
+            muon.step(torch.tensor(0.1))
+    torch.testing.assert_close(*weights)
 
 
 def test_schedules_follow_the_share_of_the_budget() -> None:
@@ -130,23 +145,74 @@ def test_looking_at_all_patches_by_name_is_looking_at_all() -> None:
     assert sincos_positions(4, 64).shape == (16, 64)
 
 
+def drawn(subject: Trainer, padded: int = 0) -> Batch:
+    plan = subject.data.plan(subject.recipe.job(0))
+    parts = [subject._drawn(plan.padded(padded) if padded else plan, i) for i in range(2)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
 def test_gradients_in_shards_are_those_of_the_whole_batch(data: TrainingSet) -> None:
     subject = trainer(data)
     found: dict[str, torch.Tensor] = {}
 
-    def keep_gradients(rate: float) -> None:
+    def keep_gradients() -> None:
         found.update({name: p.grad.clone() for name, p in subject.model.named_parameters() if p.grad is not None})
 
     subject._update = keep_gradients  # type: ignore[method-assign]
     subject.step()
     subject.seen = 0
     subject.model.zero_grad()
-    plan = data.plan(subject.recipe.job(0))
-    shards = [subject._encode(plan, i) for i in range(2)]
-    image, text = (torch.cat([getattr(shard, side) for shard in shards]) for side in ("image", "text"))
-    subject._loss(image, text, plan)[0].backward()
+    batch = drawn(subject)
+    whole = subject._encode(batch)
+    subject._loss(whole.image, whole.text, batch)[0].backward()
     for name, parameter in subject.model.named_parameters():
         torch.testing.assert_close(found[name], parameter.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_padding_of_texts_changes_nothing(data: TrainingSet) -> None:
+    cut, padded = trainer(data), trainer(data)
+    short, long = drawn(cut), drawn(padded, CONTEXT_LENGTH)
+    assert short["tokens"].shape[1] < long["tokens"].shape[1] == CONTEXT_LENGTH
+    long["vectors"][:, : short["tokens"].shape[1]] = short["vectors"]
+    for subject, batch in ((cut, short), (padded, long)):
+        subject._rate.fill_(1.0)
+        subject._train(batch)
+    for name, weight in cut.weights.items():
+        torch.testing.assert_close(padded.weights[name], weight, atol=1e-4, rtol=1e-4)
+
+
+def test_training_on_a_batch_never_waits_for_the_device(data: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors without values stand for those of a GPU: reading one, or mixing it with one of the host, raises."""
+    monkeypatch.setattr(
+        "torch.optim.AdamW", lambda groups, **_: SimpleNamespace(param_groups=groups, step=int, zero_grad=int)
+    )
+    atlas, batch = SimpleNamespace(device=torch.device("meta")), drawn(trainer(data))
+    subject = Trainer(data, RECIPE, torch.bfloat16, TINY, atlas, Planner(data, workers=0))  # type: ignore[arg-type]
+    on_device = {
+        name: rows.to("meta", torch.bfloat16 if rows.is_floating_point() else None) for name, rows in batch.items()
+    }
+    terms = subject._train(on_device)
+    assert {value.device.type for value in terms.values()} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_replayed_steps_are_those_that_the_host_launches(data: TrainingSet) -> None:
+    recipe = replace(RECIPE, samples=16 * 20, patch_stages=((0.5, 0.5), (1.0, 1.0)))
+
+    class Padded(Planner):  # the number of tokens decides which random vectors are drawn
+        def plan(self, step: int, job_of: Callable[[int], Job]) -> Plan:
+            return super().plan(step, job_of).padded(job_of(step).length)
+
+    atlas, planner = Atlas(data.corpus.pictures, torch.device("cuda")), Padded(data, workers=0)
+    eager, replayed = (
+        Trainer(data, recipe, torch.bfloat16, TINY, atlas, planner, replay=replay) for replay in (False, True)
+    )
+    start = {name: weight.clone() for name, weight in eager.weights.items()}
+    while not eager.finished:
+        expected, found = eager.step(), replayed.step()
+        torch.testing.assert_close(found["loss"], expected["loss"], atol=0.1, rtol=0.02)
+    moves = [torch.cat([(t.weights[n] - w).flatten() for n, w in start.items()]) for t in (eager, replayed)]
+    assert torch.cosine_similarity(*moves, dim=0) > 0.9
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="training budget (default: 12 million with CUDA, else 2 million)")
     parser.add_argument("--seed", type=int, default=1, help="seed of all randomness (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=ASSET, help="file to write (default: the asset in the package)")
+    parser.add_argument("--eager", action="store_true", help="on a GPU, launch every kernel instead of CUDA graphs")
     parser.add_argument("--pack", action="store_true", help="only pack the drawings, for a machine without a network")
     options = parser.parse_args()
 
@@ -46,7 +47,7 @@ def main() -> None:
     checkpoint = options.work / f"run-{recipe.samples}-{recipe.seed}" / "state.safetensors"
     precision = stored_precision(checkpoint) if checkpoint.exists() else fast_precision(device)
     atlas, shape = Atlas(data.corpus.pictures, device), Shape()
-    trainer = Trainer(data, recipe, precision, shape, atlas, planner)
+    trainer = Trainer(data, recipe, precision, shape, atlas, planner, replay=not options.eager)
     resume_or_start(trainer, checkpoint.parent)
     validation = worlds(data, atlas, shape.image_size)
     every = recipe.samples // 40 if device.type == "cuda" else 10_000

@@ -1,15 +1,15 @@
-"""Compare variants of the recipe in short runs. Each differs from the recipe in one setting, at equal time.
+"""Compare variants of the recipe in short runs. Each differs from the recipe in one setting.
 
     python -m tools.pictoclip.ablate --work ~/pictoclip
 
-A run's number of samples is what its measured speed makes possible in `--seconds`. Results are kept in `ablation/`, and
-runs that have one are not repeated. Prints the table of all variants at the end.
+Runs have equal time, a number of samples that the measured speed makes possible in `--seconds`, or equal `--samples`.
+Results are kept in `ablation/`, and runs that have one are not repeated. Prints the table of all variants at the end.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -57,7 +57,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs share. `batch` is the size of the recipe's batches."""
+    """What all runs share. `batch` is the size of the recipe's batches; `replay` is that of `Trainer`."""
 
     data: TrainingSet
     atlas: Atlas
@@ -65,10 +65,11 @@ class Bench:
     worlds: list[World]
     batch: int
     precision: torch.dtype
+    replay: bool = True
 
     @classmethod
-    def of(cls, data: TrainingSet) -> "Bench":
-        planner = Planner(data)
+    def of(cls, data: TrainingSet, planners: int | None = None) -> "Bench":
+        planner = Planner(data, planners)
         device = training_device()
         atlas = Atlas(data.corpus.pictures, device)
         validation = worlds(data, atlas, Shape().image_size)
@@ -76,20 +77,24 @@ class Bench:
 
     def trainer(self, variant: Variant, samples: int, seed: int) -> Trainer:
         recipe = replace(Recipe(samples, seed, self.batch), **variant.recipe)
-        return Trainer(self.data, recipe, self.precision, variant.shape, self.atlas, self.planner)
+        planner, atlas = self.planner, self.atlas
+        return Trainer(self.data, recipe, self.precision, variant.shape, atlas, planner, replay=self.replay)
 
-    def samples_within(self, variant: Variant, seconds: float, steps: int = 16) -> int:
-        """Return how many samples a run of `variant` trains on in `seconds`, after measuring each of its stages."""
+    def samples_within(self, variant: Variant, seconds: float, steps: int = 32) -> int:
+        """Return how many samples a run of `variant` trains on in `seconds`.
+
+        Measures the second half of some steps of each of its stages, when all of their graphs have been recorded.
+        """
         stages, before, needed = self.trainer(variant, 10**9, 0).recipe.patch_stages, 0.0, 0.0
         for until, share in stages:
             trial = self.trainer(replace(variant, recipe=variant.recipe | {"patch_stages": ((1.0, share),)}), 10**9, 0)
             trial.seen = trial.recipe.samples // 2 // trial.recipe.batch * trial.recipe.batch
             start = 0.0
             for step in range(steps):
-                if step == steps // 4:
+                if step == steps // 2:
                     start = _now(self.atlas.device)
                 trial.step()
-            timed = (_now(self.atlas.device) - start) / (steps - steps // 4) / trial.recipe.batch
+            timed = (_now(self.atlas.device) - start) / (steps - steps // 2) / trial.recipe.batch
             needed, before = needed + (until - before) * timed, until
         return max(1, round(seconds / needed / self.batch)) * self.batch
 
@@ -98,20 +103,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.pictoclip.ablate", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="the folder that `python -m tools.pictoclip` uses")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--seconds", type=float, default=900, help="training time of a run (default: %(default)s)")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--seconds", type=float, default=900, help="training time of a run (default: %(default)s)")
+    budget.add_argument("--samples", type=int, help="samples of a run, instead of its time")
     options = parser.parse_args()
     bench = Bench.of(TrainingSet(corpus.load(options.work / "corpus.zip")))
+
+    def samples_of(variant: Variant) -> int:
+        return options.samples or bench.samples_within(variant, options.seconds)
+
     for seed in SEEDS:
         for name in options.variants:
-            print(json.dumps(compare(bench, name, seed, options.seconds, options.work / "ablation")), flush=True)
+            print(json.dumps(compare(bench, name, seed, samples_of, options.work / "ablation")), flush=True)
     print(table(options.work / "ablation"))
 
 
-def compare(bench: Bench, name: str, seed: int, seconds: float, folder: Path) -> dict[str, Any]:
+def compare(bench: Bench, name: str, seed: int, samples_of: Callable[[Variant], int], folder: Path) -> dict[str, Any]:
     """Train a variant, unless its result is there already, and return the result."""
     result = _result(folder, name, seed)
     if not result.exists():
-        samples = bench.samples_within(VARIANTS[name], seconds)
+        samples = samples_of(VARIANTS[name])
         trainer, run_folder = bench.trainer(VARIANTS[name], samples, seed), result.with_suffix("")
         run_folder.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()

@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -57,6 +57,10 @@ class Plan:
     def rows(self, start: int, stop: int) -> "Plan":
         arrays = (self.tokens, self.ends, self.spreads, self.general)
         return Plan(self.scenes.rows(start, stop), *(array[start:stop] for array in arrays))
+
+    def padded(self, length: int) -> "Plan":
+        """Return the plan with tokens (B, length)."""
+        return replace(self, tokens=np.pad(self.tokens, ((0, 0), (0, length - self.tokens.shape[1]))))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from torch import Tensor
 _MOMENTUM = 0.95
 _ORTHOGONAL_STEPS = 5
 _QUINTIC = (3.4445, -4.7750, 2.0315)
-_STACKED = 6
+_SHARED = 6  # matrices in a stack where threads share the stacks
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
@@ -57,11 +57,12 @@ class Muon:
     """Orthogonalized momentum (github.com/KellerJordan/Muon), in stacks of matrices of equal shape.
 
     A fused query-key-value weight (3 d, d) counts as three matrices. `momentum` is the entire state: one tensor
-    (matrices, rows, columns) per stack, in a fixed order. The threads of `pool` share the stacks.
+    (matrices, rows, columns) per stack, in a fixed order. The `threads` share small stacks; without any, there is a
+    stack for each shape, since a GPU is fastest with few large operations.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], weight_decay: float, pool: ThreadPoolExecutor) -> None:
-        self._weight_decay, self._pool = weight_decay, pool
+    def __init__(self, parameters: Sequence[Tensor], weight_decay: float, threads: ThreadPoolExecutor | None) -> None:
+        self._weight_decay, self._threads = weight_decay, threads
         by_shape: dict[tuple[int, int], list[_Matrix]] = {}
         for parameter in parameters:
             rows, columns = parameter.shape
@@ -69,26 +70,26 @@ class Muon:
             for top in range(0, rows, height):
                 matrix = _Matrix(parameter, slice(top, top + height), tall=height > columns)
                 by_shape.setdefault(matrix.shape, []).append(matrix)
-        self._stacks = [
-            matrices[i : i + _STACKED] for matrices in by_shape.values() for i in range(0, len(matrices), _STACKED)
-        ]
+        most = _SHARED if threads else len(parameters) * 3
+        self._stacks = [matrices[i : i + most] for matrices in by_shape.values() for i in range(0, len(matrices), most)]
         self.momentum = [
             torch.zeros(len(stack), *stack[0].shape, device=stack[0].parameter.device) for stack in self._stacks
         ]
 
-    def step(self, rate: float) -> None:
-        """Update the parameters from `.grad` with the learning rate `rate`."""
-        for _ in self._pool.map(self._step_stack, self._stacks, self.momentum, [rate] * len(self._stacks)):
+    def step(self, rate: Tensor) -> None:
+        """Update the parameters from `.grad` with the learning rate `rate` (), on their device."""
+        run = self._threads.map if self._threads else map
+        for _ in run(self._step_stack, self._stacks, self.momentum, [rate] * len(self._stacks)):
             pass
 
     @torch.no_grad()
-    def _step_stack(self, stack: list[_Matrix], momentum: Tensor, rate: float) -> None:
+    def _step_stack(self, stack: list[_Matrix], momentum: Tensor, rate: Tensor) -> None:
         torch.set_num_threads(1)
         gradients = torch.stack([matrix.gradient() for matrix in stack])
         momentum.lerp_(gradients, 1 - _MOMENTUM)
-        updates = orthogonalize(gradients.lerp(momentum, _MOMENTUM))
+        updates = rate * orthogonalize(gradients.lerp(momentum, _MOMENTUM))
+        kept = 1 - rate * self._weight_decay
         for matrix, update in zip(stack, updates, strict=True):
             weight = matrix.parameter.data[matrix.part]
             scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
-            weight.mul_(1 - rate * self._weight_decay)
-            weight.add_(update.T if matrix.tall else update, alpha=-rate * scale)
+            weight.mul_(kept).sub_(update.T if matrix.tall else update, alpha=scale)

@@ -4,18 +4,19 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import torch
 from safetensors.torch import load_file, save
 from tools.pictoclip.captions import CONTEXT_LENGTH, Forms
 from tools.pictoclip.data import Job, Plan, Planner, TrainingSet
+from tools.pictoclip.graphs import Batch, Graphs
 from tools.pictoclip.model import CLIP, Shape
 from tools.pictoclip.optim import Muon
 from tools.pictoclip.render import Atlas, normalize, sent
@@ -33,6 +34,7 @@ _LARGEST_LOGIT_SCALE = math.log(100)
 _SMALLEST_RATE = 1e-3
 # Every eighth batch has long contexts, so that all positions are trained.
 _LONG_EVERY, _LONGEST = 8, 56
+_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +113,27 @@ class Trainer:
 
     Weights are float32; the passes run in `precision` on the atlas' device. The randomness of a step depends on
     (seed, step) only, so a restored state continues exactly as if it had not been interrupted. On a CPU a batch is
-    encoded in two `shards`, one thread each.
+    encoded in two `shards`, one thread each; on a GPU steps are replayed as CUDA graphs if `replay`.
     """
 
     def __init__(
-        self, data: TrainingSet, recipe: Recipe, precision: torch.dtype, shape: Shape, atlas: Atlas, planner: Planner
+        self,
+        data: TrainingSet,
+        recipe: Recipe,
+        precision: torch.dtype,
+        shape: Shape,
+        atlas: Atlas,
+        planner: Planner,
+        *,
+        replay: bool = True,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.data, self.recipe, self.shape, self.precision = data, recipe, shape, precision
         self.atlas, self.device, self._planner = atlas, atlas.device, planner
         self.seen = 0
-        self.shards = 1 if self.device.type == "cuda" else 2
-        self._pool = ThreadPoolExecutor(self.shards)
+        on_gpu = self.device.type == "cuda"
+        self.shards = 1 if on_gpu else 2
+        self._threads = None if on_gpu else ThreadPoolExecutor(self.shards)
         self.model = CLIP(shape, len(data.vocabulary)).to(self.device)
         self.weights: dict[str, Tensor] = dict(self.model.named_parameters())
         if precision != torch.float32:
@@ -136,82 +147,105 @@ class Trainer:
         decayed = [w for n, w in others.items() if w.ndim >= 2 and "embedding" not in n]
         plain = [w for n, w in others.items() if w.ndim < 2 or "embedding" in n]
         self._clipped = [*decayed, *plain]
-        self._muon = Muon(list(blocks.values()), weight_decay=0.02, pool=self._pool)
+        self._muon = Muon(list(blocks.values()), weight_decay=0.02, threads=self._threads)
+        self._rate = torch.zeros((), device=self.device)
         self._adam = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": 0.1, "peak": recipe.adam_rate, "eps": 1e-8},
-                {"params": plain, "weight_decay": 0.0, "peak": recipe.adam_rate, "eps": 1e-8},
-                {
-                    "params": [self.concept_prototypes, self.subgroup_prototypes],
-                    "weight_decay": 0.01,
-                    "peak": recipe.prototype_rate,
-                },
+                {"params": params, "weight_decay": decay, "peak": peak, "lr": torch.zeros_like(self._rate)}
+                for params, decay, peak in (
+                    (decayed, 0.1, recipe.adam_rate),
+                    (plain, 0.0, recipe.adam_rate),
+                    ([self.concept_prototypes, self.subgroup_prototypes], 0.01, recipe.prototype_rate),
+                )
             ],
             betas=(0.9, 0.98),
             fused=True,
+            capturable=on_gpu,
         )
+        self._graphs = Graphs() if on_gpu and replay else None
 
     @property
     def finished(self) -> bool:
         return self.seen >= self.recipe.samples
 
     def step(self) -> dict[str, Tensor]:
-        """Train on one batch; return the loss terms and the share of images that found their caption.
-
-        The batch is encoded in shards, one thread each; their features meet in the loss, and each thread computes the
-        gradients of its shard. Threads then wait for each other twice per step and not at every operation, which on a
-        machine with other work is the difference between full speed and a third of it.
-        """
-        plan = self._planner.plan(self.seen // self.recipe.batch, self.recipe.job)
-        shards = list(self._pool.map(partial(self._encode, plan), range(self.shards)))
-        images, texts = ([getattr(shard, side).detach().float() for shard in shards] for side in ("image", "text"))
-        for features in (*images, *texts):
-            features.requires_grad_()
-        loss, terms = self._loss(torch.cat(images), torch.cat(texts), plan)
-        loss.backward()
-        towers = [p for name, p in self.model.named_parameters() if name != "logit_scale"]
-        parts = self._pool.map(partial(_gradients, towers), shards, images, texts)
-        for parameter, *gradients in zip(towers, *parts, strict=True):
-            parameter.grad = sum(gradients[1:], start=gradients[0])
-        self._update(self.recipe.rate_at(self.seen))
+        """Train on one batch; return the loss terms and the share of images that found their caption."""
+        step = self.seen // self.recipe.batch
+        plan = self._planner.plan(step, self.recipe.job)
+        if self._graphs:  # few shapes, each of which costs a graph
+            plan = plan.padded(self.recipe.job(step).length)
+        parts = list(self._in_threads(partial(self._drawn, plan), range(self.shards)))
+        self._rate.fill_(self.recipe.rate_at(self.seen))
+        batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        terms = self._graphs.run(self._train, batch) if self._graphs else self._train(batch)
         self.seen += self.recipe.batch
         return terms
 
-    def _encode(self, plan: Plan, number: int) -> "_Shard":
-        """Draw and encode one shard in a thread of the pool, which must not start threads itself."""
+    def _in_threads(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterable[_Result]:
+        return self._threads.map(function, items) if self._threads else map(function, items)
+
+    def _drawn(self, plan: Plan, number: int) -> Batch:
+        """Draw one shard in a thread of the pool, which must not start threads itself.
+
+        Returns normalized `images` (b, 3, S, S); the patches `kept` (b, n), unless all are; `tokens` (b, L) with `ends`
+        (b,) and random `vectors` (b, L, D) of each text's spread; `kinds` and `subgroups` (b, 4) of the things in an
+        image, or -1, and the main thing's `concepts` (b,); and whether a caption is `general` (b,).
+        """
         torch.set_num_threads(1)
         recipe, each = self.recipe, self.recipe.batch // self.shards
         plan = plan.rows(number * each, (number + 1) * each)
         seed = random.Random(str((recipe.seed, self.seen // recipe.batch, number))).getrandbits(62)
         rng = torch.Generator(self.device).manual_seed(seed)
-        with torch.no_grad():
-            images = normalize(self.atlas.render(plan.scenes, self.shape.image_size, rng)).to(self.precision)
+        images = normalize(self.atlas.render(plan.scenes, self.shape.image_size, rng)).to(self.precision)
+        batch = {"images": images}
         patches, share = self.shape.grid**2, recipe.patches_at(self.seen)
-        kept = None
         if share < 1:
             order = torch.rand(len(images), patches, generator=rng, device=self.device).argsort(1)
-            kept = order[:, : round(patches * share)]
-        return _Shard(self.model.encode_image(images, kept), self._encode_text(plan, rng))
-
-    def _encode_text(self, plan: Plan, rng: torch.Generator) -> Tensor:
-        """Encode tokens with random vectors, each text with those of its spread."""
-        tokens, ends, spreads = (sent(array, self.device) for array in (plan.tokens, plan.ends, plan.spreads))
+            batch["kept"] = order[:, : round(patches * share)]
+        tokens, ends, spreads, general, drawings = (
+            sent(array, self.device)
+            for array in (plan.tokens, plan.ends, plan.spreads, plan.general, plan.scenes.drawings)
+        )
         shape = (*tokens.shape, self.shape.text_width)
         vectors = torch.randn(shape, generator=rng, device=self.device) * spreads[:, None, None]
-        return self.model.encode_text(tokens, ends, vectors.to(self.precision))
+        batch |= {"tokens": tokens, "ends": ends, "vectors": vectors.to(self.precision), "general": general}
+        labels = {name: rows[drawings].masked_fill(drawings < 0, -1) for name, rows in self._labels.items()}
+        return batch | labels | {"concepts": labels["concepts"][:, MAIN]}
 
-    def _loss(self, image: Tensor, text: Tensor, plan: Plan) -> tuple[Tensor, dict[str, Tensor]]:
+    def _train(self, batch: Batch) -> dict[str, Tensor]:
+        """Update the weights with the gradients of a batch on the device; return the terms of `_loss`.
+
+        The batch is encoded in shards, one thread each; their features meet in the loss, and each thread computes the
+        gradients of its shard. Threads then wait for each other twice and not at every operation, which on a machine
+        with other work is the difference between full speed and a third of it.
+        """
+        shards = list(self._in_threads(self._encode, _split(batch, self.shards)))
+        images, texts = ([getattr(shard, side).detach().float() for shard in shards] for side in ("image", "text"))
+        for features in (*images, *texts):
+            features.requires_grad_()
+        loss, terms = self._loss(torch.cat(images), torch.cat(texts), batch)
+        loss.backward()
+        towers = [p for name, p in self.model.named_parameters() if name != "logit_scale"]
+        parts = self._in_threads(partial(_gradients, towers), zip(shards, images, texts, strict=True))
+        for parameter, *gradients in zip(towers, *parts, strict=True):
+            parameter.grad = sum(gradients[1:], start=gradients[0])
+        self._update()
+        return terms
+
+    def _encode(self, batch: Batch) -> "_Shard":
+        torch.set_num_threads(1)
+        image = self.model.encode_image(batch["images"], batch.get("kept"))
+        return _Shard(image, self.model.encode_text(batch["tokens"], batch["ends"], batch["vectors"]))
+
+    def _loss(self, image: Tensor, text: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
-        drawings, general = (sent(array, self.device) for array in (plan.scenes.drawings, plan.general))
-        kinds, concepts, subgroups = (
-            torch.where(drawings >= 0, self._labels[name][drawings], -1) for name in ("kinds", "concepts", "subgroups")
-        )
+        kinds, concept, subgroups, general = (batch[name] for name in ("kinds", "concepts", "subgroups", "general"))
         logits = self.model.logit_scale.float().exp() * image @ text.T
         logits = logits.masked_fill(_also_true(kinds, subgroups, general), _MASKED)
         target = torch.arange(len(image), device=self.device)
         contrastive = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
-        concept, subgroup = concepts[:, MAIN], subgroups[:, MAIN]
+        subgroup = subgroups[:, MAIN]
         image_concept = _to_prototypes(image, self.concept_prototypes, concept)
         text_concept = _to_prototypes(text, self.concept_prototypes, concept.masked_fill(general, -1))
         image_group = _to_prototypes(image, self.subgroup_prototypes, subgroup)
@@ -223,16 +257,16 @@ class Trainer:
         return loss, {name: value.detach() for name, value in terms.items()}
 
     @torch.no_grad()
-    def _update(self, rate: float) -> None:
+    def _update(self) -> None:
         for name, parameter in self.model.named_parameters():
             weight = self.weights[name]
             if weight is not parameter and parameter.grad is not None:
                 weight.grad, parameter.grad = parameter.grad.float(), None
         nn.utils.clip_grad_norm_(self._clipped, 1.0)
         for group in self._adam.param_groups:
-            group["lr"] = rate * group["peak"]
+            group["lr"].copy_(self._rate * group["peak"])
         self._adam.step()
-        self._muon.step(rate * self.recipe.muon_rate)
+        self._muon.step(self._rate * self.recipe.muon_rate)
         self.weights["logit_scale"].clamp_(0, _LARGEST_LOGIT_SCALE)
         self._adam.zero_grad()
         for name, parameter in self.model.named_parameters():
@@ -388,11 +422,18 @@ def _to_prototypes(features: Tensor, prototypes: Tensor, labels: Tensor) -> Tens
     return total / (labels >= 0).sum().clamp(min=1)
 
 
-def _gradients(parameters: list[nn.Parameter], shard: _Shard, image: Tensor, text: Tensor) -> list[Tensor]:
-    """Return the gradients of a shard, given those of the loss with respect to its features."""
+def _split(batch: Batch, parts: int) -> list[Batch]:
+    """Split a batch into batches of equal size."""
+    each = len(batch["images"]) // parts
+    return [{name: rows[i * each : (i + 1) * each] for name, rows in batch.items()} for i in range(parts)]
+
+
+def _gradients(parameters: list[nn.Parameter], encoded: tuple["_Shard", Tensor, Tensor]) -> list[Tensor]:
+    """Return the gradients of a shard, given its features with the loss's gradients."""
     torch.set_num_threads(1)
+    shard, *features = encoded
     outputs = (shard.image, shard.text)
-    received = [features.grad.to(shard.image.dtype) for features in (image, text) if features.grad is not None]
+    received = [leaf.grad.to(shard.image.dtype) for leaf in features if leaf.grad is not None]
     return list(torch.autograd.grad(outputs, parameters, received))
 
 

@@ -157,12 +157,13 @@ def fitted_logit_scale(found: list[World], image: ImageEncoder, text: TextEncode
 def _probe(shots: Tensor, shot_labels: Tensor, tests: Tensor, labels: Tensor) -> float:
     """Return the accuracy of a logistic regression, fitted where the features are.
 
-    Its objective is scikit-learn's with C = 10. Double precision, since a line search stalls in TF32.
+    Its objective is scikit-learn's with C = 10, and so is the length of its history, which a step walks through twice.
+    Double precision, since a line search stalls in TF32.
     """
     shots, tests = 10 * shots.double(), 10 * tests.double()
     weight = shots.new_zeros(int(shot_labels.max()) + 1, shots.shape[1], requires_grad=True)
     bias = shots.new_zeros(len(weight), requires_grad=True)
-    fit = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+    fit = torch.optim.LBFGS([weight, bias], max_iter=200, history_size=10, line_search_fn="strong_wolfe")
 
     def objective() -> Tensor:
         fit.zero_grad()
