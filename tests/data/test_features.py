@@ -79,6 +79,18 @@ def test_an_image_is_read_once_for_all_of_its_views(image_set: ImageSet, monkeyp
     assert len(read) == len(set(read)) == len(image_set)
 
 
+def test_threads_encode_the_same_features_in_order(image_set: ImageSet) -> None:
+    threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
+    expected = encode_features(image_set, Encoder(), views=3, batch_size=4).features
+    done: list[tuple[int, int]] = []
+    found = encode_features(
+        image_set, Encoder(), views=3, batch_size=4, threads=3, progress=lambda *counts: done.append(counts)
+    ).features
+    assert torch.equal(found, expected) and not found.requires_grad
+    assert done[0] == (4, 30) and done[-1] == (30, 30)
+    assert (torch.get_num_threads(), torch.is_grad_enabled()) == (threads, grad)
+
+
 def test_features_are_read_from_the_cache(image_set: ImageSet) -> None:
     encoder = Encoder()
     first = encode_features(image_set, encoder, views=2, batch_size=4, key="x")

@@ -1,6 +1,7 @@
 """Image features of a frozen tower, computed once and cached on disk."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from PIL.Image import Image
@@ -15,6 +16,7 @@ from vlprompt.data.transforms import FixedTransform
 
 # Version of image reading in the cache's keys: 3 since large JPEGs are decoded at about the size that is needed.
 READING_VERSION = 3
+PART = 16  # images that a thread encodes at a time
 
 Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
@@ -53,6 +55,7 @@ def encode_features(
     key: str | None = None,
     progress: Progress = lambda done, total: None,
     workers: int = 0,
+    threads: int = 1,
 ) -> FeatureSet:
     """Encode `views` views of each image, or read them from the cache.
 
@@ -68,6 +71,8 @@ def encode_features(
         key: identifies the encoder (weights, precision, device) in the cache; None disables the cache.
         progress: called with (features done, total features) after each batch.
         workers: number of processes that read images; 0 reads them in this process.
+        threads: number of threads that read and encode side by side, each with one thread inside operations: for a CPU,
+            where operations share threads less well. Not used with `workers`.
 
     Returns:
         Dataset of the features (N, V, D) and labels (N,) that serves one view per epoch.
@@ -78,7 +83,10 @@ def encode_features(
     entries = _entries(image_set, views)
 
     def compute(positions: Sequence[int]) -> Iterator[Tensor]:
-        return _encode(image_set, encode, [entries[position] for position in positions], batch_size, workers)
+        asked = [entries[position] for position in positions]
+        if threads > 1 and not workers:
+            return _encode_in_threads(image_set, encode, asked, min(batch_size, PART), threads)
+        return _encode(image_set, encode, asked, batch_size, workers)
 
     if key is None:
         batches: list[Tensor] = []
@@ -143,6 +151,21 @@ def _encode(
     """Yield features (B, D) of (view, index) entries in batches."""
     for images in DataLoader(_Views(image_set, entries), batch_size, num_workers=workers):
         yield encode(images).float().cpu()
+
+
+def _encode_in_threads(
+    image_set: ImageSet, encode: Encode, entries: Sequence[tuple[int, int]], batch_size: int, threads: int
+) -> Iterator[Tensor]:
+    """Yield features (B, D) of (view, index) entries in batches, in order."""
+
+    def read_and_encode(start: int) -> Tensor:
+        torch.set_num_threads(1)  # of this thread alone
+        views = _Views(image_set, entries[start : start + batch_size])
+        with torch.no_grad():
+            return encode(torch.stack([views[i] for i in range(len(views))])).float().cpu()
+
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(read_and_encode, range(0, len(entries), batch_size))
 
 
 def _names(image_set: ImageSet, entries: Sequence[tuple[int, int]]) -> list[bytes]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone
@@ -76,4 +77,5 @@ def _encoded(
             key=encoder_key(backbone),
             progress=bar,
             workers=config.runtime.workers,
+            threads=torch.get_num_threads() if backbone.device.type == "cpu" else 1,
         )
