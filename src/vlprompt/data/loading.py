@@ -1,6 +1,6 @@
 """`load_dataset` for names, folders, tables, split files and data frames, and the registry of named datasets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from vlprompt.data.datasets.imagenet import ImageNet
 from vlprompt.data.datasets.imagenet_shifted import ImageNetA, ImageNetR, ImageNetSketch, ImageNetV2
 from vlprompt.data.datasets.on_disk import OnDisk
 from vlprompt.data.datasets.oxford_pets import OxfordPets
+from vlprompt.data.datasets.pictobench import PICTOBENCH, SHIFTED
 from vlprompt.data.datasets.stanford_cars import StanfordCars
 from vlprompt.data.datasets.sun397 import SUN397
 from vlprompt.data.datasets.ucf101 import UCF101
@@ -53,8 +54,11 @@ ON_DISK: tuple[OnDisk, ...] = (
 # Entries are called with the data folder, or None for the default one. Built-in entries are instances of `Known`, which
 # carry metadata; a plug-in may register any function.
 DATASETS: Registry[Callable[[Path | None], Dataset]] = Registry("dataset")
-for known in (*DRAWN, *ON_DISK):
+for known in (*PICTOBENCH, *SHIFTED, *DRAWN, *ON_DISK):
     DATASETS.register(known.name)(known)
+
+# Names that stand for several datasets wherever a list of datasets is given.
+GROUPS: Mapping[str, tuple[str, ...]] = {"pictobench": tuple(known.name for known in PICTOBENCH)}
 
 
 class Rows(Protocol):
@@ -73,6 +77,16 @@ def list_datasets() -> list[str]:
         True
     """
     return DATASETS.names()
+
+
+def expand_groups(names: Iterable[str]) -> list[str]:
+    """Replace the names of groups of datasets by their members; each name is returned once.
+
+    Examples:
+        >>> expand_groups(["dtd", "pictobench"])[:3]
+        ['dtd', 'pictobench-animals', 'pictobench-food']
+    """
+    return list(dict.fromkeys(member for name in names for member in GROUPS.get(name, (name,))))
 
 
 def load_dataset(
@@ -116,6 +130,9 @@ def load_dataset(
         if exclude:
             raise VLPromptError(f"`exclude` applies only to folders, got {type(source).__name__}; leave it out")
         return _load_rows(source, split_seed, name_map)
+    if str(source) in GROUPS:
+        members = ", ".join(GROUPS[str(source)])
+        raise VLPromptError(f"`data` must be one dataset, got the group {source}; choose from {members}")
     path = Path(source).expanduser()
     if exclude and (str(source) in DATASETS or not path.is_dir()):
         raise VLPromptError(f"`exclude` applies only to folders, got `data` {source}; leave it out")

