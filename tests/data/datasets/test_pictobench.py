@@ -12,7 +12,8 @@ import pytest
 
 from vlprompt.data.datasets import pictobench
 from vlprompt.data.datasets.pictobench import IMAGES, PICTOBENCH, SHIFTED, Animals, Pictobench, read_concepts, sprite
-from vlprompt.data.datasets.scenes import Ground, Style, as_png, draw_scene, is_glyph
+from vlprompt.data.datasets.scene_images import as_png, draw_scene
+from vlprompt.data.datasets.scenes import Ground, Style, is_glyph
 from vlprompt.data.images import read_image
 from vlprompt.data.loading import DATASETS, GROUPS, expand_groups, load_dataset
 from vlprompt.errors import VLPromptError

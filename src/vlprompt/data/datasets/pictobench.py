@@ -24,20 +24,8 @@ from PIL import Image
 from vlprompt.data.dataset import Dataset, Item
 from vlprompt.data.datasets.drawn_icons import line_art, read_drawing, render, require
 from vlprompt.data.datasets.known import Known, Size
-from vlprompt.data.datasets.scenes import (
-    SIZE,
-    Scene,
-    Sprite,
-    Style,
-    as_png,
-    draw_scene,
-    is_glyph,
-    make_sprite,
-    sample_scene,
-    with_clutter,
-    with_noise,
-    with_style,
-)
+from vlprompt.data.datasets.scene_images import SIZE, Sprite, as_png, draw_scene, make_sprite
+from vlprompt.data.datasets.scenes import Scene, Style, is_glyph, sample_scene, with_clutter, with_noise, with_style
 from vlprompt.data.materialize import write_once
 
 GROUP = "pictobench"
