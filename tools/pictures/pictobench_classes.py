@@ -2,11 +2,11 @@
 
 A class is one thing with the name that a person would type. Within a dataset no name means another's kind ("fruit" and
 "apple", "car" and "police car"), no two mean the same, and no two look alike once they are turned or recolored: lime
-and lemon, mouse and rat, play and reverse.
+and lemon, mouse and rat, play and reverse. Names use words of Unicode's names and keywords where these are as common as
+others ("watch", not "wristwatch").
 
 An entry is `name: drawings`. Drawings are OpenMoji's code points, or Font Awesome's glyphs as `fa-NAME` (solid) and
-`far-NAME` (regular). Bars separate groups of drawings, of which one is in test images
-only.
+`far-NAME` (regular). Bars separate groups of drawings, of which one is in test images only.
 """
 
 ANIMALS = """
@@ -41,31 +41,31 @@ TRAVEL = """
     ship: 1F6A2 1F6F3; airplane: 2708 1F6E9; parachute: 1FA82; helicopter: 1F681; rocket: 1F680; flying saucer: 1F6F8;
     mountain: 26F0 1F3D4; volcano: 1F30B; beach: 1F3D6; island: 1F3DD; construction crane: 1F3D7; house: 1F3E0 1F3E1;
     hospital: 1F3E5; factory: 1F3ED; castle: 1F3F0; eiffel tower: E205; satellite: 1F6F0; church: 26EA; mosque: 1F54C;
-    hindu temple: 1F6D5; torii gate: 26E9; fountain: 26F2; tent: 26FA; carousel horse: 1F3A0; playground slide: 1F6DD;
-    ferris wheel: 1F3A1; wind turbine: E2D1; globe: 1F30D 1F30E 1F30F; compass: 1F9ED; sun: 2600 1F31E; moon: 1F319;
-    cloud: 2601; rainbow: 1F308; lightning: 26A1; tornado: 1F32A; snowman: 2603 26C4; planet: 1FA90; wave: 1F30A
+    hindu temple: 1F6D5; shinto shrine: 26E9; fountain: 26F2; tent: 26FA; carousel horse: 1F3A0;
+    playground slide: 1F6DD; ferris wheel: 1F3A1; wind turbine: E2D1; globe: 1F30D 1F30E 1F30F; compass: 1F9ED;
+    sun: 2600 1F31E; moon: 1F319; cloud: 2601; rainbow: 1F308; lightning: 26A1; tornado: 1F32A; snowman: 2603 26C4;
+    planet: 1FA90; wave: 1F30A
 """
 
 OBJECTS = """
     glasses: 1F453; t-shirt: 1F455; jeans: 1F456; scarf: 1F9E3; gloves: 1F9E4; socks: 1F9E6; dress: 1F457;
     bikini: 1F459; handbag: 1F45C; backpack: 1F392; sneaker: 1F45F; boot: 1F97E 1F462; high heel: 1F460; crown: 1F451;
     top hat: 1F3A9; graduation cap: 1F393; baseball cap: 1F9E2; lipstick: 1F484; ring: 1F48D; diamond: 1F48E;
-    suitcase: 1F9F3; wristwatch: 231A; alarm clock: 23F0; hourglass: 231B 23F3; umbrella: 2602 2614; bed: 1F6CF;
-    sofa: 1F6CB; chair: 1FA91; toilet: 1F6BD; shower: 1F6BF; broom: 1F9F9; toilet paper: 1F9FB; bucket: 1FAA3;
-    toothbrush: 1FAA5; fire extinguisher: 1F9EF; shopping cart: 1F6D2; candle: 1F56F; light bulb: 1F4A1;
-    television: 1F4FA; telephone: 260E; smartphone: 1F4F1; keyboard: 2328; camera: 1F4F7 1F4F8;
-    magnifying glass: 1F50D 1F50E; book: 1F4D5 1F4D6; envelope: 2709; pencil: 270F; scissors: 2702; paperclip: 1F4CE;
-    trash can: 1F5D1; padlock: 1F512; key: 1F511 1F5DD; hammer: 1F528; axe: 1FA93; saw: 1FA9A; wrench: 1F527;
-    screwdriver: 1FA9B; magnet: 1F9F2; ladder: 1FA9C; shovel: 1FA8F; sword: 1F5E1 2694; microscope: 1F52C;
-    syringe: 1F489; stethoscope: 1FA7A
+    suitcase: 1F9F3; watch: 231A; alarm clock: 23F0; hourglass: 231B 23F3; umbrella: 2602 2614; bed: 1F6CF; sofa: 1F6CB;
+    chair: 1FA91; toilet: 1F6BD; shower: 1F6BF; broom: 1F9F9; toilet paper: 1F9FB; bucket: 1FAA3; toothbrush: 1FAA5;
+    fire extinguisher: 1F9EF; shopping cart: 1F6D2; candle: 1F56F; light bulb: 1F4A1; television: 1F4FA;
+    telephone: 260E; smartphone: 1F4F1; keyboard: 2328; camera: 1F4F7 1F4F8; magnifying glass: 1F50D 1F50E;
+    book: 1F4D5 1F4D6; envelope: 2709; pencil: 270F; scissors: 2702; paperclip: 1F4CE; trash can: 1F5D1; padlock: 1F512;
+    key: 1F511 1F5DD; hammer: 1F528; axe: 1FA93; saw: 1FA9A; wrench: 1F527; screwdriver: 1FA9B; magnet: 1F9F2;
+    ladder: 1FA9C; shovel: 1FA8F; sword: 1F5E1 2694; microscope: 1F52C; syringe: 1F489; stethoscope: 1FA7A
 """
 
 LEISURE = """
     soccer ball: 26BD; baseball: 26BE; basketball: 1F3C0; american football: 1F3C8; bowling pins: 1F3B3;
     hockey stick: 1F3D2; ping pong: 1F3D3; badminton: 1F3F8; boxing glove: 1F94A; golf flag: 26F3; ice skate: 26F8;
-    fishing rod: 1F3A3; curling stone: 1F94C; dartboard: 1F3AF; yo-yo: 1FA80; kite: 1FA81; billiard ball: 1F3B1;
+    fishing rod: 1F3A3; curling stone: 1F94C; bullseye: 1F3AF; yo-yo: 1FA80; kite: 1FA81; billiard ball: 1F3B1;
     crystal ball: 1F52E; magic wand: 1FA84; game controller: 1F3AE; joystick: 1F579; slot machine: 1F3B0; dice: 1F3B2;
-    puzzle piece: 1F9E9; teddy bear: 1F9F8; pinata: 1FA85; disco ball: 1FAA9; nesting doll: 1FA86; theater masks: 1F3AD;
+    puzzle piece: 1F9E9; teddy bear: 1F9F8; pinata: 1FA85; disco ball: 1FAA9; nesting doll: 1FA86; theater mask: 1F3AD;
     paint palette: 1F3A8; yarn: 1F9F6; drum: 1F941; maracas: 1FA87; harp: 1FA89; guitar: 1F3B8; violin: 1F3BB;
     trumpet: 1F3BA; saxophone: 1F3B7; accordion: 1FA97; music note: 1F3B5; microphone: 1F3A4; headphones: 1F3A7;
     jack-o-lantern: 1F383; christmas tree: 1F384; balloon: 1F388; ribbon bow: 1F380; gift: 1F381; trophy: 1F3C6;
@@ -95,15 +95,14 @@ PEOPLE = """
     farmer: 1F9D1-200D-1F33E | 1F468-200D-1F33E | 1F469-200D-1F33E;
     cook: 1F9D1-200D-1F373 | 1F468-200D-1F373 | 1F469-200D-1F373;
     mechanic: 1F9D1-200D-1F527 | 1F468-200D-1F527 | 1F469-200D-1F527;
-    welder: 1F9D1-200D-1F3ED | 1F468-200D-1F3ED | 1F469-200D-1F3ED;
+    factory worker: 1F9D1-200D-1F3ED | 1F468-200D-1F3ED | 1F469-200D-1F3ED;
     scientist: 1F9D1-200D-1F52C | 1F468-200D-1F52C | 1F469-200D-1F52C;
-    programmer: 1F9D1-200D-1F4BB | 1F468-200D-1F4BB | 1F469-200D-1F4BB;
+    software developer: 1F9D1-200D-1F4BB | 1F468-200D-1F4BB | 1F469-200D-1F4BB;
     singer: 1F9D1-200D-1F3A4 | 1F468-200D-1F3A4 | 1F469-200D-1F3A4;
     painter: 1F9D1-200D-1F3A8 | 1F468-200D-1F3A8 | 1F469-200D-1F3A8;
     pilot: 1F9D1-200D-2708-FE0F | 1F468-200D-2708-FE0F | 1F469-200D-2708-FE0F;
     astronaut: 1F9D1-200D-1F680 | 1F468-200D-1F680 | 1F469-200D-1F680;
     firefighter: 1F9D1-200D-1F692 | 1F468-200D-1F692 | 1F469-200D-1F692;
-    barista: E185 | E186 | E187;
     police officer: 1F46E | 1F46E-200D-2642-FE0F | 1F46E-200D-2640-FE0F;
     detective: 1F575 | 1F575-FE0F-200D-2642-FE0F | 1F575-FE0F-200D-2640-FE0F;
     royal guard: 1F482 | 1F482-200D-2642-FE0F | 1F482-200D-2640-FE0F;
@@ -122,21 +121,22 @@ PEOPLE = """
     person shrugging: 1F937 | 1F937-200D-2642-FE0F | 1F937-200D-2640-FE0F;
     facepalm: 1F926 | 1F926-200D-2642-FE0F | 1F926-200D-2640-FE0F;
     haircut: 1F487 | 1F487-200D-2642-FE0F | 1F487-200D-2640-FE0F;
+    person kneeling: 1F9CE | 1F9CE-200D-2642-FE0F | 1F9CE-200D-2640-FE0F;
     person in a wheelchair: 1F9D1-200D-1F9BD | 1F468-200D-1F9BD | 1F469-200D-1F9BD;
     person with a cane: 1F9D1-200D-1F9AF | 1F468-200D-1F9AF | 1F469-200D-1F9AF;
-    runner: 1F3C3 | 1F3C3-200D-2642-FE0F | 1F3C3-200D-2640-FE0F;
+    person running: 1F3C3 | 1F3C3-200D-2642-FE0F | 1F3C3-200D-2640-FE0F;
     dancer: 1F483 | 1F57A | 1F9D1-200D-1FA70;
     climber: 1F9D7 | 1F9D7-200D-2642-FE0F | 1F9D7-200D-2640-FE0F;
-    golfer: 1F3CC | 1F3CC-FE0F-200D-2642-FE0F | 1F3CC-FE0F-200D-2640-FE0F;
+    person golfing: 1F3CC | 1F3CC-FE0F-200D-2642-FE0F | 1F3CC-FE0F-200D-2640-FE0F;
     surfer: 1F3C4 | 1F3C4-200D-2642-FE0F | 1F3C4-200D-2640-FE0F;
-    rower: 1F6A3 | 1F6A3-200D-2642-FE0F | 1F6A3-200D-2640-FE0F;
+    person rowing a boat: 1F6A3 | 1F6A3-200D-2642-FE0F | 1F6A3-200D-2640-FE0F;
     swimmer: 1F3CA | 1F3CA-200D-2642-FE0F | 1F3CA-200D-2640-FE0F;
     weightlifter: 1F3CB | 1F3CB-FE0F-200D-2642-FE0F | 1F3CB-FE0F-200D-2640-FE0F;
     cyclist: 1F6B4 | 1F6B4-200D-2642-FE0F | 1F6B4-200D-2640-FE0F;
     cartwheel: 1F938 | 1F938-200D-2642-FE0F | 1F938-200D-2640-FE0F;
-    wrestlers: 1F93C | 1F93C-200D-2642-FE0F | 1F93C-200D-2640-FE0F;
+    people wrestling: 1F93C | 1F93C-200D-2642-FE0F | 1F93C-200D-2640-FE0F;
     handball player: 1F93E | 1F93E-200D-2642-FE0F | 1F93E-200D-2640-FE0F;
-    juggler: 1F939 | 1F939-200D-2642-FE0F | 1F939-200D-2640-FE0F;
+    person juggling: 1F939 | 1F939-200D-2642-FE0F | 1F939-200D-2640-FE0F;
     meditation: 1F9D8 | 1F9D8-200D-2642-FE0F | 1F9D8-200D-2640-FE0F
 """
 
