@@ -25,7 +25,6 @@ from vlprompt.config.recipes import (
     recipe_sets,
 )
 from vlprompt.config.schema import AUGMENTATION, MethodConfig, RunConfig, check_storable, parse_config
-from vlprompt.data.loading import expand_groups
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.text_files import NULLS, parse_yaml_settings
 
@@ -320,6 +319,10 @@ def _config(values: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
 def _with_members(config: RunConfig) -> RunConfig:
     """Replace groups among the targets by their members, except for the source."""
     data = config.data
+    if not data.targets:
+        return config
+    from vlprompt.data.loading import expand_groups  # here, since it imports the readers
+
     targets = [name for name in expand_groups(data.targets) if name != data.source or name in data.targets]
     return config.model_copy(update={"data": data.model_copy(update={"targets": tuple(targets)})})
 

@@ -9,7 +9,7 @@ from vlprompt.data.class_names import NameMap, words_for
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.datasets.caltech101 import Caltech101
 from vlprompt.data.datasets.cifar import CIFAR10, CIFAR100
-from vlprompt.data.datasets.drawn_icons import DRAWN
+from vlprompt.data.datasets.drawn_icons import DRAWN, Drawn
 from vlprompt.data.datasets.dtd import DTD
 from vlprompt.data.datasets.eurosat import EuroSAT
 from vlprompt.data.datasets.fgvc_aircraft import FGVCAircraft
@@ -107,7 +107,8 @@ def load_dataset(
     Args:
         source: name; path of a folder, of a .csv, .tsv or .parquet table, of a .jsonl split file, or of a .json split
             file in CoOp's format; or a frame with the columns of a table, or a loaded Hugging Face dataset.
-        split_seed: seed of the train, val and test split, for sources without one; named datasets have their own split.
+        split_seed: seed of the train, val and test split, for sources without one, and for `openmoji`, `openmoji-line`
+            and `fontawesome`; other named datasets have one split.
         name_map: mapping from folder names (or labels) to class names, or the path of its file (see `read_name_map`).
         root: folder of named datasets (default: `VLPROMPT_DATA`, else `data`), or the folder that paths in a split
             file are relative to (default: the file's folder).
@@ -137,7 +138,8 @@ def load_dataset(
     if exclude and (str(source) in DATASETS or not path.is_dir()):
         raise VLPromptError(f"`exclude` applies only to folders, got `data` {source}; leave it out")
     if str(source) in DATASETS:
-        dataset = DATASETS.get(str(source))(root)
+        entry = DATASETS.get(str(source))
+        dataset = entry(root, split_seed) if isinstance(entry, Drawn) else entry(root)
         return replace(dataset, class_names=words_for(dataset.class_names, name_map)) if name_map else dataset
     if str(source).startswith(hub.PREFIX):
         return hub.read_hub(str(source), split_seed=split_seed, name_map=name_map)
