@@ -16,7 +16,9 @@ def test_list(call: Call) -> None:
     words = call("list", "methods")[1]
     assert "n_visual = 16" in words
     assert "critic = cosine (cosine, bilinear, mlp)" in words
-    assert "openmoji-line" in call("list", "datasets")[1].split()
+    datasets = call("list", "datasets")[1]
+    assert {"openmoji-line", "pictobench-food", "pictobench-animals-line"} <= set(datasets.split())
+    assert "pictobench  group: pictobench-animals, pictobench-food, " in datasets
     assert "dapt/base-to-new" in call("list", "recipes")[1].split()
     backbones = call("list", "backbones")[1]
     assert [line.split()[0] for line in backbones.splitlines()[:3:2]] == ["photos", "embedded"]

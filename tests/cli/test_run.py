@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.helpers.command_line import Call
 from vlprompt.config.schema import RunConfig
+from vlprompt.data import loading
 from vlprompt.experiments.engines import worker
 from vlprompt.experiments.run import run_experiment
 from vlprompt.runs.record import RunRecord
@@ -52,6 +54,20 @@ def test_grid_prints_its_table_and_skips_finished_cells(call: Call, pictures: Pa
     assert code == 0
     assert "1/2 seeds" in table
     assert err.startswith("left out: ")
+
+
+def test_group_of_datasets(call: Call, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "others"
+    shutil.copytree(pictures, other)
+    monkeypatch.setattr(loading, "GROUPS", {"pets": (str(pictures), str(other))})
+    words = ["run", "few-shot", "--methods", "zero-shot", "--shots", 1, "--seeds", 1, "--backbone", "embedded"]
+    code, out, _ = call(*words, "--datasets", "pets", "--out", tmp_path / "grid", "--dry-run")
+    assert code == 0
+    assert [Path(line.split("  ")[0]).parts[-4] for line in out.splitlines()] == ["pictures0", "others"]
+    code, _, err = call(*words, "--datasets", "pictobench-animal", "--out", tmp_path / "grid")
+    assert code == 2
+    assert "--datasets pictobench-animal" in err and "did you mean 'pictobench-animals'?" in err
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

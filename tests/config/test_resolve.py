@@ -281,6 +281,13 @@ def test_parse_lists() -> None:
         parse_names("targets", ",")
 
 
+def test_groups_of_targets_are_their_members_but_for_the_source() -> None:
+    settings = {"backbone.source": "embedded", "data.source": "pictobench-food", "data.targets": ["dtd", "pictobench"]}
+    targets = resolve_config(method="coop", protocol="cross-dataset", settings=settings).data.targets
+    assert targets[:3] == ("dtd", "pictobench-animals", "pictobench-travel")
+    assert "pictobench-food" not in targets
+
+
 def test_resolve_config_errors() -> None:
     for recipe in (UNIFIED, None):
         with pytest.raises(VLPromptError, match="unknown method 'cooop'"):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.experiments.conftest import FAST
 from tests.helpers.reporters import Written
+from vlprompt.data import loading
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.plan import _file_name
 
@@ -71,6 +72,18 @@ def test_each_dataset_is_tested_on_the_others_unless_targets_are_named(make: Any
             VLPromptError, match="needs datasets to test on besides 'pictures0'; pass them as `targets`"
         ):
             make(["zero-shot"], "cross-dataset", datasets=[one], targets=targets)
+
+
+def test_a_group_is_its_datasets(make: Any, three: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "GROUPS", {"pets": tuple(three)})
+    planned = make(["zero-shot"], datasets=["pets", three[0]], seeds=[1])
+    assert [cell.config.data.source for cell in planned.cells] == three
+    across = make(["zero-shot"], "cross-dataset", datasets=["pets"], seeds=[1])
+    assert [cell.config.data.targets for cell in across.cells] == [
+        tuple(name for name in three if name != source) for source in three
+    ]
+    named = make(["zero-shot"], "cross-dataset", datasets=three[:1], seeds=[1], targets=["pets"])
+    assert named.cells[0].config.data.targets == tuple(three[1:])
 
 
 @pytest.mark.parametrize(

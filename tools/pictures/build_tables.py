@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from openmoji_categories import CLASSES, MOVED, VARIANTS
 from PIL import Image
 
-from vlprompt.data.datasets.drawn_icons import line_art, render
+from vlprompt.data.datasets.drawn_icons import divide, line_art, render
 
 SEED = 17
 MAX_VARIANTS = 3  # per base drawing, so that no class consists mostly of clocks or families
@@ -105,29 +105,12 @@ def fontawesome() -> list[Picture]:
     ]
 
 
-def split(pictures: list[Picture], rng: random.Random) -> list[tuple[Picture, str]]:
-    """Split a class by base drawing.
-
-    Half of the drawings, at most 32, are for the test and 4 for validation. Smaller classes keep 16 for training, and
-    the smallest keep 8 for the test.
-    """
+def kept(pictures: list[Picture]) -> list[Picture]:
+    """Return the pictures of a class without further variants of a drawing that has many."""
     groups: dict[str, list[Picture]] = defaultdict(list)
     for picture in pictures:
         groups[picture.base].append(picture)
-    kept = [group[:MAX_VARIANTS] for group in groups.values()]
-    rng.shuffle(kept)
-    total = sum(map(len, kept))
-    test = min(32, max(8, min(total // 2, total - 20)))
-    wanted = {"test": test, "val": 4, "train": total - test - 4}
-    result = []
-    for group in sorted(kept, key=len, reverse=True):
-        name = max(
-            wanted,
-            key=lambda split: (wanted[split] >= len(group), wanted[split] / (4 if split == "val" else 12)),
-        )
-        wanted[name] -= len(group)
-        result += [(picture, name) for picture in group]
-    return result
+    return [picture for group in groups.values() for picture in group[:MAX_VARIANTS]]
 
 
 def write(name: str, pictures: list[Picture]) -> None:
@@ -138,12 +121,14 @@ def write(name: str, pictures: list[Picture]) -> None:
     TABLES.mkdir(exist_ok=True)
     with (TABLES / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(("picture", "class", "split"))
+        table.writerow(("picture", "class", "split", "base"))
         for label in labels:
-            rows = split([picture for picture in pictures if picture.label == label], rng)
-            counts = {part: sum(row[1] == part for row in rows) for part in ("train", "val", "test")}
-            print(f"{name}: {label}: {len(rows)} variants of {len({p.base for p, _ in rows})} drawings, {counts}")
-            table.writerows(sorted((picture.name, label, part) for picture, part in rows))
+            members = kept([picture for picture in pictures if picture.label == label])
+            splits = divide([picture.base for picture in members], rng)
+            counts = {part: splits.count(part) for part in ("train", "val", "test")}
+            print(f"{name}: {label}: {len(members)} variants of {len({p.base for p in members})} drawings, {counts}")
+            rows = [(p.name, label, part, p.base) for p, part in zip(members, splits, strict=True)]
+            table.writerows(sorted(rows))
 
 
 def main() -> None:

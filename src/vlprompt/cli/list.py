@@ -72,9 +72,10 @@ def listing(what: str) -> list[dict[str, Any]]:
             "embedded": "pictoclip, the small model for drawings that ships with the package",
         }
         return [{"name": name, **({"about": about[name]} if name in about else {})} for name in list_backbones()]
-    from vlprompt.data.loading import list_datasets
+    from vlprompt.data.loading import GROUPS, list_datasets
 
-    return [{"name": name} for name in list_datasets()]
+    groups = [{"name": name, "about": f"group: {', '.join(members)}"} for name, members in GROUPS.items()]
+    return [{"name": name} for name in list_datasets()] + groups
 
 
 def _method(name: str, method: Any) -> dict[str, Any]:

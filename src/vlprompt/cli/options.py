@@ -95,7 +95,7 @@ Exclude = Annotated[
 ]
 Targets = Annotated[
     str | None,
-    typer.Option(metavar="P,Q", help="Other datasets to test on, separated by commas, each as DATA."),
+    typer.Option(metavar="P,Q", help="Other datasets to test on, separated by commas, each as DATA, or a group."),
 ]
 Backbone = Annotated[
     str | None,

@@ -49,7 +49,9 @@ def run(
     methods: Annotated[
         str, typer.Option(metavar="A,B", help="Methods, separated by commas; options in brackets: dapt[n_text=8].")
     ],
-    datasets: Annotated[str, typer.Option(metavar="X,Y", help="Datasets, separated by commas, each as DATA.")],
+    datasets: Annotated[
+        str, typer.Option(metavar="X,Y", help="Datasets, separated by commas, each as DATA, or a group: pictobench.")
+    ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Grid folder; each cell is a run folder in it.")],
     shots: Annotated[
         str | None,

@@ -313,7 +313,18 @@ def _config(values: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
     values = deepcopy(values)
     for key, value in settings.items():
         _put(values, key, value)
-    return with_method_defaults(parse_config(values))
+    return with_method_defaults(_with_members(parse_config(values)))
+
+
+def _with_members(config: RunConfig) -> RunConfig:
+    """Replace groups among the targets by their members, except for the source."""
+    data = config.data
+    if not data.targets:
+        return config
+    from vlprompt.data.loading import expand_groups  # here, since it imports the readers
+
+    targets = [name for name in expand_groups(data.targets) if name != data.source or name in data.targets]
+    return config.model_copy(update={"data": data.model_copy(update={"targets": tuple(targets)})})
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

@@ -112,7 +112,10 @@ class DataConfig(Section):
     )
     root: str | None = Field(None, description="Folder that holds the named datasets, or a split file's images.")
     shots: int = Field(16, ge=1, description="Training images per class.")
-    split_seed: int = Field(1, description="Seed of the train/val/test split, if the source comes without one.")
+    split_seed: int = Field(
+        1,
+        description="Seed of the train/val/test split, if the source comes without one or has several, as openmoji.",
+    )
     name_map: str | None = Field(
         None,
         validation_alias=AliasChoices("name_map", "class_names"),  # its name in old records

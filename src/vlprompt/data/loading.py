@@ -1,6 +1,6 @@
 """`load_dataset` for names, folders, tables, split files and data frames, and the registry of named datasets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from vlprompt.data.class_names import NameMap, words_for
 from vlprompt.data.dataset import Dataset
 from vlprompt.data.datasets.caltech101 import Caltech101
 from vlprompt.data.datasets.cifar import CIFAR10, CIFAR100
-from vlprompt.data.datasets.drawn_icons import DRAWN
+from vlprompt.data.datasets.drawn_icons import DRAWN, Drawn
 from vlprompt.data.datasets.dtd import DTD
 from vlprompt.data.datasets.eurosat import EuroSAT
 from vlprompt.data.datasets.fgvc_aircraft import FGVCAircraft
@@ -19,6 +19,7 @@ from vlprompt.data.datasets.imagenet import ImageNet
 from vlprompt.data.datasets.imagenet_shifted import ImageNetA, ImageNetR, ImageNetSketch, ImageNetV2
 from vlprompt.data.datasets.on_disk import OnDisk
 from vlprompt.data.datasets.oxford_pets import OxfordPets
+from vlprompt.data.datasets.pictobench import PICTOBENCH, SHIFTED
 from vlprompt.data.datasets.stanford_cars import StanfordCars
 from vlprompt.data.datasets.sun397 import SUN397
 from vlprompt.data.datasets.ucf101 import UCF101
@@ -53,8 +54,11 @@ ON_DISK: tuple[OnDisk, ...] = (
 # Entries are called with the data folder, or None for the default one. Built-in entries are instances of `Known`, which
 # carry metadata; a plug-in may register any function.
 DATASETS: Registry[Callable[[Path | None], Dataset]] = Registry("dataset")
-for known in (*DRAWN, *ON_DISK):
+for known in (*PICTOBENCH, *SHIFTED, *DRAWN, *ON_DISK):
     DATASETS.register(known.name)(known)
+
+# Names that stand for several datasets wherever a list of datasets is given.
+GROUPS: Mapping[str, tuple[str, ...]] = {"pictobench": tuple(known.name for known in PICTOBENCH)}
 
 
 class Rows(Protocol):
@@ -75,6 +79,16 @@ def list_datasets() -> list[str]:
     return DATASETS.names()
 
 
+def expand_groups(names: Iterable[str]) -> list[str]:
+    """Replace the names of groups of datasets by their members; each name is returned once.
+
+    Examples:
+        >>> expand_groups(["dtd", "pictobench"])[:3]
+        ['dtd', 'pictobench-animals', 'pictobench-food']
+    """
+    return list(dict.fromkeys(member for name in names for member in GROUPS.get(name, (name,))))
+
+
 def load_dataset(
     source: str | Path | Rows,
     *,
@@ -93,7 +107,8 @@ def load_dataset(
     Args:
         source: name; path of a folder, of a .csv, .tsv or .parquet table, of a .jsonl split file, or of a .json split
             file in CoOp's format; or a frame with the columns of a table, or a loaded Hugging Face dataset.
-        split_seed: seed of the train, val and test split, for sources without one; named datasets have their own split.
+        split_seed: seed of the train, val and test split, for sources without one, and for `openmoji`, `openmoji-line`
+            and `fontawesome`; other named datasets have one split.
         name_map: mapping from folder names (or labels) to class names, or the path of its file (see `read_name_map`).
         root: folder of named datasets (default: `VLPROMPT_DATA`, else `data`), or the folder that paths in a split
             file are relative to (default: the file's folder).
@@ -116,11 +131,15 @@ def load_dataset(
         if exclude:
             raise VLPromptError(f"`exclude` applies only to folders, got {type(source).__name__}; leave it out")
         return _load_rows(source, split_seed, name_map)
+    if str(source) in GROUPS:
+        members = ", ".join(GROUPS[str(source)])
+        raise VLPromptError(f"`data` must be one dataset, got the group {source}; choose from {members}")
     path = Path(source).expanduser()
     if exclude and (str(source) in DATASETS or not path.is_dir()):
         raise VLPromptError(f"`exclude` applies only to folders, got `data` {source}; leave it out")
     if str(source) in DATASETS:
-        dataset = DATASETS.get(str(source))(root)
+        entry = DATASETS.get(str(source))
+        dataset = entry(root, split_seed) if isinstance(entry, Drawn) else entry(root)
         return replace(dataset, class_names=words_for(dataset.class_names, name_map)) if name_map else dataset
     if str(source).startswith(hub.PREFIX):
         return hub.read_hub(str(source), split_seed=split_seed, name_map=name_map)

@@ -11,6 +11,7 @@ from vlprompt.config.protocols import PROTOCOLS
 from vlprompt.config.resolve import parse_method, resolve_config
 from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Dataset
+from vlprompt.data.loading import expand_groups
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.grid import Cell, Grid
 from vlprompt.experiments.rehearsal import SharedFeatures
@@ -38,13 +39,13 @@ def plan_grid(
     Args:
         protocol: name of the protocol.
         methods: method names, with options that override the recipe in brackets: "dapt[beta_text=0,n_text=8]".
-        datasets: names or paths of datasets.
+        datasets: names or paths of datasets, or names of groups of datasets, such as "pictobench".
         shots: numbers of training images per class; None for the protocol's defaults.
         seeds: seeds, one run each.
         out: grid folder; the run folder of a cell is PROTOCOL/DATASET/METHOD/shots-K/seed-S in it.
         recipe: recipe of all cells, as in `resolve_config`.
-        targets: names or paths of other datasets to test on; None for the protocol's default, which in cross-dataset
-            is all `datasets` but the one that is trained on.
+        targets: names or paths of other datasets to test on, or names of groups; None for the protocol's default,
+            which in cross-dataset is all `datasets` but the one that is trained on.
         settings: settings of all cells by dotted key, as in `resolve_config`; they override everything else.
 
     Raises:
@@ -60,6 +61,7 @@ def plan_grid(
         shots = (
             PROTOCOLS[protocol].shots if protocol in PROTOCOLS else (16,)
         )  # `resolve_config` raises for unknown protocols
+    datasets = expand_groups(datasets)
     parsed = [parse_method(method) for method in methods]
     further = {source: _targets(protocol, source, datasets, targets) for source in datasets}
     configs = [

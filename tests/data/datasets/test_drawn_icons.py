@@ -2,6 +2,7 @@ import importlib
 import io
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -43,6 +44,30 @@ def test_tables_are_valid(name: str) -> None:
         assert label == label.lower() and label.replace(" ", "").isalpha()
         counts = Counter(row.split for row in rows if row.label == label)
         assert counts["test"] >= 8 and counts["val"] >= 4 and counts["train"] >= 8
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_other_seeds_make_other_splits(name: str) -> None:
+    table = drawn_icons.read_drawings(name)
+    assert drawn_icons.split_drawings(name, 1) == table
+    others = [drawn_icons.split_drawings(name, seed) for seed in (2, 3)]
+    assert len({table, *others}) == 3
+    for rows in (table, *others):
+        assert [(row.name, row.label, row.base) for row in rows] == [(row.name, row.label, row.base) for row in table]
+        assert len({(row.label, row.base, row.split) for row in rows}) == len({(row.label, row.base) for row in rows})
+        for label in dict.fromkeys(row.label for row in rows):
+            counts = Counter(row.split for row in rows if row.label == label)
+            assert counts["test"] >= 8 and counts["val"] >= 4 and counts["train"] >= 8, (label, counts)
+    tested = [{row.name for row in rows if row.split == "test"} for rows in (table, *others)]
+    assert all(0.2 < len(a & b) / len(a) < 0.8 for a, b in pairwise(tested))
+
+
+def test_seed_of_the_split_is_that_of_the_shifted_dataset(datasets: dict[str, Dataset]) -> None:
+    color, line = (load_dataset(name, split_seed=2) for name in ("openmoji", "openmoji-line"))
+    assert (line.train, line.val, line.test) == (color.train, color.val, color.test)
+    assert color.root == datasets["openmoji"].root
+    assert color.split_hash() != datasets["openmoji"].split_hash()
+    assert color.split_seed is None, "the images are divided, so that not all are for testing"
 
 
 def test_openmoji_size_and_balance() -> None:
@@ -132,7 +157,9 @@ def test_line_art_keeps_the_line_groups() -> None:
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     need_extra()
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(drawn_icons, "read_drawings", lambda name: (drawn_icons.Drawing("1F435", "mammal", "test"),))
+    monkeypatch.setattr(
+        drawn_icons, "read_drawings", lambda name: (drawn_icons.Drawing("1F435", "mammal", "test", "1F435"),)
+    )
     return tmp_path / "cache"
 
 
@@ -184,7 +211,7 @@ def test_missing_extra_shows_the_install_command(
 
 
 def test_missing_drawing_names_the_required_release(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawing = drawn_icons.Drawing("no-such-icon", "mammal", "test")
+    drawing = drawn_icons.Drawing("no-such-icon", "mammal", "test", "no-such-icon")
     monkeypatch.setattr(drawn_icons, "read_drawings", lambda name: (drawing,))
     with pytest.raises(VLPromptError, match=r"has no no-such-icon: pip install fontawesomefree==6\.6\.0"):
         drawn_icons.FontAwesome()()

@@ -56,7 +56,7 @@ def test_declarations_are_valid(known: OnDisk) -> None:
 
 
 def test_shifted_datasets_share_classes_with_their_source() -> None:
-    for source in ("imagenet", "openmoji"):
+    for source in ("imagenet", "openmoji", "pictobench-animals"):
         known = DATASETS.get(source)
         assert isinstance(known, Known) and known.shifted
         for name in known.shifted:

