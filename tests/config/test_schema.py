@@ -99,6 +99,8 @@ def test_missing_and_unknown_settings_are_named() -> None:
         make(sed=3)
     with pytest.raises(VLPromptError, match=r"unknown setting optim.foo; known: optimizer, lr, epochs"):
         make(optim={"foo": 3})
+    with pytest.raises(VLPromptError, match=r"^unknown setting a\\nb; [^\n]*$"):
+        make(**{"a\nb": 3})
     with pytest.raises(
         VLPromptError, match=r"data.crop_scale must be two fractions with 0 < minimum <= maximum <= 1, got \[0.5, 0.4\]"
     ):

@@ -33,6 +33,8 @@ from vlprompt.runs.record import read_record
 from vlprompt.runs.state import load_prompts, load_state, read_progress
 from vlprompt.training.fit import make_optimizer
 
+pytestmark = pytest.mark.usefixtures("without_photos")  # a damaged record may lack its backbone
+
 # Files and methods are reused, since loading a model takes tens of milliseconds.
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

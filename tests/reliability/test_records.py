@@ -29,6 +29,8 @@ from vlprompt.results.tables import make_tables
 from vlprompt.runs.archive import find_records
 from vlprompt.runs.record import read_record
 
+pytestmark = pytest.mark.usefixtures("without_photos")  # a damaged record may lack its backbone
+
 GOOD = {"good/zero", "good/coop"}
 
 

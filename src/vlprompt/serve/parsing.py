@@ -22,7 +22,7 @@ from vlprompt.data.images import ImageError
 from vlprompt.errors import VLPromptError
 from vlprompt.serve.limits import EXTRA_CLASSES, FIELD_BYTES, FIELDS, IMAGES, NAME_LENGTH, NEW_CLASSES, TOP
 from vlprompt.serve.schemas import Problem
-from vlprompt.utils.strings import error_reason
+from vlprompt.utils.strings import error_reason, visible
 
 CURL = "with curl: -F image=@FILE"
 FORM, JSON = "multipart/form-data", "application/json"
@@ -201,7 +201,7 @@ def _reason(error: ValidationError, model: type[BaseModel]) -> str:
         return f"image: must be base64 as text, or a list of 1 to {IMAGES}"
     if first["type"] == "extra_forbidden":
         return f"unknown field; the fields are {', '.join(sorted(model.model_fields))}"
-    where = ".".join(part if isinstance(part, str) else str(part + 1) for part in first["loc"])
+    where = visible(".".join(part if isinstance(part, str) else str(part + 1) for part in first["loc"]))
     return f"{where}: {error_reason(error, quote_input=False)}"
 
 

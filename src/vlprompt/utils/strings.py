@@ -139,7 +139,7 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def visible(path: str | os.PathLike[str]) -> str:
-    """Return a path with control characters escaped, so that a terminal does not interpret them."""
+    """Return a path or a key with control characters escaped: one line, which a terminal does not interpret."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
 
 
@@ -193,7 +193,7 @@ def error_location(error: "ValidationError") -> str:
     place = list(error.errors()[0]["loc"])
     while place and _is_branch(place[-1]):
         place.pop()
-    return ".".join(map(str, place))
+    return visible(".".join(map(str, place)))
 
 
 def error_reason(error: "ValidationError", *, quote_input: bool = True) -> str:
