@@ -1,14 +1,16 @@
-"""Pack finished grids into results/, and make docs/results.md and docs/report.html from them.
+"""Pack finished grids into results/, and make docs/results.md, docs/report.html and README's table from them.
 
     sh results/run.sh runs/grids                # hours; continues where it stopped
-    python -m tools.results pack runs/grids     # one zip archive of records per grid, then both pages
-    python -m tools.results                     # both pages
+    python -m tools.results pack runs/grids     # one zip archive of records per grid, then the pages
+    python -m tools.results                     # the pages
 
-Comments in docs/results.md ask for tables and figures, which are written below them:
+Comments in the pages ask for tables and figures, which are written below them:
 
     <!-- table: base-to-new unified -->               methods with their recipes' own options
     <!-- variants: base-to-new unified dapt -->       a method and the effect of some of its options
     <!-- compare: base-to-new unified coop,dapt -->   paired tests of methods against the first
+    <!-- averages: base-to-new unified coop,dapt -->  base, new and harmonic mean of methods, averaged over datasets
+    <!-- claims -->                                   what papers claim, and what is seen
     <!-- plot: base-to-new unified base-new -->       a figure of `vlprompt plot`
     <!-- cost -->                                     number of runs, and the time that they took
 """
@@ -18,28 +20,69 @@ import io
 import re
 import textwrap
 import zipfile
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from vlprompt.results.collect import Run, find_runs
-from vlprompt.results.comparisons import compare
+from vlprompt.results.comparisons import Difference, compare
 from vlprompt.results.formats import to_markdown
 from vlprompt.results.plots import make_plots
+from vlprompt.results.quantities import OF_AVERAGES, OF_HARMONICS
 from vlprompt.results.rendering import render
 from vlprompt.results.report import make_report
 from vlprompt.results.style import method_styles
-from vlprompt.results.tables import make_tables, method_order
+from vlprompt.results.tables import AVERAGE, make_tables, method_order
 from vlprompt.runs.record import read_records
 from vlprompt.utils.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "results"
-PAGE = ROOT / "docs" / "results.md"
+PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
 REPORT = ROOT / "docs" / "report.html"
 FIGURES = ROOT / "docs" / "images"
 WIDTH = 120
 KEPT = ("run.json", "predictions.parquet")
-PLACE = re.compile(r"<!-- (table|variants|compare|plot|cost):? ?([^>]*?) -->\n(?:.*?<!-- end -->\n)?", re.DOTALL)
+KINDS = "table|variants|compare|averages|claims|plot|cost"
+PLACE = re.compile(rf"<!-- ({KINDS}):? ?([^>]*?) -->\n(?:.*?<!-- end -->\n)?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A paper's claim: the quantity of `method` is above (sign 1) or below (sign -1) that of `against`."""
+
+    text: str
+    source: str
+    protocol: str
+    recipe: str
+    quantity: str
+    method: str
+    against: str
+    sign: int = 1
+
+
+_B2N, _FEW = ("base-to-new", "unified"), ("few-shot", "paper")
+_SHOTS = ("1 shot", "4 shots", "16 shots")
+CLAIMS = [
+    Claim("CoOp gains on base classes", "CoOp", *_B2N, "base", "coop", "zero-shot"),
+    Claim("CoOp loses new classes", "CoCoOp", *_B2N, "new", "coop", "zero-shot", -1),
+    Claim("CoCoOp keeps more of them than CoOp", "CoCoOp", *_B2N, "new", "cocoop", "coop"),
+    Claim("KgCoOp keeps more of them than CoOp", "KgCoOp", *_B2N, "new", "kgcoop", "coop"),
+    Claim("PromptSRC has a better harmonic mean than IVLP", "PromptSRC", *_B2N, OF_HARMONICS, "promptsrc", "ivlp"),
+    Claim("MaPLe has a better harmonic mean than IVLP", "MaPLe", *_B2N, OF_HARMONICS, "maple", "ivlp"),
+    *(Claim(f"DAPT is above CoOp, {k}", "DAPT", *_FEW, k, "dapt", "coop") for k in _SHOTS),
+    Claim("DAPT's inter-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_text=0]"),
+    Claim("DAPT's intra-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_visual=0]"),
+    *(Claim(f"MuDPT is above CoOp, {k}", "MuDPT", *_FEW, k, "mudpt", "coop") for k in _SHOTS),
+    Claim("MuDPT has a better harmonic mean than CoOp", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "coop"),
+    Claim("MuDPT has a better harmonic mean than IVLP", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "ivlp"),
+    Claim("MuDPT's transformer helps", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "mudpt[fusion=linear]"),
+    Claim("Fusing both ways helps", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "mudpt[direction=text-to-visual]"),
+    Claim("E2MIM has a better harmonic mean than CoOp", "E2MIM", *_B2N, OF_HARMONICS, "e2mim", "coop"),
+    Claim("E2MIM's mutual information helps", "E2MIM", *_B2N, OF_HARMONICS, "e2mim", "e2mim[lambda_mi=0]"),
+    Claim("E2MIM's augmentation helps", "E2MIM", *_B2N, OF_HARMONICS, "e2mim", "e2mim[lambda_aug=0]"),
+    Claim("E2MIM's ensemble helps", "E2MIM", *_B2N, OF_HARMONICS, "e2mim", "e2mim[r=0]"),
+]
 
 
 def main() -> None:
@@ -53,7 +96,8 @@ def main() -> None:
             print(f"{path}: {count} runs")
     runs, problems = find_runs([RECORDS])
     assert not problems, problems
-    atomic_write(PAGE, page(PAGE.read_text(encoding="utf-8"), runs, FIGURES))
+    for path in (PAGE, README):
+        atomic_write(path, page(path.read_text(encoding="utf-8"), runs, FIGURES))
     atomic_write(REPORT, make_report(runs))
 
 
@@ -95,15 +139,66 @@ def page(text: str, runs: list[Run], figures: Path | None = None) -> str:
 def _written(kind: str, words: list[str], runs: list[Run], figures: Path | None) -> str:
     if kind == "cost":
         return _cost(runs)
+    if kind == "claims":
+        return _claims(runs)
     protocol, recipe, *rest = words
-    found = [run for run in runs if (run.conditions.protocol, run.conditions.recipe) == (protocol, recipe)]
+    found = _of(runs, protocol, recipe)
     of = rest[0] if kind == "variants" else None
     found = [run for run in found if (run.method.partition("[")[0] == of if of else "[" not in run.method)]
     if kind == "plot":
         return _plot(found, rest[0], f"results-{protocol}-{recipe}-{rest[0]}.png", figures)
     if kind == "compare":
         return to_markdown(compare(found, rest[0].split(","))).strip()
+    if kind == "averages":
+        return _averages(found, rest[0].split(","))
     return to_markdown(make_tables(found)).strip()
+
+
+def _of(runs: list[Run], protocol: str, recipe: str) -> list[Run]:
+    """Return the runs of a protocol and a recipe, whose label may go on with settings: "unified, optim.epochs=10"."""
+    return [
+        run for run in runs if run.conditions.protocol == protocol and run.conditions.recipe.partition(",")[0] == recipe
+    ]
+
+
+def _averages(runs: list[Run], methods: list[str]) -> str:
+    (table,) = make_tables(runs)
+    titles = {"base": "base", "new": "new", OF_AVERAGES: "harmonic mean"}
+    columns = {column.quantity: column for column in table.columns if column.quantity in titles}
+    rows = {row.method: row for row in table.rows if row.dataset == AVERAGE}
+    lines = [f"| method | {' | '.join(titles.values())} |", f"| --- |{' ---: |' * len(titles)}"]
+    for method in methods:
+        cells = []
+        for quantity in titles:
+            sample = rows[method].values[columns[quantity]].sample
+            assert sample is not None
+            cells.append(f"{sample.mean:.1f}" + (f" ± {sample.std:.1f}" if sample.std is not None else ""))
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _claims(runs: list[Run]) -> str:
+    lines = ["| claim | paper | test | difference [95% interval] | seen here |", "| --- | --- | --- | ---: | --- |"]
+    for claim in CLAIMS:
+        found = _difference(claim, _of(runs, claim.protocol, claim.recipe))
+        numbers, verdict = "–", "not run"
+        if found is not None:
+            low, high = found.sample.interval or (0.0, 0.0)
+            numbers = f"{found.sample.mean:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+            ends = {claim.sign * low > 0, claim.sign * high > 0}
+            verdict = "undecided" if len(ends) > 1 else "yes" if True in ends else "no, the opposite"
+        test = f"{claim.protocol}, {claim.recipe}, {claim.quantity}"
+        lines.append(f"| {claim.text} | {claim.source} | {test} | {numbers} | {verdict} |")
+    return "\n".join(lines)
+
+
+def _difference(claim: Claim, runs: list[Run]) -> Difference | None:
+    """Return the difference on average over datasets, or on the only dataset; None without runs of both methods."""
+    if {claim.method, claim.against} - {run.method for run in runs}:
+        return None
+    (comparison,) = compare(runs, [claim.against, claim.method])
+    of_quantity = [found for found in comparison.differences if found.quantity == claim.quantity]
+    return next((found for found in of_quantity if found.dataset == AVERAGE), of_quantity[0])
 
 
 def _wrapped(text: str) -> str:

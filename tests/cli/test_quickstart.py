@@ -17,11 +17,14 @@ pytest.importorskip("fontawesomefree", reason="the extra `pictures` is not insta
 def test_quickstart_writes_table_and_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shorter: dict[str, Any] = {**quickstart.SETTINGS, "data.shots": 1, "optim.epochs": 1}
+    shorter: dict[str, Any] = {**quickstart.SETTINGS, "data.source": "fontawesome", "data.shots": 1, "optim.epochs": 1}
     monkeypatch.setattr(quickstart, "SETTINGS", shorter)
+    monkeypatch.setattr(quickstart, "DATA", "fontawesome")  # pictobench takes longer to render
     quickstart.run_quickstart(tmp_path, Reporter(quiet=True))
     out = capsys.readouterr().out
-    for method in ("zero-shot", "coop", "dapt"):
+    probe = read_record(tmp_path / "zero-shot").baselines["linear-probe"]["base"]
+    assert [line.split("│")[2].strip() for line in out.splitlines() if "linear probe" in line] == [f"{probe:.1f}"]
+    for method in quickstart.METHODS:
         record = read_record(tmp_path / method)
         assert (record.status, record.config.protocol) == ("finished", "base-to-new")
         assert f"{record.metrics['harmonic_mean']:.1f}" in out

@@ -1,6 +1,6 @@
 """Figures and tables of the model card: curves, accuracy per class and per style, failures.
 
-    python -m tools.pictoclip.card src/vlprompt/assets/pictoclip.safetensors --work ~/pictoclip --run run-2000000-1
+    python -m tools.pictoclip.card src/vlprompt/assets/pictoclip.safetensors --work ~/pictoclip --run run-10215424-1
 
 Writes figures to `docs/images/pictoclip-*.png` and prints the tables. For reporting only, never for choosing settings.
 """

@@ -100,7 +100,9 @@ class Reporter:
             _TimeLeft(table_column=Column(no_wrap=True, min_width=7)),
             _Note(),
         )
-        return Progress(*columns, console=self.console, disable=self.quiet, transient=self._transient)
+        # A transient bar would leave an empty line where nothing can be removed.
+        disable = self.quiet or (self._transient and not self.console.is_terminal)
+        return Progress(*columns, console=self.console, disable=disable, transient=self._transient)
 
 
 class Relay(Reporter):

@@ -1,0 +1,65 @@
+"""Choose a method's defaults on validation images of pictobench: try settings, and print what each gives.
+
+    python -m tools.choose e2mim --out FOLDER --trial "" --trial "optim.lr=0.002" --trial "method.r=0.5,optim.epochs=20"
+
+A trial changes settings of the shipped base-to-new recipe; "" is the recipe itself. No test image is classified.
+Runs are kept in FOLDER, and finished ones are not repeated.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+from vlprompt.backbones.backbone import load_backbone
+from vlprompt.config.resolve import parse_settings, resolve_config, split_list
+from vlprompt.data.loading import load_dataset
+from vlprompt.experiments.run import run_experiment
+from vlprompt.utils.progress import Reporter
+
+DATASETS = ("pictobench-animals", "pictobench-objects", "pictobench-people")
+TESTS = ("base", "new")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.choose", description=__doc__)
+    parser.add_argument("method")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--trial", action="append", required=True, help="settings, such as optim.lr=0.01,method.r=0")
+    parser.add_argument("--datasets", nargs="+", default=DATASETS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2))
+    parser.add_argument("--shots", type=int, default=16)
+    options = parser.parse_args()
+    backbone = load_backbone("embedded")
+    pools = {name: load_dataset(name) for name in options.datasets}
+    pools = {name: replace(pool, test=pool.val) for name, pool in pools.items()}
+    print("| settings | base | new | H | seconds |\n| --- | ---: | ---: | ---: | ---: |")
+    for trial in options.trial:
+        records = []
+        for name in pools:
+            for seed in options.seeds:
+                config = resolve_config(
+                    method=options.method,
+                    protocol="base-to-new",
+                    settings={
+                        "backbone.source": "embedded",
+                        "data.source": name,
+                        "data.shots": options.shots,
+                        "seed": seed,
+                        **parse_settings(split_list(trial) if trial else []),
+                    },
+                )
+                folder = options.out / options.method / (trial or "recipe") / name / f"seed-{seed}"
+                records.append(
+                    run_experiment(
+                        config, folder, resume=True, reporter=Reporter(quiet=True), backbone=backbone, pools=pools
+                    )
+                )
+        base, new = (mean(record.metrics[test]["accuracy"] for record in records) for test in TESTS)
+        seconds = mean(sum(record.timings.values()) for record in records)
+        line = f"{base:.1f} | {new:.1f} | {2 * base * new / (base + new):.1f} | {seconds:.0f}"
+        print(f"| {trial or 'the recipe'} | {line} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
