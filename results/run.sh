@@ -8,7 +8,7 @@ all=$prompts,linear-probe,tip-adapter,tip-adapter-f
 source=pictobench-animals
 three=$source,pictobench-objects,pictobench-people
 
-unified() { run "$@" --recipe unified --epochs 10 --out "$out/unified"; }
+unified() { run "$@" --recipe unified --epochs 5 --batch-size 4 --lr 0.005 --out "$out/unified"; }
 unified base-to-new --methods $prompts --datasets $three
 unified base-to-new --datasets $three --methods \
     "dapt[beta_text=0],dapt[beta_visual=0],mudpt[fusion=linear],mudpt[direction=text-to-visual],e2mim[lambda_mi=0],e2mim[lambda_aug=0],e2mim[r=0]"

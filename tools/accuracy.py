@@ -3,18 +3,20 @@
     python -m tools.accuracy             # seeds 1 to 3; exit status 1 if the mean of a test is outside its interval
     python -m tools.accuracy --record    # seeds 1 to 6; new intervals, after a change that is meant to change accuracy
 
-Every method learns the embedded model from four images a class. An interval is that of the mean of three seeds at three
-standard deviations. Finished runs of the same code version are not repeated: remove the folder after a change.
+Every method learns the embedded model from four images a class, by the unified recipe. An interval is that of the mean
+of three seeds, three standard deviations wide on each side. Every check runs anew, in a temporary folder.
 """
 
 import argparse
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from vlprompt.config.recipes import UNIFIED
 from vlprompt.experiments.engines.local import Processes
 from vlprompt.experiments.plan import plan_grid
 from vlprompt.utils.files import atomic_write
@@ -23,6 +25,13 @@ from vlprompt.utils.progress import Reporter
 INTERVALS = Path(__file__).parents[1] / "results" / "accuracy.json"
 DATASETS = ["pictobench-animals"]
 SHOTS = [4]
+BUDGET = {
+    "backbone.source": "embedded",
+    "runtime.threads": 1,
+    "optim.epochs": 5,
+    "optim.batch_size": 4,
+    "optim.lr": 0.005,
+}
 GRIDS = {
     "base-to-new": [
         "zero-shot",
@@ -48,9 +57,9 @@ LEAST = 0.5  # half-width in points: methods without randomness have no spread
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.accuracy", description=__doc__)
     parser.add_argument("--record", action="store_true", help="write new intervals")
-    parser.add_argument("--out", type=Path, default=Path("runs/accuracy"), help="folder of the runs")
     options = parser.parse_args()
-    found = measure(options.out, RECORDED if options.record else CHECKED)
+    with tempfile.TemporaryDirectory() as out:
+        found = measure(Path(out), RECORDED if options.record else CHECKED)
     if options.record:
         intervals = {test: interval(values) for test, values in found.items()}
         atomic_write(INTERVALS, json.dumps(intervals, indent=2) + "\n")
@@ -65,8 +74,9 @@ def measure(out: Path, seeds: Sequence[int]) -> dict[str, list[float]]:
     """Run the grid, and return the accuracies of all seeds in % by "DATASET METHOD TEST"."""
     found: dict[str, list[float]] = {}
     for protocol, methods in GRIDS.items():
-        settings = {"backbone.source": "embedded", "runtime.threads": 1}
-        grid = plan_grid(protocol, methods, DATASETS, shots=SHOTS, seeds=seeds, out=out, settings=settings)
+        grid = plan_grid(
+            protocol, methods, DATASETS, shots=SHOTS, seeds=seeds, out=out, recipe=UNIFIED, settings=BUDGET
+        )
         failed = grid.run(Reporter(), Processes(2, grid.cells[0].config.runtime))
         if failed:
             sys.exit(f"{len(failed)} of {len(grid.cells)} runs failed")

@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("method")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--trial", action="append", required=True, help="settings, such as optim.lr=0.01,method.r=0")
+    parser.add_argument("--recipe", help="recipe that trials change (default: the method's own)")
     parser.add_argument("--datasets", nargs="+", default=DATASETS)
     parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--shots", type=int, default=16)
@@ -41,6 +42,7 @@ def main() -> None:
                 config = resolve_config(
                     method=options.method,
                     protocol="base-to-new",
+                    recipe=options.recipe,
                     settings={
                         "backbone.source": "embedded",
                         "data.source": name,
@@ -49,7 +51,8 @@ def main() -> None:
                         **parse_settings(split_list(trial) if trial else []),
                     },
                 )
-                folder = options.out / options.method / (trial or "recipe") / name / f"seed-{seed}"
+                trying = (trial or "recipe") if options.recipe is None else f"{options.recipe},{trial}"
+                folder = options.out / options.method / trying / name / f"seed-{seed}"
                 records.append(
                     run_experiment(
                         config, folder, resume=True, reporter=Reporter(quiet=True), backbone=backbone, pools=pools

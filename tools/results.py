@@ -145,6 +145,8 @@ def _written(kind: str, words: list[str], runs: list[Run], figures: Path | None)
     found = _of(runs, protocol, recipe)
     of = rest[0] if kind == "variants" else None
     found = [run for run in found if (run.method.partition("[")[0] == of if of else "[" not in run.method)]
+    if not found:
+        return "*Not run yet.*"
     if kind == "plot":
         return _plot(found, rest[0], f"results-{protocol}-{recipe}-{rest[0]}.png", figures)
     if kind == "compare":
@@ -154,11 +156,13 @@ def _written(kind: str, words: list[str], runs: list[Run], figures: Path | None)
     return to_markdown(make_tables(found)).strip()
 
 
+def recipe_name(run: Run) -> str:
+    """Return the name of the recipe without the settings that a grid changed: "unified, optim.epochs=5"."""
+    return run.conditions.recipe.partition(",")[0]
+
+
 def _of(runs: list[Run], protocol: str, recipe: str) -> list[Run]:
-    """Return the runs of a protocol and a recipe, whose label may go on with settings: "unified, optim.epochs=10"."""
-    return [
-        run for run in runs if run.conditions.protocol == protocol and run.conditions.recipe.partition(",")[0] == recipe
-    ]
+    return [run for run in runs if (run.conditions.protocol, recipe_name(run)) == (protocol, recipe)]
 
 
 def _averages(runs: list[Run], methods: list[str]) -> str:

@@ -1,11 +1,13 @@
 """Measure the bars by which a model is chosen, on validation images of pictobench: zero-shot, a linear probe, CoOp.
 
     VLPROMPT_EMBEDDED=FILE python -m tools.pictoclip.bars --out FOLDER
+    python -m tools.pictoclip.bars --out FOLDER --test    # of the model that was chosen, on test images
 
-No test image is classified. Runs are kept in FOLDER, and finished ones are not repeated.
+Without --test no test image is classified. Runs are kept in FOLDER, and finished ones are not repeated.
 """
 
 import argparse
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -36,16 +38,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.pictoclip.bars", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="SEED")
+    parser.add_argument("--test", action="store_true", help="classify the test images, to report on a chosen model")
     options = parser.parse_args()
     backbone = load_backbone("embedded")
     print(f"| dataset | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}")
-    rows = []
+    rows, tests = [], []
     for name in expand_groups(["pictobench"]):
         dataset = load_dataset(name)
-        dataset = replace(dataset, test=dataset.val)
+        if not options.test:
+            dataset = replace(dataset, test=dataset.val)
+        tests.append(len(dataset.test))
         rows.append((*zero_shot(backbone, dataset), *tuned(backbone, dataset, options.out / name, options.seeds)))
         print(_line(name, rows[-1]), flush=True)
     print(_line("mean", [mean(column) for column in zip(*rows, strict=True)]))
+    for place, title in ((1, "zero-shot"), (4, "base: zero-shot"), (5, "probe"), (6, "CoOp")):
+        half = half_width([row[place] for row in rows], [count / (2 if place > 1 else 1) for count in tests])
+        print(f"{title}: 95% interval of the mean ± {half:.1f} (images alone)")
+
+
+def half_width(accuracies: Sequence[float], images: Sequence[float]) -> float:
+    """Return half of the 95% interval of the mean over datasets of accuracies in %, from numbers of test images."""
+    variance = sum(value * (100 - value) / count for value, count in zip(accuracies, images, strict=True))
+    return 1.96 * math.sqrt(variance) / len(accuracies)
 
 
 @torch.no_grad()
