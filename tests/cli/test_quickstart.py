@@ -20,6 +20,7 @@ def test_quickstart_writes_table_and_image(
     shorter: dict[str, Any] = {**quickstart.SETTINGS, "data.source": "fontawesome", "data.shots": 1, "optim.epochs": 1}
     monkeypatch.setattr(quickstart, "SETTINGS", shorter)
     monkeypatch.setattr(quickstart, "DATA", "fontawesome")  # pictobench takes longer to render
+    monkeypatch.setattr(quickstart, "METHODS", ("zero-shot", "coop", "dapt"))  # and other methods to train
     quickstart.run_quickstart(tmp_path, Reporter(quiet=True))
     out = capsys.readouterr().out
     probe = read_record(tmp_path / "zero-shot").baselines["linear-probe"]["base"]
