@@ -14,7 +14,7 @@ from vlprompt.config.recipes import PHOTOS, UNIFIED, list_recipes
 from vlprompt.results.collect import Run, find_runs
 
 BOUND = {"linear-probe", "tip-adapter", "tip-adapter-f"}
-SEEDS = 2
+SEEDS = 3
 
 
 @pytest.fixture(scope="module")
