@@ -10,11 +10,16 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
-from vlprompt.backbones.backbone import load_backbone
+from vlprompt.backbones.backbone import Backbone, load_backbone
+from vlprompt.config.protocols import harmonic_mean
 from vlprompt.config.resolve import parse_settings, resolve_config, split_list
+from vlprompt.config.schema import RunConfig
+from vlprompt.data.dataset import Dataset
 from vlprompt.data.loading import load_dataset
 from vlprompt.experiments.run import run_experiment
+from vlprompt.runs.record import RunRecord
 from vlprompt.utils.progress import Reporter
 
 DATASETS = ("pictobench-animals", "pictobench-objects", "pictobench-people")
@@ -37,31 +42,42 @@ def main() -> None:
     print("| settings | base | new | H | seconds |\n| --- | ---: | ---: | ---: | ---: |")
     for trial in options.trial:
         records = []
-        for name in pools:
+        settings = parse_settings(split_list(trial) if trial else [])
+        trying = (trial or "recipe") if options.recipe is None else f"{options.recipe},{trial}"
+        for name, pool in pools.items():
             for seed in options.seeds:
                 config = resolve_config(
                     method=options.method,
                     protocol="base-to-new",
                     recipe=options.recipe,
-                    settings={
-                        "backbone.source": "embedded",
-                        "data.source": name,
-                        "data.shots": options.shots,
-                        "seed": seed,
-                        **parse_settings(split_list(trial) if trial else []),
-                    },
+                    settings=common(name, options.shots, seed) | settings,
                 )
-                trying = (trial or "recipe") if options.recipe is None else f"{options.recipe},{trial}"
                 folder = options.out / options.method / trying / name / f"seed-{seed}"
-                records.append(
-                    run_experiment(
-                        config, folder, resume=True, reporter=Reporter(quiet=True), backbone=backbone, pools=pools
-                    )
-                )
+                records.append(run_on(pool, config, folder, backbone))
         base, new = (mean(record.metrics[test]["accuracy"] for record in records) for test in TESTS)
         seconds = mean(sum(record.timings.values()) for record in records)
-        line = f"{base:.1f} | {new:.1f} | {2 * base * new / (base + new):.1f} | {seconds:.0f}"
+        line = f"{base:.1f} | {new:.1f} | {harmonic_mean(base, new):.1f} | {seconds:.0f}"
         print(f"| {trial or 'the recipe'} | {line} |", flush=True)
+
+
+def common(dataset: str, shots: int, seed: int) -> dict[str, Any]:
+    """Return the settings of every run with the embedded model, by dotted key."""
+    return {"backbone.source": "embedded", "data.source": dataset, "data.shots": shots, "seed": seed}
+
+
+def run_on(
+    dataset: Dataset, config: RunConfig, folder: Path, backbone: Backbone, *, baselines: bool = False
+) -> RunRecord:
+    """Run a configuration on a dataset as it is given, such as one whose test images are those of validation."""
+    return run_experiment(
+        config,
+        folder,
+        resume=True,
+        reporter=Reporter(quiet=True),
+        backbone=backbone,
+        pools={config.data.source: dataset},
+        baselines=baselines,
+    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from vlprompt.results.cells import as_text
 from vlprompt.results.collect import Run, find_runs
-from vlprompt.results.comparisons import Difference, compare
+from vlprompt.results.comparisons import compare
 from vlprompt.results.formats import to_markdown
 from vlprompt.results.plots import make_plots
 from vlprompt.results.quantities import OF_AVERAGES, OF_HARMONICS
@@ -35,6 +36,7 @@ from vlprompt.results.style import method_styles
 from vlprompt.results.tables import AVERAGE, make_tables, method_order
 from vlprompt.runs.record import read_records
 from vlprompt.utils.files import atomic_write
+from vlprompt.utils.strings import markdown_row
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "results"
@@ -166,43 +168,36 @@ def _of(runs: list[Run], protocol: str, recipe: str) -> list[Run]:
 
 
 def _averages(runs: list[Run], methods: list[str]) -> str:
-    (table,) = make_tables(runs)
-    titles = {"base": "base", "new": "new", OF_AVERAGES: "harmonic mean"}
-    columns = {column.quantity: column for column in table.columns if column.quantity in titles}
-    rows = {row.method: row for row in table.rows if row.dataset == AVERAGE}
-    lines = [f"| method | {' | '.join(titles.values())} |", f"| --- |{' ---: |' * len(titles)}"]
-    for method in methods:
-        cells = []
-        for quantity in titles:
-            sample = rows[method].values[columns[quantity]].sample
-            assert sample is not None
-            cells.append(f"{sample.mean:.1f}" + (f" ± {sample.std:.1f}" if sample.std is not None else ""))
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    table = as_text(*make_tables(runs))
+    titles = {"method": "method", "base": "base", "new": "new", OF_AVERAGES: "harmonic mean"}
+    places = [table.columns.index(title) for title in titles]
+    rows = {cells[1]: cells for cells in ([cell.text for cell in row] for row in table.rows) if cells[0] == AVERAGE}
+    lines = [list(titles.values()), ["---", *["---:"] * (len(titles) - 1)]]
+    lines += [[rows[method][place] for place in places] for method in methods]
+    return "\n".join(map(markdown_row, lines))
 
 
 def _claims(runs: list[Run]) -> str:
-    lines = ["| claim | paper | test | difference [95% interval] | seen here |", "| --- | --- | --- | ---: | --- |"]
+    lines = [["claim", "paper", "test", "difference [95% interval]", "seen here"], ["---", "---", "---", "---:", "---"]]
     for claim in CLAIMS:
-        found = _difference(claim, _of(runs, claim.protocol, claim.recipe))
-        numbers, verdict = "–", "not run"
-        if found is not None:
-            low, high = found.sample.interval or (0.0, 0.0)
-            numbers = f"{found.sample.mean:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
-            ends = {claim.sign * low > 0, claim.sign * high > 0}
-            verdict = "undecided" if len(ends) > 1 else "yes" if True in ends else "no, the opposite"
-        test = f"{claim.protocol}, {claim.recipe}, {claim.quantity}"
-        lines.append(f"| {claim.text} | {claim.source} | {test} | {numbers} | {verdict} |")
-    return "\n".join(lines)
+        found = _judged(claim, _of(runs, claim.protocol, claim.recipe))
+        lines.append([claim.text, claim.source, f"{claim.protocol}, {claim.recipe}, {claim.quantity}", *found])
+    return "\n".join(map(markdown_row, lines))
 
 
-def _difference(claim: Claim, runs: list[Run]) -> Difference | None:
-    """Return the difference on average over datasets, or on the only dataset; None without runs of both methods."""
+def _judged(claim: Claim, runs: list[Run]) -> tuple[str, str]:
+    """Return the difference on average over datasets, or on the only dataset, and whether the claim is seen."""
     if {claim.method, claim.against} - {run.method for run in runs}:
-        return None
+        return "–", "not run"
     (comparison,) = compare(runs, [claim.against, claim.method])
-    of_quantity = [found for found in comparison.differences if found.quantity == claim.quantity]
-    return next((found for found in of_quantity if found.dataset == AVERAGE), of_quantity[0])
+    text = as_text(comparison)
+    pairs = zip(comparison.differences, text.rows, strict=True)
+    of_quantity = [(found, row) for found, row in pairs if found.quantity == claim.quantity]
+    found, row = of_quantity[-1]  # the average comes last
+    ends = {claim.sign * end > 0 for end in found.sample.interval or (0.0, 0.0)}
+    verdict = "undecided" if len(ends) > 1 else "yes" if True in ends else "no, the opposite"
+    (place,) = (number for number, title in enumerate(text.columns) if title.startswith("difference"))
+    return row[place].text, verdict
 
 
 def _wrapped(text: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from tools.choose import common, run_on
 from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone, load_backbone
@@ -23,10 +24,8 @@ from vlprompt.data.dataset import Dataset
 from vlprompt.data.datasets.pictobench import PICTOBENCH
 from vlprompt.data.image_set import ImageSet
 from vlprompt.data.loading import expand_groups, load_dataset
-from vlprompt.experiments.run import run_experiment
 from vlprompt.methods.create import create_method
 from vlprompt.methods.shots import frozen_features
-from vlprompt.utils.progress import Reporter
 
 SEEDS = (1, 2, 3)
 DRAWS = 10
@@ -95,24 +94,9 @@ def tuned(backbone: Backbone, dataset: Dataset, folder: Path, seeds: Sequence[in
         config = resolve_config(
             method="coop",
             protocol="base-to-new",
-            settings={
-                "backbone.source": "embedded",
-                "data.source": dataset.name,
-                "data.shots": 16,
-                "method.ctx_init": None,
-                "method.n_ctx": VECTORS,
-                "seed": seed,
-            },
+            settings=common(dataset.name, 16, seed) | {"method.ctx_init": None, "method.n_ctx": VECTORS},
         )
-        record = run_experiment(
-            config,
-            folder / f"seed-{seed}",
-            resume=True,
-            reporter=Reporter(),
-            backbone=backbone,
-            pools={dataset.name: dataset},
-            baselines=True,
-        )
+        record = run_on(dataset, config, folder / f"seed-{seed}", backbone, baselines=True)
         baselines = record.baselines
         found.append(
             (baselines["zero-shot"]["base"], baselines["linear-probe"]["base"], record.metrics["base"]["accuracy"])
