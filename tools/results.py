@@ -63,7 +63,7 @@ class Claim:
     sign: int = 1
 
 
-_B2N, _FEW = ("base-to-new", "unified"), ("few-shot", "paper")
+_B2N, _FEW = ("base-to-new", "unified"), ("few-shot", "unified")
 _SHOTS = ("1 shot", "4 shots", "16 shots")
 CLAIMS = [
     Claim("CoOp gains on base classes", "CoOp", *_B2N, "base", "coop", "zero-shot"),
@@ -72,7 +72,7 @@ CLAIMS = [
     Claim("KgCoOp keeps more of them than CoOp", "KgCoOp", *_B2N, "new", "kgcoop", "coop"),
     Claim("PromptSRC has a better harmonic mean than IVLP", "PromptSRC", *_B2N, OF_HARMONICS, "promptsrc", "ivlp"),
     Claim("MaPLe has a better harmonic mean than IVLP", "MaPLe", *_B2N, OF_HARMONICS, "maple", "ivlp"),
-    *(Claim(f"DAPT is above CoOp, {k}", "DAPT", *_FEW, k, "dapt", "coop") for k in _SHOTS),
+    *(Claim(f"DAPT is above CoOp, {k}", "DAPT", "few-shot", "paper", k, "dapt", "coop") for k in _SHOTS),
     Claim("DAPT's inter-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_text=0]"),
     Claim("DAPT's intra-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_visual=0]"),
     *(Claim(f"MuDPT is above CoOp, {k}", "MuDPT", *_FEW, k, "mudpt", "coop") for k in _SHOTS),
