@@ -72,6 +72,7 @@ CLAIMS = [
     Claim("KgCoOp keeps more of them than CoOp", "KgCoOp", *_B2N, "new", "kgcoop", "coop"),
     Claim("PromptSRC has a better harmonic mean than IVLP", "PromptSRC", *_B2N, OF_HARMONICS, "promptsrc", "ivlp"),
     Claim("MaPLe has a better harmonic mean than IVLP", "MaPLe", *_B2N, OF_HARMONICS, "maple", "ivlp"),
+    *(Claim(f"DAPT is above CoOp, {k}", "DAPT", *_FEW, k, "dapt", "coop") for k in _SHOTS),
     *(Claim(f"DAPT is above CoOp, {k}", "DAPT", "few-shot", "paper", k, "dapt", "coop") for k in _SHOTS),
     Claim("DAPT's inter-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_text=0]"),
     Claim("DAPT's intra-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_visual=0]"),

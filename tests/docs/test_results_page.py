@@ -55,7 +55,10 @@ def test_benchmark_is_complete(runs: list[Run]) -> None:
     assert {run.conditions.weights for run in runs} == {load_backbone("embedded", device="cpu").weight_hash}
     learning = {recipe.partition("/")[0] for recipe in list_recipes()} - {PHOTOS, UNIFIED}
     # Further grids of results/run.sh are not run yet.
-    grids = {("unified", "base-to-new"): (3, learning - BOUND | ABLATED)}
+    grids = {
+        ("unified", "base-to-new"): (3, learning - BOUND | ABLATED),
+        ("unified", "few-shot"): (3, learning),
+    }
     counts = Counter((results.recipe_name(run), run.record.config.protocol, run.method) for run in runs)
     assert counts == {
         (recipe, protocol, method): SEEDS * places
