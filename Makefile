@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test coverage lint format docs bench soak clean
+.PHONY: help quickstart test coverage lint format docs bench accuracy soak clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # *' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -37,6 +37,9 @@ docs: $(VENV)/.installed-docs  ## build the documentation into site/
 
 bench: $(VENV)/.installed-serve  ## measure speed and memory
 	$(BIN)/python -m benchmarks
+
+accuracy: $(VENV)/.installed-pictures  ## compare accuracies of a small grid with committed intervals (minutes)
+	$(BIN)/python -m tools.accuracy
 
 soak: $(VENV)/.installed-dev  ## kill runs a hundred times and resume them (minutes)
 	$(BIN)/python -m tools.soak --kills 100
