@@ -19,4 +19,4 @@ unified domain-generalization --methods $all --datasets $source
 paper() { run "$@" --out "$out/paper"; }
 own=zero-shot,coop,kgcoop,prograd,vpt,ivlp,maple,promptsrc,dapt,mudpt,e2mim # cocoop and clip-lora take hours
 paper base-to-new --methods $own --datasets $source
-paper few-shot --methods zero-shot,coop,dapt --datasets $source --shots 1,4,16 # mudpt and e2mim claim most on new classes
+paper few-shot --methods zero-shot,coop,dapt --datasets $source --shots 1,4,16 # DAPT's paper tests few-shot alone

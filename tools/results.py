@@ -22,6 +22,7 @@ import textwrap
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 from vlprompt.results.cells import as_text
@@ -63,7 +64,7 @@ class Claim:
     sign: int = 1
 
 
-_B2N, _FEW = ("base-to-new", "unified"), ("few-shot", "unified")
+_B2N = ("base-to-new", "unified")
 _SHOTS = ("1 shot", "4 shots", "16 shots")
 CLAIMS = [
     Claim("CoOp gains on base classes", "CoOp", *_B2N, "base", "coop", "zero-shot"),
@@ -72,11 +73,13 @@ CLAIMS = [
     Claim("KgCoOp keeps more of them than CoOp", "KgCoOp", *_B2N, "new", "kgcoop", "coop"),
     Claim("PromptSRC has a better harmonic mean than IVLP", "PromptSRC", *_B2N, OF_HARMONICS, "promptsrc", "ivlp"),
     Claim("MaPLe has a better harmonic mean than IVLP", "MaPLe", *_B2N, OF_HARMONICS, "maple", "ivlp"),
-    *(Claim(f"DAPT is above CoOp, {k}", "DAPT", *_FEW, k, "dapt", "coop") for k in _SHOTS),
-    *(Claim(f"DAPT is above CoOp, {k}", "DAPT", "few-shot", "paper", k, "dapt", "coop") for k in _SHOTS),
+    *(
+        Claim(f"DAPT is above CoOp, {k}", "DAPT", "few-shot", recipe, k, "dapt", "coop")
+        for recipe, k in product(("unified", "paper"), _SHOTS)
+    ),
     Claim("DAPT's inter-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_text=0]"),
     Claim("DAPT's intra-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_visual=0]"),
-    *(Claim(f"MuDPT is above CoOp, {k}", "MuDPT", *_FEW, k, "mudpt", "coop") for k in _SHOTS),
+    *(Claim(f"MuDPT is above CoOp, {k}", "MuDPT", "few-shot", "unified", k, "mudpt", "coop") for k in _SHOTS),
     Claim("MuDPT has a better harmonic mean than CoOp", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "coop"),
     Claim("MuDPT has a better harmonic mean than IVLP", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "ivlp"),
     Claim("MuDPT's transformer helps", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "mudpt[fusion=linear]"),
@@ -227,9 +230,11 @@ def _cost(runs: list[Run]) -> str:
     for started, ended in sorted((_time(record.started), _time(record.ended)) for record in records):
         busy += max(timedelta(), ended - max(started, until))
         until = max(until, ended)
+    copied = len(records) - len(trained)
+    others = f", {copied} of them with the prompts of another run" if copied else ""
     return (
-        f"{len(records)} runs, of which {len(trained)} trained prompts of their own: {core / 3600:.1f} core hours of "
-        f"preparation, training and testing in {busy / timedelta(hours=1):.1f} hours of wall time."
+        f"{len(records)} runs{others}: {core / 3600:.1f} core hours of preparation, training and testing in "
+        f"{busy / timedelta(hours=1):.1f} hours of wall time."
     )
 
 
