@@ -131,7 +131,7 @@ def _table_legend(table: Table) -> list[str]:
         sentences.append("target average: over the other datasets, without the one used for training.")
     if SECONDS in columns:
         sentences.append("train s: seconds of preparation and training.")
-    sentences.append("k/n seeds: k of n seeds are finished, so there is no average.")
+    sentences.append("k/n seeds in place of a number: only k of n seeds are finished.")
     sentences += [
         f"{dataset}: {count} class{'es have' if count > 1 else ' has'} fewer training images than shots; all are used."
         for dataset, count in table.short.items()
