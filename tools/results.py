@@ -30,7 +30,7 @@ from vlprompt.results.collect import Run, find_runs
 from vlprompt.results.comparisons import compare
 from vlprompt.results.formats import to_markdown
 from vlprompt.results.plots import make_plots
-from vlprompt.results.quantities import OF_AVERAGES, OF_HARMONICS
+from vlprompt.results.quantities import OF_AVERAGES, OF_HARMONICS, TARGETS
 from vlprompt.results.rendering import render
 from vlprompt.results.report import make_report
 from vlprompt.results.style import method_styles
@@ -64,7 +64,9 @@ class Claim:
     sign: int = 1
 
 
-_B2N = ("base-to-new", "unified")
+_B2N, _OWN_B2N = ("base-to-new", "unified"), ("base-to-new", "paper")
+_OTHER = ("cross-dataset", "unified", TARGETS)
+_SHIFTED = ("domain-generalization", "unified", TARGETS)
 _SHOTS = ("1 shot", "4 shots", "16 shots")
 CLAIMS = [
     Claim("CoOp gains on base classes", "CoOp", *_B2N, "base", "coop", "zero-shot"),
@@ -73,6 +75,12 @@ CLAIMS = [
     Claim("KgCoOp keeps more of them than CoOp", "KgCoOp", *_B2N, "new", "kgcoop", "coop"),
     Claim("PromptSRC has a better harmonic mean than IVLP", "PromptSRC", *_B2N, OF_HARMONICS, "promptsrc", "ivlp"),
     Claim("MaPLe has a better harmonic mean than IVLP", "MaPLe", *_B2N, OF_HARMONICS, "maple", "ivlp"),
+    Claim("CoOp is below zero-shot on other datasets", "CoCoOp", *_OTHER, "coop", "zero-shot", -1),
+    Claim("CoCoOp is above CoOp on other datasets", "CoCoOp", *_OTHER, "cocoop", "coop"),
+    Claim("MaPLe is above CoOp on other datasets", "MaPLe", *_OTHER, "maple", "coop"),
+    Claim("PromptSRC is above CoOp on other datasets", "PromptSRC", *_OTHER, "promptsrc", "coop"),
+    Claim("CoCoOp is above CoOp on shifted images", "CoCoOp", *_SHIFTED, "cocoop", "coop"),
+    Claim("MaPLe is above CoOp on shifted images", "MaPLe", *_SHIFTED, "maple", "coop"),
     *(
         Claim(f"DAPT is above CoOp, {k}", "DAPT", "few-shot", recipe, k, "dapt", "coop")
         for recipe, k in product(("unified", "paper"), _SHOTS)
@@ -80,11 +88,17 @@ CLAIMS = [
     Claim("DAPT's inter-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_text=0]"),
     Claim("DAPT's intra-dispersion helps", "DAPT", *_B2N, "base", "dapt", "dapt[beta_visual=0]"),
     *(Claim(f"MuDPT is above CoOp, {k}", "MuDPT", "few-shot", "unified", k, "mudpt", "coop") for k in _SHOTS),
-    Claim("MuDPT has a better harmonic mean than CoOp", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "coop"),
+    *(
+        Claim("MuDPT has a better harmonic mean than CoOp", "MuDPT", *grid, OF_HARMONICS, "mudpt", "coop")
+        for grid in (_B2N, _OWN_B2N)
+    ),
     Claim("MuDPT has a better harmonic mean than IVLP", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "ivlp"),
     Claim("MuDPT's transformer helps", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "mudpt[fusion=linear]"),
     Claim("Fusing both ways helps", "MuDPT", *_B2N, OF_HARMONICS, "mudpt", "mudpt[direction=text-to-visual]"),
-    Claim("E2MIM has a better harmonic mean than CoOp", "E2MIM", *_B2N, OF_HARMONICS, "e2mim", "coop"),
+    *(
+        Claim("E2MIM has a better harmonic mean than CoOp", "E2MIM", *grid, OF_HARMONICS, "e2mim", "coop")
+        for grid in (_B2N, _OWN_B2N)
+    ),
     Claim("E2MIM's mutual information helps", "E2MIM", *_B2N, OF_HARMONICS, "e2mim", "e2mim[lambda_mi=0]"),
     Claim("E2MIM's augmentation helps", "E2MIM", *_B2N, OF_HARMONICS, "e2mim", "e2mim[lambda_aug=0]"),
     Claim("E2MIM's ensemble helps", "E2MIM", *_B2N, OF_HARMONICS, "e2mim", "e2mim[r=0]"),
