@@ -17,5 +17,5 @@ unified cross-dataset --methods $prompts --datasets $source --targets pictobench
 unified domain-generalization --methods $all --datasets $source
 
 paper() { run "$@" --out "$out/paper"; }
-paper base-to-new --methods zero-shot,coop,dapt,mudpt,e2mim --datasets $source # all methods would take 3 times as long
+paper base-to-new --methods zero-shot,coop,dapt,mudpt,e2mim --datasets $source # others are cut
 paper few-shot --methods zero-shot,coop,dapt --datasets $source --shots 1,4,16 # DAPT's paper tests few-shot alone
