@@ -1,9 +1,10 @@
 """Choose a method's defaults on validation images of pictobench: try settings, and print what each gives.
 
     python -m tools.choose e2mim --out FOLDER --trial "" --trial "optim.lr=0.002" --trial "method.r=0.5,optim.epochs=20"
+    python -m tools.choose dapt --protocol few-shot --shots 4 --out FOLDER --trial "" --trial "optim.epochs=50"
 
-A trial changes settings of the shipped base-to-new recipe; "" is the recipe itself. No test image is classified.
-Runs are kept in FOLDER, and finished ones are not repeated.
+A trial changes settings of the recipe that ships for the protocol; "" is the recipe itself. No test image is
+classified. Runs are kept in FOLDER, and finished ones are not repeated.
 """
 
 import argparse
@@ -23,12 +24,14 @@ from vlprompt.runs.record import RunRecord
 from vlprompt.utils.progress import Reporter
 
 DATASETS = ("pictobench-animals", "pictobench-objects", "pictobench-people")
-TESTS = ("base", "new")
+# Tests of each protocol whose accuracies are printed; two of them with their harmonic mean.
+TESTS = {"base-to-new": ("base", "new"), "few-shot": ("test",)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.choose", description=__doc__)
     parser.add_argument("method")
+    parser.add_argument("--protocol", choices=TESTS, default="base-to-new")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--trial", action="append", required=True, help="settings, such as optim.lr=0.01,method.r=0")
     parser.add_argument("--recipe", help="recipe that trials change (default: the method's own)")
@@ -39,7 +42,9 @@ def main() -> None:
     backbone = load_backbone("embedded")
     pools = {name: load_dataset(name) for name in options.datasets}
     pools = {name: replace(pool, test=pool.val) for name, pool in pools.items()}
-    print("| settings | base | new | H | seconds |\n| --- | ---: | ---: | ---: | ---: |")
+    tests = TESTS[options.protocol]
+    columns = [*tests, *["H"] * (len(tests) == 2), "seconds"]
+    print(f"| settings | {' | '.join(columns)} |\n| --- {'| ---: ' * len(columns)}|")
     for trial in options.trial:
         records = []
         settings = parse_settings(split_list(trial) if trial else [])
@@ -48,16 +53,19 @@ def main() -> None:
             for seed in options.seeds:
                 config = resolve_config(
                     method=options.method,
-                    protocol="base-to-new",
+                    protocol=options.protocol,
                     recipe=options.recipe,
                     settings=common(name, options.shots, seed) | settings,
                 )
-                folder = options.out / options.method / trying / name / f"seed-{seed}"
+                folder = options.out / options.protocol / options.method / trying / name
+                folder = folder / f"shots-{options.shots}" / f"seed-{seed}"
                 records.append(run_on(pool, config, folder, backbone))
-        base, new = (mean(record.metrics[test]["accuracy"] for record in records) for test in TESTS)
+        accuracies = [mean(record.metrics[test]["accuracy"] for record in records) for test in tests]
+        if len(tests) == 2:
+            accuracies.append(harmonic_mean(*accuracies))
         seconds = mean(sum(record.timings.values()) for record in records)
-        line = f"{base:.1f} | {new:.1f} | {harmonic_mean(base, new):.1f} | {seconds:.0f}"
-        print(f"| {trial or 'the recipe'} | {line} |", flush=True)
+        line = " | ".join(f"{accuracy:.1f}" for accuracy in accuracies)
+        print(f"| {trial or 'the recipe'} | {line} | {seconds:.0f} |", flush=True)
 
 
 def common(dataset: str, shots: int, seed: int) -> dict[str, Any]:
