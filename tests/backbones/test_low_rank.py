@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import cache
+from typing import get_args
 
 import open_clip
 import pytest
@@ -14,6 +15,7 @@ from torch.nn.utils import parametrize
 import vlprompt
 from tests.helpers.reference import encode_prompts_plainly
 from vlprompt import Backbone, LowRankUpdates, TextPrompts, VLPromptError
+from vlprompt.backbones.text import Layout
 
 WORDS = ("red", "apple", "satellite", "crop", "737-800", "t-shirt", "what?")
 TEXT_WIDTH, TEXT_DEPTH, VISUAL_WIDTH, VISUAL_DEPTH = 64, 3, 96, 2
@@ -77,6 +79,7 @@ def assert_same(actual: Tensor, expected: Tensor, updates: LowRankUpdates) -> No
         assert close(ours, theirs, 1e-4)
 
 
+@pytest.mark.parametrize("layout", get_args(Layout))
 @pytest.mark.parametrize("causal", [True, False])
 @settings(max_examples=20, deadline=None)
 @given(
@@ -87,11 +90,11 @@ def assert_same(actual: Tensor, expected: Tensor, updates: LowRankUpdates) -> No
     seed=st.integers(0, 1000),
 )
 def test_text_tower_matches_merged_weights(
-    names: list[str], words: str, rank: int, chunk: int, seed: int, causal: bool
+    names: list[str], words: str, rank: int, chunk: int, seed: int, causal: bool, layout: Layout
 ) -> None:
     updates = random_updates(TEXT_DEPTH, TEXT_WIDTH, rank, seed)
     ours, (theirs, current) = backbone(causal), merged("text", causal)
-    ours.text.chunk_size, current[:] = chunk, [updates]
+    ours.text.chunk_size, ours.text.layout, current[:] = chunk, layout, [updates]
     tokens, prompts = ours.tokenize([f"{words} {name}." for name in names]), TextPrompts(ours.text.words(words))
     for actual in (ours.text(tokens, updates), ours.text.encode_prompts(prompts, names, updates)):
         # The reference tower takes words as context vectors: the same sentences at full length.

@@ -1,7 +1,7 @@
-"""The packed text tower against the reference, and the image tower against its modules, in values and gradients."""
+"""The text tower in both layouts against the reference, the image tower against its modules; values and gradients."""
 
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import open_clip
 import pytest
@@ -13,6 +13,7 @@ from torch import Tensor
 import vlprompt
 from tests.helpers.reference import encode_prompts_plainly
 from vlprompt import Backbone, TextPrompts, VisualPrompts, VLPromptError
+from vlprompt.backbones.text import Layout
 
 WORDS = ("red", "apple", "satellite", "crop", "retriever", "737-800", "t-shirt", "forget-me-not", "what?")
 WIDTH, DEPTH = 64, 3
@@ -62,13 +63,16 @@ def prompted(draw: st.DrawFn) -> tuple[TextPrompts, list[str], int]:
     return TextPrompts(context, per, deep, position, words), names, layers
 
 
+@pytest.mark.parametrize("layout", get_args(Layout))
 @pytest.mark.parametrize("causal", [True, False])
 @settings(max_examples=40, deadline=None)
 @given(case=prompted(), chunk=st.sampled_from([1, 3, 256]))
-def test_packed_tower_matches_reference(case: tuple[TextPrompts, list[str], int], chunk: int, causal: bool) -> None:
+def test_text_tower_matches_reference(
+    case: tuple[TextPrompts, list[str], int], chunk: int, causal: bool, layout: Layout
+) -> None:
     prompts, names, layers = case
     tower = tiny(no_causal_mask=not causal, layers=layers).text
-    tower.chunk_size = chunk
+    tower.chunk_size, tower.layout = chunk, layout
     fast, plain = tower.encode_prompts(prompts, names), encode_prompts_plainly(tower, prompts, names)
     assert fast.shape == plain.shape
     assert relative(fast, plain) < 1e-5
@@ -81,10 +85,12 @@ def test_packed_tower_matches_reference(case: tuple[TextPrompts, list[str], int]
         assert relative(actual, expected) < 1e-4
 
 
+@pytest.mark.parametrize("layout", get_args(Layout))
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
 @pytest.mark.parametrize(("per", "contexts"), [("shared", ()), ("class", (2,)), ("image", (3,))])
-def test_longest_class_name_that_fits(per: Any, contexts: tuple[int, ...], position: Any) -> None:
+def test_longest_class_name_that_fits(per: Any, contexts: tuple[int, ...], position: Any, layout: Layout) -> None:
     tower = tiny().text
+    tower.layout = layout
     prompts = TextPrompts(torch.randn(*contexts, 4, WIDTH), per, position=position)
     names = ["cat", " ".join(["dog"] * 70)]  # start, 4 vectors, 70 words, full stop, end: 77
     assert relative(tower.encode_prompts(prompts, names), encode_prompts_plainly(tower, prompts, names)) < 1e-5
@@ -94,9 +100,11 @@ def test_longest_class_name_that_fits(per: Any, contexts: tuple[int, ...], posit
         tower.encode_prompts(prompts, ["cat", f"{names[1]} dog"])
 
 
+@pytest.mark.parametrize("layout", get_args(Layout))
 @pytest.mark.parametrize("pool", ["first", "last", "argmax"])
-def test_pooling_matches_open_clip(pool: str) -> None:
+def test_pooling_matches_open_clip(pool: str, layout: Layout) -> None:
     backbone = tiny(pool_type=pool)
+    backbone.text.layout = layout
     tokens = backbone.tokenize(["a photo of a dog.", "cat", "a large satellite photo of crop land."])
     assert relative(backbone.encode_text(tokens), backbone.model.encode_text(tokens)) < 1e-5
     prompts = TextPrompts(torch.randn(3, WIDTH))

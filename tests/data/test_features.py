@@ -53,18 +53,15 @@ def colors(root: Path, paths: list[str]) -> ImageSet:
 
 
 def test_views_match_image_set_epochs(image_set: ImageSet) -> None:
-    image_set.set_epoch(9)
     done: list[tuple[int, int]] = []
     features = encode_features(
         image_set, Encoder(), views=3, batch_size=4, progress=lambda *counts: done.append(counts)
     )
-    assert image_set.epoch == 9
     assert features.features.shape == (10, 3, 3)
     assert features.features.dtype == torch.float32
     assert features.labels.tolist() == [0] * 5 + [1] * 5
     assert done[0] == (4, 30) and done[-1] == (30, 30)
-    image_set.set_epoch(2)
-    assert torch.equal(features.features[7, 2], image_set[7][0].mean(dim=(1, 2)).bfloat16().float())
+    assert torch.equal(features.features[7, 2], image_set.sample(2, 7)[0].mean(dim=(1, 2)).bfloat16().float())
 
 
 def test_an_image_is_read_once_for_all_of_its_views(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,9 +259,9 @@ def test_view_depends_on_seed_epoch_and_index() -> None:
 
     def served(seed: int, epoch: int) -> list[int]:
         feature_set = FeatureSet(features, labels, seed)
-        feature_set.set_epoch(epoch)
-        assert all(feature_set[index][1:] == (index, index) for index in range(10))
-        return [int(feature_set[index][0]) - 4 * index for index in range(10)]
+        samples = [feature_set.sample(epoch, index) for index in range(10)]
+        assert [sample[1:] for sample in samples] == [(index, index) for index in range(10)]
+        return [int(feature) - 4 * index for feature, _, index in samples]
 
     assert served(1, 0) == served(1, 0)
     assert served(1, 0) != served(1, 1) != served(2, 1)

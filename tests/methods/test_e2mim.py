@@ -88,14 +88,14 @@ def test_training_increases_mutual_information() -> None:
 def test_virtual_images_mix_other_shots_of_their_class() -> None:
     method = e2mim()
     index = torch.tensor([0, 1, 2, 5])  # three of the four shots of class 0, one of class 1, none of class 2
-    classes, virtual = method.virtual_images(*predicted(method, index))
-    assert classes.tolist() == [0, 1]
+    there, virtual = method.virtual_images(*predicted(method, index))
+    assert there.tolist() == [True, True, False]
     torch.testing.assert_close(virtual[0], method.shots[3])
     others = method.shots[[4, 6, 7]]
     weights = torch.linalg.lstsq(others.T, virtual[1][:, None]).solution[:, 0]
     assert (weights > 0).all()
     torch.testing.assert_close(weights @ others, virtual[1])
-    torch.testing.assert_close(virtual.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(virtual.norm(dim=1), torch.tensor([1.0, 1, 0]))
 
 
 def test_alpha_controls_mixing() -> None:
@@ -123,12 +123,16 @@ def test_gate_opens_for_images_that_match_their_class() -> None:
     method = e2mim(gate_max=0.8)
     text = F.normalize(torch.randn(3, JOINT), dim=-1)
     fitting, foreign = F.normalize(text[[0]] + 0.5 * text[[2]], dim=-1), -text[[0]]
-    opened, closed = (method.explored_views(text, torch.tensor([0]), image) for image in (fitting, foreign))
+    first, others = torch.tensor([True, False, False]), torch.zeros(2, JOINT)
+
+    def explored(image: Tensor) -> Tensor:
+        return method.explored_views(text, first, torch.cat([image, others]))
+
+    opened, closed = explored(fitting), explored(foreign)
     assert torch.equal(opened[1:], text[1:])
     moved = [(view[0] - text[0]).norm().item() for view in (opened, closed)]
     assert moved[0] > 0.1 > 0.001 > moved[1]
-    whole = method.explored_views(text, torch.tensor([0]), text[[0]])
-    torch.testing.assert_close(whole, text)
+    torch.testing.assert_close(explored(text[[0]]), text)
 
 
 def gain(method: Method[Any], *, honest: bool) -> float:
@@ -167,8 +171,8 @@ def test_without_prepare_there_are_no_virtual_images() -> None:
 def test_single_shot_has_no_virtual_images() -> None:
     method = e2mim(per_class=1)
     prediction, labels = predicted(method, torch.tensor([0, 2]))
-    classes, virtual = method.virtual_images(prediction, labels)
-    assert (len(classes), virtual.shape) == (0, (0, JOINT))
+    there, virtual = method.virtual_images(prediction, labels)
+    assert not there.any() and not virtual.any()
     terms = method.loss(prediction, labels)
     torch.testing.assert_close(terms["augmentation"], 2 * terms["cross_entropy"])
     method.backward(terms)

@@ -1,6 +1,6 @@
 """Recorded cases of the official implementations against the public API, within the documented tolerances."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from tests.helpers.golden import NAMES, Case, read_case
+from vlprompt.backbones.text import Layout
 from vlprompt.methods.base import LossTerms, Method
 
 LOGITS = {"atol": 1e-4, "rtol": 0.0}
@@ -33,10 +34,12 @@ def test_every_method_has_recorded_cases() -> None:
     assert {read_case(name).method for name in NAMES} >= {"zero-shot", "coop", "dapt"}
 
 
+@pytest.mark.parametrize("layout", get_args(Layout))
 @pytest.mark.parametrize("name", [name for name in NAMES if read_case(name).method != "zero-shot"])
-def test_recorded_case(name: str) -> None:
+def test_recorded_case(name: str, layout: Layout) -> None:
     case = read_case(name)
     method = case.build(**case.options)
+    method.backbone.text.layout = layout
     if "prototypes" in case.recorded:
         shots = torch.utils.data.TensorDataset(case.recorded["shot_images"], case.recorded["shot_labels"])
         method.prepare(shots, None)

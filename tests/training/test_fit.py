@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.helpers.impatient import Impatient
@@ -14,21 +12,10 @@ from vlprompt import VLPromptError
 from vlprompt.config.schema import OptimConfig, RunConfig, parse_config
 from vlprompt.experiments.run import run_experiment
 from vlprompt.runs.record import RunRecord
-from vlprompt.training.fit import batches, learning_rate
+from vlprompt.training.fit import learning_rate
 from vlprompt.utils.seeds import derived_seed
 
 SCHEDULES = json.loads((Path(__file__).parents[1] / "golden" / "lr_schedules.json").read_text())["schedules"]
-
-
-@given(count=st.integers(1, 200), size=st.integers(1, 64), seed=st.integers(0, 2**62))
-def test_batches_have_equal_size_and_distinct_images(count: int, size: int, seed: int) -> None:
-    order = batches(count, size, seed)
-    seen = [index for batch in order for index in batch]
-    assert len(seen) == len(set(seen))
-    assert set(seen) <= set(range(count))
-    assert {len(batch) for batch in order} == {min(size, count)}
-    assert count - len(seen) < min(size, count)
-    assert order == batches(count, size, seed)
 
 
 def test_seeds_depend_on_every_part() -> None:

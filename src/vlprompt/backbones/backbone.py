@@ -129,7 +129,7 @@ class Backbone:
         templates = [template] if isinstance(template, str) else list(template)
         total = torch.zeros(())
         for sentence in templates:
-            features = self.encode_text(self.tokenize([sentence.format(name) for name in names]))
+            features = self.text.encode_texts([sentence.format(name) for name in names])
             total = total + F.normalize(features, dim=-1).cpu()
         return F.normalize(total, dim=-1).to(self.device)
 

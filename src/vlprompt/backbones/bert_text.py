@@ -23,12 +23,14 @@ class BertTextTower(TextTower):
     """BERT-like text encoder with a head that pools and projects.
 
     It takes context vectors in place of word embeddings at the first layer; positions, token types and the layer norm
-    of the embeddings apply to them as to words. Deep prompts and low-rank updates are not supported.
+    of the embeddings apply to them as to words. Deep prompts, low-rank updates and the padded layout are not supported.
 
     Args:
         text: encoder and head.
         tokenizer: its tokenizer.
     """
+
+    layouts = ("packed",)
 
     def __init__(self, text: BertTextModel, tokenizer: Tokenizer) -> None:
         super().__init__(text, tokenizer)

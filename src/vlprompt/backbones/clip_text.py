@@ -1,24 +1,24 @@
 """CLIP's text tower, which runs prompts without redundant computation; its features are exact.
 
-A causal tower is pooled at one token, so tokens after it are never computed. The common start of all sentences (start
+A causal tower is pooled at one token, so tokens after it are not needed. The common start of all sentences (start
 token, context, template words) does not attend to what follows, so its keys and values are computed once for all
-classes, at every layer, including deep prompts. The rests of the sentences are concatenated without padding.
+classes, at every layer, including deep prompts. The rests of the sentences are concatenated without padding ("packed"),
+or padded to the length of the longest ("padded").
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlprompt.backbones.block import Block, softmax
+from vlprompt.backbones.block import Block
 from vlprompt.backbones.packing import Places, Sentences, common_start, lay_out
+from vlprompt.backbones.rest_attention import KeyValues, PackedAttention, PaddedAttention, RestAttention
 from vlprompt.backbones.text import TextTower
 from vlprompt.backbones.tokenizer import Tokenizer
 from vlprompt.prompts import LowRankUpdates, TextPrompts
-
-KeyValues = list[tuple[Tensor, Tensor]]
-Runs = list[tuple[int, int]]
 
 
 class ClipTextTower(TextTower):
@@ -75,8 +75,9 @@ class ClipTextTower(TextTower):
         read = self.read_position(tokens)
         if not self.causal:  # every place, padding included, as the model was trained
             return lay_out(tokens, slots, read, torch.full_like(read, tokens.shape[1]), shared=0)
-        # No place after the pooled one is needed.
-        return lay_out(tokens, slots, read, read + 1, shared=common_start(tokens, slots, read, share_slots=share_slots))
+        # No place after the pooled one is needed, so that padding there changes nothing.
+        lengths = read + 1 if self.layout == "packed" else (read + 1).amax().expand_as(read)
+        return lay_out(tokens, slots, read, lengths, shared=common_start(tokens, slots, read, share_slots=share_slots))
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -95,7 +96,10 @@ class ClipTextTower(TextTower):
         def encode(begin: int, end: int) -> Tensor:
             places, runs, read = sentences.part(begin, end)
             x = self._placed(places, prompts).expand(images, -1, -1)
-            return self._run_rests(x, cached, deep, places, runs, read, updates)
+            attend = (PackedAttention if self.layout == "packed" else PaddedAttention)(
+                cached, runs, read, causal=self.causal
+            )
+            return self._run_rests(x, attend, deep, places, read, updates)
 
         return encode
 
@@ -121,17 +125,16 @@ class ClipTextTower(TextTower):
                 break
             query, key, value = block.query_key_value(normed, updates)
             cached.append((key, value))
-            attended = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
             x = block.finish(x, attended)
         return cached
 
     def _run_rests(
         self,
         x: Tensor,
-        cached: KeyValues,
+        attend: RestAttention,
         deep: Tensor | None,
         places: Places,
-        runs: Runs,
         read: Tensor,
         updates: LowRankUpdates | None,
     ) -> Tensor:
@@ -139,46 +142,10 @@ class ClipTextTower(TextTower):
         for layer, block in enumerate(self.blocks):
             x = self._deepened(x, deep, layer, places)
             normed = block.normed(x)
-            start = cached[layer] if cached else None
             if layer < self.depth - 1:
                 query, key, value = block.query_key_value(normed, updates)
-                x = block.finish(x, self._attend(query, key, value, start, runs))
             else:
                 key, value = block.key_value(normed, updates)
-                query = block.query(normed[:, read], updates)
-                x = block.finish(x[:, read], self._attend(query, key, value, start, runs))
+                query, x = block.query(normed.index_select(1, read), updates), x.index_select(1, read)
+            x = block.finish(x, attend(layer, query, key, value))
         return self.head(x)
-
-    def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, start: tuple[Tensor, Tensor] | None, runs: Runs
-    ) -> Tensor:
-        """Return attention (P, H, Q, d) from each rest to itself and to the common start.
-
-        Args:
-            query: (P, H, Q, d) at every place, Q = L, or only at the pooled place of each rest, Q = C.
-            key, value: (P, H, L, d).
-            start: keys and values (P, H, S, d) of the start, not copied per class; one softmax covers both.
-            runs: (count, length) of rests of equal length, which are batched.
-        """
-        query = query * query.shape[-1] ** -0.5
-        every_place = query.shape[2] == key.shape[2]
-        queries = [(count, length if every_place else 1) for count, length in runs]
-        asked = [count * places for count, places in queries]
-        there = [count * length for count, length in runs]
-        to_start = [None] * len(runs) if start is None else (query @ start[0].transpose(-1, -2)).split(asked, 2)
-        attended, start_weights = [], []
-        parts = zip(
-            runs, queries, query.split(asked, 2), key.split(there, 2), value.split(there, 2), to_start, strict=True
-        )
-        for run, shape, q, k, v, scores_to_start in parts:
-            scores = q.unflatten(2, shape) @ k.unflatten(2, run).transpose(-1, -2)  # (P, H, count, places, length)
-            if self.causal and shape[1] > 1:
-                later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-                scores = scores.masked_fill(later, float("-inf"))
-            if scores_to_start is not None:
-                scores = torch.cat([scores_to_start.unflatten(2, shape), scores], dim=-1)
-            weights = softmax(scores)
-            start_weights.append(weights[..., : -run[1]].flatten(2, 3))
-            attended.append((weights[..., -run[1] :] @ v.unflatten(2, run)).flatten(2, 3))
-        joined = torch.cat(attended, 2)
-        return joined if start is None else joined + torch.cat(start_weights, 2) @ start[1]

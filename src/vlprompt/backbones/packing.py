@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby, takewhile
+from itertools import groupby, takewhile
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ class Sentences:
         start: leading places that are equal in all sentences and precede every pooled place.
         rests: all other places, sentence by sentence.
         lengths: lengths of the rests, ascending.
-        read: index of the pooled place within each rest (C,), in the order of the rests.
+        read: index of the pooled place of each rest among all places of the rests (C,), in their order.
         ranks: index of each class in that order (C,).
     """
 
@@ -74,14 +74,12 @@ class Sentences:
     def part(self, begin: int, end: int) -> tuple[Places, list[tuple[int, int]], Tensor]:
         """Return rests `begin` to `end`: their places, runs of (count, length), and their pooled places."""
         before, lengths = sum(self.lengths[:begin]), self.lengths[begin:end]
-        starts = torch.tensor([0, *accumulate(lengths[:-1])], device=self.read.device)
-        read = starts + self.read[begin:end]
         runs = [(len(list(equal)), length) for length, equal in groupby(lengths)]
-        return self.rests.part(before, before + sum(lengths)), runs, read
+        return self.rests.part(before, before + sum(lengths)), runs, self.read[begin:end] - before
 
 
 def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, lengths: Tensor, *, shared: int) -> Sentences:
-    """Pack the first `lengths` (C,) places of sentences of tokens and slots (C, S).
+    """Lay out the first `lengths` (C,) places of sentences of tokens and slots (C, S), without those after them.
 
     Args:
         tokens, slots: as `arrange` returns them.
@@ -101,8 +99,10 @@ def lay_out(tokens: Tensor, slots: Tensor, read: Tensor, lengths: Tensor, *, sha
         return Places(tokens[classes, positions], chosen, positions, classes, bool((chosen >= 0).any()))
 
     start = places(torch.zeros(shared, dtype=torch.long), torch.arange(shared))
-    read_in_rest = (read - shared)[order]
-    return Sentences(start, places(classes, positions), tuple(lengths[order].tolist()), read_in_rest, order.argsort())
+    ends = lengths[order].cumsum(0)
+    read_in_rests = ends - lengths[order] + (read - shared)[order]
+    rests = places(classes, positions)
+    return Sentences(start, rests, tuple(lengths[order].tolist()), read_in_rests, order.argsort())
 
 
 def common_start(tokens: Tensor, slots: Tensor, read: Tensor, *, share_slots: bool) -> int:

@@ -1,9 +1,9 @@
-"""`TextTower`, the base of the text towers: prompted sentences without padding, in chunks that bound memory."""
+"""`TextTower`, the base of the text towers: prompted sentences in one of two layouts, in chunks that bound memory."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,13 @@ from torch.utils.checkpoint import checkpoint
 
 from vlprompt.backbones.packing import Places, Sentences, arrange
 from vlprompt.backbones.tokenizer import Tokenizer
+from vlprompt.errors import VLPromptError
 from vlprompt.prompts import LowRankUpdates, TextPrompts
+
+# How the sentences lie in memory. Packed: without padding, in runs of equal length, which multiplies the least and
+# suits a CPU. Padded: to the length of the longest, so that a layer takes a fixed number of kernels, which suits a GPU.
+Layout = Literal["packed", "padded"]
+KEPT_SENTENCES = 256  # sets of sentences that a tower keeps laid out, such as one for each of CLIP's 80 templates
 
 
 class TextTower(ABC):
@@ -24,6 +30,7 @@ class TextTower(ABC):
         embed_dim: joint dimension of its features, D.
         depth: number of layers.
         context_length: maximum number of tokens.
+        layouts: layouts that the tower supports.
         chunk_size: number of sentences per pass. With gradients enabled, several chunks are recomputed in the backward
             pass, which bounds memory. None runs all sentences at once, for any number of images.
     """
@@ -33,23 +40,46 @@ class TextTower(ABC):
     embed_dim: int
     depth: int
     context_length: int
+    layouts: ClassVar[tuple[Layout, ...]] = get_args(Layout)
 
     def __init__(self, module: nn.Module, tokenizer: Tokenizer) -> None:
         self.module = module
         self.tokenizer = tokenizer
         self.chunk_size: int | None = 256
-        self._cache_sentences()
+        self.layout = "auto"
 
     def __getstate__(self) -> dict[str, Any]:
         # scikit-learn pickles fitted estimators to send them to other processes; a cache cannot be pickled.
-        return {name: value for name, value in self.__dict__.items() if name != "_sentences"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_sentences", "_texts")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._cache_sentences()
 
     def _cache_sentences(self) -> None:
-        self._sentences = lru_cache(maxsize=16)(self._arranged)
+        self._sentences = lru_cache(maxsize=KEPT_SENTENCES)(self._arranged)
+        self._texts = lru_cache(maxsize=KEPT_SENTENCES)(self._tokenized)
+
+    @property
+    def layout(self) -> Layout:
+        """How sentences lie in memory, "packed" or "padded"; features and gradients are equal but for rounding.
+
+        Set to "auto" for the faster one: padded on an accelerator, if the tower supports it, and packed on a CPU.
+
+        Raises:
+            VLPromptError: set to a layout that the tower does not support.
+        """
+        return self._layout
+
+    @layout.setter
+    def layout(self, layout: Layout | Literal["auto"]) -> None:
+        if layout == "auto":
+            layout = self.layouts[0] if self.device.type == "cpu" else self.layouts[-1]
+        if layout not in self.layouts:
+            known = ", ".join(("auto", *self.layouts))
+            raise VLPromptError(f"`runtime.text_layout` must be one of {known} for this text tower, got {layout!r}")
+        self._layout = layout
+        self._cache_sentences()
 
     @property
     @abstractmethod
@@ -104,8 +134,19 @@ class TextTower(ABC):
         Raises:
             VLPromptError: the tower does not support the updates.
         """
-        tokens = tokens.cpu()
-        return self._run(self._sentences_of(tokens, torch.full_like(tokens, -1), share_slots=True), None, updates)
+        return self._run(self._frozen(tokens.cpu()), None, updates)
+
+    def encode_texts(self, texts: Sequence[str], updates: LowRankUpdates | None = None) -> Tensor:
+        """Return features (N, D), fp32, not normalized, of N texts, which are laid out at the first call.
+
+        Args:
+            texts: sentences in words.
+            updates: low-rank updates of the attention, or None for the frozen tower.
+
+        Raises:
+            VLPromptError: a text is too long, or the tower does not support the updates.
+        """
+        return self._run(self._texts(tuple(texts), self.device), None, updates)
 
     def encode_prompts(
         self, prompts: TextPrompts, names: Sequence[str], updates: LowRankUpdates | None = None
@@ -147,6 +188,13 @@ class TextTower(ABC):
         tokens, slots = arrange(self.tokenizer, names, length=length, position=position, frozen_words=frozen_words)
         return self._sentences_of(tokens, slots, share_slots=not per_class).to(device)
 
+    def _tokenized(self, texts: tuple[str, ...], device: torch.device) -> Sentences:
+        return self._frozen(self.tokenizer(list(texts))).to(device)
+
+    def _frozen(self, tokens: Tensor) -> Sentences:
+        """Lay out sentences of tokens (N, S) without context vectors."""
+        return self._sentences_of(tokens, torch.full_like(tokens, -1), share_slots=True)
+
     @abstractmethod
     def _sentences_of(self, tokens: Tensor, slots: Tensor, *, share_slots: bool) -> Sentences:
         """Lay out sentences of tokens and slots (C, S); `share_slots` where all classes have the same context."""
@@ -174,7 +222,8 @@ class TextTower(ABC):
             features = torch.cat([checkpoint(encode, *bound, use_reentrant=False) for bound in bounds], dim=1)
         else:
             features = torch.cat([encode(*bound) for bound in bounds], dim=1)
-        features = features[:, sentences.ranks]
+        if self._layout == "packed":
+            features = features[:, sentences.ranks]
         return features if prompts is not None and prompts.per == "image" else features[0]
 
     @property

@@ -212,6 +212,11 @@ class RuntimeConfig(Section):
         description="Classes per pass through the text tower. More classes than that are encoded in chunks, "
         "recomputed in the backward pass to save memory.",
     )
+    text_layout: Literal["auto", "packed", "padded"] = Field(
+        "auto",
+        description="How class names lie in memory in the text tower: packed, without padding, or padded to the length "
+        "of the longest, which takes fewer kernels. auto is packed on a CPU and padded on an accelerator.",
+    )
     tensorboard: bool = Field(False, description="Also log every epoch to TensorBoard, in the run's folder.")
 
 

@@ -41,9 +41,13 @@ class FeatureSet(EpochDataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        view = self.rng(index).randrange(self.features.shape[1])
-        return self.features[index, view], int(self.labels[index]), index
+    def view(self, epoch: int, index: int) -> int:
+        """Return the view of an image in an epoch."""
+        return image_rng(self.seed, epoch, index).randrange(self.features.shape[1])
+
+    def sample(self, epoch: int, index: int) -> tuple[Tensor, int, int]:
+        """Return (feature (D,), label, index) of the view for the epoch."""
+        return self.features[index, self.view(epoch, index)], int(self.labels[index]), index
 
 
 def encode_features(

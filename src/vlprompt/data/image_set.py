@@ -1,6 +1,6 @@
 """Images on disk as a torch dataset with reproducible augmentations."""
 
-import random
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from vlprompt.data.transforms import Transform
 from vlprompt.data.value_ranges import ValueRange
 
 
-class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
-    """Torch dataset of (tensor, label, index) whose randomness depends only on (seed, epoch, index).
+class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]], ABC):
+    """Torch dataset of (tensor, label, index), whose samples differ between epochs; items are those of epoch 0.
 
     Args:
         seed: seed of all random states.
@@ -24,21 +24,17 @@ class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        # Shared memory, so that a loader's persistent workers see the epoch change.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    @property
-    def epoch(self) -> int:
-        """The current epoch."""
-        return int(self._epoch)
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples of an epoch."""
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set the current epoch, also for running worker processes."""
-        self._epoch.fill_(epoch)
+    @abstractmethod
+    def sample(self, epoch: int, index: int) -> tuple[Tensor, int, int]:
+        """Return a sample, which depends only on (seed, epoch, index)."""
 
-    def rng(self, index: int) -> random.Random:
-        """Return the random state of one sample in the current epoch."""
-        return image_rng(self.seed, self.epoch, index)
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        return self.sample(0, index)
 
 
 class ImageSet(EpochDataset):
@@ -77,8 +73,10 @@ class ImageSet(EpochDataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        return self.transform(self.read(index), self.rng(index)), self.items[index].label, index
+    def sample(self, epoch: int, index: int) -> tuple[Tensor, int, int]:
+        """Return (image (3, S, S), label, index), transformed at random for the epoch."""
+        rng = image_rng(self.seed, epoch, index)
+        return self.transform(self.read(index), rng), self.items[index].label, index
 
     def read(self, index: int) -> Image:
         """Return an image in RGB, before its transform."""

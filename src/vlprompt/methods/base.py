@@ -206,8 +206,8 @@ class Method(nn.Module, ABC, Generic[OptionsType]):
             return self.template_features
         total = torch.zeros((), device=self.backbone.device)
         for template in self.templates:
-            tokens = self.backbone.tokenize([template.format(name) for name in self.class_names])
-            total = total + F.normalize(tower(tokens, updates), dim=-1)
+            texts = [template.format(name) for name in self.class_names]
+            total = total + F.normalize(tower.encode_texts(texts, updates), dim=-1)
         return F.normalize(total, dim=-1)
 
     def encode_images(self, images: Tensor, adapters: Adapters) -> Tensor:

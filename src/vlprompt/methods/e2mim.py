@@ -15,6 +15,8 @@ from vlprompt.methods.shots import LabeledImages, frozen_features
 from vlprompt.methods.templates import IMAGENET_7
 from vlprompt.prompts import Adapters, TextPrompts
 
+IGNORED = -100  # label of what a cross-entropy leaves out
+
 
 class E2MIMOptions(ContextOptions):
     """Options of E2MIM. A weight of 0 disables a term; with `lambda_mi=lambda_aug=r=0` the method is CoOp."""
@@ -103,8 +105,9 @@ class E2MIM(Method[E2MIMOptions]):
         terms = LossTerms(total=cross_entropy, cross_entropy=cross_entropy)
         views = [prediction.text_features]
         if options.lambda_aug:
-            classes, virtual = self.virtual_images(prediction, labels)
-            views.append(self.explored_views(prediction.text_features, classes, virtual))
+            there, virtual = self.virtual_images(prediction, labels)
+            views.append(self.explored_views(prediction.text_features, there, virtual))
+            classes = torch.arange(len(there), device=there.device).where(there, IGNORED)
             images, targets = torch.cat([prediction.image_features, virtual]), torch.cat([labels, classes])
             with_virtual = self._cross_entropy(images, targets, views[0])
             terms["augmentation"] = with_virtual + self._cross_entropy(prediction.image_features, labels, views[1])
@@ -123,37 +126,34 @@ class E2MIM(Method[E2MIMOptions]):
         batch; without it, the nearest shot of its class stands for an image.
 
         Returns:
-            The classes (K,) that have such shots, and their virtual images, unit vectors (K, D).
+            Whether a class has a virtual image (C,), and the virtual images, unit vectors (C, D), 0 where there is
+            none: all classes, since shapes that depend on values would make a step wait for the device.
         """
-        classes, place = self.shot_labels.unique(return_inverse=True)
         # A Dirichlet draw is a vector of Gamma draws over their sum, which normalization cancels. Gamma(a) is drawn as
         # the log of Gamma(a + 1) U^(1 / a), which does not underflow for small a.
-        alpha, count = self.options.alpha, len(self.shots)
-        gamma = torch.distributions.Gamma(alpha + 1, 1.0).sample((count,))
-        drawn = gamma.log() + torch.rand(count).log() / alpha
-        drawn = drawn.clamp(min=-1e30).to(self.shots.device)
-        drawn[~torch.isin(self.shot_labels, labels)] = -torch.inf
-        drawn[self._in_batch(prediction, labels)] = -torch.inf
-        largest = drawn.new_full((len(classes),), -torch.inf).scatter_reduce(0, place, drawn, "amax")
+        ones, alpha, place = self.shots.new_ones(len(self.shots)), self.options.alpha, self.shot_labels
+        gamma = torch.distributions.Gamma((alpha + 1) * ones, ones, validate_args=False).sample()
+        drawn = (gamma.log() + torch.rand_like(ones).log() / alpha).clamp(min=-1e30)
+        drawn = drawn.masked_fill(~torch.isin(place, labels), -torch.inf)
+        drawn = drawn.index_fill(0, self._in_batch(prediction, labels), -torch.inf)
+        classes = len(self.class_names)
+        largest = drawn.new_full((classes,), -torch.inf).scatter_reduce(0, place, drawn, "amax")
         there = largest.isfinite()
         weights = (drawn - largest[place]).exp().where(there[place], 0)
-        mixed = self.shots.new_zeros(len(classes), self.shots.shape[1]).index_add(
-            0, place, weights[:, None] * self.shots
-        )
-        return classes[there], F.normalize(mixed[there], dim=-1)
+        mixed = self.shots.new_zeros(classes, self.shots.shape[1]).index_add(0, place, weights[:, None] * self.shots)
+        return there, F.normalize(mixed, dim=-1)
 
-    def explored_views(self, text: Tensor, classes: Tensor, virtual: Tensor) -> Tensor:
-        """Return text views (C, D), moved toward the virtual images (K, D) of K classes as far as their gates open.
+    def explored_views(self, text: Tensor, there: Tensor, virtual: Tensor) -> Tensor:
+        """Return text views (C, D), moved toward the virtual images (C, D) as far as their gates open.
 
-        A gate opens by how much higher the critic scores the virtual image with its own class than on average.
+        A gate opens by how much higher the critic scores the virtual image with its own class than on average. A class
+        without an image (`there` (C,) is false) keeps its text.
         """
-        if not self.options.gate_max or not len(classes):
+        if not self.options.gate_max:
             return text
-        scores = self.critic(text, virtual)  # (C, K)
-        own = scores.gather(0, classes[None])[0]
-        gate = self.options.gate_max * (own - scores.mean(0)).sigmoid()[:, None]
-        explored = F.normalize((1 - gate) * text[classes] + gate * virtual, dim=-1)
-        return text.index_copy(0, classes, explored)
+        scores = self.critic(text, virtual)  # (C, C), a column for each image
+        gate = self.options.gate_max * (scores.diagonal() - scores.mean(0)).sigmoid()[:, None]
+        return F.normalize((1 - gate) * text + gate * virtual, dim=-1).where(there[:, None], text)
 
     def _in_batch(self, prediction: Prediction, labels: Tensor) -> Tensor:
         """Return the positions (B,) of the batch's images among the shots."""
@@ -165,4 +165,4 @@ class E2MIM(Method[E2MIMOptions]):
         return cosine.masked_fill(labels[:, None] != self.shot_labels, -torch.inf).argmax(1)
 
     def _cross_entropy(self, images: Tensor, labels: Tensor, text: Tensor) -> Tensor:
-        return F.cross_entropy(self.classify(images, text).logits, labels)
+        return F.cross_entropy(self.classify(images, text).logits, labels, ignore_index=IGNORED)

@@ -44,7 +44,9 @@ ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"infonce": infonce, "jsd": 
 
 def _negatives(scores: Tensor) -> Tensor:
     """Return the C (C - 1) off-diagonal entries of scores (C, C)."""
-    return scores[~torch.eye(len(scores), dtype=torch.bool, device=scores.device)]
+    count = len(scores)
+    # Behind the last diagonal entry nothing is left; before it, each row of C + 1 ends with a diagonal entry.
+    return scores.flatten()[:-1].unflatten(0, (count - 1, count + 1))[:, 1:].flatten()
 
 
 class Critic(nn.Module):

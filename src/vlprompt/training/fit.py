@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,6 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
-from torch.utils.data import DataLoader
 
 from vlprompt.config.schema import OptimConfig, RunConfig, RuntimeConfig
 from vlprompt.data.image_set import EpochDataset
@@ -22,6 +22,7 @@ from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.runs.record import Epoch
 from vlprompt.runs.state import FILE, load_state, save_prompts, save_state
+from vlprompt.training.batches import Order, batch_order, load_batches
 from vlprompt.training.distributed import MeanGradients, average_gradients, gather_batch, own_share
 from vlprompt.utils.progress import Bar
 from vlprompt.utils.seeds import derived_seed
@@ -98,7 +99,7 @@ def fit(
 
     Args:
         method: prepared method, trained in place.
-        train_set: items (image or frozen feature, label, index); `set_epoch` changes the augmentation.
+        train_set: samples (image or frozen feature, label, index).
         config: complete configuration.
         folder: existing run folder.
         result_hash: hash of the configuration and its inputs; a state with another hash is refused.
@@ -118,9 +119,12 @@ def fit(
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     before = seconds.get("train", 0.0)
     begun = time.monotonic()
-    for epoch in range(len(history), config.optim.epochs):
+    orders = [(epoch, _order(epoch, len(train_set), config)) for epoch in range(len(history), config.optim.epochs)]
+    own = [(epoch, own_share(order, fabric)) for epoch, order in orders]
+    loaded = load_batches(train_set, own, fabric.device, workers=config.runtime.workers)
+    for epoch, order in orders:
         method.train()
-        history.append(_epoch(epoch, method, wrapped, wrapped_optimizer, fabric, train_set, config, bar))
+        history.append(_epoch(epoch, order, method, wrapped, wrapped_optimizer, fabric, loaded, config, bar))
         method.on_epoch_end(epoch + 1)
         seconds["train"] = before + time.monotonic() - begun
         if fabric.is_global_zero:
@@ -139,34 +143,35 @@ def fit(
             logger.save()
 
 
-def batches(count: int, batch_size: int, seed: int) -> list[list[int]]:
-    """Shuffle `count` images into batches; a smaller last batch is dropped, unless it is the only one."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-    size = min(batch_size, count)
-    return [order[begin : begin + size] for begin in range(0, count - size + 1, size)]
+def _order(epoch: int, images: int, config: RunConfig) -> Order:
+    return batch_order(images, config.optim.batch_size, derived_seed("epoch", config.seed, epoch))
 
 
 def _epoch(
     epoch: int,
+    order: Order,
     method: Method[Any],
     wrapped: torch.nn.Module,
     optimizer: Optimizer,
     fabric: Fabric,
-    train_set: EpochDataset,
+    loaded: Iterator[list[Tensor]],
     config: RunConfig,
     bar: Bar,
 ) -> Epoch:
-    seed = derived_seed("epoch", config.seed, epoch)
-    torch.manual_seed(seed)
-    train_set.set_epoch(epoch)
+    """Train for an epoch, on as many of the loaded batches as its order has. No step waits for the device."""
+    torch.manual_seed(derived_seed("epoch", config.seed, epoch))
     lr = learning_rate(config.optim, epoch)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    order = batches(len(train_set), config.optim.batch_size, seed)  # type: ignore[arg-type]
     totals: dict[str, Tensor] = {}
     correct, images, begun = torch.zeros((), device=fabric.device), 0, time.monotonic()
-    own = own_share(order, fabric)
-    for step, (inputs, labels, index) in enumerate(_loaded(train_set, own, config, fabric.device), start=1):
+
+    def note() -> str:
+        rate = step * len(order[0]) / (time.monotonic() - begun)
+        losses = "  ".join(f"{name.replace('_', ' ')} {value.item() / images:.3f}" for name, value in totals.items())
+        return f"epoch {epoch + 1}/{config.optim.epochs}  {rate:.0f} images/s  {losses}"
+
+    for step, (inputs, labels, index) in enumerate(islice(loaded, len(order)), start=1):
         optimizer.zero_grad(set_to_none=True)
         prediction = wrapped(inputs)
         prediction.extras["index"] = index
@@ -180,10 +185,6 @@ def _epoch(
             totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * len(labels)
         correct += (prediction.logits.argmax(1) == labels).sum()
         images += len(labels)
-        rate = step * len(order[0]) / (time.monotonic() - begun)
-        losses = {name: (value / images).item() for name, value in totals.items()}
-        shown = "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in losses.items())
-        note = f"epoch {epoch + 1}/{config.optim.epochs}  {rate:.0f} images/s  {shown}"
         bar(epoch * len(order) + step, config.optim.epochs * len(order), note)
     elapsed = time.monotonic() - begun
     correct, *sums = fabric.all_reduce(torch.stack([correct, *totals.values()]), reduce_op="mean")
@@ -201,16 +202,3 @@ def _scalars(epoch: Epoch) -> dict[str, float]:
     """Return the metrics of an epoch by their TensorBoard tags."""
     losses = {f"loss/{name}": value for name, value in epoch.losses.items()}
     return {"accuracy": epoch.accuracy, "lr": epoch.lr, "images_per_second": epoch.images_per_second, **losses}
-
-
-def _loaded(
-    train_set: EpochDataset, order: list[list[int]], config: RunConfig, device: torch.device
-) -> Iterator[list[Tensor]]:
-    loader = DataLoader(
-        train_set,
-        batch_sampler=order,
-        num_workers=config.runtime.workers,
-        pin_memory=device.type == "cuda",
-    )
-    for batch in loader:
-        yield [part.to(device, non_blocking=True) for part in batch]
