@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.helpers.client import tiled
-from vlprompt.data.images import DRAFT_SIDE, FORMATS, SUFFIXES, ImageError, format_of, read_image
+from vlprompt.data.images import DRAFT_SIDE, FORMATS, SUFFIXES, ImageError, format_of, full_size, read_image
 from vlprompt.errors import VLPromptError
 
 
@@ -127,6 +127,17 @@ def test_huge_jpeg_is_decoded_at_lower_resolution(tmp_path: Path) -> None:
     Image.new("L", (3 * DRAFT_SIDE, 2 * DRAFT_SIDE)).save(path := tmp_path / "a.jpg")
     assert read_image(path, side=DRAFT_SIDE // 2).size == (0.75 * DRAFT_SIDE, DRAFT_SIDE / 2)
     assert read_image(path).size == (1.5 * DRAFT_SIDE, DRAFT_SIDE)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_full_size_of_an_image_that_was_decoded_smaller(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("L", (1203, 802)).save(path := tmp_path / "a.jpg", exif=exif)
+    image = read_image(path, side=100)
+    assert sorted(image.size) == [101, 151]
+    assert full_size(image) == ((1203, 802) if orientation == 1 else (802, 1203))
+    assert full_size(image.resize((7, 5))) == (7, 5)
 
 
 def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

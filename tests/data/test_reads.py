@@ -37,9 +37,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counts
 
 
-@pytest.mark.parametrize("method", ["coop", "vpt", "dapt"])
-def test_images_are_read_at_most_twice_before_training(
-    method: str, weights: Path, tmp_path: Path, opened: Counter[str], monkeypatch: pytest.MonkeyPatch
+# Each image is hashed once. Methods that adapt the image tower keep it in memory instead of reading it in each epoch,
+# and DAPT also needs its frozen features.
+@pytest.mark.parametrize(("method", "reads"), [("coop", 2), ("vpt", 2), ("dapt", 3)])
+def test_images_are_read_few_times_before_training(
+    method: str, reads: int, weights: Path, tmp_path: Path, opened: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))
     backbone = load_backbone(str(weights), device="cpu")
@@ -62,6 +64,6 @@ def test_images_are_read_at_most_twice_before_training(
     opened.clear()
     with pytest.raises(FirstStep):
         run_experiment(parse_config(values), tmp_path / "run", backbone=backbone)
-    reads = {path: count for path, count in opened.items() if path.endswith(".png")}
-    assert len(reads) == 12
-    assert max(reads.values()) <= 2, reads
+    read = {path: count for path, count in opened.items() if path.endswith(".png")}
+    assert len(read) == 12
+    assert max(read.values()) <= reads, read

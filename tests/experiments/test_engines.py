@@ -27,6 +27,7 @@ from vlprompt.experiments.grid import Grid
 from vlprompt.experiments.plan import plan_grid
 from vlprompt.runs.record import read_record
 from vlprompt.utils.locks import lock
+from vlprompt.utils.machine import SHARE
 from vlprompt.utils.progress import Reporter
 
 # Long enough for at least one progress message, of which there are five per second.
@@ -169,8 +170,8 @@ def test_cell_fails_after_repeated_process_losses(monkeypatch: pytest.MonkeyPatc
 
 def test_processes_share_threads_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert Processes(3, RuntimeConfig()).environment(0) == {"OMP_NUM_THREADS": "2"}
-    assert Processes(3, RuntimeConfig(threads=5)).environment(0) == {"OMP_NUM_THREADS": "5"}
+    assert Processes(3, RuntimeConfig()).environment(0) == {"OMP_NUM_THREADS": "2", SHARE: "3"}
+    assert Processes(3, RuntimeConfig(threads=5)).environment(0) == {"OMP_NUM_THREADS": "5", SHARE: "3"}
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     three = [Processes(3, RuntimeConfig()).environment(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
@@ -322,7 +323,7 @@ def command(call: Call, weights: Path, pictures: Path, tmp_path: Path, monkeypat
 def test_options_choose_the_engine(command: Any) -> None:
     assert command() is command("--workers", "1") is None
     several = command("--workers", "3", "--set", "runtime.threads=2")
-    assert (several.parallel, several.environment(0)) == (3, {"OMP_NUM_THREADS": "2"})
+    assert (several.parallel, several.environment(0)) == (3, {"OMP_NUM_THREADS": "2", SHARE: "3"})
     cluster = command("--engine", "ray", "--address", "auto", "--gpus-per-cell", "0.5")
     assert (cluster._address, cluster._shares) == ("auto", {"CPU": 1, "GPU": 0.5})
     assert command("--address", "auto") == (

@@ -474,11 +474,38 @@ def test_different_weights_are_refused(config: Any, tmp_path: Path, weights: Pat
         vlprompt.evaluate(tmp_path / "run", device="cpu")
 
 
-def test_workers_do_not_change_the_result(config: Any, tmp_path: Path) -> None:
-    alone = run_experiment(config("dapt"), tmp_path / "alone")
-    together = run_experiment(config("dapt", runtime={"workers": 2}), tmp_path / "together")
-    assert without_times(alone) == without_times(together)
-    assert alone.result_hash == together.result_hash
+@pytest.mark.parametrize(
+    ("runtime", "used"),
+    [
+        ({}, ("packed", 0, 16)),
+        ({"workers": 2}, ("packed", 2, 16)),
+        ({"workers": 2, "image_cache_mb": 0}, ("packed", 2, 0)),
+        ({"text_layout": "padded", "image_cache_mb": 1}, ("padded", 0, 16)),
+    ],
+)
+def test_runtime_settings_do_not_change_the_result(
+    runtime: dict[str, Any], used: tuple[str, int, int], config: Any, tmp_path: Path
+) -> None:
+    alone = run_experiment(config("dapt", runtime={"image_cache_mb": 0}), tmp_path / "alone")
+    other = run_experiment(config("dapt", runtime=runtime), tmp_path / "other")
+    rounding = 1e-4 if used[0] == "padded" else 0.0
+    for one, another in zip(alone.history, other.history, strict=True):
+        assert another.losses == pytest.approx(one.losses, rel=rounding, abs=0)
+    assert alone.result_hash == other.result_hash
+    assert (other.execution.text_layout, other.execution.readers, other.execution.cached_images) == used
+
+
+def test_image_cache_that_holds_no_image_is_refused(config: Any, tmp_path: Path) -> None:
+    for name in ("ant", "oak"):
+        for number in range(3):
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (800, 700), (number, len(name), 9)).save(tmp_path / "data" / name / f"{number}.png")
+    large = config("dapt", data={"source": str(tmp_path / "data"), "shots": 1}, runtime={"image_cache_mb": 1})
+    with pytest.raises(VLPromptError, match=r"runtime.image_cache_mb=1 has no room for one image, 1.7 MB; allow more"):
+        run_experiment(large, tmp_path / "run")
+
+
+def test_cached_features_and_new_views_differ(config: Any, tmp_path: Path) -> None:
     online = run_experiment(config("coop", data={"views": 0}), tmp_path / "online")
     assert online.status == "finished"
     assert online.result_hash != run_experiment(config("coop"), tmp_path / "cached").result_hash

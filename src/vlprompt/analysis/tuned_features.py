@@ -17,6 +17,7 @@ from vlprompt.data.features import FeatureSet
 from vlprompt.experiments.evaluate import new_names
 from vlprompt.methods.base import Method
 from vlprompt.training.inputs import evaluation_inputs
+from vlprompt.utils.machine import reader_count
 from vlprompt.utils.progress import Reporter
 
 T = TypeVar("T")
@@ -174,8 +175,9 @@ def _tuned(method: Method[Any], images: Images, kept: list[int], reporter: Repor
     text = method.class_features()
     features, guesses, total = [], [], torch.zeros(())
     done = 0
+    readers = reader_count(runtime.workers, device.type)
     with reporter.bar("images") as bar:
-        for batch, _, _ in DataLoader(inputs, runtime.eval_batch_size, num_workers=runtime.workers):
+        for batch, _, _ in DataLoader(inputs, runtime.eval_batch_size, num_workers=readers):
             prediction = method(batch.to(device), text)
             features.append(prediction.image_features.float().cpu())
             guesses.append(prediction.logits[:, kept].argmax(1).cpu())

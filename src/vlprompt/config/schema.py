@@ -204,7 +204,20 @@ class RuntimeConfig(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     devices: int = Field(1, ge=1, description="Number of devices to train on; they share every batch.")
     threads: int | None = Field(None, ge=1, description="CPU threads; None for PyTorch's default.")
-    workers: int = Field(0, ge=0, le=1024, description="Processes that load images; 0 loads them in the main process.")
+    workers: int | None = Field(
+        None,
+        ge=0,
+        le=1024,
+        description="Processes that read images; 0 reads them in the main process. None for 0 on a CPU, and on an "
+        "accelerator for all cores but one, at most 8.",
+    )
+    image_cache_mb: int | None = Field(
+        None,
+        ge=0,
+        description="Memory for training images, where the method adapts the image tower: they are read once and kept "
+        "at the size that is needed, as many as fit; others are read in every epoch. None for a quarter of the free "
+        "memory.",
+    )
     eval_batch_size: int = Field(100, ge=1, le=1_000_000, description="Images per batch in evaluation.")
     class_chunk: int = Field(
         256,

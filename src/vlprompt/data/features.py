@@ -10,16 +10,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from vlprompt.data.feature_cache import cached, entry_name, stored
 from vlprompt.data.file_facts import content_hashes
-from vlprompt.data.image_set import EpochDataset, ImageSet
+from vlprompt.data.image_set import EpochDataset, ImageSet, Progress
 from vlprompt.data.sampling import image_rng
 from vlprompt.data.transforms import FixedTransform
 
-# Version of image reading in the cache's keys: 3 since large JPEGs are decoded at about the size that is needed.
-READING_VERSION = 3
+# Version of image reading in the cache's keys: 4 since views of large JPEGs show the same part at any decoded size.
+READING_VERSION = 4
 PART = 16  # images that a thread encodes at a time
 
 Encode = Callable[[Tensor], Tensor]
-Progress = Callable[[int, int], None]
 
 
 class FeatureSet(EpochDataset):

@@ -1,7 +1,8 @@
 """Images on disk as a torch dataset with reproducible augmentations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -13,6 +14,9 @@ from vlprompt.data.images import DRAFT_SIDE, read_image
 from vlprompt.data.sampling import image_rng
 from vlprompt.data.transforms import Transform
 from vlprompt.data.value_ranges import ValueRange
+
+Progress = Callable[[int, int], None]
+AHEAD = 32  # images that threads read before the first of them is kept
 
 
 class EpochDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]], ABC):
@@ -64,6 +68,7 @@ class ImageSet(EpochDataset):
         self.root = Path(root)
         self.transform = transform
         self.value_range = value_range
+        self._kept: dict[int, Image] = {}
 
     @property
     def labels(self) -> Tensor:
@@ -78,7 +83,41 @@ class ImageSet(EpochDataset):
         rng = image_rng(self.seed, epoch, index)
         return self.transform(self.read(index), rng), self.items[index].label, index
 
+    @property
+    def kept(self) -> int:
+        """Number of images in memory."""
+        return len(self._kept)
+
+    def keep(self, budget: int, *, progress: Progress = lambda done, total: None, threads: int = 1) -> int:
+        """Read images into memory, in order, until the next one does not fit; samples stay the same.
+
+        Args:
+            budget: bytes that they may take.
+            progress: called with (images read, total images) after each image.
+            threads: threads that read them.
+
+        Returns:
+            bytes that an image takes that did not fit, or 0.
+
+        Raises:
+            ImageError: an image cannot be read.
+        """
+        self._kept.clear()
+        with ThreadPoolExecutor(threads) as pool:
+            for begin in range(0, len(self), AHEAD):
+                indices = range(begin, min(begin + AHEAD, len(self)))
+                for index, image in zip(indices, pool.map(self.read, indices), strict=True):
+                    size = 3 * image.width * image.height
+                    budget -= size
+                    if budget < 0:
+                        return size
+                    self._kept[index] = image
+                    progress(index + 1, len(self))
+        return 0
+
     def read(self, index: int) -> Image:
-        """Return an image in RGB, before its transform."""
+        """Return an image in RGB, before its transform; its size is the smallest that the transform needs."""
+        if index in self._kept:
+            return self._kept[index]
         side = getattr(self.transform, "side", DRAFT_SIDE)
         return read_image(self.root / self.items[index].path, value_range=self.value_range, side=side)

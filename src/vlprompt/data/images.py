@@ -102,7 +102,7 @@ def read_image(
         side: length in pixels that both sides of a JPEG must keep when it is decoded at 1/2, 1/4 or 1/8 of its size.
 
     Returns:
-        PIL image with mode "RGB".
+        PIL image with mode "RGB". `full_size` gives its size before it was decoded smaller.
 
     Raises:
         ImageError: the file is missing, empty, truncated, too large, too slow to decode, or not an image.
@@ -126,15 +126,26 @@ def read_image(
             file = CountedFile(opened)
             check_jpeg(file)
             with Image.open(file, formats=FORMATS) as image:
+                whole = image.size
                 _bound_pixels(image, file, max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0), side)
                 file.allow_pixels()
                 large = image.format in WHOLE and math.prod(image.size) > LARGE
                 with _ALONE if large or image.format == "JPEG2000" else nullcontext():
-                    return _decode(image, opened, value_range, path)
+                    decoded = _decode(image, opened, value_range, path)
+        turned = (whole[0] < whole[1]) != (decoded.width < decoded.height)  # by the file's orientation
+        # An attribute, since `info` may come from a file, and is copied to images that are made of this one.
+        decoded.__dict__["full_size"] = whole[::-1] if turned else whole
+        return decoded
     except ImageError as error:
         raise ImageError(error.reason, path) from error
     except Exception as error:  # a broken file can make a decoder raise anything
         raise ImageError(_reason(error), path) from error
+
+
+def full_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) of an image before `read_image` decoded it smaller; of other images, their size."""
+    size: tuple[int, int] = image.__dict__.get("full_size", image.size)
+    return size
 
 
 def format_of(path: Path) -> str | None:

@@ -13,8 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
+from vlprompt.data.images import full_size
+
 Transform = Callable[[Image.Image, random.Random], Tensor]
 Triple = tuple[float, float, float]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 RATIO = (3 / 4, 4 / 3)
 TRIES = 10
@@ -41,14 +44,16 @@ class FixedTransform:
 
     def __call__(self, image: Image.Image, rng: random.Random | None = None) -> Tensor:
         """Return the normalized tensor (3, S, S) of an RGB image; `rng` is not used."""
-        mode = F.InterpolationMode(self.interpolation)
+        width, height = full_size(image)
         if self.squash:
-            image = F.resize(image, [self.size, self.size], mode)
+            image = _cut(image, (0, 0, width, height), (self.size, self.size), self.interpolation)
         else:
-            limit = THIN * min(image.size)
-            if max(image.size) > limit:
-                image = F.center_crop(image, [min(image.height, limit), min(image.width, limit)])
-            image = F.center_crop(F.resize(image, [self.size], mode), [self.size, self.size])
+            across, down = min(width, THIN * height), min(height, THIN * width)
+            left, top = round((width - across) / 2), round((height - down) / 2)
+            short = min(across, down)
+            resized = self.size * across // short, self.size * down // short
+            image = _cut(image, (left, top, left + across, top + down), resized, self.interpolation)
+            image = F.center_crop(image, [self.size, self.size])
         return _to_tensor(image, self.mean, self.std)
 
 
@@ -70,9 +75,8 @@ class RandomTransform:
 
     def __call__(self, image: Image.Image, rng: random.Random) -> Tensor:
         """Return the normalized tensor (3, S, S) of a random view of an RGB image, drawn from `rng`."""
-        left, top, right, bottom = _random_box(image.width, image.height, self.crop_scale, rng)
-        mode = F.InterpolationMode(self.interpolation)
-        image = F.resized_crop(image, top, left, bottom - top, right - left, [self.size, self.size], mode)
+        box = _random_box(*full_size(image), self.crop_scale, rng)
+        image = _cut(image, box, (self.size, self.size), self.interpolation)
         if self.flip and rng.random() < 0.5:
             image = F.hflip(image)
         return _to_tensor(image, self.mean, self.std)
@@ -135,7 +139,7 @@ def _triple(values: Sequence[float]) -> Triple:
     return red, green, blue
 
 
-def _random_box(width: int, height: int, scale: tuple[float, float], rng: random.Random) -> tuple[int, int, int, int]:
+def _random_box(width: int, height: int, scale: tuple[float, float], rng: random.Random) -> Box:
     """Draw a crop (left, top, right, bottom), distributed as in torchvision's RandomResizedCrop."""
     for _ in range(TRIES):
         area = width * height * rng.uniform(*scale)
@@ -149,6 +153,21 @@ def _random_box(width: int, height: int, scale: tuple[float, float], rng: random
     crop_height = min(height, round(width / RATIO[0]))
     left, top = (width - crop_width) // 2, (height - crop_height) // 2
     return left, top, left + crop_width, top + crop_height
+
+
+def _cut(image: Image.Image, box: Box, size: tuple[int, int], interpolation: str) -> Image.Image:
+    """Return a part (left, top, right, bottom) of an image in (width, height).
+
+    The box is one of the whole image, so that an image that was decoded smaller shows the same part.
+    """
+    reduction = round(max(full_size(image)) / max(image.size))  # a power of 2; decoded sizes are rounded up
+    if reduction > 1:
+        left, top, right, bottom = (side / reduction for side in box)
+        return image.resize(size, Image.Resampling[interpolation.upper()], (left, top, right, bottom))
+    left, top, right, bottom = box
+    mode = F.InterpolationMode(interpolation)
+    cut: Image.Image = F.resized_crop(image, top, left, bottom - top, right - left, list(size[::-1]), mode)
+    return cut
 
 
 def _to_tensor(image: Image.Image, mean: Triple, std: Triple) -> Tensor:

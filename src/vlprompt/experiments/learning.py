@@ -16,19 +16,21 @@ from torch.nn.functional import cross_entropy
 
 from vlprompt.config.schema import RunConfig, steps_per_epoch
 from vlprompt.data.dataset import Item
+from vlprompt.data.image_set import ImageSet
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.evaluate import add_seconds
 from vlprompt.experiments.task import Task, open_task
 from vlprompt.methods.base import Method
 from vlprompt.methods.shots import frozen_features
-from vlprompt.runs.record import Calibration, Learning, RunRecord, read_record
+from vlprompt.runs.record import Calibration, Execution, Learning, RunRecord, read_record
 from vlprompt.runs.state import FILE, load_prompts, read_progress, save_prompts
 from vlprompt.training.calibration import calibrate
 from vlprompt.training.evaluation import predict_logits
 from vlprompt.training.fit import fit
 from vlprompt.training.inputs import evaluation_inputs, training_inputs
 from vlprompt.training.memory import peak_memory_mb
+from vlprompt.utils.machine import reader_count
 from vlprompt.utils.processes import Child, Message
 from vlprompt.utils.progress import Relay, Reporter
 
@@ -201,6 +203,10 @@ def _learn(
     begun = time.monotonic()
     inputs = training_inputs(method, task.shots.train, task.shots.root, task.config, reporter)
     add_seconds(seconds, encode=time.monotonic() - begun)
+    readers = cached = 0
+    if isinstance(inputs, ImageSet):
+        readers, cached = reader_count(task.config.runtime.workers, method.backbone.device.type), inputs.kept
+    record.execution = Execution(text_layout=method.backbone.text.layout, readers=readers, cached_images=cached)
     with reporter.bar("train") as bar:
         fit(
             method,

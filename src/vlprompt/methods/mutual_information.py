@@ -46,7 +46,8 @@ def _negatives(scores: Tensor) -> Tensor:
     """Return the C (C - 1) off-diagonal entries of scores (C, C)."""
     count = len(scores)
     # Behind the last diagonal entry nothing is left; before it, each row of C + 1 ends with a diagonal entry.
-    return scores.flatten()[:-1].unflatten(0, (count - 1, count + 1))[:, 1:].flatten()
+    negatives: Tensor = scores.flatten()[:-1].unflatten(0, (count - 1, count + 1))[:, 1:]
+    return negatives.flatten()
 
 
 class Critic(nn.Module):

@@ -201,6 +201,14 @@ class Epoch(BaseModel):
     images_per_second: float = Field(ge=0)
 
 
+class Execution(BaseModel):
+    """What a training used where its settings left the choice to it. None of it changes the result but by rounding."""
+
+    text_layout: str = Field(description="Layout of the text tower, packed or padded.")
+    readers: Count = Field(description="Processes that read the training images.")
+    cached_images: Count = Field(description="Training images that were kept in memory.")
+
+
 class RunRecord(BaseModel):
     """Record of a run: its configuration, the identity of its weights and images, and its results.
 
@@ -244,6 +252,7 @@ class RunRecord(BaseModel):
         description="Seconds of preparation, encoding, training, testing and baselines, summed over all sessions.",
     )
     peak_memory_mb: float | None = Field(None, ge=0)
+    execution: Execution | None = Field(None, description="None for prompts that this run did not learn on one device.")
     versions: dict[str, str] = Field(default_factory=versions)
     started: str = Field(default_factory=now)
     ended: str | None = None

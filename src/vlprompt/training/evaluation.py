@@ -13,6 +13,7 @@ from vlprompt.data.features import FeatureSet
 from vlprompt.data.image_set import ImageSet
 from vlprompt.methods.base import Method
 from vlprompt.training.calibration import expected_error
+from vlprompt.utils.machine import reader_count
 from vlprompt.utils.progress import Bar
 
 
@@ -74,7 +75,7 @@ class Predictions:
 
 @torch.no_grad()
 def predict_logits(
-    method: Method[Any], test_set: ImageSet | FeatureSet, *, batch_size: int, workers: int, bar: Bar
+    method: Method[Any], test_set: ImageSet | FeatureSet, *, batch_size: int, workers: int | None, bar: Bar
 ) -> Tensor:
     """Compute the logits of a test set. Classes are encoded once.
 
@@ -82,16 +83,17 @@ def predict_logits(
         method: method to evaluate; set to eval mode.
         test_set: N items (image or frozen feature, label, index).
         batch_size: images per batch.
-        workers: processes that load images.
+        workers: processes that read images, see `reader_count`.
         bar: progress bar.
 
     Returns:
         tensor with shape (N, C), fp32 on the CPU.
     """
     method.eval()
+    readers = 0 if isinstance(test_set, FeatureSet) else reader_count(workers, method.backbone.device.type)
     text_features = method.class_features()
     logits: list[Tensor] = []
-    for inputs, _, _ in DataLoader(test_set, batch_size, num_workers=workers):
+    for inputs, _, _ in DataLoader(test_set, batch_size, num_workers=readers):
         logits.append(method(inputs.to(method.backbone.device), text_features).logits.float().cpu())
         bar(sum(map(len, logits)), len(test_set))
     return torch.cat(logits)

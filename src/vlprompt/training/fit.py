@@ -24,6 +24,7 @@ from vlprompt.runs.record import Epoch
 from vlprompt.runs.state import FILE, load_state, save_prompts, save_state
 from vlprompt.training.batches import Order, batch_order, load_batches
 from vlprompt.training.distributed import MeanGradients, average_gradients, gather_batch, own_share
+from vlprompt.utils.machine import reader_count
 from vlprompt.utils.progress import Bar
 from vlprompt.utils.seeds import derived_seed
 
@@ -121,7 +122,8 @@ def fit(
     begun = time.monotonic()
     orders = [(epoch, _order(epoch, len(train_set), config)) for epoch in range(len(history), config.optim.epochs)]
     own = [(epoch, own_share(order, fabric)) for epoch, order in orders]
-    loaded = load_batches(train_set, own, fabric.device, workers=config.runtime.workers)
+    workers = reader_count(config.runtime.workers, fabric.device.type)
+    loaded = load_batches(train_set, own, fabric.device, workers=workers)
     for epoch, order in orders:
         method.train()
         history.append(_epoch(epoch, order, method, wrapped, wrapped_optimizer, fabric, loaded, config, bar))

@@ -12,7 +12,9 @@ from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Item
 from vlprompt.data.features import FeatureSet, encode_features
 from vlprompt.data.image_set import ImageSet
+from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
+from vlprompt.utils.machine import free_memory, reader_count
 from vlprompt.utils.progress import Reporter
 
 
@@ -22,8 +24,24 @@ def training_inputs(
     """Return the training images under the training transform, or cached frozen features of augmented views."""
     images = augmented_images(method.backbone, items, root, config)
     if method.adapts_images or not config.data.views:
+        _keep(images, config, reporter)
         return images
     return _encoded(method.backbone, images, config.data.views, config, reporter, "encode shots")
+
+
+def _keep(images: ImageSet, config: RunConfig, reporter: Reporter) -> None:
+    """Read images into memory, as many as `runtime.image_cache_mb` allows."""
+    asked, devices = config.runtime.image_cache_mb, config.runtime.devices
+    if asked == 0:
+        return
+    budget = (free_memory() // 4 if asked is None else asked * 10**6) // devices
+    with reporter.bar("read images") as bar:
+        left_out = images.keep(budget, progress=bar, threads=torch.get_num_threads())
+    if left_out and not images.kept and asked is not None:
+        raise VLPromptError(
+            f"runtime.image_cache_mb={asked} has no room for one image, {devices * left_out / 1e6:.1f} MB; allow more, "
+            "or set it to 0 to read images in every epoch"
+        )
 
 
 def augmented_images(backbone: Backbone, items: tuple[Item, ...], root: Path, config: RunConfig) -> ImageSet:
@@ -76,6 +94,6 @@ def _encoded(
             batch_size=config.runtime.eval_batch_size,
             key=encoder_key(backbone),
             progress=bar,
-            workers=config.runtime.workers,
+            workers=reader_count(config.runtime.workers, backbone.device.type),
             threads=torch.get_num_threads() if backbone.device.type == "cpu" else 1,
         )

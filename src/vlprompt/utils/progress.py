@@ -34,14 +34,16 @@ R = TypeVar("R")
 MANY = 500
 # Items submitted to the threads at once: queueing a million files would take gigabytes, and Ctrl-C would wait for all.
 CHUNK = 4096
-INTERVAL = 0.2  # seconds between two updates of a bar
+# Text after a bar, or a function that returns it and is called a few times a second, since it may wait for a device.
+Note = Callable[[], str] | str
+INTERVAL = 0.2  # seconds between two such calls, and between two updates that are sent to another process
 
 
 class Bar(Protocol):
     """Function that updates a progress bar."""
 
-    def __call__(self, done: int, total: int, note: Callable[[], str] | str = "") -> None:
-        """Show `done` of `total` steps, with `note` after the bar; a function is called only when the bar is drawn."""
+    def __call__(self, done: int, total: int, note: Note = "") -> None:
+        """Show `done` of `total` steps, with `note` after the bar."""
 
 
 class Reporter:
@@ -108,7 +110,7 @@ class Reporter:
 
 
 class Relay(Reporter):
-    """Reporter that sends warnings and bar updates to the parent process."""
+    """Reporter that sends warnings, and bar updates at most five times a second, to the parent process."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(quiet=True)
@@ -121,10 +123,13 @@ class Relay(Reporter):
     @contextmanager
     def bar(self, title: str, *, clock: bool = True) -> Iterator[Bar]:
         """Open a bar whose steps are sent as [title, done, total, note]."""
+        sent = -math.inf
 
-        @_few_times
-        def move(done: int, total: int, note: str) -> None:
-            self._send({"step": [title, done, total, note]})
+        def move(done: int, total: int, note: Note = "") -> None:
+            nonlocal sent
+            if time.monotonic() - sent >= INTERVAL:
+                sent = time.monotonic()
+                self._send({"step": [title, done, total, note if isinstance(note, str) else note()]})
 
         yield move
 
@@ -171,21 +176,14 @@ class _Note(ProgressColumn):
 def _move(progress: Progress, title: str, clock: bool) -> tuple[TaskID, Bar]:
     task = progress.add_task(title, total=None, note="", clock=clock, visible=False)
 
-    @_few_times
-    def move(done: int, total: int, note: str) -> None:
-        progress.update(task, completed=done, total=total, note=note, visible=True)
+    read, shown = -math.inf, ""
+
+    def move(done: int, total: int, note: Note = "") -> None:
+        nonlocal read, shown
+        if isinstance(note, str):
+            shown = note
+        elif done >= total or time.monotonic() - read >= INTERVAL:
+            read, shown = time.monotonic(), note()
+        progress.update(task, completed=done, total=total, note=shown, visible=True)
 
     return task, move
-
-
-def _few_times(move: Callable[[int, int, str], None]) -> Bar:
-    """Limit updates of a bar to one in `INTERVAL`, the first and the last one among them."""
-    last = -math.inf
-
-    def limited(done: int, total: int, note: Callable[[], str] | str = "") -> None:
-        nonlocal last
-        if done >= total or time.monotonic() - last >= INTERVAL:
-            last = time.monotonic()
-            move(done, total, note if isinstance(note, str) else note())
-
-    return limited

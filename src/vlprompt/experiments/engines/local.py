@@ -12,6 +12,7 @@ import torch
 from vlprompt.config.schema import RuntimeConfig
 from vlprompt.experiments.engines.engine import RETRIES, Job
 from vlprompt.experiments.engines.worker import Worker
+from vlprompt.utils.machine import SHARE
 from vlprompt.utils.processes import Child, Message
 from vlprompt.utils.progress import Bar, Reporter
 
@@ -107,7 +108,7 @@ class Processes:
     def environment(self, number: int) -> dict[str, str]:
         """Return the environment variables of a process, by its number from 0."""
         threads = self._runtime.threads or max(1, torch.get_num_threads() // self.parallel)
-        variables = {"OMP_NUM_THREADS": str(threads)}
+        variables = {"OMP_NUM_THREADS": str(threads), SHARE: str(self.parallel)}
         gpus = torch.cuda.device_count()
         if gpus > 1 and self._runtime.devices == 1 and self._runtime.device in ("auto", "cuda"):
             visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
