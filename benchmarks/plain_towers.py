@@ -41,6 +41,10 @@ class PlainTextTower:
             x = block.finish(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
         return self._read(x, self._tower.read_position(tokens))
 
+    def encode_texts(self, texts: Sequence[str], updates: LowRankUpdates | None = None) -> Tensor:
+        """Return features (N, D) of texts, which are tokenized in each call."""
+        return self(self._tower.tokenizer(list(texts)), updates)
+
     def encode_prompts(
         self, prompts: TextPrompts, names: Sequence[str], updates: LowRankUpdates | None = None
     ) -> Tensor:

@@ -219,7 +219,10 @@ class TextTower(ABC):
         step = total if chunk is None else max(1, chunk // images)
         bounds = [(begin, min(begin + step, total)) for begin in range(0, total, step)]
         if len(bounds) > 1 and torch.is_grad_enabled():
-            features = torch.cat([checkpoint(encode, *bound, use_reentrant=False) for bound in bounds], dim=1)
+            # The random state matters for the masks of dropout alone; to keep it makes an accelerator wait.
+            keep = updates is not None and updates.dropout > 0
+            parts = [checkpoint(encode, *bound, use_reentrant=False, preserve_rng_state=keep) for bound in bounds]
+            features = torch.cat(parts, dim=1)
         else:
             features = torch.cat([encode(*bound) for bound in bounds], dim=1)
         if self._layout == "packed":

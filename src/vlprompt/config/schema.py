@@ -230,6 +230,11 @@ class RuntimeConfig(Section):
         description="How class names lie in memory in the text tower: packed, without padding, or padded to the length "
         "of the longest, which takes fewer kernels. auto is packed on a CPU and padded on an accelerator.",
     )
+    graph: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto records the training step as a CUDA graph on a single CUDA device, in fp32 and bf16, if it "
+        "can be recorded, with the same results; off never does.",
+    )
     tensorboard: bool = Field(False, description="Also log every epoch to TensorBoard, in the run's folder.")
 
 

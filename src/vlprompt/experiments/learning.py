@@ -208,7 +208,7 @@ def _learn(
         readers, cached = reader_count(task.config.runtime.workers, method.backbone.device.type), inputs.kept
     record.execution = Execution(text_layout=method.backbone.text.layout, readers=readers, cached_images=cached)
     with reporter.bar("train") as bar:
-        fit(
+        record.execution.graph = fit(
             method,
             inputs,
             task.config,

@@ -207,6 +207,7 @@ class Execution(BaseModel):
     text_layout: str = Field(description="Layout of the text tower, packed or padded.")
     readers: Count = Field(description="Processes that read the training images.")
     cached_images: Count = Field(description="Training images that were kept in memory.")
+    graph: bool = Field(False, description="Whether steps were recorded as a CUDA graph.")
 
 
 class RunRecord(BaseModel):

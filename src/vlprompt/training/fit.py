@@ -24,6 +24,7 @@ from vlprompt.runs.record import Epoch
 from vlprompt.runs.state import FILE, load_state, save_prompts, save_state
 from vlprompt.training.batches import Order, batch_order, load_batches
 from vlprompt.training.distributed import MeanGradients, average_gradients, gather_batch, own_share
+from vlprompt.training.step import Outcome, RecordedStep, Step, can_be_recorded
 from vlprompt.utils.machine import reader_count
 from vlprompt.utils.progress import Bar
 from vlprompt.utils.seeds import derived_seed
@@ -95,7 +96,7 @@ def fit(
     history: list[Epoch],
     seconds: dict[str, float],
     bar: Bar,
-) -> None:
+) -> bool:
     """Train the method, and write its prompts and the run's state after every epoch.
 
     Args:
@@ -108,6 +109,9 @@ def fit(
         history: list that gets an entry after each epoch, so that an interrupted run keeps its history.
         seconds: seconds spent so far by kind of work; "train" is updated in place, and restored when resuming.
         bar: progress bar, updated after every step.
+
+    Returns:
+        whether steps were recorded as a CUDA graph.
     """
     fabric = make_fabric(config, method.backbone.device, folder)
     optimizer = make_optimizer(method, config.optim)
@@ -123,11 +127,15 @@ def fit(
     orders = [(epoch, _order(epoch, len(train_set), config)) for epoch in range(len(history), config.optim.epochs)]
     own = [(epoch, own_share(order, fabric)) for epoch, order in orders]
     workers = reader_count(config.runtime.workers, fabric.device.type)
+    step = _step(method, wrapped, fabric)
+    recorded = RecordedStep(step, method) if can_be_recorded(config, fabric.device) else None
     loaded = load_batches(train_set, own, fabric.device, workers=workers)
     for epoch, order in orders:
         method.train()
-        history.append(_epoch(epoch, order, method, wrapped, wrapped_optimizer, fabric, loaded, config, bar))
+        history.append(_epoch(epoch, order, recorded or step, wrapped_optimizer, fabric, loaded, config, bar))
         method.on_epoch_end(epoch + 1)
+        if recorded and type(method).on_epoch_end is not Method.on_epoch_end:
+            recorded.forget()
         seconds["train"] = before + time.monotonic() - begun
         if fabric.is_global_zero:
             save_prompts(folder, method)
@@ -143,6 +151,23 @@ def fit(
         fabric.log_dict(_scalars(history[-1]), step=epoch + 1)
         for logger in fabric.loggers:
             logger.save()
+    return recorded is not None and recorded.recorded
+
+
+def _step(method: Method[Any], wrapped: torch.nn.Module, fabric: Fabric) -> Step:
+    """Return a function that computes the losses of a batch and the gradients, averaged over all devices."""
+
+    def take(inputs: Tensor, labels: Tensor, index: Tensor) -> Outcome:
+        prediction = wrapped(inputs)
+        prediction.extras["index"] = index
+        if method.whole_batch and fabric.world_size > 1:
+            prediction, labels = gather_batch(method, prediction, labels, fabric)
+        terms = method.loss(prediction, labels)
+        method.backward(terms, fabric)
+        average_gradients(method, fabric)
+        return Outcome(terms, (prediction.logits.argmax(1) == labels).sum(), len(labels))
+
+    return take
 
 
 def _order(epoch: int, images: int, config: RunConfig) -> Order:
@@ -152,8 +177,7 @@ def _order(epoch: int, images: int, config: RunConfig) -> Order:
 def _epoch(
     epoch: int,
     order: Order,
-    method: Method[Any],
-    wrapped: torch.nn.Module,
+    take: Step,
     optimizer: Optimizer,
     fabric: Fabric,
     loaded: Iterator[list[Tensor]],
@@ -175,18 +199,12 @@ def _epoch(
 
     for step, (inputs, labels, index) in enumerate(islice(loaded, len(order)), start=1):
         optimizer.zero_grad(set_to_none=True)
-        prediction = wrapped(inputs)
-        prediction.extras["index"] = index
-        if method.whole_batch and fabric.world_size > 1:
-            prediction, labels = gather_batch(method, prediction, labels, fabric)
-        terms = method.loss(prediction, labels)
-        method.backward(terms, fabric)
-        average_gradients(method, fabric)
+        terms, right, count = take(inputs, labels, index)
         optimizer.step()
         for name, value in terms.items():
-            totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * len(labels)
-        correct += (prediction.logits.argmax(1) == labels).sum()
-        images += len(labels)
+            totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * count
+        correct += right
+        images += count
         bar(epoch * len(order) + step, config.optim.epochs * len(order), note)
     elapsed = time.monotonic() - begun
     correct, *sums = fabric.all_reduce(torch.stack([correct, *totals.values()]), reduce_op="mean")
