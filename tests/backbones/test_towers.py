@@ -13,6 +13,7 @@ from torch import Tensor
 import vlprompt
 from tests.helpers.reference import encode_prompts_plainly
 from vlprompt import Backbone, TextPrompts, VisualPrompts, VLPromptError
+from vlprompt.backbones import text
 from vlprompt.backbones.text import Layout
 
 WORDS = ("red", "apple", "satellite", "crop", "retriever", "737-800", "t-shirt", "forget-me-not", "what?")
@@ -132,6 +133,27 @@ def test_memory_is_bounded_with_many_classes() -> None:
         return total
 
     assert kept(8) < kept(256) / 10
+
+
+def test_chunks_follow_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    tower = tiny().text
+    monkeypatch.setattr(tower, "chunk_size", "auto")
+    names = [f"{first} {second}" for first in WORDS for second in WORDS]
+    prompts, passes = TextPrompts(torch.randn(4, WIDTH)), []
+    encoder = tower._encoder
+
+    def counted(*arguments: Any) -> Any:
+        encode = encoder(*arguments)
+        return lambda begin, end: passes.append(end - begin) or encode(begin, end)
+
+    monkeypatch.setattr(tower, "_encoder", counted)
+    counts = []
+    for memory in (10**12, 3_000_000, 1):
+        passes.clear()
+        monkeypatch.setattr(text, "_memory_for_sentences", lambda device, memory=memory: memory)
+        assert len(tower.encode_prompts(prompts, names)) == sum(passes) == len(names)
+        counts.append(len(passes))
+    assert counts[0] == 1 < counts[1] < counts[2] == len(names)
 
 
 @pytest.mark.parametrize("position", ["append", "after_class"])

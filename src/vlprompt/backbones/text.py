@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -13,10 +13,12 @@ from vlprompt.backbones.packing import Places, Sentences, arrange
 from vlprompt.backbones.tokenizer import Tokenizer
 from vlprompt.errors import VLPromptError
 from vlprompt.prompts import LowRankUpdates, TextPrompts
+from vlprompt.utils.machine import total_memory
 
 # How the sentences lie in memory. Packed: without padding, in runs of equal length, which multiplies the least and
 # suits a CPU. Padded: to the length of the longest, so that a layer takes a fixed number of kernels, which suits a GPU.
 Layout = Literal["packed", "padded"]
+KEPT_PER_PLACE = 16  # numbers per channel and layer that a pass keeps for gradients (measured: 8 to 16)
 KEPT_SENTENCES = 256  # sets of sentences that a tower keeps laid out, such as one for each of CLIP's 80 templates
 
 
@@ -32,7 +34,8 @@ class TextTower(ABC):
         context_length: maximum number of tokens.
         layouts: layouts that the tower supports.
         chunk_size: number of sentences per pass. With gradients enabled, several chunks are recomputed in the backward
-            pass, which bounds memory. None runs all sentences at once, for any number of images.
+            pass, which bounds memory. "auto" for as many as fit into a quarter of an accelerator's memory or an eighth
+            of the machine's; None for all at once.
     """
 
     module: Any
@@ -45,7 +48,7 @@ class TextTower(ABC):
     def __init__(self, module: nn.Module, tokenizer: Tokenizer) -> None:
         self.module = module
         self.tokenizer = tokenizer
-        self.chunk_size: int | None = 256
+        self.chunk_size: int | Literal["auto"] | None = "auto"
         self.layout = "auto"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -215,7 +218,7 @@ class TextTower(ABC):
         images = prompts.context.shape[0] if prompts is not None and prompts.per == "image" else 1
         encode = self._encoder(sentences, prompts, updates, images)
         # An exported graph has one chunk, since its number of images is symbolic and cannot bound a loop.
-        chunk = None if torch.compiler.is_compiling() else self.chunk_size
+        chunk = None if torch.compiler.is_compiling() else self._chunk(sentences)
         step = total if chunk is None else max(1, chunk // images)
         bounds = [(begin, min(begin + step, total)) for begin in range(0, total, step)]
         if len(bounds) > 1 and torch.is_grad_enabled():
@@ -229,6 +232,14 @@ class TextTower(ABC):
             features = features[:, sentences.ranks]
         return features if prompts is not None and prompts.per == "image" else features[0]
 
+    def _chunk(self, sentences: Sentences) -> int | None:
+        """Return the number of sentences per pass; it does not depend on what else is in memory, and so on the run."""
+        if self.chunk_size != "auto":
+            return self.chunk_size
+        longest = len(sentences.start.tokens) + sentences.lengths[-1]
+        sentence = KEPT_PER_PLACE * self._dtype.itemsize * self.depth * self.width * longest
+        return max(1, _memory_for_sentences(self.device) // sentence)
+
     @property
     def _dtype(self) -> torch.dtype:
         return self.token_table.dtype
@@ -241,3 +252,11 @@ class TextTower(ABC):
         slots, context = places.slots.clamp(min=0), prompts.context.to(self._dtype)
         vectors = context[places.classes, slots] if prompts.per == "class" else context[..., slots, :]
         return torch.where((places.slots >= 0)[:, None], vectors, x)
+
+
+@cache
+def _memory_for_sentences(device: torch.device) -> int:
+    """Return the bytes that the sentences of one pass may take on a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 4
+    return total_memory() // 8

@@ -219,11 +219,12 @@ class RuntimeConfig(Section):
         "memory.",
     )
     eval_batch_size: int = Field(100, ge=1, le=1_000_000, description="Images per batch in evaluation.")
-    class_chunk: int = Field(
-        256,
+    class_chunk: int | None = Field(
+        None,
         ge=1,
         description="Classes per pass through the text tower. More classes than that are encoded in chunks, "
-        "recomputed in the backward pass to save memory.",
+        "recomputed in the backward pass to save memory. None for as many as fit into a quarter of an accelerator's "
+        "memory, or an eighth of the machine's.",
     )
     text_layout: Literal["auto", "packed", "padded"] = Field(
         "auto",

@@ -48,7 +48,8 @@ def restore(
         )
     if difference := _difference(record, backbone):
         logger.warning("%s was tuned with %s, so its predictions differ; tune it again", folder, difference)
-    backbone.text.chunk_size, backbone.text.layout = config.runtime.class_chunk, config.runtime.text_layout
+    backbone.text.chunk_size = config.runtime.class_chunk or "auto"
+    backbone.text.layout = config.runtime.text_layout
     try:
         method = create_method(config.method.name, backbone, record.class_names, **config.method.options)
     except VLPromptError as error:

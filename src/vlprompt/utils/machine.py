@@ -1,4 +1,4 @@
-"""What this machine has to offer a process: free memory, and cores for reading images."""
+"""What this machine has to offer a process: memory, and cores for reading images."""
 
 import os
 import sys
@@ -23,12 +23,27 @@ def free_memory() -> int:
     """
     free = 4_000_000_000
     with suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        free = _entry("MemAvailable")
     with suppress(OSError, ValueError):  # no container, or one without a limit, whose maximum is "max"
         limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
         free = min(free, max(0, limit - used + _cached_files()))
     return free // processes()
+
+
+def total_memory() -> int:
+    """Return the bytes of this machine's memory, at most what its container allows; 4 GB where it is not known."""
+    total = 4_000_000_000
+    with suppress(OSError, StopIteration):
+        total = _entry("MemTotal")
+    with suppress(OSError, ValueError):
+        total = min(total, int((CGROUP / "memory.max").read_text()))
+    return total
+
+
+def _entry(name: str) -> int:
+    """Return the bytes of an entry of /proc/meminfo."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def _cached_files() -> int:
