@@ -2,17 +2,28 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks import growth, markdown, serving, steps
+from benchmarks import gpu, growth, markdown, reading, serving, steps
 
 COUNTS = [10, 25, 100, 200, 500, 1000]
 PLAIN_COUNTS = [25, 50, 100, 200]
+GPU_SECONDS = 280.0
 GROWING = ["coop", "cocoop", "dapt", "promptsrc"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     names = [case.method for case in steps.CASES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "part",
+        nargs="?",
+        choices=["cpu", "gpu"],
+        default="cpu",
+        help="cpu: steps and growth against the plain path, and the service (default); gpu: steps on a CUDA device, "
+        "in at most five minutes",
+    )
+    parser.add_argument("--out", type=Path, help="folder for the tables of `gpu`, as gpu.md")
     parser.add_argument(
         "--methods", nargs="*", choices=names, default=names, metavar="NAME", help="methods to measure (default: all)"
     )
@@ -29,6 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="use a tiny model, to check that everything runs")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     options = parser.parse_args(arguments)
+    if options.part == "gpu":
+        text = gpu.run_all(quick=options.quick, seconds=GPU_SECONDS)
+        print(text)
+        if options.out:
+            options.out.mkdir(parents=True, exist_ok=True)
+            (options.out / "gpu.md").write_text(text + "\n", encoding="utf-8")
+        return
     cases = [case for case in steps.CASES if case.method in options.methods]
     amount = {"classes": options.classes, "repeats": options.repeats}
 
@@ -48,11 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # A context per image multiplies the sentences of the plain path; 200 classes do not fit into memory.
             counts = [count for count in plain if case.method != "cocoop" or count <= 100]
             found.append(growth.run(case, ours=ours, plain=counts, quick=options.quick, threads=options.threads))
+    print("\nReading photographs", flush=True)
+    read = [reading.measure(size, **({"width": 400, "height": 300} if options.quick else {})) for size in reading.SIZES]
+    print(markdown.reading(read), flush=True)
     print("\nThe web service", flush=True)
     served = serving.run_all(quick=options.quick, threads=options.threads, seconds=options.seconds)
     if options.write:
         parts = [markdown.machine() + ".", markdown.speed(times, options.classes), markdown.precision(precisions)]
-        markdown.write("\n\n".join([*parts, *([markdown.growth(found)] if found else []), markdown.serving(*served)]))
+        parts += [markdown.growth(found)] if found else []
+        markdown.write("\n\n".join([*parts, markdown.reading(read), markdown.serving(*served)]))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.growth import Growth
+from benchmarks.reading import VIEWS, Reading
 from benchmarks.serving import CLASSES, Drain, Rates
 from benchmarks.steps import PrecisionTimes, StepTimes
 
@@ -103,6 +104,30 @@ def growth(found: Sequence[Growth]) -> str:
         title = f"`{each.case.method}`, batch {each.case.batch}; the plain path measured at {counts} classes"
         parts.append(f"{title}\n\n{table(head, lines)}")
     return "\n\n".join(parts)
+
+
+def reading(rows: Sequence[Reading]) -> str:
+    """Format the table of reading photographs."""
+    lines = [
+        [
+            f"{row.size} px",
+            f"{1e3 * row.whole:.0f}",
+            f"{1e3 * row.small:.0f}",
+            f"{1e3 * row.view:.2f}",
+            f"{row.later_epochs:.0f}x",
+            f"{row.several_views:.0f}x",
+            f"{row.apart:.1f} ({row.most:.0f})",
+        ]
+        for row in rows
+    ]
+    head = ["input", "whole ms", "small ms", "view ms", "later epochs", f"{VIEWS} views", "apart of 255"]
+    about = (
+        "Photographs of 12 megapixels (JPEG), CPU time of one thread: *whole* decodes all pixels and cuts a random\n"
+        "view, *small* decodes at the size that is needed, *view* cuts a view of that from memory. Ratios are to\n"
+        "*whole* for every view. *apart* is how far a view's values are from those of the whole image, on average (and\n"
+        "at most)."
+    )
+    return f"{about}\n\n{table(head, lines)}"
 
 
 def serving(rows: Sequence[Rates], drain: Drain) -> str:

@@ -70,7 +70,7 @@ class PlainTextTower:
 
     def _read(self, x: Tensor, read: Tensor) -> Tensor:
         module = self._tower.module
-        return module.ln_final(x)[torch.arange(len(x)), read] @ module.text_projection
+        return (module.ln_final(x)[torch.arange(len(x)), read] @ module.text_projection).float()
 
 
 class PlainVisionTower:
@@ -86,7 +86,7 @@ class PlainVisionTower:
         self, images: Tensor, prompts: VisualPrompts | None = None, updates: LowRankUpdates | None = None
     ) -> Tensor:
         module = self._tower.module
-        patches = module.conv1(images).flatten(2).transpose(1, 2)
+        patches = module.conv1(images.to(module.conv1.weight.dtype)).flatten(2).transpose(1, 2)
         classes = module.class_embedding.expand(len(images), 1, -1)
         x = torch.cat([classes, patches], dim=1) + module.positional_embedding
         start = x.shape[1] if prompts is None or prompts.position == "append" else 1
@@ -105,12 +105,12 @@ class PlainVisionTower:
             else:
                 query, key, value = view.query_key_value(view.normed(x), updates)
                 x = view.finish(x, F.scaled_dot_product_attention(query, key, value))
-        return module.ln_post(x)[:, 0] @ module.proj
+        return (module.ln_post(x)[:, 0] @ module.proj).float()
 
 
 def with_vectors(x: Tensor, vectors: Tensor, start: int, over: int | None = None) -> Tensor:
     """Replace `over` tokens (default n) of x (N, L, d) from `start` on with vectors (n, d) or (N, n, d)."""
-    vectors = vectors.expand(len(x), -1, -1)
+    vectors = vectors.to(x.dtype).expand(len(x), -1, -1)
     end = start + (vectors.shape[1] if over is None else over)
     return torch.cat([x[:, :start], vectors, x[:, end:]], dim=1)
 

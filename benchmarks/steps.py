@@ -10,7 +10,7 @@ tower is CoOp's.
 import gc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -87,14 +87,14 @@ class StepTimes:
     cached_ratio: float | None
 
 
-def backbone_of(quick: bool, precision: Precision = "fp32") -> Backbone:
+def backbone_of(quick: bool, precision: Precision = "fp32", device: str | torch.device = "cpu") -> Backbone:
     """Return a ViT-B/16 with random weights and OpenAI's QuickGELU, or a tiny model of the same family."""
     torch.manual_seed(0)
     if not quick:
-        return load_backbone("ViT-B-16-quickgelu/random", device="cpu", precision=precision)
+        return load_backbone("ViT-B-16-quickgelu/random", device=device, precision=precision)
     image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3}
     text = {"width": 64, "heads": 1, "layers": 3}
-    return load_backbone(open_clip.CLIP(32, image, text, quick_gelu=True), device="cpu", precision=precision)
+    return load_backbone(open_clip.CLIP(32, image, text, quick_gelu=True), device=device, precision=precision)
 
 
 def class_names(count: int) -> list[str]:
@@ -106,14 +106,16 @@ def class_names(count: int) -> list[str]:
 class Step:
     """A repeatable training step of one method, on either path."""
 
-    def __init__(self, case: Case, backbone: Backbone, classes: int) -> None:
+    def __init__(self, case: Case, backbone: Backbone, classes: int, batch: int | None = None) -> None:
         torch.manual_seed(0)
+        case, device = replace(case, batch=batch or case.batch), backbone.device
         recipe = resolve_config(method=case.method, settings={"backbone.source": "embedded", "data.source": ""})
         options = recipe.method.options | case.options
         self.case = case
         self.method: Method[Any] = create_method(case.method, backbone, class_names(classes), **options)
-        self.labels = torch.arange(case.batch) % classes
-        self.images = torch.randn(case.batch, 3, backbone.image_size, backbone.image_size)
+        self.labels = torch.arange(case.batch, device=device) % classes
+        self.index = torch.arange(case.batch, device=device) * SHOTS
+        self.images = torch.randn(case.batch, 3, backbone.image_size, backbone.image_size, device=device)
         self.ours, self.plain = backbone, plain_backbone(backbone)
         shots = torch.randn(classes * SHOTS, backbone.embed_dim)
         self.method.prepare(TensorDataset(shots, torch.arange(classes).repeat_interleave(SHOTS)), None)
@@ -138,7 +140,7 @@ class Step:
                 for _ in range(self.case.plain_passes):
                     self.plain.vision(inputs)
             prediction = self.method(inputs)
-            prediction.extras["index"] = torch.arange(len(self.labels)) * SHOTS
+            prediction.extras["index"] = self.index
             terms = self.method.loss(prediction, self.labels)
             self.method.backward(terms)
         gradients = [parameter.grad for parameter in self.method.parameters() if parameter.grad is not None]

@@ -22,7 +22,8 @@ def test_repr(weights: Path) -> None:
     ("options", "message"),
     [
         ({"device": "gpu"}, "`device` must be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
-        ({"precision": "fp8"}, "`precision` must be one of fp32, bf16, fp16, got 'fp8'"),
+        ({"precision": "fp8"}, "`precision` must be one of fp32, tf32, bf16, fp16, got 'fp8'"),
+        ({"precision": "tf32"}, "`precision` tf32 is a mode of CUDA devices, got device cpu; use fp32"),
     ],
 )
 def test_invalid_devices_and_precisions(options: dict[str, str], message: str) -> None:

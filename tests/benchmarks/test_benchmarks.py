@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import growth, markdown, serving, steps
+from benchmarks import gpu, growth, markdown, reading, serving, steps
 
 from tests.helpers.forks import LIBRARIES
 
@@ -75,3 +75,20 @@ def test_the_page_holds_the_tables_between_its_markers(
     assert "| one by one | 1 |" in text and "| up to 16 | 32 |" in text
     taken, arrived = re.findall(r"stopped under load: (\d+) requests accepted, (\d+) answered", out)[0]
     assert int(taken) == int(arrived) > 20
+
+
+def test_small_photographs_look_like_whole_ones() -> None:
+    found = reading.measure(64, width=2000, height=1500, repeats=1)
+    assert found.apart < 1
+    assert found.later_epochs > found.several_views > 1
+
+
+def test_gpu_part_runs_without_one(tmp_path: Path) -> None:
+    command.main(["gpu", "--quick", "--out", str(tmp_path)])
+    text = (tmp_path / "gpu.md").read_text()
+    assert text.startswith("CPU (a check that it runs)") and "of the time waiting for images" in text
+    assert re.findall(r"\| `(\w+)` \| 5 \| fp32 \| [\d.]+ \| – \| [\d.]+ \| [\d.]+x \|", text) == ["coop", "dapt"]
+
+
+def test_gpu_part_names_what_its_time_did_not_reach() -> None:
+    assert "Not measured in -1 s: coop (5, fp32), dapt (5, fp32)." in gpu.run_all(quick=True, seconds=-1)

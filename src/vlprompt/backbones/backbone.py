@@ -24,8 +24,8 @@ from vlprompt.backbones.vision import vision_tower
 from vlprompt.data.transforms import eval_transform, train_transform
 from vlprompt.errors import VLPromptError
 
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Backbone:
@@ -34,7 +34,8 @@ class Backbone:
     Attributes:
         name: short identity, such as "ViT-B-16/openai" or "pictoclip".
         source: the name or path given to `load_backbone`; for other sources, the name.
-        precision: precision of weights and activations, "fp32", "bf16" or "fp16".
+        precision: precision of weights and activations: "fp32", "bf16", "fp16", or "tf32", which is fp32 with matrix
+            products of operands that CUDA rounds to 10 bits.
         device: device of the weights.
         embed_dim: joint dimension of image and text features, D.
         image_size: side of the square input images in pixels.
@@ -62,9 +63,10 @@ class Backbone:
         self.source = source or loaded.name
         self.precision = precision
         self.device = device
-        if precision != "fp32":
+        if DTYPES[precision] != torch.float32:
             _ = self.weight_hash  # computed from the weights as loaded, before they are rounded
         self.model.to(device=device, dtype=DTYPES[precision])
+        self.set_rounding()
         log_scale: Tensor = self.model.get_parameter("logit_scale")
         self.logit_scale = log_scale.detach().float().reshape(())
         self.image_size = loaded.image_size
@@ -77,6 +79,14 @@ class Backbone:
         size, squash = loaded.image_size, how.resize_mode == "squash"
         self.eval_transform = eval_transform(size, how.mean, how.std, interpolation=how.interpolation, squash=squash)
         self.train_transform = train_transform(size, how.mean, how.std, interpolation=how.interpolation)
+
+    def set_rounding(self) -> None:
+        """Let CUDA round the operands of fp32 products if the precision is "tf32", and only then.
+
+        It is a setting of the whole process, so that a run sets it again for a backbone that is already loaded.
+        """
+        if self.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Backbone":
         """Return the backbone itself, which is frozen, so that copies can share it."""
@@ -171,7 +181,8 @@ def load_backbone(
             `list_backbones()`, a local file, or "random"; the path of an OpenAI `.pt` archive or state dict, of a
             `.safetensors` file, or of a Hugging Face CLIP folder; a state dict in OpenAI's naming; or an open_clip
             model, which is modified in place.
-        precision: precision of the frozen weights and activations. Prompts, features and losses stay in fp32.
+        precision: precision of the frozen weights and activations: "fp32", "bf16", "fp16" or "tf32" (CUDA only, see
+            `Backbone`). Prompts, features and losses stay in fp32.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first accelerator, or else the CPU.
         heads: number of attention heads (text, image) of a raw state dict, which does not record them; default: one
             per 64 channels.
@@ -219,6 +230,8 @@ def resolve_device(device: str | torch.device, precision: Precision) -> torch.de
     chosen = _named_device(device)
     if precision == "fp16" and chosen.type == "cpu":
         raise VLPromptError("`precision` fp16 is not supported on a CPU; use bf16 or fp32, or a CUDA device")
+    if precision == "tf32" and chosen.type != "cuda":
+        raise VLPromptError(f"`precision` tf32 is a mode of CUDA devices, got device {chosen.type}; use fp32")
     return chosen
 
 

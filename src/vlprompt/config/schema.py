@@ -55,7 +55,7 @@ class BackboneConfig(Section):
         description="Name, open_clip pair such as ViT-B-16/openai, or path; see `load_backbone`. `auto` becomes the "
         "name of the one that it stands for.",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
         "fp32", description="Data type of the frozen weights and activations."
     )
     heads: tuple[int, int] | None = Field(

@@ -117,6 +117,7 @@ def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mappin
             f"`backbone.{ignored[0]}` applies when a backbone is loaded; pass it to `load_backbone` as `{ignored[0]}`"
         )
     config = config.with_backbone_options(backbone.settings)
+    backbone.set_rounding()
     backbone.text.chunk_size, backbone.text.layout = runtime.class_chunk or "auto", runtime.text_layout
     drawn = pool.few_shot(data.shots, config.seed)
     shots = drawn.subset(PROTOCOLS[config.protocol].train)

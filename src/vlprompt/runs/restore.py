@@ -40,7 +40,10 @@ def restore(
     record = read_record(folder)
     config = record.config
     if not isinstance(backbone, Backbone):
-        backbone = _load(record, backbone, precision or config.backbone.precision, device)
+        precision = precision or config.backbone.precision
+        if precision == "tf32" and resolve_device(device, "fp32").type != "cuda":
+            precision = "fp32"  # the same weights
+        backbone = _load(record, backbone, precision, device)
     if backbone.weight_hash != record.backbone.weight_hash:
         raise VLPromptError(
             f"{folder} was tuned with different weights than {backbone.source or backbone.name}; "
@@ -48,6 +51,7 @@ def restore(
         )
     if difference := _difference(record, backbone):
         logger.warning("%s was tuned with %s, so its predictions differ; tune it again", folder, difference)
+    backbone.set_rounding()
     backbone.text.chunk_size = config.runtime.class_chunk or "auto"
     backbone.text.layout = config.runtime.text_layout
     try:
