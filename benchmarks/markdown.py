@@ -121,12 +121,10 @@ def reading(rows: Sequence[Reading]) -> str:
         for row in rows
     ]
     head = ["input", "whole ms", "small ms", "view ms", "later epochs", f"{VIEWS} views", "apart of 255"]
-    about = (
-        "Photographs of 12 megapixels (JPEG), CPU time of one thread: *whole* decodes all pixels and cuts a random\n"
-        "view, *small* decodes at the size that is needed, *view* cuts a view of that from memory. Ratios are to\n"
-        "*whole* for every view. *apart* is how far a view's values are from those of the whole image, on average (and\n"
-        "at most)."
-    )
+    about = """\
+Photographs of 12 megapixels (JPEG), CPU time of one thread: *whole* decodes all pixels and cuts a random view, *small*
+decodes at the size that is needed, *view* cuts a view of that from memory. Ratios are to *whole* for every view.
+*apart* is how far a view's values are from those of the whole image, on average (and at most)."""
     return f"{about}\n\n{table(head, lines)}"
 
 

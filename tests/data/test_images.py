@@ -129,11 +129,12 @@ def test_huge_jpeg_is_decoded_at_lower_resolution(tmp_path: Path) -> None:
     assert read_image(path).size == (1.5 * DRAFT_SIDE, DRAFT_SIDE)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_full_size_of_an_image_that_was_decoded_smaller(orientation: int, tmp_path: Path) -> None:
+def test_full_size_of_an_image_that_was_reduced(orientation: int, suffix: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.new("L", (1203, 802)).save(path := tmp_path / "a.jpg", exif=exif)
+    Image.new("L", (1203, 802)).save(path := tmp_path / f"a{suffix}", exif=exif)
     image = read_image(path, side=100)
     assert sorted(image.size) == [101, 151]
     assert full_size(image) == ((1203, 802) if orientation == 1 else (802, 1203))

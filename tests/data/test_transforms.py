@@ -120,9 +120,10 @@ def test_squash_keeps_the_edges() -> None:
     assert cropped.min() > 0.9
 
 
-def test_a_photograph_decoded_at_the_size_that_is_needed_looks_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_photograph_reduced_to_the_size_that_is_needed_looks_the_same(suffix: str, tmp_path: Path) -> None:
     photograph = random_image(12, 9).resize((2003, 1501), Image.Resampling.BICUBIC)
-    photograph.save(path := tmp_path / "photograph.jpg", quality=95)
+    photograph.save(path := tmp_path / f"photograph.{suffix}", quality=95)
     half = (0.5, 0.5, 0.5)
     cut = transforms.eval_transform(96, half, half), transforms.train_transform(96, half, half)
     for transform, longest in zip(cut, (501, 1002), strict=True):

@@ -49,7 +49,8 @@ class TextTower(ABC):
         self.module = module
         self.tokenizer = tokenizer
         self.chunk_size: int | Literal["auto"] | None = "auto"
-        self.layout = "auto"
+        self._layout = self._automatic_layout
+        self._cache_sentences()
 
     def __getstate__(self) -> dict[str, Any]:
         # scikit-learn pickles fitted estimators to send them to other processes; a cache cannot be pickled.
@@ -77,12 +78,17 @@ class TextTower(ABC):
     @layout.setter
     def layout(self, layout: Layout | Literal["auto"]) -> None:
         if layout == "auto":
-            layout = self.layouts[0] if self.device.type == "cpu" else self.layouts[-1]
+            layout = self._automatic_layout
         if layout not in self.layouts:
             known = ", ".join(("auto", *self.layouts))
             raise VLPromptError(f"`runtime.text_layout` must be one of {known} for this text tower, got {layout!r}")
-        self._layout = layout
-        self._cache_sentences()
+        if layout != self._layout:
+            self._layout = layout
+            self._cache_sentences()
+
+    @property
+    def _automatic_layout(self) -> Layout:
+        return self.layouts[0] if self.device.type == "cpu" else self.layouts[-1]
 
     @property
     @abstractmethod

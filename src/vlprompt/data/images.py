@@ -41,7 +41,7 @@ with suppress(ImportError):
 Image.init()
 FORMATS = [name for name in SUFFIXES_OF if name in Image.OPEN]
 SUFFIXES = frozenset(suffix for name in FORMATS for suffix in SUFFIXES_OF[name].split())
-# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long, unless a caller needs less.
+# An image is reduced to 1/2, 1/4, ... of its size if both sides stay at least this long, unless a caller needs less.
 DRAFT_SIDE = 2048
 # Rows that get a white background at a time, since it takes memory, and Pillow keeps other threads from running.
 BAND = 256
@@ -90,19 +90,20 @@ def read_image(
     """Read an image file as an RGB image, upright and fully decoded.
 
     Transparent pixels become white, EXIF rotation is applied, and only the first frame of an animation is read. Values
-    of more than 8 bits are scaled as `data.value_ranges` describes. JPEG images much larger than needed, and very large
-    JPEG 2000 images, are decoded at a fraction of their size. Images of more than `max_pixels` pixels are refused, as
-    are TIFFs with tiles of that size, JPEG 2000 images that even at that fraction have more than a 100th of it, and
-    files that would take long to decode for their size, such as JPEGs with more than 100 scans.
+    of more than 8 bits are scaled as `data.value_ranges` describes. Images much larger than needed are reduced to 1/2,
+    1/4, ... of their size, JPEGs and very large JPEG 2000 images while they are decoded. Images of more than
+    `max_pixels` pixels are refused, as are TIFFs with tiles of that size, JPEG 2000 images that even at that fraction
+    have more than a 100th of it, and files that would take long to decode for their size, such as JPEGs with more than
+    100 scans.
 
     Args:
         source: a path, or a file opened in binary mode.
         max_pixels: maximum number of pixels; None for 179 million (2 * `Image.MAX_IMAGE_PIXELS`).
         value_range: values of 16-bit, 32-bit and float images that become black and white; None for the rule above.
-        side: length in pixels that both sides of a JPEG must keep when it is decoded at 1/2, 1/4 or 1/8 of its size.
+        side: length in pixels that both sides must keep when an image is reduced.
 
     Returns:
-        PIL image with mode "RGB". `full_size` gives its size before it was decoded smaller.
+        PIL image with mode "RGB". `full_size` gives its size before it was reduced.
 
     Raises:
         ImageError: the file is missing, empty, truncated, too large, too slow to decode, or not an image.
@@ -132,6 +133,10 @@ def read_image(
                 large = image.format in WHOLE and math.prod(image.size) > LARGE
                 with _ALONE if large or image.format == "JPEG2000" else nullcontext():
                     decoded = _decode(image, opened, value_range, path)
+        factor = 1
+        while min(decoded.size) >= 2 * factor * side:
+            factor *= 2
+        decoded = decoded.reduce(factor)
         turned = (whole[0] < whole[1]) != (decoded.width < decoded.height)  # by the file's orientation
         # An attribute, since `info` may come from a file, and is copied to images that are made of this one.
         decoded.__dict__["full_size"] = whole[::-1] if turned else whole
@@ -143,7 +148,7 @@ def read_image(
 
 
 def full_size(image: Image.Image) -> tuple[int, int]:
-    """Return (width, height) of an image before `read_image` decoded it smaller; of other images, their size."""
+    """Return (width, height) of an image before `read_image` reduced it; of other images, their size."""
     size: tuple[int, int] = image.__dict__.get("full_size", image.size)
     return size
 
