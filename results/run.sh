@@ -16,6 +16,6 @@ unified few-shot --methods $all --datasets $source --shots 1,4,16
 unified cross-dataset --methods $prompts --datasets $source --targets pictobench
 unified domain-generalization --methods $all --datasets $source
 
-paper() { run "$@" --out "$out/paper"; }
+paper() { run "$@" --set data.views=16 --out "$out/paper"; } # as many as the unified recipe has
 paper base-to-new --methods zero-shot,coop,dapt,mudpt,e2mim --datasets $source # others are cut
 paper few-shot --methods zero-shot,coop,dapt --datasets $source --shots 1,4,16 # DAPT's paper tests few-shot alone

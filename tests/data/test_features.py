@@ -64,6 +64,16 @@ def test_views_match_image_set_epochs(image_set: ImageSet) -> None:
     assert torch.equal(features.features[7, 2], image_set.sample(2, 7)[0].mean(dim=(1, 2)).bfloat16().float())
 
 
+def test_only_views_that_the_epochs_show_are_encoded(image_set: ImageSet) -> None:
+    whole = encode_features(image_set, Encoder(), views=16, batch_size=4)
+    few = encode_features(image_set, encoder := Encoder(), views=16, batch_size=4, epochs=3)
+    for epoch in range(3):
+        for index in range(len(image_set)):
+            torch.testing.assert_close(few.sample(epoch, index)[0], whole.sample(epoch, index)[0])
+    encoded = ~few.features.isnan().any(-1)
+    assert int(encoded.sum()) == encoder.images <= 3 * len(image_set)
+
+
 def test_an_image_is_read_once_for_all_of_its_views(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
 

@@ -129,10 +129,11 @@ class DataConfig(Section):
     )
     flip: bool = Field(True, description="Mirror training images horizontally with probability 0.5.")
     views: int = Field(
-        16,
+        8,
         ge=0,
         description="Augmented views of each image whose frozen features are cached, for methods without visual "
-        "prompts. 0 disables the cache: every epoch runs the image tower on a new view.",
+        "prompts; those that no epoch shows are not encoded. 0 disables the cache: every epoch runs the image tower on "
+        "a new view.",
     )
     value_range: tuple[float, float] | None = Field(
         None,

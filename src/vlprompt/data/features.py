@@ -1,6 +1,6 @@
 """Image features of a frozen tower, computed once and cached on disk."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -42,7 +42,7 @@ class FeatureSet(EpochDataset):
 
     def view(self, epoch: int, index: int) -> int:
         """Return the view of an image in an epoch."""
-        return image_rng(self.seed, epoch, index).randrange(self.features.shape[1])
+        return view_of(self.seed, epoch, index, self.features.shape[1])
 
     def sample(self, epoch: int, index: int) -> tuple[Tensor, int, int]:
         """Return (feature (D,), label, index) of the view for the epoch."""
@@ -59,8 +59,9 @@ def encode_features(
     progress: Progress = lambda done, total: None,
     workers: int = 0,
     threads: int = 1,
+    epochs: int | None = None,
 ) -> FeatureSet:
-    """Encode `views` views of each image, or read them from the cache.
+    """Encode the views of each image that some epochs show, out of `views`, or read them from the cache.
 
     View v of an image is the sample of `image_set` in epoch v, so it depends only on (seed, v, index). The cache
     identifies images by their content: with a deterministic transform, an image in two datasets or under two paths is
@@ -76,14 +77,16 @@ def encode_features(
         workers: number of processes that read images; 0 reads them in this process.
         threads: number of threads that read and encode side by side, each with one thread inside operations: for a CPU,
             where operations share threads less well. Not used with `workers`.
+        epochs: number of epochs that the features are for; None for all views.
 
     Returns:
-        Dataset of the features (N, V, D) and labels (N,) that serves one view per epoch.
+        Dataset of the features (N, V, D) and labels (N,) that serves one view per epoch. Views that no epoch shows are
+        NaN.
 
     Raises:
         ImageError: an image cannot be read.
     """
-    entries = _entries(image_set, views)
+    entries = _entries(image_set, views, epochs)
 
     def compute(positions: Sequence[int]) -> Iterator[Tensor]:
         asked = [entries[position] for position in positions]
@@ -96,13 +99,18 @@ def encode_features(
         for batch in compute(range(len(entries))):
             batches.append(batch)
             progress(sum(map(len, batches)), len(entries))
-        features = torch.cat(batches)  # (N V, D)
+        found = torch.cat(batches)  # (entries, D)
     else:
-        features = cached(_shelf(key, image_set), _names(image_set, entries), compute, progress)
-    return FeatureSet(features.view(len(image_set), views, -1), image_set.labels, image_set.seed)
+        found = cached(_shelf(key, image_set), _names(image_set, entries), compute, progress)
+    features = found.new_full((len(image_set), views, found.shape[1]), torch.nan)
+    drawn = torch.tensor(entries)
+    features[drawn[:, 1], drawn[:, 0]] = found
+    return FeatureSet(features, image_set.labels, image_set.seed)
 
 
-def features_to_encode(image_set: ImageSet, *, views: int, key: str, known: dict[str, set[bytes]]) -> set[bytes]:
+def features_to_encode(
+    image_set: ImageSet, *, views: int, key: str, known: dict[str, set[bytes]], epochs: int | None = None
+) -> set[bytes]:
     """Return the cache's names of the features that `encode_features` would have to compute.
 
     Args:
@@ -110,6 +118,7 @@ def features_to_encode(image_set: ImageSet, *, views: int, key: str, known: dict
         views: number of views.
         key: identifies the encoder in the cache.
         known: names that the cache holds, by shelf; filled in here, so that many calls read the cache once.
+        epochs: see `encode_features`.
 
     Raises:
         ImageError: an image cannot be read.
@@ -117,16 +126,28 @@ def features_to_encode(image_set: ImageSet, *, views: int, key: str, known: dict
     shelf = _shelf(key, image_set)
     if shelf not in known:
         known[shelf] = stored(shelf)
-    return set(_names(image_set, _entries(image_set, views))) - known[shelf]
+    return set(_names(image_set, _entries(image_set, views, epochs))) - known[shelf]
 
 
 def _shelf(key: str, image_set: ImageSet) -> str:
     return f"{key} {image_set.transform} {READING_VERSION} {image_set.value_range}"
 
 
-def _entries(image_set: ImageSet, views: int) -> list[tuple[int, int]]:
-    """Return all (view, index), image by image."""
-    return [(view, index) for index in range(len(image_set)) for view in range(views)]
+def view_of(seed: int, epoch: int, index: int, views: int) -> int:
+    """Return which of its views an image shows in an epoch."""
+    return image_rng(seed, epoch, index).randrange(views)
+
+
+def _entries(image_set: ImageSet, views: int, epochs: int | None) -> list[tuple[int, int]]:
+    """Return the (view, index) that the epochs show, or all of them, image by image."""
+    everything = range(views)
+
+    def drawn(index: int) -> Iterable[int]:
+        if epochs is None:
+            return everything
+        return sorted({view_of(image_set.seed, epoch, index, views) for epoch in range(epochs)})
+
+    return [(view, index) for index in range(len(image_set)) for view in drawn(index)]
 
 
 class _Views(Dataset[Tensor]):

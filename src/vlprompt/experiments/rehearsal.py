@@ -102,13 +102,14 @@ class SharedFeatures:
         backbone: backbone of all runs.
 
     Attributes:
-        missing: number of features that the cache lacks, by set.
+        missing: number of features that the cache lacks and no earlier set has, by set.
     """
 
     def __init__(self, backbone: Backbone) -> None:
         self.missing: dict[str, int] = {}
         self._key = encoder_key(backbone)
         self._cached: dict[str, set[bytes]] = {}
+        self._counted: dict[str, set[bytes]] = {}
 
     def needed(self, task: Task, *, adapts_images: bool) -> list[str]:
         """Return the sets of features that a run reads.
@@ -125,16 +126,18 @@ class SharedFeatures:
         sets = [self._count(fixed, 1, shots.learned.content_hash)]
         if not adapts_images:
             views = augmented_images(backbone, shots.train, shots.root, config)
-            sets.append(self._count(views, config.data.views, shots.learned.content_hash))
+            sets.append(self._count(views, config.data.views, shots.learned.content_hash, config.optim.epochs))
             for dataset in (task.dataset, *task.targets.values()):
                 tested = replace(dataset, train=(), val=())
                 images = evaluation_images(backbone, tested.test, tested.root, config)
                 sets.append(self._count(images, 1, tested.split_hash()))
         return sets
 
-    def _count(self, images: ImageSet, views: int, content_hash: str) -> str:
-        name = f"{content_hash} {images.transform} {images.seed} {views}"
+    def _count(self, images: ImageSet, views: int, content_hash: str, epochs: int | None = None) -> str:
+        name = f"{content_hash} {images.transform} {images.seed} {views} {epochs}"
         if name not in self.missing:
-            found = features_to_encode(images, views=views, key=self._key, known=self._cached)
-            self.missing[name] = len(found)
+            found = features_to_encode(images, views=views, key=self._key, known=self._cached, epochs=epochs)
+            counted = self._counted.setdefault(str(images.transform), set())
+            self.missing[name] = len(found - counted)
+            counted |= found
         return name

@@ -26,7 +26,9 @@ def training_inputs(
     if method.adapts_images or not config.data.views:
         _keep(images, config, reporter)
         return images
-    return _encoded(method.backbone, images, config.data.views, config, reporter, "encode shots")
+    views = config.data.views
+    title = "encode shots" if views == 1 else f"encode shots, {views} views"
+    return _encoded(method.backbone, images, views, config, reporter, title, config.optim.epochs)
 
 
 def _keep(images: ImageSet, config: RunConfig, reporter: Reporter) -> None:
@@ -81,7 +83,13 @@ def encoder_key(backbone: Backbone) -> str:
 
 
 def _encoded(
-    backbone: Backbone, images: ImageSet, views: int, config: RunConfig, reporter: Reporter, title: str
+    backbone: Backbone,
+    images: ImageSet,
+    views: int,
+    config: RunConfig,
+    reporter: Reporter,
+    title: str,
+    epochs: int | None = None,
 ) -> FeatureSet:
     def encode(batch: Tensor) -> Tensor:
         return backbone.vision(batch.to(backbone.device))
@@ -94,6 +102,7 @@ def _encoded(
             batch_size=config.runtime.eval_batch_size,
             key=encoder_key(backbone),
             progress=bar,
+            epochs=epochs,
             workers=reader_count(config.runtime.workers, backbone.device.type),
             threads=torch.get_num_threads() if backbone.device.type == "cpu" else 1,
         )
