@@ -27,7 +27,14 @@ from vlprompt.export.onnx import Export, export_onnx
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
-FAST = {"optim.epochs": 2, "optim.batch_size": 8, "method.n_text": 2, "method.n_visual": 2}
+FAST = {
+    "optim.epochs": 2,
+    "optim.batch_size": 8,
+    "optim.lr": 0.002,
+    "method.n_text": 2,
+    "method.n_visual": 2,
+    "method.ctx_init": "a photo of a",
+}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +78,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     image.convert("RGB").save(folder / "turned.jpg", exif=turned)
     image.convert("RGB").resize((700, 9)).save(folder / "thin.png")
     image.convert("RGB").resize((31, 900)).save(folder / "tall.webp")
-    image.convert("RGB").resize((301, 200)).save(folder / "large.bmp")
+    image.convert("RGB").resize((181, 120)).save(folder / "large.bmp")
     image.convert("RGB").resize((5, 7)).save(folder / "small.png")
     return sorted(folder.iterdir())
 
@@ -115,14 +122,72 @@ def test_file_has_no_local_paths(exported: Export) -> None:
 def test_batch_size_is_dynamic(exported: Export, classifier: Classifier, pictures: Path) -> None:
     model = session(exported.file)
     assert model.get_inputs()[0].shape == ["batch", 3, 32, 32]
-    assert [output.shape for output in model.get_outputs()] == [["batch", 4]] * 2
+    assert [output.shape for output in model.get_outputs()] == [["batch", 4], ["batch", 4], ["batch", 32]]
     paths = sorted(pictures.rglob("*.png"))[::7]
     expected = np.stack([guess.probabilities for guess in classifier.predict(paths)])
     pixels = np.stack([classifier.pixels(path).numpy() for path in paths])
     for count in (1, 2, len(paths)):
-        logits, probabilities = model.run(None, {"pixels": pixels[:count]})
+        logits, probabilities, features = model.run(None, {"pixels": pixels[:count]})
+        np.testing.assert_allclose(features, classifier.features(paths[:count]), atol=1e-5)
         np.testing.assert_allclose(probabilities, expected[:count], atol=1e-5)
         np.testing.assert_allclose(torch.tensor(logits).softmax(-1), probabilities, atol=1e-6)
+
+
+def test_exported_tower_replaces_pytorchs(
+    exported: Export, run: Path, classifier: Classifier, pictures: Path, call: Call
+) -> None:
+    paths = sorted(pictures.rglob("*.png"))[::7]
+    fast = vlprompt.load_classifier(run, runtime="onnx")
+    for mine, theirs in ((fast, classifier), (fast.zero_shot(), classifier.zero_shot())):
+        expected = np.stack([guess.probabilities for guess in theirs.predict(paths)])
+        np.testing.assert_allclose(
+            np.stack([guess.probabilities for guess in mine.predict(paths)]), expected, atol=1e-5
+        )
+    np.testing.assert_allclose(fast.features(paths), classifier.features(paths), atol=1e-5)
+    fast.add_classes(["white cloud"])
+    assert len(fast.predict(paths[0])[0].probabilities) == 5
+    with pytest.raises(VLPromptError, match="an exported tower is not evaluated; load the run with runtime torch"):
+        fast.evaluate(pictures)
+    answers = [call("predict", run, *paths, "--json", *options)[1] for options in ((), ("--runtime", "onnx"))]
+    one, other = ([guess["label"] for guess in json.loads(answer)] for answer in answers)
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"runtime": "tvm"}, "`runtime` must be one of torch, onnx, got 'tvm'"),
+        ({"precision": "int8"}, "`precision` int8 is of an exported model; add `runtime` onnx"),
+        ({"runtime": "onnx", "device": "mps"}, "`runtime` onnx runs on the CPU, got `device` mps"),
+        (
+            {"runtime": "onnx", "precision": "int8"},
+            r"needs .*model-int8.onnx; run `vlprompt export .* --precision int8`",
+        ),
+    ],
+)
+def test_runtimes_that_cannot_be_used(options: dict[str, str], message: str, run: Path) -> None:
+    with pytest.raises(VLPromptError, match=message):
+        vlprompt.load_classifier(run, **options)  # type: ignore[arg-type]
+
+
+def test_exported_tower_of_other_prompts_is_refused(exported: Export, classifier: Classifier, tmp_path: Path) -> None:
+    classifier.save(tmp_path / "other")
+    with torch.no_grad():
+        classifier.method.visual_context[0, 0] += 1
+    classifier.save(tmp_path / "changed")
+    with torch.no_grad():
+        classifier.method.visual_context[0, 0] -= 1
+    for name in ("other", "changed"):
+        (tmp_path / name / exported.file.name).write_bytes(exported.file.read_bytes())
+    backbone = classifier.method.backbone
+    vlprompt.load_classifier(tmp_path / "other", runtime="onnx", backbone=backbone)
+    with pytest.raises(
+        VLPromptError, match=r"is of other prompts than .* has now; run `vlprompt export .* --overwrite`"
+    ):
+        vlprompt.load_classifier(tmp_path / "changed", runtime="onnx", backbone=backbone)
+    (tmp_path / "other" / exported.file.name).write_bytes(b"no graph")
+    with pytest.raises(VLPromptError, match="cannot be run"):
+        vlprompt.load_classifier(tmp_path / "other", runtime="onnx", backbone=backbone)
 
 
 def test_documented_example_matches_vlprompt(
@@ -202,7 +267,8 @@ def test_export_command_prints_the_agreement(
     file = tmp_path / "model.onnx"
     code, out, _ = call("export", run, "--out", file)
     assert code == 0
-    assert out.splitlines()[0] == f"{file}: {file.stat().st_size / 1e6:.1f} MB, fp32"
+    first = f"{file}: {file.stat().st_size / 1e6:.1f} MB, fp32, "
+    assert re.fullmatch(rf"{re.escape(first)}\d+\.\d times PyTorch's speed here", out.splitlines()[0])
     test = len(vlprompt.load_dataset(pictures).test)
     assert f"PyTorch on {test} of {test} images ({pictures.name})" in out
     before = file.read_bytes()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone
+from vlprompt.classifier.exported_tower import RUNTIMES, ExportedTower
 from vlprompt.classifier.image_inputs import ImageLike, as_image, as_iterable, read_ahead
 from vlprompt.classifier.model_card import accuracies, model_card
 from vlprompt.classifier.saving import check_free, portable_record, public_record, write_classifier
@@ -68,6 +69,7 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         record: record of the run that tuned it.
         method: tuned method, in eval mode.
         folder: run folder it was loaded from, or None.
+        tower: image tower of an exported file that runs in place of PyTorch's, or None.
 
     Examples:
         >>> classifier = vlprompt.load_classifier("runs/mine")
@@ -82,10 +84,13 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
     # The hub counts downloads by this file (config.json).
     _hub_mixin_config = {"model_type": "vlprompt"}  # noqa: RUF012 - the mixin's attribute, not typed as a ClassVar
 
-    def __init__(self, record: RunRecord, method: Method[Any], folder: Path | None = None) -> None:
+    def __init__(
+        self, record: RunRecord, method: Method[Any], folder: Path | None = None, *, tower: ExportedTower | None = None
+    ) -> None:
         self.record = record
         self.method = method.eval()
         self.folder = folder
+        self.tower = tower
         self._text_features = self._encode_classes()
         size = method.backbone.image_size
         # One gray image detects broken visual prompts and probes. A linear probe has logits of -inf for classes
@@ -184,12 +189,15 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
             percent; the number of `images`; and `class_accuracy`, a mapping from class names to percent.
 
         Raises:
-            VLPromptError: `data` has no test images, or classes that the method cannot name.
+            VLPromptError: `data` has no test images, or classes that the method cannot name, or the classifier runs an
+                exported tower, whose accuracy would pass for the run's.
 
         Examples:
             >>> classifier.evaluate("more_images", quiet=True)["images"]
             16
         """
+        if self.tower is not None:
+            raise VLPromptError("a classifier with an exported tower is not evaluated; load the run with runtime torch")
         if isinstance(data, Dataset):
             dataset = data
         else:
@@ -228,7 +236,13 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         The logit of a class does not depend on the other classes, so a softmax over a subset of the columns is the
         prediction among those classes.
         """
-        logits = self.method(pixels.to(self.method.backbone.device), self._text_features).logits
+        if self.tower is None:
+            logits = self.method(pixels.to(self.method.backbone.device), self._text_features).logits
+        else:
+            features, text_features = self.tower(pixels), self._text_features
+            if text_features is None:
+                text_features = self.method.encode_text(self.method.adapters(features))
+            logits = self.method.classify(features, text_features).logits
         scaled: Tensor = logits.float().cpu() / self.temperature
         return scaled
 
@@ -265,9 +279,9 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
             for pixels in batch:
                 if isinstance(pixels, ImageError):
                     raise pixels
-            device = self.method.backbone.device
-            features = self.method.image_features(torch.stack(batch).to(device))  # type: ignore[arg-type]
-            parts.append(features.float().cpu().numpy())
+            pixels = torch.stack(batch)  # type: ignore[arg-type]
+            run = self.method.image_features if self.tower is None else self.tower
+            parts.append(run(pixels.to(self.method.backbone.device)).float().cpu().numpy())
         return np.concatenate(parts)
 
     def add_classes(self, class_names: Iterable[str]) -> None:
@@ -330,7 +344,8 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
         config = self.record.config.model_copy(update={"method": MethodConfig(name="zero-shot", template=template)})
         calibration = self.record.zero_shot_calibration
         changes = {"config": config, "metrics": {}, "learning": None, "calibration": calibration}
-        return Classifier(self.record.model_copy(update=changes), method)
+        tower = None if self.method.adapts_images else self.tower
+        return Classifier(self.record.model_copy(update=changes), method, tower=tower)
 
     def save(self, folder: str | Path) -> None:
         """Write prompts and record into a run folder, for `load_classifier` and every command that takes a run.
@@ -411,7 +426,12 @@ class Classifier(ModelHubMixin, library_name="vlprompt", pipeline_tag="image-cla
 
 
 def load_classifier(
-    run: str | Path, *, device: str = "auto", backbone: Backbone | str | Path | None = None
+    run: str | Path,
+    *,
+    device: str = "auto",
+    backbone: Backbone | str | Path | None = None,
+    runtime: str = "torch",
+    precision: str | None = None,
 ) -> Classifier:
     """Load the classifier of a run folder.
 
@@ -419,13 +439,26 @@ def load_classifier(
         run: the folder, as written by `tune`, `Classifier.save` or `Classifier.save_pretrained`.
         device: device to load the backbone on, see `load_backbone`.
         backbone: backbone that the prompts were tuned with, loaded or as name or path; None for the recorded one.
+        runtime: what runs the image tower: "torch", or "onnx" for the model that `vlprompt export` wrote into the
+            folder, on the CPU.
+        precision: precision of that model; None for fp32. Only with "onnx".
 
     Raises:
-        VLPromptError: the folder has no run or no prompts yet, or `backbone` has different weights.
+        VLPromptError: the folder has no run or no prompts yet, or `backbone` has different weights; or `runtime` is
+            unknown, or has no model of these prompts in this precision.
 
     Examples:
         >>> classifier = vlprompt.load_classifier("runs/mine", device="cpu")
         >>> classifier.class_names
         ('blue sky', 'green leaf', 'night', 'red apple')
     """
-    return Classifier(*restore(run, device=device, backbone=backbone), Path(run))
+    if runtime not in RUNTIMES:
+        raise VLPromptError(f"`runtime` must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
+    exported = runtime == "onnx"
+    if precision and not exported:
+        raise VLPromptError(f"`precision` {precision} is of an exported model; add `runtime` onnx, or leave it out")
+    if exported and device not in ("auto", "cpu"):
+        raise VLPromptError(f"`runtime` onnx runs on the CPU, got `device` {device}; leave one of them out")
+    record, method = restore(run, device="cpu" if exported else device, backbone=backbone)
+    tower = ExportedTower(Path(run), method, precision or "fp32") if exported else None
+    return Classifier(record, method, Path(run), tower=tower)

@@ -55,5 +55,9 @@ def export(
     if as_json:
         print_json(asdict(written))
     elif not quiet:
-        print(f"{written.file}: {written.size / 1e6:.1f} MB, {precision}")
+        print(
+            f"{written.file}: {written.size / 1e6:.1f} MB, {precision}, {written.speed:.1f} times PyTorch's speed here"
+        )
         print(f"{written.agreement}")
+        if out is None:
+            print(f"vlprompt serve {run} --runtime onnx --precision {precision}")

@@ -118,6 +118,23 @@ RunDevice = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.  [default: the recipe's, or auto]"),
 ]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        callback=one_of("torch", "onnx"),
+        help="What runs the image tower: torch, or onnx for the model that `vlprompt export` wrote, on the CPU.",
+    ),
+]
+RuntimePrecision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="TYPE",
+        callback=one_of("fp32", "fp16", "int8"),
+        help="Precision of that model: fp32, fp16 or int8.  [default: fp32]",
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help=f"Passes over the training images.  {RECIPE}")]
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help=f"Training images per step.  {RECIPE}")]
 LearningRate = Annotated[float | None, typer.Option("--lr", metavar="RATE", help=f"Learning rate.  {RECIPE}")]

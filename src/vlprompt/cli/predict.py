@@ -13,6 +13,8 @@ from vlprompt.cli.options import (
     Quiet,
     Run,
     RunBackbone,
+    Runtime,
+    RuntimePrecision,
     Verbose,
     chosen_format,
     loading,
@@ -38,6 +40,8 @@ def predict(
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images per batch in the image tower.")] = 32,
     backbone: RunBackbone = None,
     device: Device = "auto",
+    runtime: Runtime = "torch",
+    precision: RuntimePrecision = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -50,6 +54,7 @@ def predict(
         vlprompt predict runs/mine holiday.jpg
         vlprompt predict runs/mine photos/ --top 3 --sheet sheet.png
         vlprompt predict runs/mine "shots/**/*.png" --json > labels.json
+        vlprompt predict runs/mine photos/ --runtime onnx --precision int8
         find . -name "*.jpg" | vlprompt predict runs/mine - --format csv
     """
     set_up_logging(quiet, verbose)
@@ -63,7 +68,8 @@ def predict(
         from vlprompt.utils.progress import Reporter
 
     paths = find_images(images, exclude or ())
-    classifier, reporter = load_classifier(run, device=device, backbone=backbone), Reporter(quiet=quiet)
+    classifier = load_classifier(run, device=device, backbone=backbone, runtime=runtime, precision=precision)
+    reporter = Reporter(quiet=quiet)
     failed = write_predictions(
         classifier, paths, sys.stdout, reporter, form=form, top=top, batch_size=batch_size, sheet=sheet
     )

@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from vlprompt.cli.options import Device, Quiet, Run, RunBackbone, Verbose, loading, set_up_logging
+from vlprompt.cli.options import (
+    Device,
+    Quiet,
+    Run,
+    RunBackbone,
+    Runtime,
+    RuntimePrecision,
+    Verbose,
+    loading,
+    set_up_logging,
+)
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import counted
 
@@ -46,6 +56,8 @@ def serve(
     ] = 50.0,
     backbone: RunBackbone = None,
     device: Device = "auto",
+    runtime: Runtime = "torch",
+    precision: RuntimePrecision = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -55,6 +67,7 @@ def serve(
 
     Examples:
         vlprompt serve runs/mine
+        vlprompt serve runs/mine --runtime onnx --precision int8
         curl -F image=@holiday.jpg http://127.0.0.1:8000/v1/predict
         VLPROMPT_TOKEN=$(cat token.txt) vlprompt serve runs/mine \\
             --host 0.0.0.0 --port 8080 --allow-edit
@@ -82,7 +95,8 @@ def serve(
         pixels=int(max_megapixels * 1e6),
     )
     with listen(host, port) as listening:
-        service = Service(load_classifier(run, device=device, backbone=backbone), limits, editable=allow_edit)
+        classifier = load_classifier(run, device=device, backbone=backbone, runtime=runtime, precision=precision)
+        service = Service(classifier, limits, editable=allow_edit)
         if not quiet:
             print(f"{address_of(listening, host)}   API docs at /docs; Ctrl-C stops the server", flush=True)
         aborted = run_service(service, listening, token=token, loopback=is_loopback(host))

@@ -1,5 +1,6 @@
 """Agreement of an exported model with PyTorch, measured on real images."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.classifier.classifier import Classifier
+from vlprompt.classifier.exported_tower import LOGITS, PIXELS, PROBABILITIES
 from vlprompt.classifier.image_inputs import find_images
 from vlprompt.data.loading import load_dataset
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.task import load_pool
-from vlprompt.export.graph import LOGITS, PIXELS, PROBABILITIES
 from vlprompt.utils.strings import one_line
 
 IMAGES = 64
@@ -90,8 +91,8 @@ def _pixels(classifier: Classifier, paths: Sequence[str]) -> Tensor:
     return torch.stack([classifier.pixels(paths[place]) for place in spaced(len(paths), IMAGES)])
 
 
-def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) -> Agreement:
-    """Run an exported model in onnxruntime and compare it with the expected logits.
+def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) -> tuple[Agreement, float]:
+    """Run an exported model in onnxruntime and compare it with the expected logits; return the seconds, too.
 
     The first image is a separate batch, so that two batch sizes are tested.
 
@@ -109,14 +110,18 @@ def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
+        options.intra_op_num_threads = torch.get_num_threads()  # as PyTorch has
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         batches = [pixels[:1], *pixels[1:].split(BATCH)]
+        session.run([LOGITS], {PIXELS: pixels[:1].numpy()})  # takes memory at the first image
+        begun = time.perf_counter()
         outputs = [session.run([LOGITS, PROBABILITIES], {PIXELS: batch.numpy()}) for batch in batches if len(batch)]
+        seconds = time.perf_counter() - begun
     except Exception as error:  # onnxruntime's own errors share no base class
         raise VLPromptError(f"onnxruntime cannot run the exported model: {one_line(error)}") from error
     logits, probabilities = (np.concatenate(part) for part in zip(*outputs, strict=True))
     finite = np.isfinite(expected)  # in a linear probe, classes without training images have -inf
-    return Agreement(
+    agreement = Agreement(
         images=len(pixels),
         of=of,
         same_label=int((logits.argmax(-1) == expected.argmax(-1)).sum()),
@@ -124,6 +129,7 @@ def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) 
         logit=_largest(logits[finite] - expected[finite]),
         largest_logit=_largest(expected[finite]),
     )
+    return agreement, seconds
 
 
 def _largest(values: NDArray[Any]) -> float:

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlprompt.classifier.exported_tower import FEATURES, LOGITS, PIXELS, PROBABILITIES
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.utils.strings import one_line
 
 # The lowest opset that torch's exporter supports, and the matching file version, for compatibility with older runtimes.
 OPSET, IR_VERSION = 18, 8
-PIXELS, LOGITS, PROBABILITIES = "pixels", "logits", "probabilities"
 
 
 class Deployed(nn.Module):
-    """Module to export: pixels in, logits and probabilities out, with classes and temperature folded in.
+    """Module to export: pixels in, logits, probabilities and image features out; classes and temperature folded in.
 
     Adapters and class features are computed here, once, and are constants of the graph. The text tower is part of the
     graph only if text depends on the image.
@@ -41,14 +41,18 @@ class Deployed(nn.Module):
             self.adapters = method.adapters()
             self.register_buffer("class_features", method.class_features())
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits, divided by the temperature, and probabilities, both (B, C), of pixels (B, 3, S, S)."""
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the graph gives for pixels (B, 3, S, S).
+
+        Returns:
+            logits, divided by the temperature, and probabilities, both (B, C), and unit image features (B, D).
+        """
         image_features = self.method.encode_images(pixels, self.adapters)
         text_features = self.class_features
         if text_features is None:
             text_features = self.method.encode_text(self.method.adapters(image_features))
         logits = self.method.classify(image_features, text_features).logits.float() / self.temperature
-        return logits, logits.softmax(-1)
+        return logits, logits.softmax(-1), image_features.float()
 
 
 def traced(deployed: Deployed) -> Any:
@@ -72,7 +76,7 @@ def traced(deployed: Deployed) -> Any:
                 program,
                 dynamo=True,
                 input_names=[PIXELS],
-                output_names=[LOGITS, PROBABILITIES],
+                output_names=[LOGITS, PROBABILITIES, FEATURES],
                 opset_version=OPSET,
                 optimize=False,
                 verbose=False,
