@@ -161,7 +161,7 @@ def test_exported_tower_replaces_pytorchs(
         ({"runtime": "onnx", "device": "mps"}, "`runtime` onnx runs on the CPU, got `device` mps"),
         (
             {"runtime": "onnx", "precision": "int8"},
-            r"needs .*model-int8.onnx; run `vlprompt export .* --precision int8`",
+            r"needs .*model-int8.onnx; export the run with `precision` int8",
         ),
     ],
 )
@@ -181,9 +181,7 @@ def test_exported_tower_of_other_prompts_is_refused(exported: Export, classifier
         (tmp_path / name / exported.file.name).write_bytes(exported.file.read_bytes())
     backbone = classifier.method.backbone
     vlprompt.load_classifier(tmp_path / "other", runtime="onnx", backbone=backbone)
-    with pytest.raises(
-        VLPromptError, match=r"is of other prompts than .* has now; run `vlprompt export .* --overwrite`"
-    ):
+    with pytest.raises(VLPromptError, match=r"is of other prompts than .* now; export the run again with `precision`"):
         vlprompt.load_classifier(tmp_path / "changed", runtime="onnx", backbone=backbone)
     (tmp_path / "other" / exported.file.name).write_bytes(b"no graph")
     with pytest.raises(VLPromptError, match="cannot be run"):

@@ -17,7 +17,7 @@ from vlprompt.backbones.text import Layout
 from vlprompt.config.resolve import resolve_config
 from vlprompt.methods.base import Method
 from vlprompt.training import step
-from vlprompt.training.step import Outcome, Step
+from vlprompt.training.step import Outcome, StepFunction
 
 # Operations that read a value from the device, or move a new one to it.
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "lift_fresh", "item", "equal", "is_nonzero"}
@@ -94,7 +94,7 @@ def test_padded_step_makes_few_calls() -> None:
     assert counts["padded"] < counts["packed"]
 
 
-def taken(method: Method[Any]) -> Step:
+def taken(method: Method[Any]) -> StepFunction:
     def take(inputs: Tensor, labels: Tensor, index: Tensor) -> Outcome:
         prediction = method(inputs)
         prediction.extras["index"] = index
@@ -131,7 +131,7 @@ class Tape:
         return kept, replay
 
 
-def losses(step: Step, method: Method[Any], batches: list[list[Tensor]]) -> list[float]:
+def losses(step: StepFunction, method: Method[Any], batches: list[list[Tensor]]) -> list[float]:
     optimizer = torch.optim.SGD(method.parameters(), lr=0.1)
     seen = []
     for batch in batches:

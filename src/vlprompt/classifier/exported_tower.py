@@ -42,20 +42,20 @@ class ExportedTower:
         except ImportError as error:
             raise VLPromptError('`runtime` onnx needs onnxruntime: pip install "vlprompt[export]"') from error
         file = model_file(run, precision)
-        anew = f"run `vlprompt export {run} --precision {precision}"
+        again = f"export the run again with `precision` {precision} and `overwrite=True`"
         if not file.is_file():
-            raise VLPromptError(f"`runtime` onnx needs {file}; {anew}`")
+            raise VLPromptError(f"`runtime` onnx needs {file}; export the run with `precision` {precision}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own errors share no base class
-            raise VLPromptError(f"{file} cannot be run ({one_line(error)}); {anew} --overwrite`") from error
+            raise VLPromptError(f"{file} cannot be run ({one_line(error)}); {again}") from error
         about = self._session.get_modelmeta().custom_metadata_map
         own = {PROMPTS_HASH: prompts_hash(method), WEIGHT_HASH: method.backbone.weight_hash}
         if any(about.get(key) != value for key, value in own.items()):
-            raise VLPromptError(f"{file} is of other prompts than {run} has now; {anew} --overwrite`")
+            raise VLPromptError(f"{file} is of other prompts than {run} has now; {again}")
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return the unit image features (B, D) of pixels (B, 3, S, S)."""

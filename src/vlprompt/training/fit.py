@@ -24,7 +24,7 @@ from vlprompt.runs.record import Epoch
 from vlprompt.runs.state import FILE, load_state, save_prompts, save_state
 from vlprompt.training.batches import Order, batch_order, load_batches
 from vlprompt.training.distributed import MeanGradients, average_gradients, gather_batch, own_share
-from vlprompt.training.step import Outcome, RecordedStep, Step, can_be_recorded
+from vlprompt.training.step import Outcome, RecordedStep, StepFunction, can_be_recorded
 from vlprompt.utils.machine import reader_count
 from vlprompt.utils.progress import Bar
 from vlprompt.utils.seeds import derived_seed
@@ -154,7 +154,7 @@ def fit(
     return recorded is not None and recorded.recorded
 
 
-def _step(method: Method[Any], wrapped: torch.nn.Module, fabric: Fabric) -> Step:
+def _step(method: Method[Any], wrapped: torch.nn.Module, fabric: Fabric) -> StepFunction:
     """Return a function that computes the losses of a batch and the gradients, averaged over all devices."""
 
     def take(inputs: Tensor, labels: Tensor, index: Tensor) -> Outcome:
@@ -177,7 +177,7 @@ def _order(epoch: int, images: int, config: RunConfig) -> Order:
 def _epoch(
     epoch: int,
     order: Order,
-    take: Step,
+    take: StepFunction,
     optimizer: Optimizer,
     fabric: Fabric,
     loaded: Iterator[list[Tensor]],

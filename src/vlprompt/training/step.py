@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
     images: int
 
 
-class Step(Protocol):
+class StepFunction(Protocol):
     """Function that computes losses and gradients of a batch."""
 
     def __call__(self, inputs: Tensor, labels: Tensor, index: Tensor) -> Outcome:
@@ -61,7 +61,7 @@ class RecordedStep:
         recorded: whether steps were recorded.
     """
 
-    def __init__(self, step: Step, method: Method[Any]) -> None:
+    def __init__(self, step: StepFunction, method: Method[Any]) -> None:
         self._step = step
         self._method = method
         self.recorded = False
