@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,28 +137,35 @@ def test_entries_that_are_not_methods_are_ignored(
     assert len(caplog.messages) == 3
 
 
-def test_installed_package_adds_a_method(tmp_path: Path, weights: Path, pictures: Path) -> None:
+def test_installed_package_adds_a_method(
+    popen: Any, tmp_path: Path, weights: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     site = tmp_path / "site"
     install(tmp_path / "vlprompt-tiny", site, 'tiny = "vlprompt_tiny:Tiny"', TINY)
     install(tmp_path / "vlprompt-torn", site, 'torn = "vlprompt_torn:Torn"', "import no_such_module\n")
 
-    def call(*words: object) -> subprocess.CompletedProcess[str]:
-        line = ["vlprompt", *map(str, words)]
-        return subprocess.run(line, env=environment(site), capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    def call(*words: object) -> tuple[int, str, str]:
+        line = [sys.executable, "-m", "vlprompt.cli", *map(str, words)]
+        process = popen(line, env=environment(site), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, err = process.communicate()
+        return process.returncode, out, err
 
-    listed = call("list", "methods", "--json")
-    assert listed.returncode == 0, listed.stderr
-    methods = {method["name"]: method for method in json.loads(listed.stdout)}
+    code, out, err = call("list", "methods", "--json")
+    assert code == 0, err
+    methods = {method["name"]: method for method in json.loads(out)}
     assert {"tiny", "coop", "dapt"} <= methods.keys()
     assert methods["tiny"]["about"] == "CoOp from another package."
     assert methods["tiny"]["options"] == methods["coop"]["options"]
     broken = "method 'torn' of package vlprompt-torn cannot be loaded: No module named 'no_such_module'"
-    assert listed.stderr.splitlines() == [broken]
+    assert err.splitlines() == [broken]
 
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text("method: {name: tiny, n_ctx: 3}\noptim: {epochs: 2, batch_size: 8}\ndata: {views: 2}\n")
-    tuned = call("tune", pictures, "--recipe", recipe, "--backbone", weights, "--shots", 2, "--out", "run", "--quiet")
-    assert tuned.returncode == 0, tuned.stderr
+    code, _, err = call(
+        "tune", pictures, "--recipe", recipe, "--backbone", weights, "--shots", 2, "--out", "run", "--quiet"
+    )
+    assert code == 0, err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (record["status"], record["config"]["method"]["name"]) == ("finished", "tiny")
     assert record["trainable_parameters"] == 3 * 64

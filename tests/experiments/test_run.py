@@ -499,9 +499,9 @@ def test_image_cache_that_holds_no_image_is_refused(config: Any, tmp_path: Path)
     for name in ("ant", "oak"):
         for number in range(3):
             (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (800, 700), (number, len(name), 9)).save(tmp_path / "data" / name / f"{number}.png")
+            Image.new("RGB", (2000, 250), (number, len(name), 9)).save(tmp_path / "data" / name / f"{number}.png")
     large = config("dapt", data={"source": str(tmp_path / "data"), "shots": 1}, runtime={"image_cache_mb": 1})
-    with pytest.raises(VLPromptError, match=r"runtime.image_cache_mb=1 has no room for one image, 1.7 MB; allow more"):
+    with pytest.raises(VLPromptError, match=r"runtime.image_cache_mb=1 has no room for one image, 1.5 MB; allow more"):
         run_experiment(large, tmp_path / "run")
 
 
