@@ -60,7 +60,7 @@ def test_benchmark_is_complete(runs: list[Run]) -> None:
         ("unified", "cross-dataset"): (1, learning - BOUND),
         ("unified", "domain-generalization"): (1, learning),
         ("paper", "base-to-new"): (1, {"zero-shot", "coop", "dapt", "mudpt", "e2mim"}),
-        # Few-shot with own recipes is not run yet.
+        ("paper", "few-shot"): (3, {"zero-shot", "coop", "dapt"}),
     }
     counts = Counter((results.recipe_name(run), run.record.config.protocol, run.method) for run in runs)
     assert counts == {

@@ -103,7 +103,8 @@ class ImageSet(EpochDataset):
             ImageError: an image cannot be read.
         """
         self._kept.clear()
-        with ThreadPoolExecutor(threads) as pool:
+        pool = ThreadPoolExecutor(threads)
+        try:
             for begin in range(0, len(self), AHEAD):
                 indices = range(begin, min(begin + AHEAD, len(self)))
                 for index, image in zip(indices, pool.map(self.read, indices), strict=True):
@@ -113,6 +114,8 @@ class ImageSet(EpochDataset):
                         return size
                     self._kept[index] = image
                     progress(index + 1, len(self))
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for images that no thread has begun with
         return 0
 
     def read(self, index: int) -> Image:
