@@ -1,6 +1,6 @@
 """Training steps on a CUDA device: this project's towers against the plain path and against the card's own limit.
 
-Where there is no CUDA device, the same runs on the CPU with a tiny model, to check that it does (`--quick`).
+Without a CUDA device, or with `--quick`, it runs a tiny model on the CPU: a smoke test, not a measurement.
 """
 
 import gc
@@ -24,8 +24,9 @@ from vlprompt import Backbone
 from vlprompt.backbones.backbone import Precision
 from vlprompt.data.dataset import Item
 from vlprompt.data.image_set import ImageSet
+from vlprompt.methods.base import Method
 from vlprompt.training.batches import batch_order, load_batches
-from vlprompt.training.step import Outcome, RecordedStep
+from vlprompt.training.step import Outcome, RecordedStep, StepFunction
 from vlprompt.utils.machine import reader_count
 
 COUNTS = (100, 10, 1000)  # most telling first, since the time is limited
@@ -61,15 +62,17 @@ class Row:
     plain_memory: float | None
 
 
-class Clock:
-    """Time that is left of a budget of seconds."""
+def gradients_of(method: Method[Any]) -> StepFunction:
+    """Return a function that computes the losses of a batch and the gradients."""
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+    def take(inputs: Tensor, labels: Tensor, index: Tensor) -> Outcome:
+        prediction = method(inputs)
+        prediction.extras["index"] = index
+        terms = method.loss(prediction, labels)
+        method.backward(terms)
+        return Outcome(terms, (prediction.logits.argmax(1) == labels).sum(), len(labels))
 
-    @property
-    def left(self) -> float:
-        return self._end - time.monotonic()
+    return take
 
 
 def milliseconds(work: Callable[[], Any], device: torch.device, steps: int = STEPS) -> float:
@@ -100,14 +103,9 @@ def measure(name: str, classes: int, backbone: Backbone, product_rate: float, *,
     with torch.no_grad():
         inputs = step.images if step.method.adapts_images else backbone.vision(step.images)
 
-    def take(inputs: Tensor, labels: Tensor, index: Tensor) -> Outcome:
-        prediction = step.method(inputs)
-        prediction.extras["index"] = index
-        terms = step.method.loss(prediction, labels)
-        step.method.backward(terms)
-        return Outcome(terms, (prediction.logits.argmax(1) == labels).sum(), len(labels))
+    take = gradients_of(step.method)
 
-    def whole(one: Callable[..., Outcome]) -> Callable[[], None]:
+    def whole(one: StepFunction) -> Callable[[], None]:
         def run() -> None:
             step.optimizer.zero_grad(set_to_none=True)
             one(inputs, step.labels, step.index)
@@ -122,7 +120,8 @@ def measure(name: str, classes: int, backbone: Backbone, product_rate: float, *,
     graph = None
     if device.type == "cuda":
         recorded = RecordedStep(take, step.method)
-        graph = milliseconds(whole(recorded), device, steps) if _records(recorded, whole) else None
+        whole(recorded)()
+        graph = milliseconds(whole(recorded), device, steps) if recorded.recorded else None
     plain = None
     plain_memory: list[float] = []
     if classes <= PLAIN_LIMIT or (not step.method.adapts_images and name != "cocoop"):
@@ -140,11 +139,6 @@ def measure(name: str, classes: int, backbone: Backbone, product_rate: float, *,
         memory[0],
         plain_memory[0] if plain_memory else None,
     )
-
-
-def _records(recorded: RecordedStep, whole: Callable[[Callable[..., Outcome]], Callable[[], None]]) -> bool:
-    whole(recorded)()
-    return recorded.recorded
 
 
 @contextmanager
@@ -180,12 +174,7 @@ def waiting(backbone: Backbone, *, images: int, epochs: int, graph: bool) -> tup
         workers = reader_count(None, device.type)
         loaded = load_batches(image_set, orders, device, workers=workers)
 
-        def take(inputs: Tensor, labels: Tensor, index: Tensor) -> Outcome:
-            prediction = step.method(inputs)
-            terms = step.method.loss(prediction, labels)
-            step.method.backward(terms)
-            return Outcome(terms, labels.sum(), len(labels))
-
+        take = gradients_of(step.method)
         one = RecordedStep(take, step.method) if graph else take
 
         def run(batches: Iterator[list[Tensor]]) -> float:
@@ -208,7 +197,7 @@ def waiting(backbone: Backbone, *, images: int, epochs: int, graph: bool) -> tup
 
 def run_all(*, quick: bool, seconds: float) -> str:
     """Measure all methods until the time is over; return the tables as Markdown."""
-    clock = Clock(seconds)
+    end = time.monotonic() + seconds
     cuda = torch.cuda.is_available() and not quick
     device = torch.device("cuda" if cuda else "cpu")
     name = torch.cuda.get_device_name() if cuda else "CPU (a check that it runs)"
@@ -229,7 +218,7 @@ def run_all(*, quick: bool, seconds: float) -> str:
     for classes in COUNTS if cuda else (5,):
         for precision, backbone in backbones.items():
             for method in METHODS if cuda else METHODS[:2]:
-                if clock.left < 0:
+                if time.monotonic() > end:
                     left_out.append(f"{method} ({classes}, {precision})")
                     continue
                 rows.append(measure(method, classes, backbone, rates[precision], steps=STEPS if cuda else 1))

@@ -124,7 +124,7 @@ def reading(rows: Sequence[Reading]) -> str:
     about = """\
 Photographs of 12 megapixels (JPEG), CPU time of one thread: *whole* decodes all pixels and cuts a random view, *small*
 decodes at the size that is needed, *view* cuts a view of that from memory. Ratios are to *whole* for every view.
-*apart* is how far a view's values are from those of the whole image, on average (and at most)."""
+*apart* is the mean (and largest) difference between the values of a view and of the same view of the whole image."""
     return f"{about}\n\n{table(head, lines)}"
 
 

@@ -98,11 +98,7 @@ class Backbone:
     @cached_property
     def weight_hash(self) -> str:
         """SHA-256 of the names, shapes and values of the weights as loaded."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-            digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return state_hash(self.model.state_dict())
 
     @cached_property
     def function_hash(self) -> str:
@@ -142,6 +138,15 @@ class Backbone:
             features = self.text.encode_texts([sentence.format(name) for name in names])
             total = total + F.normalize(features, dim=-1).cpu()
         return F.normalize(total, dim=-1).to(self.device)
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the names, shapes and values of a state dict."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _text_tower(model: Any, tokenizer: Tokenizer) -> TextTower:

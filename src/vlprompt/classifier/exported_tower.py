@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlprompt.backbones.backbone import state_hash
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
-from vlprompt.runs.state import prompts_hash
 from vlprompt.utils.strings import one_line
 
 # Input and outputs of an exported graph, and keys of its metadata.
@@ -33,7 +33,7 @@ class ExportedTower:
         precision: precision of the model.
 
     Raises:
-        VLPromptError: onnxruntime is not installed, or there is no such model, or it has other prompts.
+        VLPromptError: onnxruntime is not installed, or there is no such model, or it was exported with other prompts.
     """
 
     def __init__(self, run: Path, method: Method[Any], precision: str) -> None:
@@ -53,7 +53,7 @@ class ExportedTower:
         except Exception as error:  # onnxruntime's own errors share no base class
             raise VLPromptError(f"{file} cannot be run ({one_line(error)}); {again}") from error
         about = self._session.get_modelmeta().custom_metadata_map
-        own = {PROMPTS_HASH: prompts_hash(method), WEIGHT_HASH: method.backbone.weight_hash}
+        own = {PROMPTS_HASH: state_hash(method.state_dict()), WEIGHT_HASH: method.backbone.weight_hash}
         if any(about.get(key) != value for key, value in own.items()):
             raise VLPromptError(f"{file} is of other prompts than {run} has now; {again}")
 

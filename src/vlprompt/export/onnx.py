@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vlprompt.backbones.backbone import state_hash
 from vlprompt.classifier.classifier import Classifier
 from vlprompt.classifier.exported_tower import PROMPTS_HASH, WEIGHT_HASH, model_file
 from vlprompt.data.transforms import THIN
@@ -21,7 +22,6 @@ from vlprompt.errors import VLPromptError
 from vlprompt.export.agreement import BATCH, Agreement, check_pixels, compare
 from vlprompt.export.graph import Deployed, traced
 from vlprompt.runs.restore import restore
-from vlprompt.runs.state import prompts_hash
 from vlprompt.utils.files import unfinished
 
 logger = logging.getLogger("vlprompt")
@@ -150,7 +150,7 @@ def metadata(classifier: Classifier, precision: str) -> dict[str, str]:
         "precision": precision,
         "backbone": record.backbone.name,
         WEIGHT_HASH: record.backbone.weight_hash,
-        PROMPTS_HASH: prompts_hash(classifier.method),
+        PROMPTS_HASH: state_hash(classifier.method.state_dict()),
         "run_hash": record.result_hash,
         "vlprompt_version": version("vlprompt"),
     }

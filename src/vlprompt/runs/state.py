@@ -148,15 +148,6 @@ def _saved_prompts(folder: Path, prompts_hash: str) -> Path:
     raise VLPromptError(f"{folder} has no {PROMPTS} with the recorded hash; save the classifier again")
 
 
-def prompts_hash(method: Method[Any]) -> str:
-    """Return the SHA-256 of the names and values that a method has learned."""
-    digest = hashlib.sha256()
-    for name, value in sorted(method.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
 def backbone_record(backbone: Backbone) -> BackboneRecord:
     """Return the identity of a loaded backbone, for a record."""
     return BackboneRecord(

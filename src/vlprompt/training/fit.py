@@ -16,7 +16,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
-from vlprompt.config.schema import OptimConfig, RunConfig, RuntimeConfig
+from vlprompt.config.schema import OptimConfig, RunConfig, RuntimeConfig, steps_per_epoch
 from vlprompt.data.image_set import EpochDataset
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
@@ -124,15 +124,15 @@ def fit(
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     before = seconds.get("train", 0.0)
     begun = time.monotonic()
-    orders = [(epoch, _order(epoch, len(train_set), config)) for epoch in range(len(history), config.optim.epochs)]
-    own = [(epoch, own_share(order, fabric)) for epoch, order in orders]
+    images, epochs = len(train_set), range(len(history), config.optim.epochs)
+    orders = ((epoch, own_share(_order(epoch, images, config), fabric)) for epoch in epochs)
     workers = reader_count(config.runtime.workers, fabric.device.type)
     step = _step(method, wrapped, fabric)
     recorded = RecordedStep(step, method) if can_be_recorded(config, fabric.device) else None
-    loaded = load_batches(train_set, own, fabric.device, workers=workers)
-    for epoch, order in orders:
+    loaded = load_batches(train_set, orders, fabric.device, workers=workers)
+    for epoch in epochs:
         method.train()
-        history.append(_epoch(epoch, order, recorded or step, wrapped_optimizer, fabric, loaded, config, bar))
+        history.append(_epoch(epoch, images, recorded or step, wrapped_optimizer, fabric, loaded, config, bar))
         method.on_epoch_end(epoch + 1)
         if recorded and type(method).on_epoch_end is not Method.on_epoch_end:
             recorded.forget()
@@ -176,7 +176,7 @@ def _order(epoch: int, images: int, config: RunConfig) -> Order:
 
 def _epoch(
     epoch: int,
-    order: Order,
+    images: int,
     take: StepFunction,
     optimizer: Optimizer,
     fabric: Fabric,
@@ -184,37 +184,38 @@ def _epoch(
     config: RunConfig,
     bar: Bar,
 ) -> Epoch:
-    """Train for an epoch, on as many of the loaded batches as its order has. No step waits for the device."""
+    """Train for an epoch over `images` images, on the next batches that are loaded. No step waits for the device."""
+    steps, batch_size = steps_per_epoch(images, config.optim.batch_size), min(images, config.optim.batch_size)
     torch.manual_seed(derived_seed("epoch", config.seed, epoch))
     lr = learning_rate(config.optim, epoch)
     for group in optimizer.param_groups:
         group["lr"] = lr
     totals: dict[str, Tensor] = {}
-    correct, images, begun = torch.zeros((), device=fabric.device), 0, time.monotonic()
+    correct, seen, begun = torch.zeros((), device=fabric.device), 0, time.monotonic()
 
     def note() -> str:
-        rate = step * len(order[0]) / (time.monotonic() - begun)
-        losses = "  ".join(f"{name.replace('_', ' ')} {value.item() / images:.3f}" for name, value in totals.items())
+        rate = step * batch_size / (time.monotonic() - begun)
+        losses = "  ".join(f"{name.replace('_', ' ')} {value.item() / seen:.3f}" for name, value in totals.items())
         return f"epoch {epoch + 1}/{config.optim.epochs}  {rate:.0f} images/s  {losses}"
 
-    for step, (inputs, labels, index) in enumerate(islice(loaded, len(order)), start=1):
+    for step, (inputs, labels, index) in enumerate(islice(loaded, steps), start=1):
         optimizer.zero_grad(set_to_none=True)
         terms, right, count = take(inputs, labels, index)
         optimizer.step()
         for name, value in terms.items():
             totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * count
         correct += right
-        images += count
-        bar(epoch * len(order) + step, config.optim.epochs * len(order), note)
+        seen += count
+        bar(epoch * steps + step, config.optim.epochs * steps, note)
     elapsed = time.monotonic() - begun
     correct, *sums = fabric.all_reduce(torch.stack([correct, *totals.values()]), reduce_op="mean")
     return Epoch(
         epoch=epoch + 1,
         lr=lr,
-        accuracy=correct.item() / images,
-        losses={name: (value / images).item() for name, value in zip(totals, sums, strict=True)},
+        accuracy=correct.item() / seen,
+        losses={name: (value / seen).item() for name, value in zip(totals, sums, strict=True)},
         seconds=round(elapsed, 3),
-        images_per_second=round(len(order) * len(order[0]) / elapsed, 1),
+        images_per_second=round(steps * batch_size / elapsed, 1),
     )
 
 
