@@ -62,14 +62,27 @@ class Drain:
     seconds: float
 
 
-def form() -> bytes:
-    """Return a multipart form with a JPEG of 256 x 256 pixels."""
+def photograph() -> bytes:
+    """Return a JPEG of 256 x 256 pixels."""
     file = BytesIO()
     torch.manual_seed(0)
     noise = torch.randint(0, 256, (16, 16, 3), dtype=torch.uint8).numpy()
     Image.fromarray(noise).resize((256, 256)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def form() -> bytes:
+    """Return a multipart form with the photograph."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'.encode()
-    return head + file.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return head + photograph() + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def ask(connection: HTTPConnection, body: bytes) -> int:
+    """Send a form for prediction; return the status once the answer is read."""
+    connection.request("POST", "/v1/predict", body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
 
 
 class Load:
@@ -99,19 +112,16 @@ class Load:
             thread.join()
 
     def _client(self) -> None:
-        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
         connection = HTTPConnection(HOST, self._port, timeout=TIMEOUT)
         while self._going:
             begun = time.perf_counter()
             try:
-                connection.request("POST", "/v1/predict", self._body, headers)
-                answer = connection.getresponse()
-                answer.read()
+                status = ask(connection, self._body)
             except (OSError, HTTPException):
                 self.statuses.append(GONE)
                 break
-            self.statuses.append(answer.status)
-            if answer.status == 200:
+            self.statuses.append(status)
+            if status == 200:
                 self.seconds.append(time.perf_counter() - begun)
             else:
                 time.sleep(0.1)
@@ -181,14 +191,14 @@ def _serve(pipe: Connection, quick: bool, threads: int) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     prepare(threads)
     for batch_size in BATCHES:
-        service = Service(_classifier(quick), Limits(batch_size=batch_size, timeout=TIMEOUT))
+        service = Service(untrained(quick), Limits(batch_size=batch_size, timeout=TIMEOUT))
         with listen(HOST, 0) as listening:
             pipe.send(listening.getsockname()[1])
             run(service, listening, token=None, loopback=True)
         pipe.send(service.metrics.answered)
 
 
-def _classifier(quick: bool) -> Classifier:
+def untrained(quick: bool) -> Classifier:
     """Return a classifier with CoOp's untrained prompts for 100 classes."""
     backbone, names = backbone_of(quick), class_names(CLASSES)
     settings = {"backbone": {"source": backbone.source}, "method": {"name": "coop"}, "data": {"source": "nothing"}}

@@ -69,7 +69,7 @@ def test_json_is_a_format(command: str) -> None:
         (["list"], "KIND is missing; see vlprompt list --help"),
         (
             ["export", "runs", "--precision", "FP16"],
-            "--precision must be fp32, fp16 or int8, got 'FP16'; did you mean 'fp16'?",
+            "--precision must be fp32, fp16, bf16 or int8, got 'FP16'; did you mean 'fp16'?",
         ),
     ],
 )

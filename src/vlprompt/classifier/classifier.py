@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone
-from vlprompt.classifier.exported_tower import RUNTIMES, ExportedTower
+from vlprompt.classifier.exported_model import FORMATS, RUNTIMES, check_runtime
+from vlprompt.classifier.exported_tower import ExportedTower
 from vlprompt.classifier.image_inputs import ImageLike, as_image, as_iterable, read_ahead
 from vlprompt.classifier.model_card import accuracies, model_card
 from vlprompt.classifier.saving import check_free, portable_record, public_record, write_classifier
@@ -439,13 +440,13 @@ def load_classifier(
         run: the folder, as written by `tune`, `Classifier.save` or `Classifier.save_pretrained`.
         device: device to load the backbone on, see `load_backbone`.
         backbone: backbone that the prompts were tuned with, loaded or as name or path; None for the recorded one.
-        runtime: what runs the image tower: "torch", or "onnx" for the model that `vlprompt export` wrote into the
-            folder, on the CPU.
-        precision: precision of that model; None for fp32. Only with "onnx".
+        runtime: what runs the image tower: "torch", or "onnx" or "openvino" for the model that `vlprompt export` wrote
+            into the folder in this format, on the CPU.
+        precision: precision of that model; None for fp32. Only with "onnx" and "openvino".
 
     Raises:
         VLPromptError: the folder has no run or no prompts yet, or `backbone` has different weights; or `runtime` is
-            unknown, or has no model of these prompts in this precision.
+            unknown or not installed, or has no model of these prompts in this precision.
 
     Examples:
         >>> classifier = vlprompt.load_classifier("runs/mine", device="cpu")
@@ -454,11 +455,15 @@ def load_classifier(
     """
     if runtime not in RUNTIMES:
         raise VLPromptError(f"`runtime` must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
-    exported = runtime == "onnx"
+    exported = runtime in FORMATS
     if precision and not exported:
-        raise VLPromptError(f"`precision` {precision} is of an exported model; add `runtime` onnx, or leave it out")
-    if exported and device not in ("auto", "cpu"):
-        raise VLPromptError(f"`runtime` onnx runs on the CPU, got `device` {device}; leave one of them out")
+        raise VLPromptError(
+            f"`precision` {precision} is of an exported model; add `runtime` {' or '.join(FORMATS)}, or leave it out"
+        )
+    if exported:
+        check_runtime(runtime, precision or "fp32")
+        if device not in ("auto", "cpu"):
+            raise VLPromptError(f"`runtime` {runtime} runs on the CPU, got `device` {device}; leave one of them out")
     record, method = restore(run, device="cpu" if exported else device, backbone=backbone)
-    tower = ExportedTower(Path(run), method, precision or "fp32") if exported else None
+    tower = ExportedTower(Path(run), method, runtime, precision or "fp32") if exported else None
     return Classifier(record, method, Path(run), tower=tower)

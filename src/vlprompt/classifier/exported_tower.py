@@ -1,4 +1,4 @@
-"""Image tower of an exported run, which onnxruntime runs in place of PyTorch's."""
+"""Image tower of an exported run, in place of PyTorch's."""
 
 from pathlib import Path
 from typing import Any
@@ -7,19 +7,9 @@ import torch
 from torch import Tensor
 
 from vlprompt.backbones.backbone import state_hash
+from vlprompt.classifier.exported_model import FEATURES, PROMPTS_HASH, WEIGHT_HASH, model_file, open_model
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
-from vlprompt.utils.strings import one_line
-
-# Input and outputs of an exported graph, and keys of its metadata.
-PIXELS, LOGITS, PROBABILITIES, FEATURES = "pixels", "logits", "probabilities", "image_features"
-PROMPTS_HASH, WEIGHT_HASH = "prompts_hash", "weight_hash"
-RUNTIMES = ("torch", "onnx")
-
-
-def model_file(run: Path, precision: str) -> Path:
-    """Return where `vlprompt export` writes a run's model by default."""
-    return run / f"model-{precision}.onnx"
 
 
 class ExportedTower:
@@ -30,34 +20,26 @@ class ExportedTower:
     Args:
         run: run folder with a model that `vlprompt export` wrote.
         method: the run's method, whose prompts the model must have.
+        runtime: what runs the model: "onnx" or "openvino".
         precision: precision of the model.
 
     Raises:
-        VLPromptError: onnxruntime is not installed, or there is no such model, or it was exported with other prompts.
+        VLPromptError: the runtime is not installed, or there is no such model, or it was exported with other prompts.
     """
 
-    def __init__(self, run: Path, method: Method[Any], precision: str) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise VLPromptError('`runtime` onnx needs onnxruntime: pip install "vlprompt[export]"') from error
-        file = model_file(run, precision)
-        again = f"export the run again with `precision` {precision} and `overwrite=True`"
+    def __init__(self, run: Path, method: Method[Any], runtime: str, precision: str) -> None:
+        file = model_file(run, runtime, precision)
+        how = f"with `format` {runtime} and `precision` {precision}"
         if not file.is_file():
-            raise VLPromptError(f"`runtime` onnx needs {file}; export the run with `precision` {precision}")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own errors share no base class
-            raise VLPromptError(f"{file} cannot be run ({one_line(error)}); {again}") from error
-        about = self._session.get_modelmeta().custom_metadata_map
+            raise VLPromptError(f"`runtime` {runtime} needs {file}; export the run {how}")
+        self._model = open_model(runtime, file, [FEATURES])
         own = {PROMPTS_HASH: state_hash(method.state_dict()), WEIGHT_HASH: method.backbone.weight_hash}
-        if any(about.get(key) != value for key, value in own.items()):
-            raise VLPromptError(f"{file} is of other prompts than {run} has now; {again}")
+        if any(self._model.metadata.get(key) != value for key, value in own.items()):
+            raise VLPromptError(
+                f"{file} is of other prompts than {run} has now; export the run again {how} and `overwrite=True`"
+            )
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return the unit image features (B, D) of pixels (B, 3, S, S)."""
-        (features,) = self._session.run([FEATURES], {PIXELS: pixels.numpy()})
+        (features,) = self._model(pixels.numpy())
         return torch.from_numpy(features)

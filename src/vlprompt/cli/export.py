@@ -13,24 +13,30 @@ from vlprompt.cli.output import print_json
 def export(
     run: Run,
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", callback=one_of("onnx"), help="Format of the file: onnx.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            callback=one_of("onnx", "openvino"),
+            help="Format: onnx, for onnxruntime, or openvino (an .xml and a .bin file).",
+        ),
     ] = "onnx",
     precision: Annotated[
         str,
         typer.Option(
             metavar="TYPE",
-            callback=one_of("fp32", "fp16", "int8"),
-            help="Precision of the weights: fp32, fp16 or int8 (dynamic quantization).",
+            callback=one_of("fp32", "fp16", "bf16", "int8"),
+            help="Precision: fp32, fp16 (onnx), bf16 (openvino) or int8.",
         ),
     ] = "fp32",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File to write.  [default: RUN/model-PRECISION.onnx]")
+        Path | None, typer.Option(metavar="FILE", help="File to write.  [default: model-PRECISION.onnx or .xml in RUN]")
     ] = None,
     images: Annotated[
         list[str] | None,
         typer.Option(
             metavar="IMAGES",
-            help="Files, folders or patterns to check the file on; repeatable.  [default: the run's test images]",
+            help="Files, folders or patterns to compare on; repeatable.  [default: the run's test images]",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
@@ -39,19 +45,30 @@ def export(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Export a run to one ONNX file.
+    """Export a run for onnxruntime or OpenVINO.
 
-    The file needs neither torch nor vlprompt. Its predictions are compared with PyTorch's before it is written.
+    The file needs neither torch nor vlprompt. Its predictions are compared with PyTorch's before it is written: nothing
+    is written if they differ in fp32, or if fewer than 95% of the classes agree in another precision.
 
     Examples:
         vlprompt export runs/mine
         vlprompt export runs/mine --precision int8 --images holiday/
+        vlprompt export runs/mine --format openvino --precision int8
     """
     set_up_logging(quiet, verbose)
     with loading("loading PyTorch", quiet):
-        from vlprompt.export.onnx import export_onnx
+        from vlprompt.export.exporting import export_run
 
-    written = export_onnx(run, out, precision=precision, images=images or (), overwrite=overwrite, backbone=backbone)
+    written = export_run(
+        run,
+        out,
+        format=form,
+        precision=precision,
+        images=images or (),
+        overwrite=overwrite,
+        backbone=backbone,
+        quiet=quiet,
+    )
     if as_json:
         print_json(asdict(written))
     elif not quiet:
@@ -59,5 +76,7 @@ def export(
             f"{written.file}: {written.size / 1e6:.1f} MB, {precision}, {written.speed:.1f} times PyTorch's speed here"
         )
         print(f"{written.agreement}")
-        if out is None:
-            print(f"vlprompt serve {run} --runtime onnx --precision {precision}")
+        if written.fastest:
+            runtime, best = written.fastest
+            options = "" if runtime == "torch" else f" --runtime {runtime} --precision {best}"
+            print(f"fastest here: vlprompt serve {run}{options}")

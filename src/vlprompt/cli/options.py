@@ -122,8 +122,8 @@ Runtime = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        callback=one_of("torch", "onnx"),
-        help="What runs the image tower: torch, or onnx for the model that `vlprompt export` wrote, on the CPU.",
+        callback=one_of("torch", "onnx", "openvino"),
+        help="What runs the image tower: torch, or onnx or openvino for a model that `vlprompt export` wrote.",
     ),
 ]
 RuntimePrecision = Annotated[
@@ -131,8 +131,8 @@ RuntimePrecision = Annotated[
     typer.Option(
         "--precision",
         metavar="TYPE",
-        callback=one_of("fp32", "fp16", "int8"),
-        help="Precision of that model: fp32, fp16 or int8.  [default: fp32]",
+        callback=one_of("fp32", "fp16", "bf16", "int8"),
+        help="Precision of that model: fp32, fp16, bf16 or int8.  [default: fp32]",
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help=f"Passes over the training images.  {RECIPE}")]

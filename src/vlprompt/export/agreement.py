@@ -1,11 +1,10 @@
 """Agreement of an exported model with PyTorch, measured on real images."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,15 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.classifier.classifier import Classifier
-from vlprompt.classifier.exported_tower import LOGITS, PIXELS, PROBABILITIES
+from vlprompt.classifier.exported_model import ExportedModel
 from vlprompt.classifier.image_inputs import find_images
 from vlprompt.data.loading import load_dataset
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.task import load_pool
+from vlprompt.utils.progress import Reporter
 from vlprompt.utils.strings import one_line
 
-IMAGES = 64
+T = TypeVar("T")
+
 BATCH = 16
 # Rounding alone gives 1e-5; a wrong graph exceeds this.
 EXACT = 1e-3
@@ -59,77 +60,84 @@ class Agreement:
         )
 
 
-def check_pixels(classifier: Classifier, images: Sequence[str]) -> tuple[str, Tensor]:
-    """Return the origin of the images to compare on, and their pixels (N, 3, S, S).
+class Reference:
+    """Images to compare an exported model on, and PyTorch's predictions of them.
 
     Args:
-        classifier: classifier to compare.
+        classifier: classifier to compare with, in fp32 on the CPU.
         images: files, folders or patterns; default: the run's test images or, if they are not on this machine, the
             icons of the `pictures` extra.
+        count: maximum number of images, evenly spaced, so that they cover all classes.
+        reporter: where to show progress.
 
     Raises:
         VLPromptError: an image cannot be read, or no images are found.
     """
+
+    def __init__(self, classifier: Classifier, images: Sequence[str], count: int, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._of, pixels = _pixels(classifier, images, count)
+        # The first image is a separate batch, so that two batch sizes are tested.
+        self._batches = [batch for batch in (pixels[:1], *pixels[1:].split(BATCH)) if len(batch)]
+        logits, self._seconds = self._timed("predicting with PyTorch", classifier.logits)
+        self._logits = torch.cat(logits).numpy()
+
+    def compare(self, model: ExportedModel, name: str) -> tuple[Agreement, float]:
+        """Return the agreement of a model with PyTorch, and its speed relative to PyTorch's.
+
+        Args:
+            model: model that gives logits and probabilities.
+            name: what to call it in the progress bar.
+
+        Raises:
+            VLPromptError: the model cannot be run.
+        """
+        try:
+            model(self._batches[0].numpy())  # memory is taken at the first image
+            outputs, seconds = self._timed(f"predicting with {name}", lambda batch: model(batch.numpy()))
+        except RuntimeError as error:
+            raise VLPromptError(f"the exported model cannot be run: {one_line(error)}") from error
+        logits, probabilities = (np.concatenate(part) for part in zip(*outputs, strict=True))
+        expected = self._logits
+        finite = np.isfinite(expected)  # in a linear probe, classes without training images have -inf
+        agreement = Agreement(
+            images=len(expected),
+            of=self._of,
+            same_label=int((logits.argmax(-1) == expected.argmax(-1)).sum()),
+            probability=_largest(probabilities - torch.from_numpy(expected).softmax(-1).numpy()),
+            logit=_largest(logits[finite] - expected[finite]),
+            largest_logit=_largest(expected[finite]),
+        )
+        return agreement, self._seconds / seconds
+
+    def _timed(self, title: str, predict: Callable[[Tensor], T]) -> tuple[list[T], float]:
+        """Return the results for all batches, and the seconds they took."""
+        results, begun = [], time.perf_counter()
+        with self._reporter.bar(title) as bar:
+            for done, batch in enumerate(self._batches, start=1):
+                results.append(predict(batch))
+                bar(done, len(self._batches))
+        return results, time.perf_counter() - begun
+
+
+def _pixels(classifier: Classifier, images: Sequence[str], count: int) -> tuple[str, Tensor]:
+    """Return the origin of the images to compare on, and their pixels (N, 3, S, S)."""
+
+    def read(paths: Sequence[str]) -> Tensor:
+        return torch.stack([classifier.pixels(paths[place]) for place in spaced(len(paths), count)])
+
     if images:
-        paths = find_images(images)
-        return "the given ones", _pixels(classifier, paths)
+        return "the given ones", read(find_images(images))
     own, icons = partial(load_pool, classifier.record.config.data), partial(load_dataset, "openmoji")
     tried = []
     # A saved run does not record the path of its data; another dataset may have the same name here.
     for load in (own, icons) if classifier.record.has_data else (icons,):
         try:
             dataset = load()
-            paths = [str(dataset.root / item.path) for item in dataset.test or dataset.train]
-            return dataset.name, _pixels(classifier, paths)
+            return dataset.name, read([str(dataset.root / item.path) for item in dataset.test or dataset.train])
         except VLPromptError as error:
             tried.append(str(error))
     raise VLPromptError(f"no images to compare the exported model on ({tried[0]}); pass some as `images`")
-
-
-def _pixels(classifier: Classifier, paths: Sequence[str]) -> Tensor:
-    """Return the pixels of at most `IMAGES` of the paths, evenly spaced, so that they cover all classes."""
-    return torch.stack([classifier.pixels(paths[place]) for place in spaced(len(paths), IMAGES)])
-
-
-def compare(file: Path, pixels: Tensor, expected: NDArray[np.float32], of: str) -> tuple[Agreement, float]:
-    """Run an exported model in onnxruntime and compare it with the expected logits; return the seconds, too.
-
-    The first image is a separate batch, so that two batch sizes are tested.
-
-    Args:
-        file: .onnx file.
-        pixels: preprocessed images, tensor with shape (N, 3, S, S).
-        expected: PyTorch's logits, array with shape (N, C).
-        of: origin of the images.
-
-    Raises:
-        VLPromptError: onnxruntime cannot run the model.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        options.intra_op_num_threads = torch.get_num_threads()  # as PyTorch has
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        batches = [pixels[:1], *pixels[1:].split(BATCH)]
-        session.run([LOGITS], {PIXELS: pixels[:1].numpy()})  # takes memory at the first image
-        begun = time.perf_counter()
-        outputs = [session.run([LOGITS, PROBABILITIES], {PIXELS: batch.numpy()}) for batch in batches if len(batch)]
-        seconds = time.perf_counter() - begun
-    except Exception as error:  # onnxruntime's own errors share no base class
-        raise VLPromptError(f"onnxruntime cannot run the exported model: {one_line(error)}") from error
-    logits, probabilities = (np.concatenate(part) for part in zip(*outputs, strict=True))
-    finite = np.isfinite(expected)  # in a linear probe, classes without training images have -inf
-    agreement = Agreement(
-        images=len(pixels),
-        of=of,
-        same_label=int((logits.argmax(-1) == expected.argmax(-1)).sum()),
-        probability=_largest(probabilities - torch.from_numpy(expected).softmax(-1).numpy()),
-        logit=_largest(logits[finite] - expected[finite]),
-        largest_logit=_largest(expected[finite]),
-    )
-    return agreement, seconds
 
 
 def _largest(values: NDArray[Any]) -> float:

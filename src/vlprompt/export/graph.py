@@ -3,13 +3,14 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vlprompt.classifier.exported_tower import FEATURES, LOGITS, PIXELS, PROBABILITIES
+from vlprompt.classifier.exported_model import FEATURES, LOGITS, PIXELS, PROBABILITIES
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.utils.strings import one_line
@@ -69,7 +70,7 @@ def traced(deployed: Deployed) -> Any:
     method, backbone = deployed.method, deployed.method.backbone
     pixels = torch.zeros(2, 3, backbone.image_size, backbone.image_size)
     batch = torch.export.Dim("batch")
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), silenced():
         try:
             program = torch.export.export(deployed, (pixels,), dynamic_shapes={PIXELS: {0: batch}}, strict=False)
             written = torch.onnx.export(
@@ -92,12 +93,12 @@ def traced(deployed: Deployed) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's developer messages."""
+def silenced() -> Iterator[None]:
+    """Silence what exporters and quantizers print for developers."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

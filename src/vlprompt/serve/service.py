@@ -15,6 +15,7 @@ from torch import Tensor
 from vlprompt.classifier.classifier import Classifier
 from vlprompt.data.images import ImageError
 from vlprompt.errors import VLPromptError
+from vlprompt.serve.batch_size import efficient_batch
 from vlprompt.serve.limits import Limits
 from vlprompt.serve.metrics import Metrics
 from vlprompt.serve.model_thread import Conflict, ModelThread, Question
@@ -54,7 +55,8 @@ class Service:
     def __init__(self, classifier: Classifier, limits: Limits, *, editable: bool = False) -> None:
         self.limits, self.editable, self.metrics = limits, editable, Metrics()
         self._classifier = classifier
-        self._model = ModelThread(classifier, batch_size=limits.batch_size, on_batch=self.metrics.count_batch)
+        batch_size = efficient_batch(classifier, limits.batch_size)
+        self._model = ModelThread(classifier, batch_size=batch_size, on_batch=self.metrics.count_batch)
         self._readers = ReaderThreads(min(READERS, os.cpu_count() or 1))
         self._in_flight = 0
         self.metrics.add_gauge("vlprompt_requests_inside", "Predictions in flight.", lambda: self._in_flight)

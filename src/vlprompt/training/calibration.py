@@ -3,10 +3,8 @@
 from statistics import NormalDist
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from vlprompt.runs.record import TEMPERATURE_LIMIT, Calibration
 
@@ -30,6 +28,8 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
     Returns:
         the temperature, with loss and calibration error before and after.
     """
+    from scipy.optimize import brentq, minimize_scalar  # takes half a second to import
+
     logits = logits.double()
 
     def loss(temperature: float) -> float:
@@ -63,4 +63,6 @@ def expected_error(probabilities: Tensor, labels: Tensor) -> float:
         probabilities: class probabilities, tensor with shape (N, C).
         labels: class indices, tensor with shape (N,).
     """
+    from torchmetrics.functional.classification import multiclass_calibration_error  # takes a second to import
+
     return 100 * multiclass_calibration_error(probabilities, labels, probabilities.shape[1], n_bins=BINS).item()

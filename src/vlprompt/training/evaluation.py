@@ -7,7 +7,6 @@ import polars
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchmetrics.functional.classification import multiclass_accuracy
 
 from vlprompt.data.features import FeatureSet
 from vlprompt.data.image_set import ImageSet
@@ -43,6 +42,8 @@ class Predictions:
             top-1 accuracy, mean of per-class accuracies, expected calibration error, the number of images, and the
             accuracy of each class that has test images.
         """
+        from torchmetrics.functional.classification import multiclass_accuracy  # takes a second to import
+
         classes = len(self.class_names)
         top1 = multiclass_accuracy(self.probabilities, self.labels, classes, average="micro")
         per_class = 100 * multiclass_accuracy(self.probabilities, self.labels, classes, average=None)
