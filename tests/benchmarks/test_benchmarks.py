@@ -39,8 +39,10 @@ def test_bf16_rounds_and_computes_the_same(case: steps.Case) -> None:
 
 
 def test_class_names_are_unique() -> None:
-    names = steps.class_names(1000)
-    assert len(set(names)) == 1000
+    names = steps.class_names(10_000)
+    assert len(set(names)) == 10_000
+    assert names[:1000] == steps.class_names(1000)
+    assert names[1000] == f"other {names[0]} 2" and names[-1] == f"other {names[999]} 10"
 
 
 def test_the_plain_path_is_extrapolated_linearly() -> None:
