@@ -1,14 +1,11 @@
 import re
 from collections.abc import Iterator
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import gpu, growth, markdown, reading, serving, steps
-
-from tests.helpers.forks import LIBRARIES
+from benchmarks import gpu, growth, markdown, reading, steps
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +44,22 @@ def test_class_names_are_unique() -> None:
 
 def test_the_plain_path_is_extrapolated_linearly() -> None:
     plain = [growth.Point(count, 2 + 0.1 * count, 50 + 3.0 * count) for count in (25, 50, 100)]
-    fitted = growth.Growth(steps.CASES[0], [], plain).fitted(1000)
-    assert (fitted.seconds, fitted.mb) == pytest.approx((102, 3050))
+    found = growth.Growth(steps.CASES[0], growth.CLASSES, growth.Work(), [], plain).fitted(1000)
+    assert (found.seconds, found.mb) == pytest.approx((102, 3050))
+
+
+def test_cost_of_images_is_linear_in_their_area() -> None:
+    points = [growth.Point(side, 0.5 * (side / 100) ** 2, 40 * (side / 100) ** 2) for side in (224, 336)]
+    assert growth.SIDE.trend(points) == "0.5 s and 40 MB per 100 x 100 px, seconds as px^2.00"
+    found = growth.Growth(steps.CASES[0], growth.SIDE, growth.Work(), [], points).fitted(400)
+    assert (found.seconds, found.mb) == pytest.approx((8, 640))
+
+
+def test_a_step_is_measured_in_a_process_of_its_own() -> None:
+    case, work = steps.CASES[0], growth.Work(4)
+    options = {"plain": True, "quick": True, "threads": 1}
+    (point,) = growth.in_process(growth.points, case, growth.SIDE, [48], work, **options)
+    assert point.size == 48 and point.seconds > 0 and point.mb > 0
 
 
 def test_the_page_holds_the_tables_between_its_markers(
@@ -57,12 +68,9 @@ def test_the_page_holds_the_tables_between_its_markers(
     page = tmp_path / "performance.md"
     page.write_text(f"# Speed\n\n{markdown.BEGIN}\nan older table\n{markdown.END}\n\nafterwards\n")
     monkeypatch.setattr(markdown, "PAGE", page)
-    # Processes of their own, but forks of one that has imported the libraries: five imports take most of a minute.
-    forks = get_context("forkserver")
-    forks.set_forkserver_preload(LIBRARIES)
-    for module in (growth, serving):
-        monkeypatch.setattr(module, "get_context", lambda method: forks)
-    command.main("--quick --write --methods coop mudpt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
+    # A dozen processes would take half a minute.
+    monkeypatch.setattr(growth, "in_process", lambda function, *arguments, **options: function(*arguments, **options))
+    command.main("--quick --write --methods coop dapt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
     text = page.read_text()
     assert (
         "an older table" not in text
@@ -70,8 +78,11 @@ def test_the_page_holds_the_tables_between_its_markers(
         and text.endswith(f"{markdown.END}\n\nafterwards\n")
     )
     assert "bf16 s | ratio | gradients apart |" in text
-    assert "| `coop` | 16 | 4 |" in text and "| `mudpt` | 4 + 4 | 4 |" in text
-    assert "| 8 |" in text and "fitted" in text
+    assert "| `coop` | 16 | 4 |" in text and "| `dapt` | 16 + 4 | 4 |" in text
+    assert re.search(r"\| 8 \| -?[\d.]+ fitted \|", text)
+    assert "`dapt`, 4 classes, batch 4; the plain path measured at px 32, 48\n" in text
+    assert "`dapt`, 4 classes; the plain path measured at batch 1, 2\n" in text
+    assert len(re.findall(r"^Ours: \S+ s and \S+ MB per .*\.\nPlain: .*\.$", text, re.MULTILINE)) == 4
     out = capsys.readouterr().out
     assert "image tower alone" in out
     assert "| one by one | 1 |" in text and "| up to 16 | 32 |" in text
