@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import gpu, growth, markdown, reading, serving, steps
+from benchmarks import gpu, growth, markdown, reading, runs, serving, steps
 
 GPU_SECONDS = 280.0
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=["cpu", "growth", "gpu"],
         default="cpu",
         help="cpu: steps and growth against the plain path, and the service (default); growth: only the growth of "
-        "steps; gpu: steps on a CUDA device, in at most five minutes",
+        "steps and runs; gpu: steps on a CUDA device, in at most five minutes",
     )
     parser.add_argument("--out", type=Path, help="folder for the tables of `growth` or `gpu`, as growth.md or gpu.md")
     parser.add_argument(
@@ -71,9 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def grow(cases: Sequence[steps.Case], *, quick: bool, threads: int) -> list[str]:
-    """Measure how steps grow; return the tables of the methods that have any."""
+    """Measure how steps and whole runs grow; return the tables of the methods that have any."""
     found = growth.run_all(cases, quick=quick, threads=threads)
-    return [markdown.growth(found)] if found else []
+    parts = [markdown.growth(found)] if found else []
+    methods = [case.method for case in cases if case.method in runs.METHODS]
+    if methods:
+        print("\nWhole runs", flush=True)
+        parts.append(markdown.runs(*runs.run_all(methods, quick=quick, threads=threads)))
+    return parts
 
 
 if __name__ == "__main__":

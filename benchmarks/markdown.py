@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.growth import Growth
 from benchmarks.reading import VIEWS, Reading
+from benchmarks.runs import SHOWN, GridRuns, Training
 from benchmarks.serving import CLASSES, Drain, Rates
 from benchmarks.steps import PrecisionTimes, StepTimes
 
@@ -108,6 +109,41 @@ def growth(found: Sequence[Growth]) -> str:
         title = f"{others}; the plain path measured at {name} {sizes}"
         parts.append(f"{title}\n\n{table(head, lines)}\n\n{trends}")
     return "\n\n".join(parts)
+
+
+def runs(trainings: Sequence[Training], grids: Sequence[GridRuns]) -> str:
+    """Format the tables of whole runs: trainings by shots and epochs, and a grid by workers."""
+    lines = [
+        [
+            f"`{row.method}`",
+            str(row.shots),
+            str(row.epochs),
+            str(row.point.size),
+            f"{row.point.seconds:.1f}",
+            f"{1e3 * row.point.seconds / row.point.size:.1f}",
+            f"{row.point.mb:.0f}",
+        ]
+        for row in trainings
+    ]
+    head = ["method", "shots", "epochs", "images shown", "seconds", "ms per image", "MB"]
+    trends = [
+        f"`{method}`: {SHOWN.trend([row.point for row in trainings if row.method == method])}."
+        for method in dict.fromkeys(row.method for row in trainings)
+    ]
+    first = grids[0]
+    workers = [
+        [str(row.workers), f"{row.seconds:.1f}", f"{first.seconds / row.seconds:.2f}x", f"{row.mb:.0f}"]
+        for row in grids
+    ]
+    return "\n\n".join(
+        [
+            "Whole runs with the embedded model, from drawing the shots to the test.",
+            table(head, lines),
+            *trends,
+            f"A grid of {first.runs} runs of `{first.method}` with {trainings[-1].shots} shots.",
+            table(["workers", "seconds", "ratio", "MB of a process"], workers),
+        ]
+    )
 
 
 def reading(rows: Sequence[Reading]) -> str:

@@ -1,11 +1,14 @@
+import platform
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import gpu, growth, markdown, reading, steps
+from benchmarks import gpu, growth, markdown, reading, runs, steps
 
 
 @pytest.fixture(autouse=True)
@@ -63,13 +66,18 @@ def test_a_step_is_measured_in_a_process_of_its_own() -> None:
 
 
 def test_the_page_holds_the_tables_between_its_markers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], popen: Any
 ) -> None:
     page = tmp_path / "performance.md"
     page.write_text(f"# Speed\n\n{markdown.BEGIN}\nan older table\n{markdown.END}\n\nafterwards\n")
     monkeypatch.setattr(markdown, "PAGE", page)
-    # A dozen processes would take half a minute.
-    monkeypatch.setattr(growth, "in_process", lambda function, *arguments, **options: function(*arguments, **options))
+    for module in (growth, runs):  # a dozen processes would take half a minute
+        monkeypatch.setattr(
+            module, "in_process", lambda function, *arguments, **options: function(*arguments, **options)
+        )
+    monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path))  # to restore what the runs set
+    monkeypatch.setattr(platform, "processor", lambda: "")  # which would start a process that is not Python
+    monkeypatch.setattr(subprocess, "Popen", popen)
     command.main("--quick --write --methods coop dapt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
     text = page.read_text()
     assert (
@@ -83,6 +91,11 @@ def test_the_page_holds_the_tables_between_its_markers(
     assert "`dapt`, 4 classes, batch 4; the plain path measured at px 32, 48\n" in text
     assert "`dapt`, 4 classes; the plain path measured at batch 1, 2\n" in text
     assert len(re.findall(r"^Ours: \S+ s and \S+ MB per .*\.\nPlain: .*\.$", text, re.MULTILINE)) == 4
+    for method in runs.METHODS:
+        shown = re.findall(rf"\| `{method}` \| (\d+) \| (\d+) \| (\d+) \| [\d.]+ \|", text)
+        assert shown == [("1", "1", "3"), ("2", "1", "6"), ("2", "2", "12")]
+    assert "A grid of 4 runs of `dapt` with 2 shots." in text
+    assert re.search(r"\| 1 \| [\d.]+ \| 1.00x \| \d+ \|\n\| 2 \| [\d.]+ \| [\d.]+x \| \d+ \|", text)
     out = capsys.readouterr().out
     assert "image tower alone" in out
     assert "| one by one | 1 |" in text and "| up to 16 | 32 |" in text
