@@ -4,12 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import gpu, growth, markdown, reading, serving, steps
+from benchmarks import gpu, growth, markdown, reading, runs, serving, steps
 
-COUNTS = [10, 25, 100, 200, 500, 1000]
-PLAIN_COUNTS = [25, 50, 100, 200]
 GPU_SECONDS = 280.0
-GROWING = ["coop", "cocoop", "dapt", "promptsrc"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,12 +15,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=["cpu", "gpu"],
+        choices=["cpu", "growth", "gpu"],
         default="cpu",
-        help="cpu: steps and growth against the plain path, and the service (default); gpu: steps on a CUDA device, "
-        "in at most five minutes",
+        help="cpu: steps and growth against the plain path, and the service (default); growth: only the growth of "
+        "steps and runs; gpu: steps on a CUDA device, in at most five minutes",
     )
-    parser.add_argument("--out", type=Path, help="folder for the tables of `gpu`, as gpu.md")
+    parser.add_argument("--out", type=Path, help="folder for the tables of `growth` or `gpu`, as growth.md or gpu.md")
     parser.add_argument(
         "--methods", nargs="*", choices=names, default=names, metavar="NAME", help="methods to measure (default: all)"
     )
@@ -40,14 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="use a tiny model, to check that everything runs")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     options = parser.parse_args(arguments)
-    if options.part == "gpu":
-        text = gpu.run_all(quick=options.quick, seconds=GPU_SECONDS)
+    cases = [case for case in steps.CASES if case.method in options.methods]
+    if options.part != "cpu":
+        if options.part == "gpu":
+            text = gpu.run_all(quick=options.quick, seconds=GPU_SECONDS)
+        else:
+            text = "\n\n".join(grow(cases, quick=options.quick, threads=options.threads))
         print(text)
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            (options.out / "gpu.md").write_text(text + "\n", encoding="utf-8")
+            (options.out / f"{options.part}.md").write_text(text + "\n", encoding="utf-8")
         return
-    cases = [case for case in steps.CASES if case.method in options.methods]
     amount = {"classes": options.classes, "repeats": options.repeats}
 
     growth.prepare(options.threads)
@@ -59,13 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounded = steps.backbone_of(options.quick, "bf16")
     precisions = steps.compare_all_precisions(backbone, rounded, cases, **amount)
 
-    ours, plain = ([4, 6, 8], [4, 6]) if options.quick else (COUNTS, PLAIN_COUNTS)
-    found = []
-    for case in cases:
-        if case.method in GROWING:
-            # A context per image multiplies the sentences of the plain path; 200 classes do not fit into memory.
-            counts = [count for count in plain if case.method != "cocoop" or count <= 100]
-            found.append(growth.run(case, ours=ours, plain=counts, quick=options.quick, threads=options.threads))
+    grown = grow(cases, quick=options.quick, threads=options.threads)
     print("\nReading photographs", flush=True)
     read = [reading.measure(size, **({"width": 400, "height": 300} if options.quick else {})) for size in reading.SIZES]
     print(markdown.reading(read), flush=True)
@@ -73,8 +67,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     served = serving.run_all(quick=options.quick, threads=options.threads, seconds=options.seconds)
     if options.write:
         parts = [markdown.machine() + ".", markdown.speed(times, options.classes), markdown.precision(precisions)]
-        parts += [markdown.growth(found)] if found else []
-        markdown.write("\n\n".join([*parts, markdown.reading(read), markdown.serving(*served)]))
+        markdown.write("\n\n".join([*parts, *grown, markdown.reading(read), markdown.serving(*served)]))
+
+
+def grow(cases: Sequence[steps.Case], *, quick: bool, threads: int) -> list[str]:
+    """Measure how steps and whole runs grow; return the tables of the methods that have any."""
+    found = growth.run_all(cases, quick=quick, threads=threads)
+    parts = [markdown.growth(found)] if found else []
+    methods = [case.method for case in cases if case.method in runs.METHODS]
+    if methods:
+        print("\nWhole runs", flush=True)
+        parts.append(markdown.runs(*runs.run_all(methods, quick=quick, threads=threads)))
+    return parts
 
 
 if __name__ == "__main__":

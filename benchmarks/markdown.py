@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.growth import Growth
 from benchmarks.reading import VIEWS, Reading
+from benchmarks.runs import SHOWN, GridRuns, Training
 from benchmarks.serving import CLASSES, Drain, Rates
 from benchmarks.steps import PrecisionTimes, StepTimes
 
@@ -79,18 +80,18 @@ def precision(rows: Sequence[PrecisionTimes]) -> str:
 
 
 def growth(found: Sequence[Growth]) -> str:
-    """Format the tables of growth, one for each method."""
+    """Format the tables of growth, one for each method and quantity."""
     parts = []
     for each in found:
-        measured = {point.classes: point for point in each.plain}
+        measured = {point.size: point for point in each.plain}
         lines = []
         for point in each.ours:
-            plain, note = measured.get(point.classes), ""
-            if plain is None and point.classes > min(measured):
-                plain, note = each.fitted(point.classes), " fitted"
+            plain, note = measured.get(point.size), ""
+            if plain is None and point.size > min(measured):
+                plain, note = each.fitted(point.size), " fitted"
             lines.append(
                 [
-                    str(point.classes),
+                    str(point.size),
                     f"{plain.seconds:.1f}{note}" if plain else "–",
                     f"{point.seconds:.2f}",
                     f"{plain.seconds / point.seconds:.1f}x" if plain else "–",
@@ -99,11 +100,50 @@ def growth(found: Sequence[Growth]) -> str:
                     f"{plain.mb / point.mb:.1f}x" if plain and point.mb else "–",
                 ]
             )
-        head = ["classes", "plain s", "ours s", "ratio", "plain MB", "ours MB", "ratio"]
-        counts = ", ".join(str(point.classes) for point in each.plain)
-        title = f"`{each.case.method}`, batch {each.case.batch}; the plain path measured at {counts} classes"
-        parts.append(f"{title}\n\n{table(head, lines)}")
+        name, work = each.quantity.name, each.work
+        fixed = {"classes": f"{work.classes} classes", "batch": f"batch {work.batch or each.case.batch}"}
+        others = ", ".join([f"`{each.case.method}`", *(text for key, text in fixed.items() if key != name)])
+        sizes = ", ".join(str(size) for size in measured)
+        head = [name, "plain s", "ours s", "ratio", "plain MB", "ours MB", "ratio"]
+        trends = f"Ours: {each.quantity.trend(each.ours)}.\nPlain: {each.quantity.trend(each.plain)}."
+        title = f"{others}; the plain path measured at {name} {sizes}"
+        parts.append(f"{title}\n\n{table(head, lines)}\n\n{trends}")
     return "\n\n".join(parts)
+
+
+def runs(trainings: Sequence[Training], grids: Sequence[GridRuns]) -> str:
+    """Format the tables of whole runs: trainings by shots and epochs, and a grid by workers."""
+    lines = [
+        [
+            f"`{row.method}`",
+            str(row.shots),
+            str(row.epochs),
+            str(row.point.size),
+            f"{row.point.seconds:.1f}",
+            f"{1e3 * row.point.seconds / row.point.size:.1f}",
+            f"{row.point.mb:.0f}",
+        ]
+        for row in trainings
+    ]
+    head = ["method", "shots", "epochs", "images shown", "seconds", "ms per image", "MB"]
+    trends = [
+        f"`{method}`: {SHOWN.trend([row.point for row in trainings if row.method == method])}."
+        for method in dict.fromkeys(row.method for row in trainings)
+    ]
+    first = grids[0]
+    workers = [
+        [str(row.workers), f"{row.seconds:.1f}", f"{first.seconds / row.seconds:.2f}x", f"{row.mb:.0f}"]
+        for row in grids
+    ]
+    return "\n\n".join(
+        [
+            "Whole runs with the embedded model, from drawing the shots to the test.",
+            table(head, lines),
+            *trends,
+            f"A grid of {first.runs} runs of `{first.method}` with {trainings[-1].shots} shots.",
+            table(["workers", "seconds", "ratio", "MB of a process"], workers),
+        ]
+    )
 
 
 def reading(rows: Sequence[Reading]) -> str:

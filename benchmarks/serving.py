@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from io import BytesIO
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from statistics import median, quantiles
 from threading import Thread
@@ -21,7 +20,7 @@ from threading import Thread
 import torch
 from PIL import Image
 
-from benchmarks.growth import prepare
+from benchmarks.growth import prepare, process_context
 from benchmarks.steps import backbone_of, class_names
 from vlprompt import Classifier, create_method
 from vlprompt.config.schema import parse_config
@@ -173,7 +172,7 @@ def line(row: Rates) -> str:
 @contextmanager
 def _servers(quick: bool, threads: int) -> Iterator[tuple[Connection, int]]:
     """Start a process that serves each batch size in turn; yield a pipe to it and its process id."""
-    context = get_context("spawn")
+    context = process_context()
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, quick, threads), daemon=True)
     process.start()

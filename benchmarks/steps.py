@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, islice
+from itertools import count as numbers
 from statistics import median
 from typing import Any
 
@@ -87,20 +89,30 @@ class StepTimes:
     cached_ratio: float | None
 
 
-def backbone_of(quick: bool, precision: Precision = "fp32", device: str | torch.device = "cpu") -> Backbone:
-    """Return a ViT-B/16 with random weights and OpenAI's QuickGELU, or a tiny model of the same family."""
+def backbone_of(
+    quick: bool, precision: Precision = "fp32", device: str | torch.device = "cpu", px: int | None = None
+) -> Backbone:
+    """Return a ViT-B/16 with random weights and OpenAI's QuickGELU, or a tiny model of the same family.
+
+    `px` is the side of its images in pixels; default: 224, or 32 for the tiny model.
+    """
     torch.manual_seed(0)
-    if not quick:
+    if not quick and px is None:
         return load_backbone("ViT-B-16-quickgelu/random", device=device, precision=precision)
-    image = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3}
-    text = {"width": 64, "heads": 1, "layers": 3}
-    return load_backbone(open_clip.CLIP(32, image, text, quick_gelu=True), device=device, precision=precision)
+    config: dict[str, Any] = open_clip.get_model_config("ViT-B-16-quickgelu")
+    if quick:
+        image, text = {"patch_size": 8, "width": 64, "layers": 3}, {"width": 64, "heads": 1, "layers": 3}
+        config |= {"embed_dim": 32, "vision_cfg": image, "text_cfg": text}
+    config["vision_cfg"]["image_size"] = px or 32
+    return load_backbone(open_clip.CLIP(**config), device=device, precision=precision)
 
 
 def class_names(count: int) -> list[str]:
-    """Return the first of ImageNet's class names, made unique: open_clip's list has two of them twice."""
+    """Return unique names: ImageNet's, in which open_clip lists two twice, then "other NAME 2" and so on."""
     known = IMAGENET_CLASSNAMES
-    return [name if name not in known[:i] else f"other {name}" for i, name in enumerate(known)][:count]
+    names = [name if name not in known[:i] else f"other {name}" for i, name in enumerate(known)]
+    further = (f"other {name} {number}" for number in numbers(2) for name in names)
+    return list(islice(chain(names, further), count))
 
 
 class Step:

@@ -1,14 +1,14 @@
+import platform
 import re
+import subprocess
 from collections.abc import Iterator
-from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import gpu, growth, markdown, reading, serving, steps
-
-from tests.helpers.forks import LIBRARIES
+from benchmarks import gpu, growth, markdown, reading, runs, steps
 
 
 @pytest.fixture(autouse=True)
@@ -39,28 +39,46 @@ def test_bf16_rounds_and_computes_the_same(case: steps.Case) -> None:
 
 
 def test_class_names_are_unique() -> None:
-    names = steps.class_names(1000)
-    assert len(set(names)) == 1000
+    names = steps.class_names(10_000)
+    assert len(set(names)) == 10_000
+    assert names[:1000] == steps.class_names(1000)
+    assert names[1000] == f"other {names[0]} 2" and names[-1] == f"other {names[999]} 10"
 
 
 def test_the_plain_path_is_extrapolated_linearly() -> None:
     plain = [growth.Point(count, 2 + 0.1 * count, 50 + 3.0 * count) for count in (25, 50, 100)]
-    fitted = growth.Growth(steps.CASES[0], [], plain).fitted(1000)
-    assert (fitted.seconds, fitted.mb) == pytest.approx((102, 3050))
+    found = growth.Growth(steps.CASES[0], growth.CLASSES, growth.Work(), [], plain).fitted(1000)
+    assert (found.seconds, found.mb) == pytest.approx((102, 3050))
+
+
+def test_cost_of_images_is_linear_in_their_area() -> None:
+    points = [growth.Point(side, 0.5 * (side / 100) ** 2, 40 * (side / 100) ** 2) for side in (224, 336)]
+    assert growth.SIDE.trend(points) == "0.5 s and 40 MB per 100 x 100 px, seconds as px^2.00"
+    found = growth.Growth(steps.CASES[0], growth.SIDE, growth.Work(), [], points).fitted(400)
+    assert (found.seconds, found.mb) == pytest.approx((8, 640))
+
+
+def test_a_step_is_measured_in_a_process_of_its_own() -> None:
+    case, work = steps.CASES[0], growth.Work(4)
+    options = {"plain": True, "quick": True, "threads": 1}
+    (point,) = growth.in_process(growth.points, case, growth.SIDE, [48], work, **options)
+    assert point.size == 48 and point.seconds > 0 and point.mb > 0
 
 
 def test_the_page_holds_the_tables_between_its_markers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], popen: Any
 ) -> None:
     page = tmp_path / "performance.md"
     page.write_text(f"# Speed\n\n{markdown.BEGIN}\nan older table\n{markdown.END}\n\nafterwards\n")
     monkeypatch.setattr(markdown, "PAGE", page)
-    # Processes of their own, but forks of one that has imported the libraries: five imports take most of a minute.
-    forks = get_context("forkserver")
-    forks.set_forkserver_preload(LIBRARIES)
-    for module in (growth, serving):
-        monkeypatch.setattr(module, "get_context", lambda method: forks)
-    command.main("--quick --write --methods coop mudpt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
+    for module in (growth, runs):  # a dozen processes would take half a minute
+        monkeypatch.setattr(
+            module, "in_process", lambda function, *arguments, **options: function(*arguments, **options)
+        )
+    monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path))  # to restore what the runs set
+    monkeypatch.setattr(platform, "processor", lambda: "")  # which would start a process that is not Python
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    command.main("--quick --write --methods coop dapt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
     text = page.read_text()
     assert (
         "an older table" not in text
@@ -68,8 +86,16 @@ def test_the_page_holds_the_tables_between_its_markers(
         and text.endswith(f"{markdown.END}\n\nafterwards\n")
     )
     assert "bf16 s | ratio | gradients apart |" in text
-    assert "| `coop` | 16 | 4 |" in text and "| `mudpt` | 4 + 4 | 4 |" in text
-    assert "| 8 |" in text and "fitted" in text
+    assert "| `coop` | 16 | 4 |" in text and "| `dapt` | 16 + 4 | 4 |" in text
+    assert re.search(r"\| 8 \| -?[\d.]+ fitted \|", text)
+    assert "`dapt`, 4 classes, batch 4; the plain path measured at px 32, 48\n" in text
+    assert "`dapt`, 4 classes; the plain path measured at batch 1, 2\n" in text
+    assert len(re.findall(r"^Ours: \S+ s and \S+ MB per .*\.\nPlain: .*\.$", text, re.MULTILINE)) == 4
+    for method in runs.METHODS:
+        shown = re.findall(rf"\| `{method}` \| (\d+) \| (\d+) \| (\d+) \| [\d.]+ \|", text)
+        assert shown == [("1", "1", "3"), ("2", "1", "6"), ("2", "2", "12")]
+    assert "A grid of 4 runs of `dapt` with 2 shots." in text
+    assert re.search(r"\| 1 \| [\d.]+ \| 1.00x \| \d+ \|\n\| 2 \| [\d.]+ \| [\d.]+x \| \d+ \|", text)
     out = capsys.readouterr().out
     assert "image tower alone" in out
     assert "| one by one | 1 |" in text and "| up to 16 | 32 |" in text
