@@ -1,26 +1,28 @@
 """Run every benchmark on random weights at real size (`make bench`). Only ratios within one run are comparable."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import gpu, growth, markdown, reading, runs, serving, steps
+from benchmarks import gpu, growth, inference, markdown, reading, runs, serving, steps
 
 GPU_SECONDS = 280.0
+# In the order of the page.
+CPU_PARTS = ("steps", "growth", "reading", "serving", "inference")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     names = [case.method for case in steps.CASES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "part",
-        nargs="?",
-        choices=["cpu", "growth", "gpu"],
-        default="cpu",
-        help="cpu: steps and growth against the plain path, and the service (default); growth: only the growth of "
-        "steps and runs; gpu: steps on a CUDA device, in at most five minutes",
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="steps: one step of each method against the plain path; growth: steps and runs as work grows; reading: "
+        "photographs; serving: the web service; inference: the service with each runtime; gpu: steps on a CUDA device, "
+        "in at most five minutes (default: all but gpu)",
     )
-    parser.add_argument("--out", type=Path, help="folder for the tables of `growth` or `gpu`, as growth.md or gpu.md")
+    parser.add_argument("--out", type=Path, help="folder for the tables, as PART.md")
     parser.add_argument(
         "--methods", nargs="*", choices=names, default=names, metavar="NAME", help="methods to measure (default: all)"
     )
@@ -38,39 +40,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     options = parser.parse_args(arguments)
     cases = [case for case in steps.CASES if case.method in options.methods]
-    if options.part != "cpu":
-        if options.part == "gpu":
-            text = gpu.run_all(quick=options.quick, seconds=GPU_SECONDS)
-        else:
-            text = "\n\n".join(grow(cases, quick=options.quick, threads=options.threads))
-        print(text)
+    quick, threads, load = options.quick, options.threads, options.seconds
+    measure: dict[str, Callable[[], str]] = {
+        "steps": lambda: step(cases, options.classes, options.repeats, quick=quick),
+        "growth": lambda: grow(cases, quick=quick, threads=threads),
+        "reading": lambda: photographs(quick=quick),
+        "serving": lambda: markdown.serving(*serving.run_all(quick=quick, threads=threads, seconds=load)),
+        "inference": lambda: markdown.inference(inference.run_all(quick=quick, threads=threads, seconds=load)),
+        "gpu": lambda: gpu.run_all(quick=quick, seconds=GPU_SECONDS),
+    }
+    if unknown := set(options.parts) - set(measure):
+        parser.error(f"unknown part {min(unknown)!r}; the parts are {', '.join(measure)}")
+    for part in options.parts or CPU_PARTS:
+        growth.prepare(threads)
+        print(f"{part}: {markdown.machine()}", flush=True)
+        text = measure[part]()
+        print(f"{text}\n", flush=True)
+        if part != "gpu":
+            text = f"{markdown.machine()}.\n\n{text}"
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            (options.out / f"{options.part}.md").write_text(text + "\n", encoding="utf-8")
-        return
-    amount = {"classes": options.classes, "repeats": options.repeats}
+            (options.out / f"{part}.md").write_text(text + "\n", encoding="utf-8")
+        if options.write:
+            markdown.write(part, text)
 
-    growth.prepare(options.threads)
-    print(markdown.machine())
-    print(f"\nOne training step, {options.classes} classes", flush=True)
-    backbone = steps.backbone_of(options.quick)
-    times = steps.measure_all(backbone, cases, **amount)
+
+def step(cases: Sequence[steps.Case], classes: int, repeats: int, *, quick: bool) -> str:
+    """Measure one step of each method against the plain path and in bf16; return the tables."""
+    backbone = steps.backbone_of(quick)
+    times = steps.measure_all(backbone, cases, classes=classes, repeats=repeats)
     print("\nThe same in bf16", flush=True)
-    rounded = steps.backbone_of(options.quick, "bf16")
-    precisions = steps.compare_all_precisions(backbone, rounded, cases, **amount)
-
-    grown = grow(cases, quick=options.quick, threads=options.threads)
-    print("\nReading photographs", flush=True)
-    read = [reading.measure(size, **({"width": 400, "height": 300} if options.quick else {})) for size in reading.SIZES]
-    print(markdown.reading(read), flush=True)
-    print("\nThe web service", flush=True)
-    served = serving.run_all(quick=options.quick, threads=options.threads, seconds=options.seconds)
-    if options.write:
-        parts = [markdown.machine() + ".", markdown.speed(times, options.classes), markdown.precision(precisions)]
-        markdown.write("\n\n".join([*parts, *grown, markdown.reading(read), markdown.serving(*served)]))
+    rounded = steps.backbone_of(quick, "bf16")
+    precisions = steps.compare_all_precisions(backbone, rounded, cases, classes=classes, repeats=repeats)
+    return f"{markdown.speed(times, classes)}\n\n{markdown.precision(precisions)}"
 
 
-def grow(cases: Sequence[steps.Case], *, quick: bool, threads: int) -> list[str]:
+def grow(cases: Sequence[steps.Case], *, quick: bool, threads: int) -> str:
     """Measure how steps and whole runs grow; return the tables of the methods that have any."""
     found = growth.run_all(cases, quick=quick, threads=threads)
     parts = [markdown.growth(found)] if found else []
@@ -78,7 +83,13 @@ def grow(cases: Sequence[steps.Case], *, quick: bool, threads: int) -> list[str]
     if methods:
         print("\nWhole runs", flush=True)
         parts.append(markdown.runs(*runs.run_all(methods, quick=quick, threads=threads)))
-    return parts
+    return "\n\n".join(parts)
+
+
+def photographs(*, quick: bool) -> str:
+    """Measure reading at each size of input; return the table."""
+    small = {"width": 400, "height": 300} if quick else {}
+    return markdown.reading([reading.measure(size, **small) for size in reading.SIZES])
 
 
 if __name__ == "__main__":

@@ -212,6 +212,6 @@ def run_all(cases: Sequence[Case], *, quick: bool, threads: int) -> list[Growth]
         if case.method == "dapt":
             work, side, batch = (Work(4), 32, 1) if quick else (Work(), 224, 4)
             sides, batches = [side, side * 3 // 2, side * 2], [batch, batch * 2, batch * 4, batch * 8]
-            found.append(run(case, SIDE, work, ours=sides, plain=sides[:2], **options))
-            found.append(run(case, BATCH, work, ours=batches, plain=batches[:2], **options))
+            found.append(run(case, SIDE, work, ours=sides, plain=sides, **options))
+            found.append(run(case, BATCH, work, ours=batches, plain=batches, **options))
     return found

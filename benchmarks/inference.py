@@ -15,7 +15,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from io import BytesIO
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import quantiles
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from benchmarks.growth import prepare
+from benchmarks.growth import prepare, process_context
 from benchmarks.serving import HOST, TIMEOUT, ask, form, measure, photograph, untrained
 from vlprompt import Classifier, load_classifier
 from vlprompt.classifier.exported_model import FORMATS, LOGITS, PROBABILITIES, model_file, open_model
@@ -169,7 +168,7 @@ def _latency(port: int, rate: float, seconds: float) -> tuple[float, float]:
 @contextmanager
 def _server(folder: Path, runtime: str, precision: str, quick: bool, threads: int) -> Iterator[int]:
     """Start a process that serves the run with a runtime; yield its port."""
-    context = get_context("spawn")
+    context = process_context()
     here, there = context.Pipe()
     arguments = (there, folder, runtime, precision, quick, threads)
     process = context.Process(target=_serve, args=arguments, daemon=True)

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.growth import Growth
+from benchmarks.inference import CLIENTS, LOAD, Served
 from benchmarks.reading import VIEWS, Reading
 from benchmarks.runs import SHOWN, GridRuns, Training
 from benchmarks.serving import CLASSES, Drain, Rates
 from benchmarks.steps import PrecisionTimes, StepTimes
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 
 def machine() -> str:
@@ -190,8 +191,30 @@ def serving(rows: Sequence[Rates], drain: Drain) -> str:
     return f"{about}\n\n{table(head, lines)}"
 
 
-def write(text: str) -> None:
-    """Write the text between the markers of the page."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+def inference(rows: Sequence[Served]) -> str:
+    """Format the table of the service with each runtime."""
+    lines = [
+        [
+            f"{row.runtime} {row.precision}",
+            "–" if row.size is None else f"{row.size:.0f}",
+            f"{row.rate:.1f}",
+            f"{row.relative:.1f}x",
+            f"{row.p50:.0f}",
+            f"{row.p99:.0f}",
+        ]
+        for row in rows
+    ]
+    head = ["runtime", "MB", "answers a second", "to open_clip", "p50 ms", "p99 ms"]
+    about = f"""\
+The web service with each runtime, {CLIENTS} clients, beside a loop that decodes, encodes and classifies the same images
+one by one with open_clip. Latency is that of evenly spaced requests at {LOAD:.0%} of the rate."""
+    return f"{about}\n\n{table(head, lines)}"
+
+
+def write(part: str, text: str) -> None:
+    """Write the tables of a part between its markers on the page."""
+    begin, end = BEGIN.format(part), END.format(part)
+    before, found, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    if not found:
+        raise ValueError(f"{PAGE.name} has no {begin}")
+    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import gpu, growth, markdown, reading, runs, steps
+from benchmarks import gpu, growth, inference, markdown, reading, runs, steps
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,8 @@ def test_the_page_holds_the_tables_between_its_markers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], popen: Any
 ) -> None:
     page = tmp_path / "performance.md"
-    page.write_text(f"# Speed\n\n{markdown.BEGIN}\nan older table\n{markdown.END}\n\nafterwards\n")
+    blocks = [f"{markdown.BEGIN.format(part)}\nold {part}\n{markdown.END.format(part)}" for part in command.CPU_PARTS]
+    page.write_text("\n\n".join(["# Speed", *blocks, "afterwards\n"]))
     monkeypatch.setattr(markdown, "PAGE", page)
     for module in (growth, runs):  # a dozen processes would take half a minute
         monkeypatch.setattr(
@@ -78,18 +79,16 @@ def test_the_page_holds_the_tables_between_its_markers(
     monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path))  # to restore what the runs set
     monkeypatch.setattr(platform, "processor", lambda: "")  # which would start a process that is not Python
     monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(inference, "MODELS", [("torch", "fp32"), ("openvino", "int8")])
     command.main("--quick --write --methods coop dapt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
     text = page.read_text()
-    assert (
-        "an older table" not in text
-        and text.startswith("# Speed\n")
-        and text.endswith(f"{markdown.END}\n\nafterwards\n")
-    )
+    assert not re.search(r"\bold\b", text) and text.startswith("# Speed\n") and text.endswith(" -->\n\nafterwards\n")
+    assert re.search(r"\| torch fp32 \| – \| [\d.]+ \| [\d.]+x \| \d+ \| \d+ \|\n\| openvino int8 \| ", text)
     assert "bf16 s | ratio | gradients apart |" in text
     assert "| `coop` | 16 | 4 |" in text and "| `dapt` | 16 + 4 | 4 |" in text
     assert re.search(r"\| 8 \| -?[\d.]+ fitted \|", text)
-    assert "`dapt`, 4 classes, batch 4; the plain path measured at px 32, 48\n" in text
-    assert "`dapt`, 4 classes; the plain path measured at batch 1, 2\n" in text
+    assert "`dapt`, 4 classes, batch 4; the plain path measured at px 32, 48, 64\n" in text
+    assert "`dapt`, 4 classes; the plain path measured at batch 1, 2, 4, 8\n" in text
     assert len(re.findall(r"^Ours: \S+ s and \S+ MB per .*\.\nPlain: .*\.$", text, re.MULTILINE)) == 4
     for method in runs.METHODS:
         shown = re.findall(rf"\| `{method}` \| (\d+) \| (\d+) \| (\d+) \| [\d.]+ \|", text)

@@ -192,6 +192,8 @@ def test_openvino_files(
             assert str(Path(word).parent).encode() not in graph.read_bytes()
         found = open_model("openvino", graph, ["logits"]).metadata
         assert {key: found[key] for key in about} == {**about, "precision": precision}
+        config = json.loads(found["config"])
+        assert config.get("NUM_STREAMS") == (1 if precision == "int8" else None)
         assert "config" in set(re.findall(r"`(\w+)`", PAGE.read_text()))
     sizes = {name: (run / f"model-{name}.bin").stat().st_size for name in openvino_models}
     assert sizes["bf16"] < 0.6 * sizes["fp32"] and sizes["int8"] < 0.5 * sizes["fp32"] < whole

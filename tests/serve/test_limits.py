@@ -29,6 +29,8 @@ def gate(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ev
         return logits(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(classifier, "logits", wait)
+    # It predicts when the server starts, before the gate opens.
+    monkeypatch.setattr(service, "efficient_batch", lambda classifier, limit: limit)
     yield opened
     opened.set()
 

@@ -119,7 +119,6 @@ class _OpenVINOModel:
         # Without the other outputs, what only they need is not computed.
         needed = openvino.Model([model.output(name) for name in outputs], model.get_parameters(), "classifier")
         config: dict[str, Any] = {
-            "NUM_STREAMS": 1,  # with more, OpenVINO 2026.4 computes wrong products with int8 weights
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "ENABLE_CPU_PINNING": False,  # pinned threads wait for whatever else runs on their core
             **json.loads(self.metadata[CONFIG]),

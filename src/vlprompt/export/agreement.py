@@ -95,7 +95,7 @@ class Reference:
         try:
             model(self._batches[0].numpy())  # memory is taken at the first image
             outputs, seconds = self._timed(f"predicting with {name}", lambda batch: model(batch.numpy()))
-        except RuntimeError as error:
+        except Exception as error:  # the errors of both runtimes share no base class
             raise VLPromptError(f"the exported model cannot be run: {one_line(error)}") from error
         logits, probabilities = (np.concatenate(part) for part in zip(*outputs, strict=True))
         expected = self._logits

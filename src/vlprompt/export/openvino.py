@@ -28,6 +28,7 @@ def to_openvino(model: Any, precision: str, metadata: Mapping[str, str]) -> tupl
     if precision == "int8":
         # Where the processor has bf16, the rest runs in bf16: OpenVINO's default.
         converted, config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _quantized(converted)
+        config["NUM_STREAMS"] = 1  # with more, OpenVINO 2026.4 computes wrong products with such weights
     else:
         config["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[precision]
     converted.set_rt_info(json.dumps(config), ["framework", CONFIG])
