@@ -5,17 +5,18 @@ import time
 import torch
 
 from vlprompt.classifier.classifier import Classifier
+from vlprompt.serve.model_thread import BATCH_SECONDS
 
-# Doubling a batch has to make an image this many times as cheap.
-GAIN = 1.05
+# The smallest batch is taken whose images cost at most this many times those of the best one.
+NEAR = 1.05
 REPEATS = 2
 
 
 def efficient_batch(classifier: Classifier, limit: int) -> int:
     """Return the number of images per batch, at most `limit`, beyond which larger batches gain less than 5%.
 
-    A larger one would only make its first images wait for the others: on a CPU that is often so from 4 images on,
-    on a GPU not before 16.
+    A larger one would only make its first images wait for the others: on a CPU that is often so from 4 images on, on a
+    GPU not before 16.
     """
     side = classifier.method.backbone.image_size
 
@@ -28,7 +29,9 @@ def efficient_batch(classifier: Classifier, limit: int) -> int:
             best = min(best, time.perf_counter() - begun)
         return best / count
 
-    count = 1
-    while 2 * count <= limit and cost(count) >= GAIN * cost(2 * count):
+    costs, count = {1: cost(1)}, 2
+    while count <= limit and count * min(costs.values()) <= BATCH_SECONDS:
+        costs[count] = cost(count)
         count *= 2
-    return count
+    best = min(costs.values())
+    return next(count for count, value in costs.items() if value <= NEAR * best)
