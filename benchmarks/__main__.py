@@ -51,13 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     if unknown := set(options.parts) - set(measure):
         parser.error(f"unknown part {min(unknown)!r}; the parts are {', '.join(measure)}")
+    if options.write and "gpu" in options.parts:
+        parser.error("--write has no place for gpu on the page; use --out")
     for part in options.parts or CPU_PARTS:
-        growth.prepare(threads)
-        print(f"{part}: {markdown.machine()}", flush=True)
-        text = measure[part]()
+        if part == "gpu":
+            text = measure[part]()
+        else:
+            growth.prepare(threads)
+            print(f"{part}: {markdown.machine()}", flush=True)
+            text = f"{markdown.machine()}.\n\n{measure[part]()}"
         print(f"{text}\n", flush=True)
-        if part != "gpu":
-            text = f"{markdown.machine()}.\n\n{text}"
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
             (options.out / f"{part}.md").write_text(text + "\n", encoding="utf-8")

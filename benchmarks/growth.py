@@ -4,24 +4,19 @@ Each method and path runs in a process of its own, from small to large, so that 
 to the size that has just run.
 """
 
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log
-from multiprocessing import get_context
 from statistics import linear_regression
 from typing import Any
 
 import torch
 
+from benchmarks.processes import in_process
 from benchmarks.steps import Case, Step, backbone_of, seconds
 from vlprompt.training.memory import peak_memory_mb
 
-# Imported once and forked, where that is safe; by each process they take most of ten seconds. Without polars, which
-# starts threads.
-LIBRARIES = ["torch", "open_clip", "lightning_fabric", "torchmetrics", "pydantic", "scipy.optimize", "rich.progress"]
 METHODS = ("coop", "cocoop", "dapt", "promptsrc")
 COUNTS = (10, 25, 100, 200, 500, 1000)
 PLAIN_COUNTS = (25, 50, 100, 200)
@@ -106,7 +101,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Growth:
-    """Measured points of both paths, and a line through those of the plain path for the sizes it was not run at.
+    """Measured points of both paths, and a line through the plain path's, for sizes at which it was not measured.
 
     Attributes:
         case: the method.
@@ -151,19 +146,6 @@ def prepare(threads: int) -> None:
     torch.set_num_threads(threads)
     # The published code trains modules in training mode, where PyTorch never takes its inference fast path.
     torch.backends.mha.set_fastpath_enabled(False)
-
-
-def process_context() -> Any:
-    """Return the multiprocessing context that starts fresh processes."""
-    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload(LIBRARIES)
-    return context
-
-
-def in_process(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call a function in a fresh process and return its result."""
-    with ProcessPoolExecutor(1, mp_context=process_context()) as pool:
-        return pool.submit(function, *arguments, **options).result()
 
 
 def run(

@@ -9,7 +9,7 @@ clients, which shows its rate, and then by requests at 80% of that rate, evenly 
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,8 +24,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from benchmarks.growth import prepare, process_context
-from benchmarks.serving import HOST, TIMEOUT, ask, form, measure, photograph, untrained
+from benchmarks.growth import prepare
+from benchmarks.processes import process_context
+from benchmarks.serving import BATCHES, HOST, TIMEOUT, ask, form, measure, photograph, untrained
+from benchmarks.steps import seconds
 from vlprompt import Classifier, load_classifier
 from vlprompt.classifier.exported_model import FORMATS, LOGITS, PROBABILITIES, model_file, open_model
 from vlprompt.classifier.exported_tower import ExportedTower
@@ -64,7 +66,6 @@ class Served:
 
 def run_all(*, quick: bool, threads: int, seconds: float = 10.0) -> list[Served]:
     """Measure the plain loop and every runtime; print as results arrive."""
-    prepare(threads)
     classifier = untrained(quick)
     plain = _plain_rate(classifier, 4 if quick else 24)
     print(f"open_clip, image by image: {plain:.1f} a second", flush=True)
@@ -75,8 +76,8 @@ def run_all(*, quick: bool, threads: int, seconds: float = 10.0) -> list[Served]
         for runtime, precision in MODELS:
             size = None if runtime == "torch" else _export(classifier, run_folder, runtime, precision)
             with _server(run_folder, runtime, precision, quick, threads) as port:
-                measure(port, 1, seconds / 4, 0)  # warms the server up
-                rate = measure(port, CLIENTS, seconds, 0).rate
+                measure(port, 1, seconds / 4, BATCHES[-1])  # warms the server up
+                rate = measure(port, CLIENTS, seconds, BATCHES[-1]).rate
                 p50, p99 = _latency(port, LOAD * rate, 3 * seconds)  # the 99th percentile takes many requests
             rows.append(Served(runtime, precision, size, rate, rate / plain, p50, p99))
             print(line(rows[-1]), flush=True)
@@ -85,13 +86,12 @@ def run_all(*, quick: bool, threads: int, seconds: float = 10.0) -> list[Served]
 
 def agreements(run_folder: Path) -> dict[tuple[str, str], Agreement]:
     """Compare every exported model of a run with PyTorch, on all of the run's test images."""
+    reference = Reference(load_classifier(run_folder, device="cpu"), (), sys.maxsize, Reporter(quiet=True))
     found = {}
     with TemporaryDirectory() as folder:
         for name, precision in MODELS[1:]:
-            classifier = load_classifier(run_folder, device="cpu")  # anew: fp16 rounds its weights
-            if not found:
-                reference = Reference(classifier, (), sys.maxsize, Reporter(quiet=True))
-            _export(classifier, Path(folder), name, precision)
+            # Loaded anew, since fp16 rounds its weights.
+            _export(load_classifier(run_folder, device="cpu"), Path(folder), name, precision)
             model = open_model(name, model_file(Path(folder), name, precision), [LOGITS, PROBABILITIES])
             found[name, precision], _ = reference.compare(model, "")
             print(f"{run_folder.name}, {name} {precision}: {found[name, precision]}", flush=True)
@@ -119,15 +119,9 @@ def _plain_rate(classifier: Classifier, count: int) -> float:
         features = torch.nn.functional.normalize(model.encode_image(pixels[None]), dim=-1)
         (100 * features @ text_features.T).softmax(-1).tolist()
 
-    return count / _seconds(classify, count)
-
-
-def _seconds(function: Callable[[], None], count: int) -> float:
-    function()
-    begun = time.perf_counter()
-    for _ in range(count):
-        function()
-    return time.perf_counter() - begun
+    classify()
+    taken, _ = seconds(lambda: [classify() for _ in range(count)])
+    return count / taken
 
 
 def _export(classifier: Classifier, folder: Path, name: str, precision: str) -> float:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageColor
 
-from benchmarks.growth import Point, Quantity, in_process
+from benchmarks.growth import Point, Quantity
+from benchmarks.processes import in_process
 from benchmarks.steps import seconds
 from vlprompt import load_backbone, run_experiment
 from vlprompt.config.resolve import resolve_config

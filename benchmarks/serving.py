@@ -20,7 +20,8 @@ from threading import Thread
 import torch
 from PIL import Image
 
-from benchmarks.growth import prepare, process_context
+from benchmarks.growth import prepare
+from benchmarks.processes import process_context
 from benchmarks.steps import backbone_of, class_names
 from vlprompt import Classifier, create_method
 from vlprompt.config.schema import parse_config

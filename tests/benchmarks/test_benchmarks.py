@@ -82,7 +82,11 @@ def test_the_page_holds_the_tables_between_its_markers(
     monkeypatch.setattr(inference, "MODELS", [("torch", "fp32"), ("openvino", "int8")])
     command.main("--quick --write --methods coop dapt --classes 4 --repeats 1 --threads 1 --seconds 0.3".split())
     text = page.read_text()
-    assert not re.search(r"\bold\b", text) and text.startswith("# Speed\n") and text.endswith(" -->\n\nafterwards\n")
+    assert (
+        not re.search(r"\bold\b", text)
+        and text.startswith("# Speed\n")
+        and text.endswith(f"{markdown.END.format('inference')}\n\nafterwards\n")
+    )
     assert re.search(r"\| torch fp32 \| – \| [\d.]+ \| [\d.]+x \| \d+ \| \d+ \|\n\| openvino int8 \| ", text)
     assert "bf16 s | ratio | gradients apart |" in text
     assert "| `coop` | 16 | 4 |" in text and "| `dapt` | 16 + 4 | 4 |" in text

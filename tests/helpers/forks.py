@@ -18,9 +18,9 @@ from pathlib import Path
 from threading import Timer
 from typing import IO, Self
 
+from benchmarks.processes import LIBRARIES
+
 ROOT = Path(__file__).parents[2]
-# Without polars, which starts threads: only a process with a single one can be forked safely.
-LIBRARIES = ["torch", "open_clip", "lightning_fabric", "torchmetrics", "pydantic", "scipy.optimize", "rich.progress"]
 
 
 class Fork:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import open_clip
 import pytest
 import torch
+from benchmarks.gpu import gradients_of
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -94,17 +95,6 @@ def test_padded_step_makes_few_calls() -> None:
     assert counts["padded"] < counts["packed"]
 
 
-def taken(method: Method[Any]) -> StepFunction:
-    def take(inputs: Tensor, labels: Tensor, index: Tensor) -> Outcome:
-        prediction = method(inputs)
-        prediction.extras["index"] = index
-        terms = method.loss(prediction, labels)
-        method.backward(terms)
-        return Outcome(terms, (prediction.logits.argmax(1) == labels).sum(), len(labels))
-
-    return take
-
-
 class Tape:
     """Stand-in for a CUDA graph: a replay runs the function again and fills the tensors of the recording."""
 
@@ -155,8 +145,8 @@ def some_batches(method: Method[Any]) -> list[list[Tensor]]:
 def test_recorded_step_computes_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, other = prepared(name, "padded")[0], prepared(name, "padded")[0]
     monkeypatch.setattr(step, "record", tape := Tape(other))
-    recorded = step.RecordedStep(taken(other), other)
-    expected = losses(taken(plain), plain, some_batches(plain))
+    recorded = step.RecordedStep(gradients_of(other), other)
+    expected = losses(gradients_of(plain), plain, some_batches(plain))
     assert losses(recorded, other, some_batches(other)) == expected
     assert (recorded.recorded, tape.made, tape.replays) == (True, 1, 4)
     recorded.forget()
@@ -174,8 +164,8 @@ def test_step_that_cannot_be_recorded_runs_as_it_is(
     monkeypatch.setattr(step, "record", refuse)
     plain, other = prepared("coop", "padded")[0], prepared("coop", "padded")[0]
     with caplog.at_level("INFO"):
-        recorded = step.RecordedStep(taken(other), other)
-        assert losses(recorded, other, some_batches(other)) == losses(taken(plain), plain, some_batches(plain))
+        recorded = step.RecordedStep(gradients_of(other), other)
+        assert losses(recorded, other, some_batches(other)) == losses(gradients_of(plain), plain, some_batches(plain))
     assert not recorded.recorded
     assert caplog.messages == ["steps of coop are not recorded as a CUDA graph: it draws random numbers on the CPU"]
 
@@ -204,7 +194,7 @@ def test_every_method_is_recorded_on_cuda(name: str, layout: Layout) -> None:
     for record in (False, True):
         method, *_ = prepared(name, layout, "cuda")
         batches = [[part.cuda() for part in batch] for batch in some_batches(method)]
-        chosen = step.RecordedStep(taken(method), method) if record else taken(method)
+        chosen = step.RecordedStep(gradients_of(method), method) if record else gradients_of(method)
         torch.manual_seed(5)
         found.append(losses(chosen, method, batches))
     assert found[1] == pytest.approx(found[0], rel=1e-4)

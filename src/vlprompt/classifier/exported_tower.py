@@ -24,7 +24,7 @@ class ExportedTower:
         precision: precision of the model.
 
     Raises:
-        VLPromptError: the runtime is not installed, or there is no such model, or it was exported with other prompts.
+        VLPromptError: there is no such model, it cannot be run, or it was exported with other prompts.
     """
 
     def __init__(self, run: Path, method: Method[Any], runtime: str, precision: str) -> None:

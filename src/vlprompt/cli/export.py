@@ -48,7 +48,7 @@ def export(
     """Export a run for onnxruntime or OpenVINO.
 
     The file needs neither torch nor vlprompt. Its predictions are compared with PyTorch's before it is written: nothing
-    is written if they differ in fp32, or if fewer than 95% of the classes agree in another precision.
+    is written if they differ in fp32 or if, in another precision, fewer than 95% of the images get the same class.
 
     Examples:
         vlprompt export runs/mine

@@ -24,6 +24,8 @@ from vlprompt.utils.strings import one_line
 T = TypeVar("T")
 
 BATCH = 16
+# Minimum share of images with PyTorch's class in a precision other than fp32.
+SAME = 0.95
 # Rounding alone gives 1e-5; a wrong graph exceeds this.
 EXACT = 1e-3
 
@@ -52,6 +54,11 @@ class Agreement:
     def exact(self) -> bool:
         """Whether all differences are within rounding."""
         return self.probability <= EXACT and self.logit <= EXACT * max(1.0, self.largest_logit)
+
+    @property
+    def close(self) -> bool:
+        """Whether at least 95% of the images have the same class."""
+        return self.same_label >= SAME * self.images
 
     def __str__(self) -> str:
         return (

@@ -27,7 +27,7 @@ from vlprompt.classifier.exported_model import (
 )
 from vlprompt.data.transforms import THIN
 from vlprompt.errors import VLPromptError
-from vlprompt.export.agreement import Agreement, Reference
+from vlprompt.export.agreement import SAME, Agreement, Reference
 from vlprompt.export.graph import Deployed, traced
 from vlprompt.export.onnx import to_onnx
 from vlprompt.export.openvino import to_openvino
@@ -42,10 +42,8 @@ WRITERS = {"onnx": to_onnx, "openvino": to_openvino}
 PACKAGES = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "nncf")}
 # Maximum size of a protobuf message, and so of a single .onnx file.
 LIMIT = 2**31 - 1
-# Images to compare on: in fp32 logits must be equal, in other precisions the share of equal classes is estimated.
+# Images to compare on: in fp32 logits must be equal; in other precisions the share with the same class is estimated.
 EXACT_IMAGES, IMAGES = 64, 256
-# Minimum share of images with the same class as in fp32.
-SAME = 0.95
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ def _check_agreement(agreement: Agreement, precision: str) -> None:
         raise VLPromptError(f"the exported model does not reproduce the tuned one, so it was not written: {agreement}")
     if math.isnan(agreement.probability):
         raise VLPromptError(f"with `precision` {precision} the model's predictions are not finite; use fp32")
-    if agreement.same_label < SAME * agreement.images:
+    if not agreement.close:
         raise VLPromptError(
             f"with `precision` {precision} fewer than {SAME:.0%} of the images have the same class, so the model was "
             f"not written; choose another precision: {agreement}"
@@ -223,10 +221,10 @@ def _fastest(
             try:
                 check_runtime(name, precision)
                 model = open_model(name, file, [LOGITS, PROBABILITIES])
-                if model.metadata[PROMPTS_HASH] == about[PROMPTS_HASH]:
+                if model.metadata.get(PROMPTS_HASH) == about[PROMPTS_HASH]:
                     agreement, speed = reference.compare(model, f"{name} {precision}")
-                    if agreement.same_label >= SAME * agreement.images:
+                    if agreement.close:
                         speeds[name, precision] = speed
-            except (VLPromptError, KeyError):  # it cannot be used, so it cannot be recommended
+            except VLPromptError:  # it cannot be used, so it cannot be recommended
                 continue
     return max(speeds, key=lambda key: speeds[key])

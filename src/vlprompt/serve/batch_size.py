@@ -7,7 +7,7 @@ import torch
 from vlprompt.classifier.classifier import Classifier
 from vlprompt.serve.model_thread import BATCH_SECONDS
 
-# The smallest batch is taken whose images cost at most this many times those of the best one.
+# Cost per image, relative to the cheapest batch, up to which a smaller batch is preferred.
 NEAR = 1.05
 REPEATS = 2
 
