@@ -14,7 +14,9 @@ help:  ## show this list
 quickstart: $(VENV)/.installed-pictures  ## install, then compare methods on drawings of animals, offline (minutes)
 	$(BIN)/vlprompt quickstart
 
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Without a limit on restarts, pytest-xdist 3.8 waits forever for the tests of a process that crashed.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --max-worker-restart 0 \
+	--dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-dev  ## run all tests
 	$(PYTEST)

@@ -200,6 +200,23 @@ def test_openvino_files(
     assert sizes["bf16"] < 0.6 * sizes["fp32"] and sizes["int8"] < 0.5 * sizes["fp32"] < whole
 
 
+def test_signals_are_handled_after_models_end_in_any_order(openvino_models: dict[str, Export]) -> None:
+    code = """
+import signal, sys
+from pathlib import Path
+from vlprompt.classifier.exported_model import open_model
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+file = Path(sys.argv[1])
+first, second = (open_model("openvino", file, ["logits"]) for _ in range(2))
+del first
+del second
+signal.raise_signal(signal.SIGUSR1)
+"""
+    words = [sys.executable, "-c", code, str(openvino_models["fp32"].file)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_int8_of_openvino_does_not_depend_on_the_batch(
     openvino_models: dict[str, Export], run: Path, pictures: Path, classifier: Classifier
 ) -> None:

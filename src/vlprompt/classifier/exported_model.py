@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,11 +109,25 @@ class _OnnxModel:
         return found
 
 
+@cache
+def openvino_core() -> Any:
+    """Return this process's `openvino.Core`, which is kept until the process ends.
+
+    The first model that a core compiles gives the thread a stack for signal handlers, and the end of the core takes it
+    away. If cores end in another order than the reverse of that in which they began, or in other threads, what is left
+    is a stack that has been freed, and the next signal that Python handles, Ctrl-C or the end of a child process, kills
+    the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class _OpenVINOModel:
     def __init__(self, file: Path, outputs: Sequence[str], weights: Path | None) -> None:
         import openvino
 
-        core = openvino.Core()
+        core = openvino_core()
         model = core.read_model(file, weights or file.with_suffix(".bin"))
         # OpenVINO keeps the metadata of the .onnx graph that a model comes from under this name.
         self.metadata: dict[str, str] = model.get_rt_info("framework").value

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlprompt.classifier.exported_model import CONFIG
+from vlprompt.classifier.exported_model import CONFIG, openvino_core
 from vlprompt.export.graph import silenced
 from vlprompt.export.onnx import to_onnx
 
@@ -23,7 +23,7 @@ def to_openvino(model: Any, precision: str, metadata: Mapping[str, str]) -> tupl
     import openvino
 
     (content,) = to_onnx(model, "fp32", metadata)
-    converted = openvino.Core().read_model(content)
+    converted = openvino_core().read_model(content)
     config: dict[str, Any] = {}
     if precision == "int8":
         # Where the processor has bf16, the rest runs in bf16: OpenVINO's default.
