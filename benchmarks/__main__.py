@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import gpu, growth, inference, markdown, reading, runs, serving, steps
+from benchmarks import encoding, gpu, growth, inference, markdown, reading, runs, serving, steps
 
 GPU_SECONDS = 280.0
 # In the order of the page.
-CPU_PARTS = ("steps", "growth", "reading", "serving", "inference")
+CPU_PARTS = ("steps", "growth", "reading", "encoding", "serving", "inference")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,8 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nargs="*",
         metavar="PART",
         help="steps: one step of each method against the plain path; growth: steps and runs as work grows; reading: "
-        "photographs; serving: the web service; inference: the service with each runtime; gpu: steps on a CUDA device, "
-        "in at most five minutes (default: all but gpu)",
+        "photographs; encoding: views of training images; serving: the web service; inference: the service with each "
+        "runtime; gpu: steps on a CUDA device, in at most five minutes (default: all but gpu)",
     )
     parser.add_argument("--out", type=Path, help="folder for the tables, as PART.md")
     parser.add_argument(
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "steps": lambda: step(cases, options.classes, options.repeats, quick=quick),
         "growth": lambda: grow(cases, quick=quick, threads=threads),
         "reading": lambda: photographs(quick=quick),
+        "encoding": lambda: markdown.encoding(encoding.run_all(quick=quick, threads=threads)),
         "serving": lambda: markdown.serving(*serving.run_all(quick=quick, threads=threads, seconds=load)),
         "inference": lambda: markdown.inference(inference.run_all(quick=quick, threads=threads, seconds=load)),
         "gpu": lambda: gpu.run_all(quick=quick, seconds=GPU_SECONDS),

@@ -29,11 +29,11 @@ from benchmarks.processes import process_context
 from benchmarks.serving import BATCHES, HOST, TIMEOUT, ask, form, measure, photograph, untrained
 from benchmarks.steps import seconds
 from vlprompt import Classifier, load_classifier
-from vlprompt.classifier.exported_model import FORMATS, LOGITS, PROBABILITIES, model_file, open_model
 from vlprompt.classifier.exported_tower import ExportedTower
 from vlprompt.export.agreement import Agreement, Reference
+from vlprompt.export.deployed import Deployed, traced
 from vlprompt.export.exporting import WRITERS, metadata
-from vlprompt.export.graph import Deployed, traced
+from vlprompt.runtimes.exported_model import FORMATS, LOGITS, PROBABILITIES, model_file, open_model
 from vlprompt.serve.limits import Limits
 from vlprompt.serve.server import listen, run
 from vlprompt.serve.service import Service

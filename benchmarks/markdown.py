@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.encoding import Encoding
 from benchmarks.growth import Growth
 from benchmarks.inference import CLIENTS, LOAD, Served
 from benchmarks.reading import VIEWS, Reading
@@ -166,6 +167,25 @@ def reading(rows: Sequence[Reading]) -> str:
 Photographs of 12 megapixels (JPEG), CPU time of one thread: *whole* decodes all pixels and cuts a random view, *small*
 decodes at the size that is needed, *view* cuts a view of that from memory. Ratios are to *whole* for every view.
 *apart* is the mean (and largest) difference between the values of a view and of the same view of the whole image."""
+    return f"{about}\n\n{table(head, lines)}"
+
+
+def encoding(rows: Sequence[Encoding]) -> str:
+    """Format the table of encoding views."""
+    lines = [
+        [
+            f"OpenVINO {row.precision}" if row.precision else "PyTorch fp32",
+            f"{1e3 * row.view:.0f}",
+            f"{row.ratio:.1f}x",
+            f"{row.conversion:.0f}" if row.precision else "–",
+            f"{row.worth:.0f}" if row.precision else "–",
+        ]
+        for row in rows
+    ]
+    head = ["image tower", "ms a view", "ratio", "conversion s", "worth it from views"]
+    about = """\
+Encoding the views of training images, from the JPEG file on. *conversion* is the time that it takes to prepare the
+image tower, once for a run, and *worth it from* the number of views that saves as much."""
     return f"{about}\n\n{table(head, lines)}"
 
 

@@ -1,3 +1,4 @@
+import math
 import platform
 import re
 import subprocess
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import gpu, growth, inference, markdown, reading, runs, steps
+from benchmarks import encoding, gpu, growth, inference, markdown, reading, runs, steps
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +89,8 @@ def test_the_page_holds_the_tables_between_its_markers(
         and text.endswith(f"{markdown.END.format('inference')}\n\nafterwards\n")
     )
     assert re.search(r"\| torch fp32 \| – \| [\d.]+ \| [\d.]+x \| \d+ \| \d+ \|\n\| openvino int8 \| ", text)
+    rows = re.findall(r"\| ([\w ]+) \| \d+ \| [\d.]+x \| (?:\d+|–) \|", text)
+    assert rows == ["PyTorch fp32", "OpenVINO bf16", "OpenVINO int8"]
     assert "bf16 s | ratio | gradients apart |" in text
     assert "| `coop` | 16 | 4 |" in text and "| `dapt` | 16 + 4 | 4 |" in text
     assert re.search(r"\| 8 \| -?[\d.]+ fitted \|", text)
@@ -104,6 +107,11 @@ def test_the_page_holds_the_tables_between_its_markers(
     assert "| one by one | 1 |" in text and "| up to 16 | 32 |" in text
     taken, arrived = re.findall(r"stopped under load: (\d+) requests accepted, (\d+) answered", out)[0]
     assert int(taken) == int(arrived) > 20
+
+
+def test_views_from_which_a_conversion_pays() -> None:
+    assert encoding.Encoding("int8", view=0.05, ratio=5, conversion=20).worth == pytest.approx(100)
+    assert encoding.Encoding("bf16", view=0.05, ratio=0.9, conversion=20).worth == math.inf
 
 
 def test_small_photographs_look_like_whole_ones() -> None:

@@ -45,7 +45,7 @@ def test_finished_cells_are_skipped_and_improve_estimates(make: Any) -> None:
     kgcoop = work * pace.train + pace.names + tested * pace.test
     missing = {name for cell in second.unfinished for name in cell.features}
     missing -= {name for cell in second.finished for name in cell.features}
-    encoding = second.encoding.get("pictures0", 0.0) * sum(second.features.missing[name] for name in missing)
+    encoding = second.encoding.get(("pictures0", None), 0.0) * sum(second.features.missing[name] for name in missing)
     assert second.seconds_left() == pytest.approx(sum(seconds) + 2 * kgcoop + encoding)
     assert second.run(Written()) == {}
     assert len(second.finished) == 6

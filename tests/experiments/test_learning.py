@@ -164,8 +164,8 @@ def test_estimate_counts_encoding_once(make: Any, tmp_path: Path, monkeypatch: p
     assert vpt.features == [shots]  # it reads images
     assert grid.features.missing == {shots: 4, views: 4, test: coop.plan.split.test}
     grid.rehearse(Written())
-    assert list(grid.encoding) == [coop.dataset]
-    pace = grid.encoding[coop.dataset]
+    assert list(grid.encoding) == [(coop.dataset, None)]
+    pace = grid.encoding[coop.dataset, None]
     assert pace > 0
     alone = sum(grid.paces[cell.method].names for cell in (coop, kgcoop))
     alone += sum(grid.paces[cell.method].test * cell.tested for cell in (coop, kgcoop))
@@ -173,3 +173,19 @@ def test_estimate_counts_encoding_once(make: Any, tmp_path: Path, monkeypatch: p
     assert grid.seconds_left([coop, kgcoop]) == pytest.approx(alone + pace * (4 + 4 + coop.plan.split.test))
     assert grid.run(Written()) == {}
     assert all(not count for count in make(["coop"], seeds=[1], out=tmp_path / "again").features.missing.values())
+
+
+@pytest.mark.slow
+def test_estimate_measures_encoding_by_openvino(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLPROMPT_CACHE", str(tmp_path / "cache"))
+    settings = {"optim.epochs": 2, "optim.batch_size": 4, "data.views": 1, "data.view_precision": "int8"}
+    grid: Grid = make(["coop"], seeds=[1], settings=settings)
+    (coop,) = grid.cells
+    _, views, _ = coop.features
+    assert [grid.features.precision[name] for name in coop.features] == [None, "int8", None]
+    grid.rehearse(Written())
+    exact, quantized = (grid.encoding[coop.dataset, precision] for precision in (None, "int8"))
+    pace = grid.paces[coop.method]
+    alone = pace.names + pace.test * coop.tested + pace.train * coop.work
+    others = sum(grid.features.missing[name] for name in coop.features if name != views)
+    assert grid.seconds_left() == pytest.approx(alone + exact * others + quantized * grid.features.missing[views])

@@ -21,11 +21,11 @@ from PIL import Image
 import vlprompt
 from tests.helpers.command_line import Call
 from vlprompt import Classifier, VLPromptError
-from vlprompt.classifier.exported_model import open_model
 from vlprompt.data.images import read_image
 from vlprompt.export import exporting
 from vlprompt.export.agreement import Reference
 from vlprompt.export.exporting import Export, export_run
+from vlprompt.runtimes.exported_model import open_model
 
 pytestmark = pytest.mark.slow
 
@@ -204,7 +204,7 @@ def test_signals_are_handled_after_models_end_in_any_order(openvino_models: dict
     code = """
 import signal, sys
 from pathlib import Path
-from vlprompt.classifier.exported_model import open_model
+from vlprompt.runtimes.exported_model import open_model
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 file = Path(sys.argv[1])
 first, second = (open_model("openvino", file, ["logits"]) for _ in range(2))
@@ -494,7 +494,7 @@ def test_wrong_arguments(
     monkeypatch.undo()
 
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    assert error(run, "--out", file) == 'export requires onnxscript: pip install "vlprompt[export]"'
+    assert error(run, "--out", file) == 'onnx needs onnxscript: pip install "vlprompt[export]"'
     assert not file.exists()
     monkeypatch.setitem(sys.modules, "openvino", None)
     words = (run, "--format", "openvino", "--out", tmp_path / "model.xml")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.helpers.weights import write_weights
 from vlprompt import VLPromptError, create_method, load_backbone
 from vlprompt.backbones.backbone import Backbone
-from vlprompt.export.graph import Deployed, traced
+from vlprompt.export.deployed import Deployed, traced
 from vlprompt.methods.base import Prediction
 from vlprompt.methods.zero_shot import ZeroShot
 

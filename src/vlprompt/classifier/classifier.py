@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.backbones.backbone import Backbone
-from vlprompt.classifier.exported_model import FORMATS, RUNTIMES, check_runtime
 from vlprompt.classifier.exported_tower import ExportedTower
 from vlprompt.classifier.image_inputs import ImageLike, as_image, as_iterable, read_ahead
 from vlprompt.classifier.model_card import accuracies, model_card
@@ -29,6 +28,7 @@ from vlprompt.methods.base import Method
 from vlprompt.methods.create import create_method
 from vlprompt.runs.record import RunRecord
 from vlprompt.runs.restore import restore
+from vlprompt.runtimes.exported_model import FORMATS, RUNTIMES, check_runtime
 from vlprompt.utils.progress import Reporter
 from vlprompt.utils.strings import listed
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from vlprompt.backbones.backbone import state_hash
-from vlprompt.classifier.exported_model import FEATURES, PROMPTS_HASH, WEIGHT_HASH, model_file, open_model
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
+from vlprompt.runtimes.exported_model import FEATURES, PROMPTS_HASH, WEIGHT_HASH, model_file, open_model
 
 
 class ExportedTower:

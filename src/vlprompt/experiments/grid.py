@@ -65,7 +65,7 @@ class Grid:
         records: records of cells that have started, by folder. Unfinished ones are continued.
         paces: measured paces of methods without a finished cell, by method label.
         features: sets of frozen features that the cells share.
-        encoding: measured seconds to encode one feature, by dataset.
+        encoding: measured seconds to encode one feature, by dataset and by the precision that OpenVINO encodes in.
     """
 
     cells: list[Cell]
@@ -74,7 +74,7 @@ class Grid:
     features: SharedFeatures
     records: dict[Path, RunRecord] = field(default_factory=dict)
     paces: dict[str, Pace] = field(default_factory=dict)
-    encoding: dict[str, float] = field(default_factory=dict)
+    encoding: dict[tuple[str, str | None], float] = field(default_factory=dict)
 
     @property
     def finished(self) -> list[Cell]:
@@ -162,21 +162,23 @@ class Grid:
         """Measure the pace of each method without a finished cell, on one batch of its first cell, and of encoding."""
         known = {cell.method for cell in self.finished}
         first: dict[str, Cell] = {}
-        reading: dict[str, Cell] = {}  # first cell of each dataset with features to encode
+        reading: dict[tuple[str, str | None], Cell] = {}  # first cell with features to encode, by dataset and precision
         for cell in self.unfinished:
             if cell.method not in known and cell.prompts_from is None:
                 first.setdefault(cell.method, cell)
-            if any(self.features.missing[name] for name in cell.features):
-                reading.setdefault(cell.dataset, cell)
+            for name in cell.features:
+                if self.features.missing[name]:
+                    reading.setdefault((cell.dataset, self.features.precision[name]), cell)
         cells = [*reading.values(), *first.values()]
         if not cells:
             return
         with reporter.bar("measure") as bar:
             tasks = open_tasks([cell.config for cell in cells], self.backbone, self.pools)
+            kinds = list(reading)
             for number, (cell, task) in enumerate(zip(cells, tasks, strict=True)):
-                if number < len(reading):
+                if number < len(kinds):
                     bar(number, len(cells), cell.dataset)
-                    self.encoding[cell.dataset] = encoding_pace(task)
+                    self.encoding[kinds[number]] = encoding_pace(task, kinds[number][1])
                 else:
                     bar(number, len(cells), cell.method)
                     self.paces[cell.method] = rehearse(task)
@@ -204,7 +206,9 @@ class Grid:
         for cell in cells:
             pending = dict.fromkeys(name for name in cell.features if name not in encoded)
             encoded.update(pending)
-            left += self.encoding.get(cell.dataset, 0.0) * sum(self.features.missing[name] for name in pending)
+            for name in pending:
+                one = self.encoding.get((cell.dataset, self.features.precision[name]), 0.0)
+                left += one * self.features.missing[name]
             pace = paces.get(cell.method, average)
             left += pace.names + pace.test * cell.tested + (0 if cell.prompts_from else pace.train * cell.work)
         return left

@@ -14,7 +14,13 @@ from vlprompt.experiments.learning import train
 from vlprompt.experiments.run import new_record
 from vlprompt.experiments.task import Task
 from vlprompt.training.evaluation import predict_logits
-from vlprompt.training.inputs import augmented_images, encoder_key, evaluation_images, evaluation_inputs
+from vlprompt.training.inputs import (
+    augmented_images,
+    encoder_key,
+    evaluation_images,
+    evaluation_inputs,
+    frozen_encoder,
+)
 from vlprompt.utils.progress import Reporter
 
 EPOCHS = 3  # the first one warms up
@@ -76,16 +82,23 @@ def rehearse(task: Task) -> Pace:
     return Pace(epoch / len(few.train), max(0.0, all_ - one) / len(tested), one)
 
 
-def encoding_pace(task: Task) -> float:
-    """Measure the seconds that reading an image and encoding it takes, on a few shots."""
+def encoding_pace(task: Task, precision: str | None) -> float:
+    """Measure the seconds that reading an image and encoding it takes, on a few shots.
+
+    Args:
+        task: run whose shots are read.
+        precision: precision in which OpenVINO runs the image tower; None for PyTorch.
+    """
     backbone, shots = task.backbone, task.shots
+    everything = augmented_images(backbone, shots.train, shots.root, task.config)
+    encode = frozen_encoder(backbone, precision, everything, Reporter(quiet=True))
 
     def seconds(count: int) -> float:
         items = tuple(shots.train[place] for place in spaced(len(shots.train), count))
         begun = time.monotonic()
         encode_features(
             augmented_images(backbone, items, shots.root, task.config),
-            lambda images: backbone.vision(images.to(backbone.device)),
+            encode,
             views=1,
             batch_size=count,
         )
@@ -103,11 +116,13 @@ class SharedFeatures:
 
     Attributes:
         missing: number of features that the cache lacks and no earlier set has, by set.
+        precision: precision in which OpenVINO encodes a set, or None for PyTorch, by set.
     """
 
     def __init__(self, backbone: Backbone) -> None:
         self.missing: dict[str, int] = {}
-        self._key = encoder_key(backbone)
+        self.precision: dict[str, str | None] = {}
+        self._backbone = backbone
         self._cached: dict[str, set[bytes]] = {}
         self._counted: dict[str, set[bytes]] = {}
 
@@ -126,18 +141,27 @@ class SharedFeatures:
         sets = [self._count(fixed, 1, shots.learned.content_hash)]
         if not adapts_images:
             views = augmented_images(backbone, shots.train, shots.root, config)
-            sets.append(self._count(views, config.data.views, shots.learned.content_hash, config.optim.epochs))
+            data, epochs = config.data, config.optim.epochs
+            sets.append(self._count(views, data.views, shots.learned.content_hash, epochs, data.view_precision))
             for dataset in (task.dataset, *task.targets.values()):
                 tested = replace(dataset, train=(), val=())
                 images = evaluation_images(backbone, tested.test, tested.root, config)
                 sets.append(self._count(images, 1, tested.split_hash()))
         return sets
 
-    def _count(self, images: ImageSet, views: int, content_hash: str, epochs: int | None = None) -> str:
-        name = f"{content_hash} {images.transform} {images.seed} {views} {epochs}"
+    def _count(
+        self,
+        images: ImageSet,
+        views: int,
+        content_hash: str,
+        epochs: int | None = None,
+        precision: str | None = None,
+    ) -> str:
+        name = f"{content_hash} {images.transform} {images.seed} {views} {epochs} {precision}"
         if name not in self.missing:
-            found = features_to_encode(images, views=views, key=self._key, known=self._cached, epochs=epochs)
-            counted = self._counted.setdefault(str(images.transform), set())
-            self.missing[name] = len(found - counted)
+            key = encoder_key(self._backbone, precision)
+            found = features_to_encode(images, views=views, key=key, known=self._cached, epochs=epochs)
+            counted = self._counted.setdefault(f"{key} {images.transform}", set())
+            self.missing[name], self.precision[name] = len(found - counted), precision
             counted |= found
         return name

@@ -20,6 +20,7 @@ from vlprompt.experiments.evaluate import describe_tests, new_names
 from vlprompt.methods.base import Method
 from vlprompt.methods.create import create_method
 from vlprompt.runs.record import EvaluationRecord
+from vlprompt.runtimes.image_encoder import check_encoder
 from vlprompt.training.distributed import check_devices
 from vlprompt.training.fit import check_tensorboard
 from vlprompt.utils.progress import Reporter
@@ -104,7 +105,9 @@ def open_task(config: RunConfig, backbone: Backbone | None = None, pools: Mappin
     """
     runtime, data = config.runtime, config.data
     # Fast checks first, before images are read and weights are loaded.
-    resolve_device(runtime.device, config.backbone.precision)
+    device = resolve_device(runtime.device, config.backbone.precision)
+    if data.view_precision:
+        check_encoder(data.view_precision, config.backbone.precision, device)
     check_tensorboard(runtime)
     if runtime.threads:
         torch.set_num_threads(runtime.threads)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlprompt.classifier.classifier import Classifier
-from vlprompt.classifier.exported_model import ExportedModel
 from vlprompt.classifier.image_inputs import find_images
 from vlprompt.data.loading import load_dataset
 from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.experiments.task import load_pool
+from vlprompt.runtimes.exported_model import ExportedModel
 from vlprompt.utils.progress import Reporter
 from vlprompt.utils.strings import one_line
 

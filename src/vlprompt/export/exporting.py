@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,12 @@ from torch import nn
 
 from vlprompt.backbones.backbone import state_hash
 from vlprompt.classifier.classifier import Classifier
-from vlprompt.classifier.exported_model import (
+from vlprompt.data.transforms import THIN
+from vlprompt.errors import VLPromptError
+from vlprompt.export.agreement import SAME, Agreement, Reference
+from vlprompt.export.deployed import Deployed, traced
+from vlprompt.runs.restore import restore
+from vlprompt.runtimes.exported_model import (
     FORMATS,
     LOGITS,
     PROBABILITIES,
@@ -25,23 +29,14 @@ from vlprompt.classifier.exported_model import (
     model_file,
     open_model,
 )
-from vlprompt.data.transforms import THIN
-from vlprompt.errors import VLPromptError
-from vlprompt.export.agreement import SAME, Agreement, Reference
-from vlprompt.export.graph import Deployed, traced
-from vlprompt.export.onnx import to_onnx
-from vlprompt.export.openvino import to_openvino
-from vlprompt.runs.restore import restore
+from vlprompt.runtimes.onnx import LIMIT, to_onnx
+from vlprompt.runtimes.openvino import to_openvino
 from vlprompt.utils.files import unfinished
 from vlprompt.utils.progress import Reporter
 
 logger = logging.getLogger("vlprompt")
 
 WRITERS = {"onnx": to_onnx, "openvino": to_openvino}
-# Packages that writing needs besides the runtime.
-PACKAGES = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "nncf")}
-# Maximum size of a protobuf message, and so of a single .onnx file.
-LIMIT = 2**31 - 1
 # Images to compare on: in fp32 logits must be equal; in other precisions the share with the same class is estimated.
 EXACT_IMAGES, IMAGES = 64, 256
 
@@ -164,11 +159,8 @@ def _check_arguments(run: Path, out: str | Path | None, name: str, precision: st
     """Return the files to write."""
     if name not in FORMATS:
         raise VLPromptError(f"`format` must be one of {', '.join(FORMATS)}, got {name!r}")
-    check_runtime(name, precision)
+    check_runtime(name, precision, writing=True)
     form = FORMATS[name]
-    for package in PACKAGES[name]:
-        if find_spec(package) is None:
-            raise VLPromptError(f'export requires {package}: pip install "vlprompt[{form.extra}]"')
     file = model_file(run, name, precision) if out is None else Path(out)
     if file.is_dir():
         raise VLPromptError(f"`out` {file} is a folder; name a file, such as {file / ('model' + form.suffix)}")

@@ -28,18 +28,20 @@ class Format:
         suffix: suffix of the file.
         precisions: precisions that it can be written in.
         runtime: package that runs it.
+        writers: packages that writing needs besides.
         extra: extra of vlprompt that installs all that writing and running need.
     """
 
     suffix: str
     precisions: tuple[str, ...]
     runtime: str
+    writers: tuple[str, ...]
     extra: str
 
 
 FORMATS = {
-    "onnx": Format(".onnx", ("fp32", "fp16", "int8"), "onnxruntime", "export"),
-    "openvino": Format(".xml", ("fp32", "bf16", "int8"), "openvino", "openvino"),
+    "onnx": Format(".onnx", ("fp32", "fp16", "int8"), "onnxruntime", ("onnx", "onnxscript"), "export"),
+    "openvino": Format(".xml", ("fp32", "bf16", "int8"), "openvino", ("onnx", "onnxscript", "nncf"), "openvino"),
 }
 RUNTIMES = ("torch", *FORMATS)
 
@@ -62,17 +64,18 @@ class ExportedModel(Protocol):
         """Return the outputs that it was opened with, of pixels (B, 3, S, S)."""
 
 
-def check_runtime(name: str, precision: str) -> None:
-    """Check that a format has a precision and that the package that runs it is installed.
+def check_runtime(name: str, precision: str, *, writing: bool = False) -> None:
+    """Check that a format has a precision and that the packages that run it, and write it if asked, are installed.
 
     Raises:
-        VLPromptError: it does not, or is not.
+        VLPromptError: it does not, or they are not.
     """
     form = FORMATS[name]
     if precision not in form.precisions:
         raise VLPromptError(f"`precision` must be one of {', '.join(form.precisions)} for {name}, got {precision!r}")
-    if find_spec(form.runtime) is None:
-        raise VLPromptError(f'{name} needs {form.runtime}: pip install "vlprompt[{form.extra}]"')
+    for package in (form.runtime, *(form.writers if writing else ())):
+        if find_spec(package) is None:
+            raise VLPromptError(f'{name} needs {package}: pip install "vlprompt[{form.extra}]"')
 
 
 def open_model(name: str, file: Path, outputs: Sequence[str], weights: Path | None = None) -> ExportedModel:

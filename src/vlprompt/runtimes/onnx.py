@@ -6,6 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# Maximum size of a protobuf message, and so of a single .onnx file.
+LIMIT = 2**31 - 1
 # onnxruntime has no integer convolutions on CPUs.
 QUANTIZED = ["MatMul", "Gemm"]
 

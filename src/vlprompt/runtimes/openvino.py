@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlprompt.classifier.exported_model import CONFIG, openvino_core
-from vlprompt.export.graph import silenced
-from vlprompt.export.onnx import to_onnx
+from vlprompt.runtimes.exported_model import CONFIG, openvino_core
+from vlprompt.runtimes.graph import silenced
+from vlprompt.runtimes.onnx import to_onnx
 
 
 def to_openvino(model: Any, precision: str, metadata: Mapping[str, str]) -> tuple[bytes, bytes]:
