@@ -475,19 +475,20 @@ def test_different_weights_are_refused(config: Any, tmp_path: Path, weights: Pat
 
 
 @pytest.mark.parametrize(
-    ("runtime", "used"),
+    ("method", "runtime", "used"),
     [
-        ({}, ("packed", 0, 16)),
-        ({"workers": 2}, ("packed", 2, 16)),
-        ({"workers": 2, "image_cache_mb": 0}, ("packed", 2, 0)),
-        ({"text_layout": "padded", "image_cache_mb": 1}, ("padded", 0, 16)),
+        ("dapt", {}, ("packed", 0, 16)),
+        ("dapt", {"workers": 2}, ("packed", 2, 16)),
+        ("dapt", {"workers": 2, "image_cache_mb": 0}, ("packed", 2, 0)),
+        ("dapt", {"text_layout": "padded", "image_cache_mb": 1}, ("padded", 0, 16)),
+        ("coop", {"workers": 2}, ("packed", 2, 0)),
     ],
 )
 def test_runtime_settings_do_not_change_the_result(
-    runtime: dict[str, Any], used: tuple[str, int, int], config: Any, tmp_path: Path
+    method: str, runtime: dict[str, Any], used: tuple[str, int, int], config: Any, tmp_path: Path
 ) -> None:
-    alone = run_experiment(config("dapt", runtime={"image_cache_mb": 0}), tmp_path / "alone")
-    other = run_experiment(config("dapt", runtime=runtime), tmp_path / "other")
+    alone = run_experiment(config(method, runtime={"image_cache_mb": 0}), tmp_path / "alone")
+    other = run_experiment(config(method, runtime=runtime), tmp_path / "other")
     rounding = 1e-4 if used[0] == "padded" else 0.0
     for one, another in zip(alone.history, other.history, strict=True):
         assert another.losses == pytest.approx(one.losses, rel=rounding, abs=0)

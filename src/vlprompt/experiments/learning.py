@@ -203,9 +203,8 @@ def _learn(
     begun = time.monotonic()
     inputs = training_inputs(method, task.shots.train, task.shots.root, task.config, reporter)
     add_seconds(seconds, encode=time.monotonic() - begun)
-    readers = cached = 0
-    if isinstance(inputs, ImageSet):
-        readers, cached = reader_count(task.config.runtime.workers, method.backbone.device.type), inputs.kept
+    readers = reader_count(task.config.runtime.workers, method.backbone.device.type)
+    cached = inputs.kept if isinstance(inputs, ImageSet) else 0
     record.execution = Execution(text_layout=method.backbone.text.layout, readers=readers, cached_images=cached)
     with reporter.bar("train") as bar:
         record.execution.graph = fit(
