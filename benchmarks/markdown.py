@@ -178,14 +178,15 @@ def encoding(rows: Sequence[Encoding]) -> str:
             f"{1e3 * row.view:.0f}",
             f"{row.ratio:.1f}x",
             f"{row.conversion:.0f}" if row.precision else "–",
-            f"{row.worth:.0f}" if row.precision else "–",
+            f"{row.break_even:.0f}" if row.precision else "–",
         ]
         for row in rows
     ]
-    head = ["image tower", "ms a view", "ratio", "conversion s", "worth it from views"]
+    head = ["image tower", "ms a view", "ratio", "conversion s", "break-even views"]
     about = """\
-Encoding the views of training images, from the JPEG file on. *conversion* is the time that it takes to prepare the
-image tower, once for a run, and *worth it from* the number of views that saves as much."""
+Time to read an image (a JPEG of 256 x 256 pixels), cut a view and encode it. *conversion* is the time to convert the
+image tower, once in a process, and *break-even views* the number of views (images times views of each) whose encoding
+saves as much."""
     return f"{about}\n\n{table(head, lines)}"
 
 

@@ -110,8 +110,8 @@ def test_the_page_holds_the_tables_between_its_markers(
 
 
 def test_views_from_which_a_conversion_pays() -> None:
-    assert encoding.Encoding("int8", view=0.05, ratio=5, conversion=20).worth == pytest.approx(100)
-    assert encoding.Encoding("bf16", view=0.05, ratio=0.9, conversion=20).worth == math.inf
+    assert encoding.Encoding("int8", view=0.05, ratio=5, conversion=20).break_even == pytest.approx(100)
+    assert encoding.Encoding("bf16", view=0.05, ratio=0.9, conversion=20).break_even == math.inf
 
 
 def test_small_photographs_look_like_whole_ones() -> None:

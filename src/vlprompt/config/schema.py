@@ -138,9 +138,10 @@ class DataConfig(Section):
     )
     view_precision: Literal["bf16", "int8"] | None = Field(
         None,
-        description="Precision in which OpenVINO encodes these views on a CPU, several times as fast as PyTorch, for "
-        "slightly other features; test images stay in PyTorch's fp32. Needs the extra `openvino`. None for PyTorch and "
-        "`backbone.precision`.",
+        description="Precision in which OpenVINO encodes the views of training images, for methods without visual "
+        "prompts: faster than PyTorch on CPUs with units for it, with slightly different features. Needs a CPU, "
+        "`backbone.precision=fp32` and the extra `openvino`. Test images are encoded by PyTorch, and with None so are "
+        "views.",
     )
     value_range: tuple[float, float] | None = Field(
         None,

@@ -90,8 +90,7 @@ def encoding_pace(task: Task, precision: str | None) -> float:
         precision: precision in which OpenVINO runs the image tower; None for PyTorch.
     """
     backbone, shots = task.backbone, task.shots
-    everything = augmented_images(backbone, shots.train, shots.root, task.config)
-    encode = frozen_encoder(backbone, precision, everything, Reporter(quiet=True))
+    encode = frozen_encoder(backbone, precision, Reporter(quiet=True))
 
     def seconds(count: int) -> float:
         items = tuple(shots.train[place] for place in spaced(len(shots.train), count))

@@ -205,7 +205,7 @@ class Execution(BaseModel):
     """What a training used where its settings left the choice to it. None of it changes the result but by rounding."""
 
     text_layout: str = Field(description="Layout of the text tower, packed or padded.")
-    readers: Count = Field(description="Processes that read the training images.")
+    readers: Count = Field(description="Processes for reading training images that are not in the cache of features.")
     cached_images: Count = Field(description="Training images that were kept in memory.")
     graph: bool = Field(False, description="Whether steps were recorded as a CUDA graph.")
 

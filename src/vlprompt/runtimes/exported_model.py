@@ -52,7 +52,7 @@ def model_file(run: Path, name: str, precision: str) -> Path:
 
 
 class ExportedModel(Protocol):
-    """Model that is ready to run on the CPU, with as many threads as PyTorch has.
+    """Model that is ready to run on the CPU.
 
     Attributes:
         metadata: what the file says about itself; `docs/export.md` lists the keys.
@@ -78,30 +78,34 @@ def check_runtime(name: str, precision: str, *, writing: bool = False) -> None:
             raise VLPromptError(f'{name} needs {package}: pip install "vlprompt[{form.extra}]"')
 
 
-def open_model(name: str, file: Path, outputs: Sequence[str], weights: Path | None = None) -> ExportedModel:
-    """Open a file that `vlprompt export` wrote.
+def open_model(
+    name: str, file: Path, outputs: Sequence[str], weights: Path | None = None, *, threads: int | None = None
+) -> ExportedModel:
+    """Open a file that a writer of `runtimes` made, such as `vlprompt export`'s.
 
     Args:
         name: format of the file, whose runtime is installed.
         file: the file.
         outputs: names of the outputs to compute.
         weights: second file of an OpenVINO model; default: the .bin file beside it.
+        threads: number of threads; None for PyTorch's.
 
     Raises:
         VLPromptError: the runtime cannot read or run the file.
     """
     try:
-        return _OnnxModel(file, outputs) if name == "onnx" else _OpenVINOModel(file, outputs, weights)
+        count = threads or torch.get_num_threads()
+        return _OnnxModel(file, outputs, count) if name == "onnx" else _OpenVINOModel(file, outputs, weights, count)
     except Exception as error:  # the errors of both packages share no base class
         raise VLPromptError(f"{file} cannot be run by {FORMATS[name].runtime} ({one_line(error)})") from error
 
 
 class _OnnxModel:
-    def __init__(self, file: Path, outputs: Sequence[str]) -> None:
+    def __init__(self, file: Path, outputs: Sequence[str], threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self._outputs = list(outputs)
@@ -116,10 +120,9 @@ class _OnnxModel:
 def openvino_core() -> Any:
     """Return this process's `openvino.Core`, which is kept until the process ends.
 
-    The first model that a core compiles gives the thread a stack for signal handlers, and the end of the core takes it
-    away. If cores end in another order than the reverse of that in which they began, or in other threads, what is left
-    is a stack that has been freed, and the next signal that Python handles, Ctrl-C or the end of a child process, kills
-    the process.
+    The first model that a core compiles installs a signal stack in the thread, and the end of the core removes it. If
+    cores are destroyed in another order than the last one first, or in other threads, the thread keeps a stack that is
+    freed, and the next signal that Python handles, such as SIGINT or SIGCHLD, crashes the process.
     """
     import openvino
 
@@ -127,7 +130,7 @@ def openvino_core() -> Any:
 
 
 class _OpenVINOModel:
-    def __init__(self, file: Path, outputs: Sequence[str], weights: Path | None) -> None:
+    def __init__(self, file: Path, outputs: Sequence[str], weights: Path | None, threads: int) -> None:
         import openvino
 
         core = openvino_core()
@@ -137,7 +140,7 @@ class _OpenVINOModel:
         # Without the other outputs, what only they need is not computed.
         needed = openvino.Model([model.output(name) for name in outputs], model.get_parameters(), "classifier")
         config: dict[str, Any] = {
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,  # pinned threads wait for whatever else runs on their core
             **json.loads(self.metadata[CONFIG]),
         }

@@ -25,7 +25,7 @@ def trace(module: nn.Module, what: str, size: int, outputs: Sequence[str]) -> An
 
     Args:
         module: module in eval mode whose only argument is `pixels` (B, 3, size, size).
-        what: the module as messages call it.
+        what: name of the module in error messages.
         size: side of the images.
         outputs: names of its outputs.
 

@@ -15,23 +15,27 @@ from vlprompt.runtimes.exported_model import FEATURES, ExportedModel, check_runt
 from vlprompt.runtimes.graph import trace
 from vlprompt.runtimes.onnx import LIMIT
 from vlprompt.runtimes.openvino import to_openvino
+from vlprompt.utils.progress import Reporter
 
-# Smallest cosine between a feature and PyTorch's. int8 has 0.98 and more; a wrong product has anything.
-CLOSE = 0.9
+# Images of the first batch on which features are compared with PyTorch's, and the smallest cosine between the two that
+# is accepted. Here int8 reached 0.98 and more; products that are computed wrong give anything.
+COMPARED, CLOSE = 8, 0.9
 
-_converted: WeakKeyDictionary[Backbone, dict[str, ExportedModel]] = WeakKeyDictionary()
+# Converted towers of a backbone, by precision and threads, and the lock of all: a model runs one batch at a time.
+_converted: WeakKeyDictionary[Backbone, dict[tuple[str, int], ExportedModel]] = WeakKeyDictionary()
+_lock = Lock()
 
 
 def check_encoder(precision: str, backbone_precision: str, device: torch.device) -> None:
-    """Check that an image tower can be run by OpenVINO.
+    """Check that OpenVINO can run the image tower of a backbone.
 
     Args:
-        precision: precision of the run by OpenVINO, the setting `data.view_precision`.
+        precision: precision in OpenVINO, the setting `data.view_precision`.
         backbone_precision: precision of the backbone.
         device: device of the backbone.
 
     Raises:
-        VLPromptError: it is not on a CPU or not in fp32, or a package is missing.
+        VLPromptError: the device is no CPU, the backbone is not in fp32, or a package is missing.
     """
     if device.type != "cpu":
         raise VLPromptError(f"data.view_precision={precision} is for CPUs, got device {device.type}; leave it out")
@@ -44,57 +48,80 @@ def check_encoder(precision: str, backbone_precision: str, device: torch.device)
 
 
 class ImageEncoder:
-    """Function that returns the features (B, D), fp32, that OpenVINO computes of pixels (B, 3, S, S).
+    """Function that maps pixels (B, 3, S, S) to image features (B, D), fp32, not normalized, computed by OpenVINO.
 
-    The tower is converted once for a backbone. Several threads may call the function; one at a time computes.
+    Its first call converts the tower, unless one of this backbone, precision and number of threads has been converted
+    in this process, and compares features with PyTorch's. Calls from several threads run one at a time.
 
     Args:
         backbone: backbone on the CPU in fp32.
         precision: "bf16" or "int8", see `runtimes.openvino.to_openvino`.
-        pixels: images (B, 3, S, S) on which the features are compared with PyTorch's.
+        reporter: shows progress.
 
     Attributes:
-        cosine: smallest cosine between a feature and PyTorch's on these images.
-
-    Raises:
-        VLPromptError: the tower cannot be traced, or a cosine is below 0.9.
+        cosine: smallest cosine between a feature and PyTorch's in the first call.
     """
 
-    def __init__(self, backbone: Backbone, precision: str, pixels: Tensor) -> None:
-        models = _converted.setdefault(backbone, {})
-        if precision not in models:
-            models[precision] = _convert(backbone, precision)
-        self._model, self._lock = models[precision], Lock()
-        self.cosine = float(cosine_similarity(self(pixels), backbone.encode_image(pixels)).min())
-        if not self.cosine >= CLOSE:
+    def __init__(self, backbone: Backbone, precision: str, reporter: Reporter) -> None:
+        self.cosine = 1.0
+        self._backbone, self._precision, self._reporter = backbone, precision, reporter
+        self._threads = torch.get_num_threads()  # callers may have fewer
+        self._model: ExportedModel | None = None
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return the features (B, D) of pixels (B, 3, S, S).
+
+        Raises:
+            VLPromptError: the tower cannot be converted, or a cosine is below 0.9.
+        """
+        with _lock:
+            if self._model is None:
+                self._model = self._prepared(pixels[:COMPARED])
+            return _run(self._model, pixels)
+
+    def _prepared(self, pixels: Tensor) -> ExportedModel:
+        backbone, precision = self._backbone, self._precision
+        models, key = _converted.setdefault(backbone, {}), (precision, self._threads)
+        with self._reporter.bar("convert image tower") as bar:
+            bar(0, 1, precision)
+            if key not in models:
+                models[key] = _convert(backbone, precision, self._threads)
+            exact = backbone.encode_image(pixels)
+            bar(1, 1, precision)
+        self.cosine = float(cosine_similarity(_run(models[key], pixels), exact).min())
+        if not self.cosine >= CLOSE:  # or it is not a number
             raise VLPromptError(
                 f"data.view_precision={precision}: features of {backbone.name} have a cosine of {self.cosine:.2f} to "
                 "PyTorch's; use another precision, or leave it out"
             )
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Return the features (B, D) of pixels (B, 3, S, S), not normalized."""
-        with self._lock:
-            (features,) = self._model(pixels.numpy())
-        return torch.from_numpy(features)
+        self._reporter.say(
+            f"OpenVINO encodes views in {precision}; smallest cosine to PyTorch's features: {self.cosine:.3f}"
+        )
+        return models[key]
 
 
 class _Tower(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.vision, self.visual = backbone.vision, backbone.model.visual
+        self.vision = backbone.vision
+        self.visual = backbone.model.visual  # the tower is no module, and the tracer needs the weights registered
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.vision(pixels)
 
 
-def _convert(backbone: Backbone, precision: str) -> ExportedModel:
+def _convert(backbone: Backbone, precision: str, threads: int) -> ExportedModel:
     tower, what = _Tower(backbone).eval(), f"the image tower of {backbone.name}"
     if 4 * sum(parameter.numel() for parameter in tower.parameters()) > LIMIT:
         raise VLPromptError(f"data.view_precision={precision}: {what} is larger than 2 GB; leave it out")
     graph = trace(tower, what, backbone.image_size, [FEATURES])
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps files that are mapped
         files = [Path(folder) / f"tower{suffix}" for suffix in (".xml", ".bin")]
         for file, content in zip(files, to_openvino(graph, precision, {}), strict=True):
             file.write_bytes(content)
-        return open_model("openvino", files[0], [FEATURES])
+        return open_model("openvino", files[0], [FEATURES], threads=threads)
+
+
+def _run(model: ExportedModel, pixels: Tensor) -> Tensor:
+    (features,) = model(pixels.numpy())
+    return torch.from_numpy(features)

@@ -9,16 +9,13 @@ import torch
 from vlprompt.backbones.backbone import Backbone
 from vlprompt.config.schema import RunConfig
 from vlprompt.data.dataset import Item
-from vlprompt.data.features import Encode, FeatureSet, encode_features, features_to_encode
+from vlprompt.data.features import Encode, FeatureSet, encode_features
 from vlprompt.data.image_set import ImageSet
-from vlprompt.data.sampling import spaced
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
 from vlprompt.runtimes.image_encoder import ImageEncoder
 from vlprompt.utils.machine import free_memory, reader_count
 from vlprompt.utils.progress import Reporter
-
-COMPARED = 8  # images on which an encoder is compared with PyTorch
 
 
 def training_inputs(
@@ -31,8 +28,16 @@ def training_inputs(
         return images
     views = config.data.views
     title = "encode shots" if views == 1 else f"encode shots, {views} views"
-    precision, epochs = config.data.view_precision, config.optim.epochs
-    return _encoded(method.backbone, images, views, config, reporter, title, precision, epochs)
+    return _encoded(
+        method.backbone,
+        images,
+        views,
+        config,
+        reporter,
+        title,
+        precision=config.data.view_precision,
+        epochs=config.optim.epochs,
+    )
 
 
 def _keep(images: ImageSet, config: RunConfig, reporter: Reporter) -> None:
@@ -87,27 +92,17 @@ def encoder_key(backbone: Backbone, precision: str | None = None) -> str:
     return f"{backbone.function_hash} {backbone.precision} {backbone.device.type}{runtime}"
 
 
-def frozen_encoder(backbone: Backbone, precision: str | None, images: ImageSet, reporter: Reporter) -> Encode:
+def frozen_encoder(backbone: Backbone, precision: str | None, reporter: Reporter) -> Encode:
     """Return the function that encodes images with the frozen image tower.
 
     Args:
         backbone: the backbone.
         precision: precision in which OpenVINO runs the tower; None for PyTorch.
-        images: images to encode; OpenVINO's features are compared with PyTorch's on some of them.
         reporter: shows progress.
-
-    Raises:
-        VLPromptError: OpenVINO cannot run the tower, or its features are too far from PyTorch's.
     """
-    if precision is None:
-        return lambda pixels: backbone.vision(pixels.to(backbone.device))
-    with reporter.bar("convert image tower") as bar:
-        bar(0, 1, precision)
-        sampled = [images.sample(0, place)[0] for place in spaced(len(images), COMPARED)]
-        encoder = ImageEncoder(backbone, precision, torch.stack(sampled))
-        bar(1, 1, precision)
-    reporter.say(f"views are encoded in {precision} by OpenVINO; smallest cosine to PyTorch's: {encoder.cosine:.3f}")
-    return encoder
+    if precision:
+        return ImageEncoder(backbone, precision, reporter)
+    return lambda pixels: backbone.vision(pixels.to(backbone.device))
 
 
 def _encoded(
@@ -117,20 +112,17 @@ def _encoded(
     config: RunConfig,
     reporter: Reporter,
     title: str,
+    *,
     precision: str | None = None,
     epochs: int | None = None,
 ) -> FeatureSet:
-    key = encoder_key(backbone, precision)
-    if precision and not features_to_encode(images, views=views, key=key, known={}, epochs=epochs):
-        precision = None  # everything is read from the cache, so that nothing has to be converted
-    encode = frozen_encoder(backbone, precision, images, reporter)
     with reporter.bar(title) as bar:
         return encode_features(
             images,
-            encode,
+            frozen_encoder(backbone, precision, reporter),
             views=views,
             batch_size=config.runtime.eval_batch_size,
-            key=key,
+            key=encoder_key(backbone, precision),
             progress=bar,
             epochs=epochs,
             workers=reader_count(config.runtime.workers, backbone.device.type),
