@@ -31,7 +31,7 @@ from benchmarks.steps import seconds
 from vlprompt import Classifier, load_classifier
 from vlprompt.classifier.exported_tower import ExportedTower
 from vlprompt.export.agreement import Agreement, Reference
-from vlprompt.export.deployed import Deployed, traced
+from vlprompt.export.deployed import Deployed, trace_method
 from vlprompt.export.exporting import WRITERS, metadata
 from vlprompt.runtimes.exported_model import FORMATS, LOGITS, PROBABILITIES, model_file, open_model
 from vlprompt.serve.limits import Limits
@@ -131,7 +131,7 @@ def _export(classifier: Classifier, folder: Path, name: str, precision: str) -> 
     deployed = Deployed(classifier.method, classifier.temperature).eval()
     if precision == "fp16":
         model.half()
-    contents = WRITERS[name](traced(deployed), precision, about)
+    contents = WRITERS[name](trace_method(deployed), precision, about)
     model.float()
     file = model_file(folder, name, precision)
     for path, content in zip((file, file.with_suffix(".bin")), contents, strict=False):

@@ -107,7 +107,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def instant(exported: Export, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
     """Return a recorded graph instead of tracing."""
     graph = onnx.load(exported.file)
-    monkeypatch.setattr(exporting, "traced", lambda deployed: deepcopy(graph))
+    monkeypatch.setattr(exporting, "trace_method", lambda deployed: deepcopy(graph))
     return graph
 
 

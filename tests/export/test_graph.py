@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.helpers.weights import write_weights
 from vlprompt import VLPromptError, create_method, load_backbone
 from vlprompt.backbones.backbone import Backbone
-from vlprompt.export.deployed import Deployed, traced
+from vlprompt.export.deployed import Deployed, trace_method
 from vlprompt.methods.base import Prediction
 from vlprompt.methods.zero_shot import ZeroShot
 
@@ -89,7 +89,7 @@ def test_graph_matches_the_method(
         fill(method)
         expected = 2 * method(pixels).logits
     assert expected[:, 0].std() > 0.001, "logits that depend on the picture"
-    model = traced(Deployed(method, temperature=0.5).eval())
+    model = trace_method(Deployed(method, temperature=0.5).eval())
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for count in (1, 3):
         logits, _ = session.run(["logits", "probabilities"], {"pixels": pixels[:count].numpy()})
@@ -110,4 +110,4 @@ def test_method_with_fixed_batch_size_raises(tmp_path: Path) -> None:
 
     method = Counting(vit(1)(tmp_path), NAMES, ZeroShot.Options())
     with pytest.raises(VLPromptError, match=r"method 'counting' cannot be exported as a graph by torch .*batch"):
-        traced(Deployed(method.eval(), 1.0).eval())
+        trace_method(Deployed(method.eval(), 1.0).eval())

@@ -174,14 +174,13 @@ class Grid:
             return
         with reporter.bar("measure") as bar:
             tasks = open_tasks([cell.config for cell in cells], self.backbone, self.pools)
-            kinds = list(reading)
-            for number, (cell, task) in enumerate(zip(cells, tasks, strict=True)):
-                if number < len(kinds):
-                    bar(number, len(cells), cell.dataset)
-                    self.encoding[kinds[number]] = encoding_pace(task, kinds[number][1])
-                else:
-                    bar(number, len(cells), cell.method)
-                    self.paces[cell.method] = rehearse(task)
+            # `reading` comes first in zip, which then takes no task that is of `first`.
+            for number, ((dataset, precision), task) in enumerate(zip(reading, tasks, strict=False)):
+                bar(number, len(cells), dataset)
+                self.encoding[dataset, precision] = encoding_pace(task, precision)
+            for number, (method, task) in enumerate(zip(first, tasks, strict=True), start=len(reading)):
+                bar(number, len(cells), method)
+                self.paces[method] = rehearse(task)
 
     def seconds_left(self, cells: list[Cell] | None = None) -> float | None:
         """Estimate the seconds that cells take, from finished cells and rehearsals; None if nothing was measured.

@@ -47,7 +47,7 @@ class Deployed(nn.Module):
         return logits, logits.softmax(-1), image_features.float()
 
 
-def traced(deployed: Deployed) -> Any:
+def trace_method(deployed: Deployed) -> Any:
     """Trace a method into an ONNX model (`onnx.ModelProto`), see `trace`.
 
     Raises:

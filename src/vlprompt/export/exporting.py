@@ -17,7 +17,7 @@ from vlprompt.classifier.classifier import Classifier
 from vlprompt.data.transforms import THIN
 from vlprompt.errors import VLPromptError
 from vlprompt.export.agreement import SAME, Agreement, Reference
-from vlprompt.export.deployed import Deployed, traced
+from vlprompt.export.deployed import Deployed, trace_method
 from vlprompt.runs.restore import restore
 from vlprompt.runtimes.exported_model import (
     FORMATS,
@@ -113,7 +113,7 @@ def export_run(
     if precision == "fp16":
         classifier.method.backbone.model.half()
     about = metadata(classifier, precision)
-    contents = WRITERS[format](traced(deployed), precision, about)
+    contents = WRITERS[format](trace_method(deployed), precision, about)
     with ExitStack() as renaming:  # the last file first, so that no graph is ever beside older weights
         written = [renaming.enter_context(unfinished(*part)) for part in zip(files, contents, strict=True)]
         model = open_model(format, written[0], [LOGITS, PROBABILITIES], written[-1])
