@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vlprompt.backbones.backbone import state_hash
 from vlprompt.errors import VLPromptError
 from vlprompt.methods.base import Method
-from vlprompt.runtimes.exported_model import FEATURES, PROMPTS_HASH, WEIGHT_HASH, model_file, open_model
+from vlprompt.runtimes.exported_model import FEATURES, PROMPTS_HASH, WEIGHT_HASH, image_features, model_file, open_model
 
 
 class ExportedTower:
@@ -41,5 +40,4 @@ class ExportedTower:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return the unit image features (B, D) of pixels (B, 3, S, S)."""
-        (features,) = self._model(pixels.numpy())
-        return torch.from_numpy(features)
+        return image_features(self._model, pixels)

@@ -139,9 +139,9 @@ class DataConfig(Section):
     view_precision: Literal["bf16", "int8"] | None = Field(
         None,
         description="Precision in which OpenVINO encodes the views of training images, for methods without visual "
-        "prompts: faster than PyTorch on CPUs with units for it, with slightly different features. Needs a CPU, "
-        "`backbone.precision=fp32` and the extra `openvino`. Test images are encoded by PyTorch, and with None so are "
-        "views.",
+        "prompts. It is faster than PyTorch on CPUs with units for the precision, and features differ slightly. Needs "
+        "a CPU, `backbone.precision=fp32` and the extra `openvino`. PyTorch encodes test images, and with None the "
+        "views, too.",
     )
     value_range: tuple[float, float] | None = Field(
         None,

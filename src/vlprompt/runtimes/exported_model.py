@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vlprompt.errors import VLPromptError
 from vlprompt.utils.strings import one_line
@@ -114,6 +115,12 @@ class _OnnxModel:
     def __call__(self, pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         found: list[NDArray[np.float32]] = self._session.run(self._outputs, {PIXELS: pixels})
         return found
+
+
+def image_features(model: ExportedModel, pixels: Tensor) -> Tensor:
+    """Return the image features (B, D), fp32, of pixels (B, 3, S, S) on the CPU; they are the model's only output."""
+    (features,) = model(pixels.numpy())
+    return torch.from_numpy(features)
 
 
 @cache

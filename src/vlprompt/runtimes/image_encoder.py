@@ -1,5 +1,6 @@
 """Frozen image tower run by OpenVINO, which encodes many images on a CPU several times as fast as PyTorch."""
 
+import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -11,17 +12,18 @@ from torch.nn.functional import cosine_similarity
 
 from vlprompt.backbones.backbone import Backbone
 from vlprompt.errors import VLPromptError
-from vlprompt.runtimes.exported_model import FEATURES, ExportedModel, check_runtime, open_model
+from vlprompt.runtimes.exported_model import FEATURES, ExportedModel, check_runtime, image_features, open_model
 from vlprompt.runtimes.graph import trace
 from vlprompt.runtimes.onnx import LIMIT
 from vlprompt.runtimes.openvino import to_openvino
 from vlprompt.utils.progress import Reporter
 
-# Images of the first batch on which features are compared with PyTorch's, and the smallest cosine between the two that
-# is accepted. Here int8 reached 0.98 and more; products that are computed wrong give anything.
+# Number of images on which features are compared with PyTorch's, and the smallest cosine that is accepted. Features in
+# bf16 and int8 reached 0.98 and more in our measurements; a runtime that computes wrong products can give any value.
 COMPARED, CLOSE = 8, 0.9
 
-# Converted towers of a backbone, by precision and threads, and the lock of all: a model runs one batch at a time.
+# Converted towers of each backbone, by precision and number of threads. One lock serves all: a model cannot run two
+# batches at once.
 _converted: WeakKeyDictionary[Backbone, dict[tuple[str, int], ExportedModel]] = WeakKeyDictionary()
 _lock = Lock()
 
@@ -35,7 +37,7 @@ def check_encoder(precision: str, backbone_precision: str, device: torch.device)
         device: device of the backbone.
 
     Raises:
-        VLPromptError: the device is no CPU, the backbone is not in fp32, or a package is missing.
+        VLPromptError: the device is not a CPU, the backbone is not in fp32, or a package is missing.
     """
     if device.type != "cpu":
         raise VLPromptError(f"data.view_precision={precision} is for CPUs, got device {device.type}; leave it out")
@@ -59,13 +61,13 @@ class ImageEncoder:
         reporter: shows progress.
 
     Attributes:
-        cosine: smallest cosine between a feature and PyTorch's in the first call.
+        cosine: smallest cosine between a feature and PyTorch's in the first call; NaN before it.
     """
 
     def __init__(self, backbone: Backbone, precision: str, reporter: Reporter) -> None:
-        self.cosine = 1.0
+        self.cosine = math.nan
         self._backbone, self._precision, self._reporter = backbone, precision, reporter
-        self._threads = torch.get_num_threads()  # callers may have fewer
+        self._threads = torch.get_num_threads()  # threads that call it may have fewer
         self._model: ExportedModel | None = None
 
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -77,7 +79,7 @@ class ImageEncoder:
         with _lock:
             if self._model is None:
                 self._model = self._prepared(pixels[:COMPARED])
-            return _run(self._model, pixels)
+            return image_features(self._model, pixels)
 
     def _prepared(self, pixels: Tensor) -> ExportedModel:
         backbone, precision = self._backbone, self._precision
@@ -88,7 +90,7 @@ class ImageEncoder:
                 models[key] = _convert(backbone, precision, self._threads)
             exact = backbone.encode_image(pixels)
             bar(1, 1, precision)
-        self.cosine = float(cosine_similarity(_run(models[key], pixels), exact).min())
+        self.cosine = float(cosine_similarity(image_features(models[key], pixels), exact).min())
         if not self.cosine >= CLOSE:  # or it is not a number
             raise VLPromptError(
                 f"data.view_precision={precision}: features of {backbone.name} have a cosine of {self.cosine:.2f} to "
@@ -104,7 +106,7 @@ class _Tower(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.vision = backbone.vision
-        self.visual = backbone.model.visual  # the tower is no module, and the tracer needs the weights registered
+        self.visual = backbone.model.visual  # registered, since the tracer needs its weights
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.vision(pixels)
@@ -120,8 +122,3 @@ def _convert(backbone: Backbone, precision: str, threads: int) -> ExportedModel:
         for file, content in zip(files, to_openvino(graph, precision, {}), strict=True):
             file.write_bytes(content)
         return open_model("openvino", files[0], [FEATURES], threads=threads)
-
-
-def _run(model: ExportedModel, pixels: Tensor) -> Tensor:
-    (features,) = model(pixels.numpy())
-    return torch.from_numpy(features)
